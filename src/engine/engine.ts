@@ -1,0 +1,243 @@
+/**
+ * The contract that every engine keeps.
+ *
+ * An engine stores entries under keys and knows the version rule; it knows nothing of HTTP, of peers, of backends.
+ * Calls on the hot path take reusable objects and return plain values where the engine can answer at once, so that a
+ * hit on the memory engine creates neither a promise nor garbage.
+ */
+
+/** The largest key, in bytes of UTF-8. */
+export const MAX_KEY_BYTES = 1024;
+
+/** The largest value, in bytes: 16 MiB. */
+export const MAX_VALUE_BYTES = 16 * 1024 * 1024;
+
+/** The longest content type that is kept with a value, in bytes of ASCII. */
+export const MAX_CONTENT_TYPE_BYTES = 255;
+
+/** Expiry of an entry that never expires. */
+export const NEVER = 0;
+
+/** The content type of a value that is kept as JSON text. */
+export const JSON_CONTENT_TYPE = "application/json";
+
+/**
+ * A hybrid logical clock stamp: (ms since 2024-01-01 UTC) × 4096 + counter, a safe integer.
+ */
+export type Version = number & { readonly __brand: "Version" };
+
+/** Who made a mutation, and when. The newer (version, origin) wins, however it arrives. */
+export interface Stamp {
+  readonly version: Version;
+  /** The node that made the version, as an unsigned 32-bit number; 0 where the node has no peers. */
+  readonly origin: number;
+}
+
+/** What a call gives at once, or later. */
+export type Awaitable<T> = T | Promise<T>;
+
+/**
+ * The UTF-8 bytes of a key, in a buffer that its owner reuses: `bytes[0 .. length)`.
+ * An engine that answers later copies what it needs before it returns.
+ */
+export interface Key {
+  readonly bytes: Buffer;
+  readonly length: number;
+}
+
+/** What an engine knows of an entry besides its value. Reused by the engine: valid during the call that gets it. */
+export interface EntryInfo {
+  /** Length of the value, in bytes. */
+  readonly valueLength: number;
+  readonly contentType: string;
+  /** Absolute expiry in ms since the Unix epoch; `NEVER` = none. */
+  readonly expiresAtMs: number;
+  /**
+   * A safe integer that changes whenever the entry does: what an ETag is made of. The version where the engine keeps
+   * one, a hash of the value where it doesn't.
+   */
+  readonly tag: number;
+  readonly stamp: Stamp;
+}
+
+/** Where `get` puts what it found. */
+export interface EntrySink {
+  /**
+   * Called when the entry is found, before its value is copied. It may be called again, when an optimistic read has to
+   * start over: each call forgets the one before. Return false if the value is not wanted; else make room for
+   * `entry.valueLength` bytes in `target` from `offset`.
+   */
+  begin(entry: EntryInfo): boolean;
+  /** Where the value's bytes go. Read after `begin` returned true. */
+  readonly target: Buffer;
+  readonly offset: number;
+}
+
+/** What must hold of the stored entry for a mutation to be done. Expired entries are absent. */
+export type Condition =
+  | { readonly kind: "absent" }
+  | { readonly kind: "present" }
+  /** Present, with one of these tags (`If-Match: "…"`). */
+  | { readonly kind: "tag-in"; readonly tags: readonly number[] }
+  /** Absent, or present with none of these tags (`If-None-Match: "…"`). */
+  | { readonly kind: "tag-not-in"; readonly tags: readonly number[] };
+
+/** A put. The value is `source[start .. end)`, copied before `put` returns. */
+export interface PutRequest {
+  readonly key: Key;
+  readonly source: Buffer;
+  readonly start: number;
+  readonly end: number;
+  readonly contentType: string;
+  /** Absolute expiry in ms since the Unix epoch; `NEVER` = none. */
+  readonly expiresAtMs: number;
+  readonly stamp: Stamp;
+  /** Null = unconditional. */
+  readonly condition: Condition | null;
+}
+
+/**
+ * - `stored`: done.
+ * - `superseded`: what is stored, or a delete or clear that is remembered, is newer; nothing changed.
+ * - `condition-failed`: nothing changed.
+ * - `too-large`: the entry can never fit into this engine's memory.
+ */
+export type PutOutcome = "stored" | "superseded" | "condition-failed" | "too-large";
+
+export interface DeleteRequest {
+  readonly key: Key;
+  readonly stamp: Stamp;
+  readonly condition: Condition | null;
+  /**
+   * Until when to remember the delete against older puts that may still arrive, in ms since the Unix epoch;
+   * `NEVER` = leave nothing behind.
+   */
+  readonly tombstoneUntilMs: number;
+}
+
+/** `deleted`: an entry was there and is gone. `absent`: there was none. */
+export type DeleteOutcome = "deleted" | "absent" | "superseded" | "condition-failed";
+
+export interface TouchRequest {
+  readonly key: Key;
+  readonly expiresAtMs: number;
+  readonly stamp: Stamp;
+  readonly condition: Condition | null;
+}
+
+export type TouchOutcome = "touched" | "absent" | "superseded" | "condition-failed";
+
+export interface IncrementRequest {
+  readonly key: Key;
+  /** A safe integer. */
+  readonly delta: number;
+  /** Expiry of the entry if the call makes it; one that exists keeps its own. */
+  readonly expiresAtMsIfNew: number;
+  readonly stamp: Stamp;
+  readonly condition: Condition | null;
+}
+
+/**
+ * An absent entry counts from 0.
+ * - `not-an-integer`: the value is not JSON text of a safe integer.
+ * - `out-of-range`: the sum is not a safe integer.
+ */
+export type IncrementOutcome =
+  | { readonly kind: "incremented"; readonly value: number }
+  | { readonly kind: "not-an-integer" | "out-of-range" | "superseded" | "condition-failed" | "too-large" };
+
+/** Which keys a call is about. `matches` looks at `bytes[start .. end)`, UTF-8. */
+export interface KeyPattern {
+  /** The glob as the user wrote it. */
+  readonly text: string;
+  matches(bytes: Buffer, start: number, end: number): boolean;
+}
+
+/** One step of a scan: the keys found, and where to go on; null = the end. */
+export interface ScanPage {
+  readonly keys: string[];
+  readonly cursor: string | null;
+}
+
+export interface ScanRequest {
+  readonly pattern: KeyPattern | null;
+  /** Null = from the beginning; else a cursor that an earlier page gave. */
+  readonly cursor: string | null;
+  /** At most so many keys in the page; fewer (even none) may come before the end. */
+  readonly limit: number;
+}
+
+/** Counts since the engine was made, and gauges of now; of all threads together. */
+export interface EngineStats {
+  /** Entries that are stored (an expired one counts until it is pruned). */
+  readonly entries: number;
+  /** Bytes of everything the engine holds on behalf of entries, headers and index included; null = unknown. */
+  readonly usedBytes: number | null;
+  readonly limitBytes: number | null;
+  readonly hits: number;
+  readonly misses: number;
+  readonly sets: number;
+  readonly deletes: number;
+  readonly evictions: number;
+  readonly expirations: number;
+}
+
+export type EngineHealth = {
+  readonly status: "ok" | "degraded" | "unavailable";
+  /** What an operator needs to know; empty when all is well. */
+  readonly detail: string;
+  /** Since when, in ms since the Unix epoch. */
+  readonly sinceMs: number;
+};
+
+export interface Engine {
+  readonly name: "memory" | "redis";
+
+  /** Finds a live entry, counts a hit or a miss, and hands the entry to `sink`. False = there is none. */
+  get(key: Key, sink: EntrySink): Awaitable<boolean>;
+  put(request: PutRequest): Awaitable<PutOutcome>;
+  delete(request: DeleteRequest): Awaitable<DeleteOutcome>;
+  /** Sets another expiry. */
+  touch(request: TouchRequest): Awaitable<TouchOutcome>;
+  /** Adds to a counter, atomically. */
+  increment(request: IncrementRequest): Awaitable<IncrementOutcome>;
+
+  /** A key that is stored throughout a scan is returned by it. Throws `InvalidCursorError`. */
+  scan(request: ScanRequest): Awaitable<ScanPage>;
+
+  /**
+   * Removes every entry that matches and is not newer than the stamp; gives how many were removed. It lets other work
+   * of this thread run in between.
+   */
+  deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number>;
+
+  /** Removes every entry that is not newer than the stamp; gives how many were removed. Older puts are refused after. */
+  clear(stamp: Stamp): Awaitable<number>;
+
+  stats(): Awaitable<EngineStats>;
+  health(): EngineHealth;
+
+  /** Background work that is due: expiry. Called by the thread that owns it; gives ms until it wants the next call. */
+  maintain(): number;
+  close(): Promise<void>;
+}
+
+/** A cursor that no scan of this engine gave. */
+export class InvalidCursorError extends Error {
+  readonly code = "ERR_INVALID_CURSOR";
+  constructor(readonly cursor: string) {
+    super(`cursor ${JSON.stringify(cursor)} is not one that this API returned; start again without a cursor`);
+  }
+}
+
+/** The engine can't be reached now. */
+export class EngineUnavailableError extends Error {
+  readonly code = "ERR_ENGINE_UNAVAILABLE";
+  constructor(
+    message: string,
+    readonly retryAfterMs: number,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
