@@ -1,0 +1,145 @@
+import {
+  BUFFER_BYTES,
+  BUFFER_UNIT_MASK,
+  BUFFER_UNIT_SHIFT,
+  COUNTERS_PER_THREAD,
+  EPOCH_HI,
+  EPOCH_LO,
+  GLOBAL_WORDS,
+  HASH_KEY_0,
+  HASH_KEY_1,
+  SHARD_WORDS,
+  UNIT_BYTES,
+} from "./layout.ts";
+import { divideMemory, type Geometry } from "./sizing.ts";
+
+/** What threads hand to each other to see the same memory. Structured-cloneable. */
+export interface MemoryHandle {
+  readonly geometry: Geometry;
+  readonly control: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly data: readonly SharedArrayBuffer[];
+}
+
+/** Makes the shared memory. The kernel gives it pages as they are touched. Throws `MemoryLimitError`. */
+export function allocateMemory(
+  limitBytes: number,
+  threads: number,
+  nowMs: number,
+  randomWord: () => number,
+): MemoryHandle {
+  const geometry = divideMemory(limitBytes, threads);
+  const control = new SharedArrayBuffer(geometry.controlBytes);
+  const words = new Int32Array(control);
+  words[HASH_KEY_0] = randomWord();
+  words[HASH_KEY_1] = randomWord();
+  words[EPOCH_LO] = nowMs;
+  words[EPOCH_HI] = Math.floor(nowMs / 2 ** 32);
+  const data: SharedArrayBuffer[] = [];
+  let left = geometry.segmentCount * geometry.segmentBytes;
+  while (left > 0) {
+    const bytes = Math.min(left, BUFFER_BYTES);
+    data.push(new SharedArrayBuffer(bytes));
+    left -= bytes;
+  }
+  return { geometry, control, counters: new SharedArrayBuffer(geometry.counterBytes), data };
+}
+
+/** One thread's views of the shared memory, and the arithmetic of addresses. */
+export class Arena {
+  readonly geometry: Geometry;
+  readonly control: Int32Array;
+  /** Words and bytes of the data buffers. A location that a torn read made up finds an empty array, not nothing. */
+  readonly words: readonly Int32Array[];
+  readonly bytes: readonly Buffer[];
+  readonly segmentBytes: number;
+  /** log2 of the units of a segment. */
+  readonly segmentShift: number;
+  readonly segmentUnitMask: number;
+
+  // Where each table of the control buffer starts, in words.
+  readonly next: number;
+  readonly prev: number;
+  readonly live: number;
+  readonly first: number;
+  readonly used: number;
+  private readonly indexPages: number;
+  private readonly ghostPages: number;
+
+  constructor(readonly handle: MemoryHandle) {
+    this.geometry = handle.geometry;
+    this.control = new Int32Array(handle.control);
+    const words: Int32Array[] = handle.data.map((buffer) => new Int32Array(buffer));
+    const bytes: Buffer[] = handle.data.map((buffer) => Buffer.from(buffer));
+    while (words.length < 32) {
+      words.push(new Int32Array(0));
+      bytes.push(Buffer.alloc(0));
+    }
+    this.words = words;
+    this.bytes = bytes;
+    const { segmentBytes, segmentCount, shardCount, maxIndexPages } = this.geometry;
+    this.segmentBytes = segmentBytes;
+    this.segmentShift = Math.log2(segmentBytes / UNIT_BYTES);
+    this.segmentUnitMask = segmentBytes / UNIT_BYTES - 1;
+    const tables = GLOBAL_WORDS + shardCount * SHARD_WORDS;
+    this.next = tables;
+    this.prev = tables + segmentCount;
+    this.live = tables + 2 * segmentCount;
+    this.first = tables + 3 * segmentCount;
+    this.used = tables + 4 * segmentCount;
+    this.indexPages = tables + 5 * segmentCount;
+    this.ghostPages = this.indexPages + shardCount * maxIndexPages;
+  }
+
+  /** Where a shard's header starts in `control`. */
+  shard(number: number): number {
+    return GLOBAL_WORDS + number * SHARD_WORDS;
+  }
+
+  shardNumber(shard: number): number {
+    return (shard - GLOBAL_WORDS) / SHARD_WORDS;
+  }
+
+  /** Where a shard's table of index pages starts in `control`. */
+  indexPageTable(shard: number): number {
+    return this.indexPages + this.shardNumber(shard) * this.geometry.maxIndexPages;
+  }
+
+  ghostPageTable(shard: number): number {
+    return this.ghostPages + this.shardNumber(shard) * this.geometry.maxGhostPages;
+  }
+
+  /** The location of a byte in a segment; the offset is a multiple of 8. */
+  location(segment: number, offsetBytes: number): number {
+    return (segment << this.segmentShift) | (offsetBytes >>> 3);
+  }
+
+  segmentOf(location: number): number {
+    return location >>> this.segmentShift;
+  }
+
+  /** Offset of a location in its segment, in bytes. */
+  offsetOf(location: number): number {
+    return (location & this.segmentUnitMask) << 3;
+  }
+
+  /** The words of the buffer that holds a location … */
+  wordsAt(location: number): Int32Array {
+    return this.words[location >>> BUFFER_UNIT_SHIFT]!;
+  }
+
+  /** … the bytes of that buffer … */
+  bytesAt(location: number): Buffer {
+    return this.bytes[location >>> BUFFER_UNIT_SHIFT]!;
+  }
+
+  /** … and the index of its first word in them; times 4 gives the byte. */
+  wordIndex(location: number): number {
+    return (location & BUFFER_UNIT_MASK) << 1;
+  }
+
+  /** This thread's counters. */
+  counters(thread: number): Float64Array {
+    return new Float64Array(this.handle.counters, thread * COUNTERS_PER_THREAD * 8, COUNTERS_PER_THREAD);
+  }
+}

@@ -1,0 +1,159 @@
+import type { Arena } from "./arena.ts";
+import {
+  CHAIN_RECORDS,
+  SHARD_GHOST_CLOCK,
+  SHARD_GHOST_PAGES,
+  SHARD_MAIN,
+  SHARD_SEGMENTS,
+  SHARD_SMALL,
+} from "./layout.ts";
+import type { SegmentPool } from "./segment-pool.ts";
+
+/** Ghosts that share a bucket: two cache lines. */
+const BUCKET_SLOTS = 16;
+/** A slot: 20 bits of hash (never 0) above 12 bits of age. */
+const AGE_BITS = 12;
+const AGE_MASK = (1 << AGE_BITS) - 1;
+const FINGERPRINT_MASK = ~AGE_MASK;
+/** Ages are told apart in this many steps over the life of a ghost. */
+const AGE_STEPS = 1024;
+/** Slots per ghost that is to be remembered, so that a bucket rarely overflows before its time. */
+const SLOTS_PER_GHOST = 1.5;
+
+/**
+ * Which keys were lately evicted from the small queue: fingerprints, each remembered for as many evictions as the main
+ * queue has records.
+ *
+ * Source: J. Yang et al., "FIFO queues are all you need for cache eviction" (S3-FIFO, SOSP '23), section 4.2: a
+ * bucketed table of fingerprints, where an entry is out of date when as many were put in after it as the ghost queue
+ * holds, and the slot is then free.
+ *
+ * Every call needs the shard's lock.
+ */
+export class GhostTable {
+  private readonly control: Int32Array;
+  private readonly slotsPerPage: number;
+
+  constructor(
+    private readonly arena: Arena,
+    private readonly pool: SegmentPool,
+  ) {
+    this.control = arena.control;
+    this.slotsPerPage = arena.segmentBytes / 4;
+  }
+
+  /** Pages that the table should have and hasn't; it works without them, and forgets earlier. */
+  pagesWanted(shard: number): number {
+    const pages = this.control[shard + SHARD_GHOST_PAGES]!;
+    // All records, not the main queue's alone: before the first eviction, everything is in the small queue.
+    const records =
+      this.control[shard + SHARD_MAIN + CHAIN_RECORDS]! + this.control[shard + SHARD_SMALL + CHAIN_RECORDS]!;
+    const wanted = Math.ceil((records * SLOTS_PER_GHOST) / this.slotsPerPage);
+    if (wanted <= pages || pages >= this.arena.geometry.maxGhostPages) return 0;
+    // Growing forgets everything, so it is done in large steps.
+    const target = Math.max(wanted, Math.ceil(pages * 1.5), 1);
+    return Math.min(target, this.arena.geometry.maxGhostPages) - pages;
+  }
+
+  /** Adds pages that the caller has reserved. What was remembered is forgotten. */
+  grow(shard: number, pages: number): void {
+    const control = this.control;
+    const before = control[shard + SHARD_GHOST_PAGES]!;
+    const table = this.arena.ghostPageTable(shard);
+    for (let page = before; page < before + pages; page++) control[table + page] = this.pool.take();
+    control[shard + SHARD_GHOST_PAGES] = before + pages;
+    control[shard + SHARD_SEGMENTS]! += pages;
+    for (let page = 0; page < before + pages; page++) {
+      const start = this.arena.location(control[table + page]!, 0);
+      const word = this.arena.wordIndex(start);
+      this.arena.wordsAt(start).fill(0, word, word + this.slotsPerPage);
+    }
+  }
+
+  /** Gives the pages back. */
+  clear(shard: number): void {
+    const control = this.control;
+    const pages = control[shard + SHARD_GHOST_PAGES]!;
+    const table = this.arena.ghostPageTable(shard);
+    for (let page = 0; page < pages; page++) this.pool.give(control[table + page]!, control[table + page]!, 1);
+    control[shard + SHARD_GHOST_PAGES] = 0;
+    control[shard + SHARD_SEGMENTS]! -= pages;
+  }
+
+  /** Remembers a key by its hash. */
+  add(shard: number, hash: number): void {
+    if (this.control[shard + SHARD_GHOST_PAGES] === 0) return;
+    this.control[shard + SHARD_GHOST_CLOCK]!++;
+    const clock = this.control[shard + SHARD_GHOST_CLOCK]!;
+    const shift = this.ageShift(shard);
+    const now = (clock >>> shift) & AGE_MASK;
+    const bucket = this.bucketOf(shard, hash);
+    const words = this.arena.wordsAt(bucket);
+    const start = this.arena.wordIndex(bucket);
+    let victim = start;
+    let oldest = -1;
+    for (let at = start; at < start + BUCKET_SLOTS; at++) {
+      const slot = words[at]!;
+      if (slot === 0) {
+        victim = at;
+        break;
+      }
+      const age = (now - slot) & AGE_MASK;
+      if (age > oldest) {
+        oldest = age;
+        victim = at;
+      }
+    }
+    words[victim] = fingerprint(hash) | now;
+  }
+
+  /** Whether a key is remembered. */
+  has(shard: number, hash: number): boolean {
+    const shift = this.ageShift(shard);
+    const now = (this.control[shard + SHARD_GHOST_CLOCK]! >>> shift) & AGE_MASK;
+    const oldest = this.control[shard + SHARD_MAIN + CHAIN_RECORDS]! >>> shift;
+    const at = this.find(shard, hash);
+    return at >= 0 && ((now - this.arena.wordsAt(this.bucketOf(shard, hash))[at]!) & AGE_MASK) <= oldest;
+  }
+
+  /** The key is stored again. */
+  forget(shard: number, hash: number): void {
+    const at = this.find(shard, hash);
+    if (at >= 0) this.arena.wordsAt(this.bucketOf(shard, hash))[at] = 0;
+  }
+
+  /** The word of a key's slot in its buffer, or -1. */
+  private find(shard: number, hash: number): number {
+    if (this.control[shard + SHARD_GHOST_PAGES] === 0) return -1;
+    const bucket = this.bucketOf(shard, hash);
+    const words = this.arena.wordsAt(bucket);
+    const start = this.arena.wordIndex(bucket);
+    const wanted = fingerprint(hash);
+    for (let at = start; at < start + BUCKET_SLOTS; at++) {
+      if ((words[at]! & FINGERPRINT_MASK) === wanted) return at;
+    }
+    return -1;
+  }
+
+  /** How many ghosts make one step of age, as a power of two; it follows from the table's size alone. */
+  private ageShift(shard: number): number {
+    const slots = this.control[shard + SHARD_GHOST_PAGES]! * this.slotsPerPage;
+    return Math.max(0, Math.ceil(Math.log2(slots / AGE_STEPS)));
+  }
+
+  /** The location of the bucket of a hash. */
+  private bucketOf(shard: number, hash: number): number {
+    const buckets = (this.control[shard + SHARD_GHOST_PAGES]! * this.slotsPerPage) / BUCKET_SLOTS;
+    const bucket = Math.trunc(((hash >>> 0) * buckets) / 2 ** 32);
+    const bucketsPerPage = this.slotsPerPage / BUCKET_SLOTS;
+    const page = Math.trunc(bucket / bucketsPerPage);
+    const segment = this.control[this.arena.ghostPageTable(shard) + page]!;
+    return this.arena.location(segment, (bucket - page * bucketsPerPage) * BUCKET_SLOTS * 4);
+  }
+}
+
+function fingerprint(hash: number): number {
+  // The bucket is chosen by the high bits, so the fingerprint is made of the low ones.
+  const bits = (hash << AGE_BITS) & FINGERPRINT_MASK;
+  return bits === 0 ? 1 << AGE_BITS : bits;
+}

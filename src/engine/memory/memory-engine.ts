@@ -1,0 +1,195 @@
+import type {
+  DeleteOutcome,
+  DeleteRequest,
+  Engine,
+  EngineHealth,
+  EngineStats,
+  EntrySink,
+  IncrementOutcome,
+  IncrementRequest,
+  Key,
+  KeyPattern,
+  PutOutcome,
+  PutRequest,
+  ScanPage,
+  ScanRequest,
+  Stamp,
+  TouchOutcome,
+  TouchRequest,
+} from "../engine.ts";
+import { Arena, allocateMemory, type MemoryHandle } from "./arena.ts";
+import { Eviction } from "./eviction.ts";
+import { ExpiryWheel, TICK_MS } from "./expiry-wheel.ts";
+import { GhostTable } from "./ghost-table.ts";
+import { HalfSipHash } from "./half-sip-hash.ts";
+import { IndexTable } from "./index-table.ts";
+import {
+  CHAIN_LIVE_UNITS,
+  COUNT_DELETES,
+  COUNT_EVICTIONS,
+  COUNT_EXPIRATIONS,
+  COUNT_HITS,
+  COUNT_MISSES,
+  COUNT_SETS,
+  EPOCH_HI,
+  EPOCH_LO,
+  HASH_KEY_0,
+  HASH_KEY_1,
+  SHARD_GHOST_PAGES,
+  SHARD_INDEX_PAGES,
+  SHARD_MAIN,
+  SHARD_SMALL,
+  UNIT_BYTES,
+} from "./layout.ts";
+import { Reader } from "./reader.ts";
+import { RecordLog } from "./record-log.ts";
+import { RoomMaker } from "./room-maker.ts";
+import { SegmentPool } from "./segment-pool.ts";
+import { ShardStore } from "./shard-store.ts";
+import { Sweeper } from "./sweeper.ts";
+import { Writer } from "./writer.ts";
+
+export type { MemoryHandle } from "./arena.ts";
+
+export interface MemoryEngineOptions {
+  /** All memory that the engine may take, in bytes, its index and headers included. */
+  readonly limitBytes: number;
+  /** Threads that will use the memory, this one included. */
+  readonly threads: number;
+  /** Ms since the Unix epoch. */
+  readonly clock: () => number;
+  /** A random 32-bit number, for the key of the hash function. */
+  readonly randomWord: () => number;
+  /** Resolves when other work of this thread has had its turn. */
+  readonly letOthersRun: () => Promise<void>;
+}
+
+/** The parts of a thread's environment that can't be shared. */
+export type MemoryEngineThread = Pick<MemoryEngineOptions, "clock" | "letOthersRun">;
+
+/**
+ * Entries in shared memory, off the heap: every thread sees one cache, and however many entries there are, the garbage
+ * collector has nothing to do with them. Reads take no lock; writes lock one shard. See `layout.ts` for the bytes,
+ * `record-log.ts` and `eviction.ts` for where records live and how they leave.
+ */
+export class MemoryEngine implements Engine {
+  readonly name = "memory";
+  private readonly arena: Arena;
+  private readonly reader: Reader;
+  private readonly writer: Writer;
+  private readonly sweeper: Sweeper;
+  private readonly startedMs: number;
+
+  /** Makes the shared memory, as thread 0. Throws `MemoryLimitError`. */
+  static create(options: MemoryEngineOptions): MemoryEngine {
+    const handle = allocateMemory(options.limitBytes, options.threads, options.clock(), options.randomWord);
+    return new MemoryEngine(handle, 0, options);
+  }
+
+  /** Uses the memory that another thread made. `thread` is this one's number, below `threads`. */
+  static attach(handle: MemoryHandle, thread: number, options: MemoryEngineThread): MemoryEngine {
+    return new MemoryEngine(handle, thread, options);
+  }
+
+  private constructor(
+    /** Hand this to other threads, for `attach`. */
+    readonly handle: MemoryHandle,
+    thread: number,
+    options: MemoryEngineThread,
+  ) {
+    const { clock } = options;
+    const arena = new Arena(handle);
+    const { control } = arena;
+    const epochMs = control[EPOCH_HI]! * 2 ** 32 + (control[EPOCH_LO]! >>> 0);
+    const hasher = new HalfSipHash(control[HASH_KEY_0]!, control[HASH_KEY_1]!);
+    const counters = arena.counters(thread);
+    const pool = new SegmentPool(arena);
+    const index = new IndexTable(arena, pool);
+    const log = new RecordLog(arena, pool);
+    const wheel = new ExpiryWheel(arena, epochMs);
+    const ghosts = new GhostTable(arena, pool);
+    // A hasher of its own: eviction runs in the middle of a write, which still needs its key's digest.
+    const storeHasher = new HalfSipHash(control[HASH_KEY_0]!, control[HASH_KEY_1]!);
+    const store = new ShardStore(arena, index, log, wheel, storeHasher);
+    const eviction = new Eviction(arena, pool, store, log, ghosts, storeHasher, counters);
+    const room = new RoomMaker(arena, pool, eviction);
+    this.arena = arena;
+    this.reader = new Reader(arena, index, store, hasher, counters, clock);
+    this.writer = new Writer(arena, pool, index, log, store, ghosts, room, hasher, counters, clock);
+    this.sweeper = new Sweeper(arena, index, log, store, wheel, ghosts, counters, clock, options.letOthersRun);
+    this.startedMs = clock();
+  }
+
+  get(key: Key, sink: EntrySink): boolean {
+    return this.reader.get(key, sink);
+  }
+
+  put(request: PutRequest): PutOutcome {
+    return this.writer.put(request);
+  }
+
+  delete(request: DeleteRequest): DeleteOutcome {
+    return this.writer.delete(request);
+  }
+
+  touch(request: TouchRequest): TouchOutcome {
+    return this.writer.touch(request);
+  }
+
+  increment(request: IncrementRequest): IncrementOutcome {
+    return this.writer.increment(request);
+  }
+
+  scan(request: ScanRequest): ScanPage {
+    return this.sweeper.scan(request);
+  }
+
+  deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
+    return this.sweeper.deleteMatching(pattern, stamp);
+  }
+
+  clear(stamp: Stamp): number {
+    return this.sweeper.clear(stamp);
+  }
+
+  stats(): EngineStats {
+    const { geometry, control } = this.arena;
+    let entries = 0;
+    let liveUnits = 0;
+    let pages = 0;
+    for (let number = 0; number < geometry.shardCount; number++) {
+      const shard = this.arena.shard(number);
+      entries += this.sweeper.entries(shard);
+      liveUnits += control[shard + SHARD_SMALL + CHAIN_LIVE_UNITS]! + control[shard + SHARD_MAIN + CHAIN_LIVE_UNITS]!;
+      pages += control[shard + SHARD_INDEX_PAGES]! + control[shard + SHARD_GHOST_PAGES]!;
+    }
+    return {
+      entries,
+      usedBytes: geometry.controlBytes + geometry.counterBytes + pages * geometry.segmentBytes + liveUnits * UNIT_BYTES,
+      limitBytes: geometry.limitBytes,
+      hits: this.total(COUNT_HITS),
+      misses: this.total(COUNT_MISSES),
+      sets: this.total(COUNT_SETS),
+      deletes: this.total(COUNT_DELETES),
+      evictions: this.total(COUNT_EVICTIONS),
+      expirations: this.total(COUNT_EXPIRATIONS),
+    };
+  }
+
+  health(): EngineHealth {
+    return { status: "ok", detail: "", sinceMs: this.startedMs };
+  }
+
+  /** Prunes what has expired. Gives 0 when there is more to do at once. */
+  maintain(): number {
+    return this.sweeper.prune() ? TICK_MS : 0;
+  }
+
+  async close(): Promise<void> {}
+
+  private total(counter: number): number {
+    let sum = 0;
+    for (let thread = 0; thread < this.arena.geometry.threads; thread++) sum += this.arena.counters(thread)[counter]!;
+    return sum;
+  }
+}

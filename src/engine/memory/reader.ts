@@ -1,0 +1,201 @@
+import type { EntryInfo, EntrySink, Key, Stamp, Version } from "../engine.ts";
+import type { Arena } from "./arena.ts";
+import type { HalfSipHash } from "./half-sip-hash.ts";
+import type { IndexTable } from "./index-table.ts";
+import {
+  BUFFER_UNIT_MASK,
+  BUFFER_UNIT_SHIFT,
+  COUNT_HITS,
+  COUNT_MISSES,
+  FLAG_BLOB,
+  FLAG_TOMBSTONE,
+  RECORD_META,
+  RECORD_VALUE_BYTES,
+  SEGMENT_RESERVED_BYTES,
+  SHARD_INDEX_SEQUENCE,
+  SHARD_LOCK,
+  SHARD_RECYCLE_SEQUENCE,
+  SLOT_LOCATION,
+  USE_COUNT_MASK,
+} from "./layout.ts";
+import { lockMutex, unlockMutex } from "./mutex.ts";
+import { blobWord, contentTypeOf, expiryOf, originOf, prefixBytes, versionOf } from "./record.ts";
+import type { ShardStore } from "./shard-store.ts";
+
+/** Tries without the lock while the index is being changed … */
+const MAX_TRIES = 256;
+/** … and tries whose copy was for nothing, because a segment of the shard was given back meanwhile. */
+const MAX_LOST_COPIES = 4;
+
+/**
+ * Reads entries without a lock.
+ *
+ * Two counters of the shard say whether what was read is true. The index sequence is odd, or moves on, while slots or
+ * headers change: all that leads to the record is read between two equal even values of it. Values never change once
+ * written, so copying one needs less: that no segment of the shard was given back since the record was found, which the
+ * recycle sequence tells. Who writes all the time can therefore not starve who reads a large value; in the end the lock
+ * is taken.
+ *
+ * Source: H.-J. Boehm, "Can Seqlocks Get Along With Programming Language Memory Models?" (MSPC '12). JavaScript's
+ * Atomics are sequentially consistent; that plain loads are not moved below a later Atomics.load holds on x86-64.
+ */
+export class Reader {
+  private readonly control: Int32Array;
+  private readonly info = new RecordInfo();
+  private readonly shardMask: number;
+
+  constructor(
+    private readonly arena: Arena,
+    private readonly index: IndexTable,
+    private readonly store: ShardStore,
+    private readonly hasher: HalfSipHash,
+    private readonly counters: Float64Array,
+    private readonly clock: () => number,
+  ) {
+    this.control = arena.control;
+    this.shardMask = arena.geometry.shardCount - 1;
+  }
+
+  /** Hands a live entry to the sink and counts a hit, or counts a miss and gives false. */
+  get(key: Key, sink: EntrySink): boolean {
+    this.hasher.digest(key.bytes, 0, key.length);
+    const shard = this.arena.shard(this.hasher.lo & this.shardMask);
+    const hash = this.hasher.hi >>> 2;
+    const nowMs = this.clock();
+    let lostCopies = 0;
+    for (let tries = 0; tries < MAX_TRIES && lostCopies < MAX_LOST_COPIES; tries++) {
+      const sequence = Atomics.load(this.control, shard + SHARD_INDEX_SEQUENCE);
+      if ((sequence & 1) !== 0) continue;
+      const recycled = Atomics.load(this.control, shard + SHARD_RECYCLE_SEQUENCE);
+      const found = this.find(shard, hash, key, nowMs);
+      if (Atomics.load(this.control, shard + SHARD_INDEX_SEQUENCE) !== sequence) continue;
+      if (!found) return this.miss();
+      if (!this.copyTo(sink, shard, recycled)) lostCopies++;
+      else return this.hit();
+    }
+    lockMutex(this.control, shard + SHARD_LOCK);
+    try {
+      if (!this.find(shard, hash, key, nowMs)) return this.miss();
+      this.copyTo(sink, shard, Atomics.load(this.control, shard + SHARD_RECYCLE_SEQUENCE));
+      return this.hit();
+    } finally {
+      unlockMutex(this.control, shard + SHARD_LOCK);
+    }
+  }
+
+  private hit(): boolean {
+    this.counters[COUNT_HITS]!++;
+    const { slotWords, slotWord, slotHash } = this.info;
+    // Only a slot that is still the same gets the count; a lost count is no loss.
+    if ((slotHash & USE_COUNT_MASK) !== USE_COUNT_MASK) {
+      Atomics.compareExchange(slotWords, slotWord, slotHash, slotHash + 1);
+    }
+    return true;
+  }
+
+  private miss(): boolean {
+    this.counters[COUNT_MISSES]!++;
+    return false;
+  }
+
+  /** Fills `info` from the live record of a key. What it finds is only true if the index sequence didn't move. */
+  private find(shard: number, hash: number, key: Key, nowMs: number): boolean {
+    const { arena, index } = this;
+    const slotCount = index.slotCount(shard);
+    const pageTable = arena.indexPageTable(shard);
+    for (let slot = index.home(hash, slotCount); slot < slotCount; slot++) {
+      const at = index.slotAt(pageTable, slot);
+      const slotWords = arena.words[at >>> BUFFER_UNIT_SHIFT]!;
+      const slotWord = (at & BUFFER_UNIT_MASK) << 1;
+      const location = slotWords[slotWord + SLOT_LOCATION]!;
+      if (location === 0) return false;
+      const slotHash = slotWords[slotWord]!;
+      if (slotHash >>> 2 > hash) return false;
+      if (slotHash >>> 2 !== hash || !this.store.hasKey(location, key.bytes, key.length)) continue;
+      this.info.read(arena, location, slotWords, slotWord, slotHash);
+      if ((this.info.meta & FLAG_TOMBSTONE) !== 0) return false;
+      return this.info.expiresAtMs === 0 || this.info.expiresAtMs > nowMs;
+    }
+    return false;
+  }
+
+  /** Copies the value of the record in `info`. False = a segment was given back meanwhile, so it may be another's. */
+  private copyTo(sink: EntrySink, shard: number, recycled: number): boolean {
+    const { arena, control, info } = this;
+    if (!sink.begin(info)) return Atomics.load(control, shard + SHARD_RECYCLE_SEQUENCE) === recycled;
+    const target = sink.target;
+    let offset = sink.offset;
+    let left = info.valueLength;
+    if ((info.meta & FLAG_BLOB) !== 0) {
+      const chunk = arena.segmentBytes - SEGMENT_RESERVED_BYTES;
+      let segment = info.blobSegment;
+      while (left >= chunk) {
+        const at = arena.location(segment, SEGMENT_RESERVED_BYTES);
+        const start = arena.wordIndex(at) << 2;
+        arena.bytesAt(at).copy(target, offset, start, start + chunk);
+        segment = control[arena.next + segment]! - 1;
+        if (Atomics.load(control, shard + SHARD_RECYCLE_SEQUENCE) !== recycled) return false;
+        offset += chunk;
+        left -= chunk;
+      }
+    }
+    if (left === 0) return Atomics.load(control, shard + SHARD_RECYCLE_SEQUENCE) === recycled;
+    const start = (arena.wordIndex(info.location) << 2) + info.valueOffset;
+    const here = Math.min(left, arena.segmentBytes - arena.offsetOf(info.location) - info.valueOffset);
+    arena.bytesAt(info.location).copy(target, offset, start, start + here);
+    if (here < left) {
+      const segment = control[arena.next + arena.segmentOf(info.location)]! - 1;
+      if (Atomics.load(control, shard + SHARD_RECYCLE_SEQUENCE) !== recycled) return false;
+      const at = arena.location(segment, SEGMENT_RESERVED_BYTES);
+      const rest = arena.wordIndex(at) << 2;
+      arena.bytesAt(at).copy(target, offset + here, rest, rest + left - here);
+    }
+    return Atomics.load(control, shard + SHARD_RECYCLE_SEQUENCE) === recycled;
+  }
+}
+
+/** What is known of the record that was found; one object for all reads of a thread. */
+class RecordInfo implements EntryInfo, Stamp {
+  location = 0;
+  meta = 0;
+  valueLength = 0;
+  expiresAtMs = 0;
+  tag = 0;
+  origin = 0;
+  /** From the record's start, in bytes. */
+  valueOffset = 0;
+  blobSegment = 0;
+  slotWords: Int32Array = new Int32Array(0);
+  slotWord = 0;
+  slotHash = 0;
+  private bytes: Buffer = Buffer.alloc(0);
+
+  read(arena: Arena, location: number, slotWords: Int32Array, slotWord: number, slotHash: number): void {
+    const words = arena.wordsAt(location);
+    const word = arena.wordIndex(location);
+    this.bytes = arena.bytesAt(location);
+    this.location = location;
+    this.meta = words[word + RECORD_META]!;
+    this.valueLength = words[word + RECORD_VALUE_BYTES]!;
+    this.expiresAtMs = expiryOf(words, word);
+    this.tag = versionOf(words, word);
+    this.origin = originOf(words, word);
+    this.valueOffset = prefixBytes(this.meta, this.bytes, word << 2);
+    if ((this.meta & FLAG_BLOB) !== 0) this.blobSegment = words[word + blobWord(this.meta)]!;
+    this.slotWords = slotWords;
+    this.slotWord = slotWord;
+    this.slotHash = slotHash;
+  }
+
+  get version(): Version {
+    return this.tag as Version;
+  }
+
+  get stamp(): Stamp {
+    return this;
+  }
+
+  get contentType(): string {
+    return contentTypeOf(this.meta, this.bytes, (this.location & BUFFER_UNIT_MASK) << 3);
+  }
+}

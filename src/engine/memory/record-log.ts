@@ -1,0 +1,385 @@
+import type { Arena } from "./arena.ts";
+import {
+  CHAIN_HEAD,
+  CHAIN_HEAD_OFFSET,
+  CHAIN_LIVE_UNITS,
+  CHAIN_RECORDS,
+  CHAIN_SEGMENTS,
+  CHAIN_TAIL,
+  CHAIN_TAIL_OFFSET,
+  FLAG_BLOB,
+  FLAG_DEAD,
+  FLAG_MAIN,
+  RECORD_META,
+  SEGMENT_RESERVED_BYTES,
+  SHARD_BLOB_HEAD,
+  SHARD_BLOB_TAIL,
+  SHARD_MAIN,
+  SHARD_RECYCLE_SEQUENCE,
+  SHARD_SEGMENTS,
+  SHARD_SMALL,
+  UNIT_BYTES,
+} from "./layout.ts";
+import { blobWord, RecordPlan } from "./record.ts";
+import type { SegmentPool } from "./segment-pool.ts";
+
+/**
+ * The records of a shard: two queues, each a chain of segments to which records are appended at the head and from which
+ * they leave at the tail. A record is never changed in place but for its header; one that is replaced, deleted, expired
+ * or evicted is marked dead, and a segment in which nothing is alive goes back to the pool at once.
+ *
+ * A value goes on in the next segment of the chain where its record's own ends; the two stay neighbours, because
+ * both have something alive in them. Of a value that is longer than a segment, the first part fills whole segments (a
+ * blob) that are never copied again.
+ *
+ * Every call needs the shard's lock.
+ */
+export class RecordLog {
+  private readonly control: Int32Array;
+  private readonly moved: RecordPlan;
+  private readonly killed: RecordPlan;
+  /** Bytes of value that a segment of a blob holds. */
+  readonly blobSegmentBytes: number;
+
+  constructor(
+    private readonly arena: Arena,
+    private readonly pool: SegmentPool,
+  ) {
+    this.control = arena.control;
+    this.blobSegmentBytes = arena.segmentBytes - SEGMENT_RESERVED_BYTES;
+    this.moved = new RecordPlan(this.blobSegmentBytes);
+    this.killed = new RecordPlan(this.blobSegmentBytes);
+  }
+
+  /** Whether a record of this plan could be stored at all in a chain of segments. */
+  fits(plan: RecordPlan): boolean {
+    return plan.prefixBytes <= this.blobSegmentBytes;
+  }
+
+  /** Segments that must be reserved before `append`. */
+  segmentsNeeded(shard: number, main: boolean, plan: RecordPlan): number {
+    const chain = chainOf(shard, main);
+    if (this.control[chain + CHAIN_HEAD] === 0)
+      return (this.spills(SEGMENT_RESERVED_BYTES, plan) ? 2 : 1) + plan.blobSegments;
+    const offset = this.control[chain + CHAIN_HEAD_OFFSET]!;
+    const room = this.arena.segmentBytes - offset;
+    if (plan.recordBytes <= room) return plan.blobSegments;
+    if (plan.prefixBytes <= room) return 1 + plan.blobSegments;
+    return (this.spills(SEGMENT_RESERVED_BYTES, plan) ? 2 : 1) + plan.blobSegments;
+  }
+
+  /**
+   * Makes room for a record at the head of a queue and accounts for it; gives its location. The caller writes header,
+   * key and value (`valueSpan` says where the value goes).
+   */
+  append(shard: number, main: boolean, plan: RecordPlan): number {
+    const control = this.control;
+    const chain = chainOf(shard, main);
+    if (
+      control[chain + CHAIN_HEAD] === 0 ||
+      this.arena.segmentBytes - control[chain + CHAIN_HEAD_OFFSET]! < plan.prefixBytes
+    ) {
+      this.openSegment(shard, chain, SEGMENT_RESERVED_BYTES);
+    }
+    const segment = control[chain + CHAIN_HEAD]! - 1;
+    const offset = control[chain + CHAIN_HEAD_OFFSET]!;
+    const here = Math.min(plan.recordBytes, this.arena.segmentBytes - offset);
+    const spilled = plan.recordBytes - here;
+    control[this.arena.live + segment]! += here / UNIT_BYTES;
+    control[chain + CHAIN_HEAD_OFFSET] = offset + here;
+    control[chain + CHAIN_RECORDS]!++;
+    control[chain + CHAIN_LIVE_UNITS]! += plan.totalUnits();
+    if (spilled > 0) {
+      this.openSegment(shard, chain, SEGMENT_RESERVED_BYTES + spilled);
+      control[this.arena.live + control[chain + CHAIN_HEAD]! - 1]! += spilled / UNIT_BYTES;
+    }
+    return this.arena.location(segment, offset);
+  }
+
+  /** Takes the segments of a blob; gives the first. They are neighbours in the order of the value's bytes. */
+  appendBlob(shard: number, count: number): number {
+    const control = this.control;
+    let first = -1;
+    for (let taken = 0; taken < count; taken++) {
+      const segment = this.pool.take();
+      if (first < 0) first = segment;
+      const last = control[shard + SHARD_BLOB_HEAD]!;
+      control[this.arena.prev + segment] = last;
+      control[this.arena.next + segment] = 0;
+      if (last === 0) control[shard + SHARD_BLOB_TAIL] = segment + 1;
+      else control[this.arena.next + last - 1] = segment + 1;
+      control[shard + SHARD_BLOB_HEAD] = segment + 1;
+    }
+    control[shard + SHARD_SEGMENTS]! += count;
+    return first;
+  }
+
+  /** Copies `source[start .. end)` into the value of the record at `location`, whose blob starts at `blobSegment`. */
+  writeValue(
+    location: number,
+    plan: RecordPlan,
+    blobSegment: number,
+    source: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    let from = start;
+    let segment = blobSegment;
+    for (let done = 0; done < plan.blobSegments; done++) {
+      const at = this.arena.location(segment, SEGMENT_RESERVED_BYTES);
+      source.copy(this.arena.bytesAt(at), this.arena.wordIndex(at) << 2, from, from + this.blobSegmentBytes);
+      from += this.blobSegmentBytes;
+      segment = this.control[this.arena.next + segment]! - 1;
+    }
+    if (from === end) return;
+    const startByte = (this.arena.wordIndex(location) << 2) + plan.prefixBytes;
+    const room = this.arena.segmentBytes - this.arena.offsetOf(location) - plan.prefixBytes;
+    const here = Math.min(end - from, room);
+    source.copy(this.arena.bytesAt(location), startByte, from, from + here);
+    if (from + here < end) {
+      const at = this.arena.location(
+        this.control[this.arena.next + this.arena.segmentOf(location)]! - 1,
+        SEGMENT_RESERVED_BYTES,
+      );
+      source.copy(this.arena.bytesAt(at), this.arena.wordIndex(at) << 2, from + here, end);
+    }
+  }
+
+  /** Copies the value of the record at `location` into `target`, which has its length. */
+  readValue(location: number, target: Buffer): void {
+    const plan = this.moved;
+    plan.readPlan(this.arena, location);
+    const words = this.arena.wordsAt(location);
+    const word = this.arena.wordIndex(location);
+    let offset = 0;
+    let segment = plan.blobSegments > 0 ? words[word + blobWord(words[word + RECORD_META]!)]! : 0;
+    for (let done = 0; done < plan.blobSegments; done++) {
+      const at = this.arena.location(segment, SEGMENT_RESERVED_BYTES);
+      const start = this.arena.wordIndex(at) << 2;
+      this.arena.bytesAt(at).copy(target, offset, start, start + this.blobSegmentBytes);
+      offset += this.blobSegmentBytes;
+      segment = this.control[this.arena.next + segment]! - 1;
+    }
+    const start = (word << 2) + plan.prefixBytes;
+    const room = this.arena.segmentBytes - this.arena.offsetOf(location) - plan.prefixBytes;
+    const here = Math.min(plan.inlineBytes, room);
+    this.arena.bytesAt(location).copy(target, offset, start, start + here);
+    if (here < plan.inlineBytes) {
+      const next = this.control[this.arena.next + this.arena.segmentOf(location)]! - 1;
+      const at = this.arena.location(next, SEGMENT_RESERVED_BYTES);
+      const rest = this.arena.wordIndex(at) << 2;
+      this.arena.bytesAt(at).copy(target, offset + here, rest, rest + plan.inlineBytes - here);
+    }
+  }
+
+  /** Appends a copy of a live record to the head of a queue; gives the copy's location. The blob goes with it. */
+  move(shard: number, location: number, toMain: boolean): number {
+    const plan = this.moved;
+    plan.readPlan(this.arena, location);
+    const target = this.append(shard, toMain, plan);
+    this.copyRecord(location, target, plan.recordBytes);
+    const words = this.arena.wordsAt(target);
+    const word = this.arena.wordIndex(target);
+    if (toMain) words[word + RECORD_META]! |= FLAG_MAIN;
+    else words[word + RECORD_META]! &= ~FLAG_MAIN;
+    this.markDead(shard, location, plan);
+    return target;
+  }
+
+  /** Segments that must be reserved before `move`. */
+  segmentsNeededToMove(shard: number, location: number, toMain: boolean): number {
+    this.moved.readPlan(this.arena, location);
+    this.moved.blobSegments = 0;
+    return this.segmentsNeeded(shard, toMain, this.moved);
+  }
+
+  /** The record's bytes, and its blob, are no longer needed. */
+  kill(shard: number, location: number): void {
+    const plan = this.killed;
+    plan.readPlan(this.arena, location);
+    if (plan.blobSegments > 0) this.freeBlob(shard, location, plan.blobSegments);
+    this.markDead(shard, location, plan);
+  }
+
+  /** Gives back all segments of the records at once. */
+  clear(shard: number): void {
+    Atomics.add(this.control, shard + SHARD_RECYCLE_SEQUENCE, 1);
+    this.clearChain(shard, shard + SHARD_SMALL);
+    this.clearChain(shard, shard + SHARD_MAIN);
+    const first = this.control[shard + SHARD_BLOB_TAIL]!;
+    if (first === 0) return;
+    let count = 1;
+    for (let segment = first; this.control[this.arena.next + segment - 1] !== 0; count++) {
+      segment = this.control[this.arena.next + segment - 1]!;
+    }
+    this.pool.give(first - 1, this.control[shard + SHARD_BLOB_HEAD]! - 1, count);
+    this.control[shard + SHARD_SEGMENTS]! -= count;
+    this.control[shard + SHARD_BLOB_TAIL] = 0;
+    this.control[shard + SHARD_BLOB_HEAD] = 0;
+  }
+
+  /** The next record to leave a queue, dead or alive, or 0 if there is none. */
+  tail(shard: number, main: boolean): number {
+    const chain = chainOf(shard, main);
+    const segment = this.control[chain + CHAIN_TAIL]!;
+    if (segment === 0) return 0;
+    const offset = this.control[chain + CHAIN_TAIL_OFFSET]!;
+    if (segment === this.control[chain + CHAIN_HEAD]) {
+      if (offset === this.control[chain + CHAIN_HEAD_OFFSET]) return 0;
+    } else if (offset === this.control[this.arena.used + segment - 1]) {
+      throw new Error("a segment of which every record has left is still in its queue");
+    }
+    return this.arena.location(segment - 1, offset);
+  }
+
+  /** Steps over the record that `tail` gave. It must be called before the record is moved or killed. */
+  passTail(shard: number, main: boolean): void {
+    const chain = chainOf(shard, main);
+    const segment = this.control[chain + CHAIN_TAIL]! - 1;
+    const location = this.arena.location(segment, this.control[chain + CHAIN_TAIL_OFFSET]!);
+    this.control[chain + CHAIN_TAIL_OFFSET] = this.endInSegment(location);
+  }
+
+  /** Byte of its own segment at which a record ends, or the segment does. */
+  endInSegment(location: number): number {
+    this.moved.readPlan(this.arena, location);
+    return Math.min(this.arena.segmentBytes, this.arena.offsetOf(location) + this.moved.recordBytes);
+  }
+
+  /** Gives the last segment of a queue back if it is the only one left and nothing in it is alive. */
+  dropEmptyHead(shard: number, main: boolean): void {
+    const chain = chainOf(shard, main);
+    const head = this.control[chain + CHAIN_HEAD]!;
+    if (head === 0 || head !== this.control[chain + CHAIN_TAIL] || this.control[this.arena.live + head - 1] !== 0)
+      return;
+    this.control[chain + CHAIN_HEAD] = 0;
+    this.control[chain + CHAIN_HEAD_OFFSET] = 0;
+    this.freeSegment(shard, chain, head - 1);
+  }
+
+  /** A new record that ends past the first segment it is put into, from `offset`. */
+  private spills(offset: number, plan: RecordPlan): boolean {
+    return offset + plan.recordBytes > this.arena.segmentBytes;
+  }
+
+  /** Adds a segment at the head of a chain; its first record will start at `firstOffset`. */
+  private openSegment(shard: number, chain: number, firstOffset: number): void {
+    const control = this.control;
+    const { next, prev, live, first, used } = this.arena;
+    const segment = this.pool.take();
+    const head = control[chain + CHAIN_HEAD]!;
+    control[next + segment] = 0;
+    control[prev + segment] = head;
+    control[live + segment] = 0;
+    control[first + segment] = firstOffset;
+    control[shard + SHARD_SEGMENTS]!++;
+    control[chain + CHAIN_SEGMENTS]!++;
+    control[chain + CHAIN_HEAD] = segment + 1;
+    control[used + segment] = 0;
+    if (head === 0) {
+      control[chain + CHAIN_TAIL] = segment + 1;
+      control[chain + CHAIN_TAIL_OFFSET] = firstOffset;
+    } else {
+      control[next + head - 1] = segment + 1;
+      control[used + head - 1] = control[chain + CHAIN_HEAD_OFFSET]!;
+    }
+    control[chain + CHAIN_HEAD_OFFSET] = firstOffset;
+    if (head !== 0 && control[live + head - 1] === 0) this.freeSegment(shard, chain, head - 1);
+  }
+
+  private copyRecord(from: number, to: number, length: number): void {
+    const { arena } = this;
+    let done = 0;
+    while (done < length) {
+      const source = done === 0 ? from : this.continued(from, done);
+      const target = done === 0 ? to : this.continued(to, done);
+      const sourceRoom = arena.segmentBytes - arena.offsetOf(source);
+      const targetRoom = arena.segmentBytes - arena.offsetOf(target);
+      const bytes = Math.min(length - done, sourceRoom, targetRoom);
+      const start = arena.wordIndex(source) << 2;
+      arena.bytesAt(source).copy(arena.bytesAt(target), arena.wordIndex(target) << 2, start, start + bytes);
+      done += bytes;
+    }
+  }
+
+  /** The location of the byte `done` (a multiple of 8) of a record. */
+  private continued(location: number, done: number): number {
+    const room = this.arena.segmentBytes - this.arena.offsetOf(location);
+    if (done < room) return location + done / UNIT_BYTES;
+    const segment = this.control[this.arena.next + this.arena.segmentOf(location)]! - 1;
+    return this.arena.location(segment, SEGMENT_RESERVED_BYTES + done - room);
+  }
+
+  private markDead(shard: number, location: number, plan: RecordPlan): void {
+    const control = this.control;
+    const words = this.arena.wordsAt(location);
+    const word = this.arena.wordIndex(location);
+    const chain = chainOf(shard, (words[word + RECORD_META]! & FLAG_MAIN) !== 0);
+    words[word + RECORD_META]! |= FLAG_DEAD;
+    control[chain + CHAIN_RECORDS]!--;
+    control[chain + CHAIN_LIVE_UNITS]! -= plan.totalUnits();
+    const segment = this.arena.segmentOf(location);
+    const following = control[this.arena.next + segment]! - 1;
+    const here = Math.min(plan.recordBytes, this.arena.segmentBytes - this.arena.offsetOf(location));
+    this.releaseUnits(shard, chain, segment, here / UNIT_BYTES);
+    if (plan.recordBytes > here) this.releaseUnits(shard, chain, following, (plan.recordBytes - here) / UNIT_BYTES);
+  }
+
+  private releaseUnits(shard: number, chain: number, segment: number, units: number): void {
+    this.control[this.arena.live + segment]! -= units;
+    const live = this.control[this.arena.live + segment]!;
+    if (live === 0 && this.control[chain + CHAIN_HEAD] !== segment + 1) this.freeSegment(shard, chain, segment);
+  }
+
+  private freeSegment(shard: number, chain: number, segment: number): void {
+    const control = this.control;
+    const { next, prev, first } = this.arena;
+    const before = control[prev + segment]!;
+    const after = control[next + segment]!;
+    if (before !== 0) control[next + before - 1] = after;
+    if (after !== 0) control[prev + after - 1] = before;
+    if (control[chain + CHAIN_TAIL] === segment + 1) {
+      control[chain + CHAIN_TAIL] = after;
+      control[chain + CHAIN_TAIL_OFFSET] = after === 0 ? 0 : control[first + after - 1]!;
+    }
+    control[chain + CHAIN_SEGMENTS]!--;
+    control[shard + SHARD_SEGMENTS]!--;
+    Atomics.add(control, shard + SHARD_RECYCLE_SEQUENCE, 1);
+    this.pool.give(segment, segment, 1);
+  }
+
+  private freeBlob(shard: number, location: number, count: number): void {
+    const control = this.control;
+    const { next, prev } = this.arena;
+    const words = this.arena.wordsAt(location);
+    const word = this.arena.wordIndex(location);
+    const meta = words[word + RECORD_META]!;
+    if ((meta & FLAG_BLOB) === 0) throw new Error("freeBlob of a record without a blob");
+    const first = words[word + blobWord(meta)]!;
+    let last = first;
+    for (let hop = 1; hop < count; hop++) last = control[next + last]! - 1;
+    const before = control[prev + first]!;
+    const after = control[next + last]!;
+    if (before === 0) control[shard + SHARD_BLOB_TAIL] = after;
+    else control[next + before - 1] = after;
+    if (after === 0) control[shard + SHARD_BLOB_HEAD] = before;
+    else control[prev + after - 1] = before;
+    control[shard + SHARD_SEGMENTS]! -= count;
+    Atomics.add(control, shard + SHARD_RECYCLE_SEQUENCE, 1);
+    this.pool.give(first, last, count);
+  }
+
+  private clearChain(shard: number, chain: number): void {
+    const control = this.control;
+    const count = control[chain + CHAIN_SEGMENTS]!;
+    if (count > 0) {
+      this.pool.give(control[chain + CHAIN_TAIL]! - 1, control[chain + CHAIN_HEAD]! - 1, count);
+      control[shard + SHARD_SEGMENTS]! -= count;
+    }
+    for (let word = CHAIN_TAIL; word <= CHAIN_SEGMENTS; word++) control[chain + word] = 0;
+  }
+}
+
+export function chainOf(shard: number, main: boolean): number {
+  return main ? shard + SHARD_MAIN : shard + SHARD_SMALL;
+}

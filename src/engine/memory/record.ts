@@ -1,0 +1,148 @@
+import type { Arena } from "./arena.ts";
+import {
+  CONTENT_TYPE_INLINE,
+  CONTENT_TYPE_MASK,
+  CONTENT_TYPE_SHIFT,
+  FLAG_BLOB,
+  FLAG_EXPIRES,
+  FLAG_ORIGIN,
+  KEY_LENGTH_MASK,
+  RECORD_EXPIRY_HI,
+  RECORD_EXPIRY_LO,
+  RECORD_EXPIRY_WORDS,
+  RECORD_META,
+  RECORD_VALUE_BYTES,
+  RECORD_VERSION_HI,
+  RECORD_VERSION_LO,
+  RECORD_WORDS,
+  SEGMENT_RESERVED_BYTES,
+  UNIT_BYTES,
+} from "./layout.ts";
+
+const TWO_32 = 2 ** 32;
+
+/** Content types that a record names by a number instead of spelling them out. The order is part of the layout. */
+const COMMON_CONTENT_TYPES: readonly string[] = [
+  "application/json",
+  "application/octet-stream",
+  "text/plain",
+  "text/plain; charset=utf-8",
+  "text/plain;charset=UTF-8",
+  "text/html",
+  "text/html; charset=utf-8",
+  "application/xml",
+  "image/png",
+  "image/jpeg",
+  "application/x-protobuf",
+  "application/msgpack",
+];
+
+/** The number of a content type, or `CONTENT_TYPE_INLINE`. */
+export function contentTypeNumber(contentType: string): number {
+  if (contentType === "application/json") return 0;
+  const number = COMMON_CONTENT_TYPES.indexOf(contentType);
+  return number < 0 ? CONTENT_TYPE_INLINE : number;
+}
+
+/**
+ * How a record is laid out, from its lengths and flags: filled by `plan` for a record to be written, by `readPlan` for
+ * one that exists. Reused, so that neither makes garbage.
+ */
+export class RecordPlan {
+  /** Everything before the value: header, key, content type. It never crosses a segment's end. */
+  prefixBytes = 0;
+  /** The part of the value that lies in the record itself. */
+  inlineBytes = 0;
+  /** Whole segments that hold the value's first part. */
+  blobSegments = 0;
+  /** The record without its blob, padded. */
+  recordBytes = 0;
+
+  constructor(private readonly blobSegmentBytes: number) {}
+
+  plan(keyBytes: number, contentTypeBytes: number, valueBytes: number, expires: boolean, origin: boolean): void {
+    this.blobSegments = Math.trunc(valueBytes / this.blobSegmentBytes);
+    this.inlineBytes = valueBytes - this.blobSegments * this.blobSegmentBytes;
+    this.prefixBytes =
+      headerWords(expires, origin, this.blobSegments > 0) * 4 +
+      keyBytes +
+      (contentTypeBytes > 0 ? 1 + contentTypeBytes : 0);
+    this.recordBytes = padded(this.prefixBytes + this.inlineBytes);
+  }
+
+  /** Reads the plan of the record at `location`. */
+  readPlan(arena: Arena, location: number): void {
+    const words = arena.wordsAt(location);
+    const word = arena.wordIndex(location);
+    const meta = words[word + RECORD_META]!;
+    const valueBytes = words[word + RECORD_VALUE_BYTES]!;
+    this.prefixBytes = prefixBytes(meta, arena.bytesAt(location), word << 2);
+    this.blobSegments = meta & FLAG_BLOB ? Math.trunc(valueBytes / this.blobSegmentBytes) : 0;
+    this.inlineBytes = valueBytes - this.blobSegments * this.blobSegmentBytes;
+    this.recordBytes = padded(this.prefixBytes + this.inlineBytes);
+  }
+
+  /** Of everything, in units: what the record costs. */
+  totalUnits(): number {
+    return (this.recordBytes + this.blobSegments * (this.blobSegmentBytes + SEGMENT_RESERVED_BYTES)) / UNIT_BYTES;
+  }
+}
+
+export function headerWords(expires: boolean, origin: boolean, blob: boolean): number {
+  return RECORD_WORDS + (expires ? RECORD_EXPIRY_WORDS : 0) + (origin ? 1 : 0) + (blob ? 1 : 0);
+}
+
+/** Where in the header the origin is, in words. */
+export function originWord(meta: number): number {
+  return RECORD_WORDS + (meta & FLAG_EXPIRES ? RECORD_EXPIRY_WORDS : 0);
+}
+
+/** Where in the header the blob's first segment is, in words. */
+export function blobWord(meta: number): number {
+  return originWord(meta) + (meta & FLAG_ORIGIN ? 1 : 0);
+}
+
+/** Offset of the key from the record's start, in bytes. */
+export function keyOffset(meta: number): number {
+  return (blobWord(meta) + (meta & FLAG_BLOB ? 1 : 0)) << 2;
+}
+
+/** Bytes before the value, of the record that starts at byte `start` of `bytes`. */
+export function prefixBytes(meta: number, bytes: Buffer, start: number): number {
+  const afterKey = keyOffset(meta) + (meta & KEY_LENGTH_MASK);
+  if (((meta >>> CONTENT_TYPE_SHIFT) & CONTENT_TYPE_MASK) !== CONTENT_TYPE_INLINE) return afterKey;
+  return afterKey + 1 + bytes[start + afterKey]!;
+}
+
+/** The content type of the record that starts at byte `start` of `bytes`. */
+export function contentTypeOf(meta: number, bytes: Buffer, start: number): string {
+  const number = (meta >>> CONTENT_TYPE_SHIFT) & CONTENT_TYPE_MASK;
+  if (number !== CONTENT_TYPE_INLINE) return COMMON_CONTENT_TYPES[number] ?? "";
+  const at = start + keyOffset(meta) + (meta & KEY_LENGTH_MASK);
+  return bytes.toString("latin1", at + 1, at + 1 + bytes[at]!);
+}
+
+/** Absolute expiry in ms since the Unix epoch, 0 = never. */
+export function expiryOf(words: Int32Array, word: number): number {
+  if ((words[word + RECORD_META]! & FLAG_EXPIRES) === 0) return 0;
+  return (words[word + RECORD_EXPIRY_HI]! >>> 0) * TWO_32 + (words[word + RECORD_EXPIRY_LO]! >>> 0);
+}
+
+export function versionOf(words: Int32Array, word: number): number {
+  return words[word + RECORD_VERSION_HI]! * TWO_32 + (words[word + RECORD_VERSION_LO]! >>> 0);
+}
+
+export function originOf(words: Int32Array, word: number): number {
+  const meta = words[word + RECORD_META]!;
+  return meta & FLAG_ORIGIN ? words[word + originWord(meta)]! >>> 0 : 0;
+}
+
+/** Writes a safe integer into two words. */
+export function writeSafeInteger(words: Int32Array, lowWord: number, highWord: number, value: number): void {
+  words[lowWord] = value;
+  words[highWord] = Math.trunc(value / TWO_32);
+}
+
+export function padded(bytes: number): number {
+  return (bytes + UNIT_BYTES - 1) & -UNIT_BYTES;
+}
