@@ -1,0 +1,20 @@
+import { benchHttp } from "./http.ts";
+import { MissingToolsError } from "./support/tools.ts";
+
+const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
+  http: benchHttp,
+};
+
+const name = process.argv[2] ?? "";
+const benchmark = Object.hasOwn(BENCHMARKS, name) ? BENCHMARKS[name] : undefined;
+if (benchmark === undefined) {
+  console.error(`usage: npm run bench -- NAME, where NAME is one of: ${Object.keys(BENCHMARKS).join(", ")}`);
+  process.exit(2);
+}
+try {
+  await benchmark();
+} catch (error) {
+  if (!(error instanceof MissingToolsError)) throw error;
+  console.error(error.message);
+  process.exit(1);
+}
