@@ -1,8 +1,12 @@
+import { benchEngine } from "./engine.ts";
+import { benchHitRatio } from "./hit-ratio.ts";
 import { benchHttp } from "./http.ts";
 import { MissingToolsError } from "./support/tools.ts";
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   http: benchHttp,
+  engine: benchEngine,
+  "hit-ratio": benchHitRatio,
 };
 
 const name = process.argv[2] ?? "";
