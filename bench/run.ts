@@ -1,0 +1,24 @@
+import { benchEngine } from "./engine.ts";
+import { benchHitRatio } from "./hit-ratio.ts";
+import { benchHttp } from "./http.ts";
+import { MissingToolsError } from "./support/tools.ts";
+
+const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
+  http: benchHttp,
+  engine: benchEngine,
+  "hit-ratio": benchHitRatio,
+};
+
+const name = process.argv[2] ?? "";
+const benchmark = Object.hasOwn(BENCHMARKS, name) ? BENCHMARKS[name] : undefined;
+if (benchmark === undefined) {
+  console.error(`usage: npm run bench -- NAME, where NAME is one of: ${Object.keys(BENCHMARKS).join(", ")}`);
+  process.exit(2);
+}
+try {
+  await benchmark();
+} catch (error) {
+  if (!(error instanceof MissingToolsError)) throw error;
+  console.error(error.message);
+  process.exit(1);
+}

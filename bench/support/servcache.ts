@@ -1,0 +1,104 @@
+import { join } from "node:path";
+import { type Bench, freePort, type ServerProcess } from "./process.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+
+export interface NodeOptions {
+  readonly core: number | null;
+  readonly workers: number;
+  /** `SERV_CACHE_MAX_MEMORY`. */
+  readonly limitBytes: number;
+}
+
+/**
+ * Starts a ServCache node the way a user does. `SERV_CACHE_BENCH_COMMAND` names another program to measure (an older
+ * build): it gets `serve --addr 127.0.0.1:PORT` and the same environment.
+ */
+export function startNode(bench: Bench, options: NodeOptions): Promise<ServerProcess> {
+  const port = freePort();
+  const program = process.env.SERV_CACHE_BENCH_COMMAND?.split(" ") ?? [process.execPath, join(ROOT, "src/main.ts")];
+  return bench.start({
+    name: "ServCache",
+    command: [...program, "serve", "--addr", `127.0.0.1:${port}`],
+    core: options.core,
+    env: {
+      SERV_CACHE_WORKERS: String(options.workers),
+      SERV_CACHE_MAX_MEMORY: String(options.limitBytes),
+      SERV_CACHE_DATA_DIR: join(bench.folder, "data"),
+    },
+    port,
+  });
+}
+
+const SETS_PER_BATCH = 1000;
+const BATCHES_AT_ONCE = 4;
+
+export interface FillOptions {
+  readonly count: number;
+  readonly keyOf: (index: number) => string;
+  /** JSON text. */
+  readonly valueJson: string;
+  /** Entries expire at this time, in ms since the Unix epoch, all of them; null = never. */
+  readonly expiresAtMs: number | null;
+}
+
+/** Stores entries over HTTP, in batches. */
+export async function fill(port: number, options: FillOptions): Promise<void> {
+  let next = 0;
+  const worker = async () => {
+    while (next < options.count) {
+      const first = next;
+      next = Math.min(options.count, first + SETS_PER_BATCH);
+      await sendBatch(port, options, first, next);
+    }
+  };
+  await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, worker));
+}
+
+async function sendBatch(port: number, options: FillOptions, first: number, end: number): Promise<void> {
+  const ttl = options.expiresAtMs === null ? "0" : `${Math.max(1, options.expiresAtMs - Date.now())}ms`;
+  const operations: string[] = [];
+  for (let index = first; index < end; index++) {
+    operations.push(`{"op":"set","key":"${options.keyOf(index)}","value":${options.valueJson},"ttl":"${ttl}"}`);
+  }
+  const answer = await fetch(`http://127.0.0.1:${port}/api/batch`, {
+    method: "POST",
+    body: `{"operations":[${operations.join(",")}]}`,
+  });
+  const text = await answer.text();
+  if (answer.status !== 200 || !text.includes('"status":200')) {
+    throw new Error(`filling failed: ${answer.status} ${text.slice(0, 200)}`);
+  }
+}
+
+export interface NodeStats {
+  readonly entries: number;
+  readonly hits: number;
+  readonly misses: number;
+  readonly evictions: number;
+  readonly usedBytes: number;
+  readonly limitBytes: number;
+}
+
+/** `GET /api/stats`. */
+export async function nodeStats(url: string): Promise<NodeStats> {
+  const answer: unknown = await (await fetch(`${url}/api/stats`)).json();
+  const field = (name: string) => {
+    const value = typeof answer === "object" && answer !== null ? Reflect.get(answer, name) : undefined;
+    if (typeof value !== "number") throw new Error(`/api/stats has no number "${name}": ${JSON.stringify(answer)}`);
+    return value;
+  };
+  return {
+    entries: field("entries"),
+    hits: field("hits"),
+    misses: field("misses"),
+    evictions: field("evictions"),
+    usedBytes: field("usedBytes"),
+    limitBytes: field("limitBytes"),
+  };
+}
+
+/** JSON text of a string, `bytes` long with its quotes. */
+export function jsonValue(bytes: number): string {
+  return `"${"v".repeat(bytes - 2)}"`;
+}
