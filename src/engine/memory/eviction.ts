@@ -56,21 +56,16 @@ export class Eviction {
 
   /** Frees at least one segment of a shard. False = it holds nothing that could go. Needs the shard's lock. */
   reclaim(shard: number, nowMs: number): boolean {
-    const held = this.control[shard + SHARD_SEGMENTS]!;
+    const ghostPages = this.ghosts.pagesWanted(shard);
+    const target = this.control[shard + SHARD_SEGMENTS]! - ghostPages;
     this.kept = 0;
-    this.growGhosts(shard);
-    const target = Math.min(held, this.control[shard + SHARD_SEGMENTS]!);
     while (this.control[shard + SHARD_SEGMENTS]! >= target) {
       const sparse = this.kept < MAX_KEPT ? this.sparsestSegment(shard) : -1;
       if (sparse >= 0 && this.empty(shard, sparse, nowMs)) continue;
       if (!this.evictNext(shard, nowMs)) return this.control[shard + SHARD_SEGMENTS]! < target;
     }
+    if (ghostPages > 0 && this.pool.reserve(ghostPages, 0)) this.ghosts.grow(shard, ghostPages);
     return true;
-  }
-
-  private growGhosts(shard: number): void {
-    const pages = this.ghosts.pagesWanted(shard);
-    if (pages > 0 && this.pool.reserve(pages, 0)) this.ghosts.grow(shard, pages);
   }
 
   /** Lets the next record of one of the queues go, or keeps it at the head of the main queue. */

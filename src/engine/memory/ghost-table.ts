@@ -17,12 +17,17 @@ const AGE_MASK = (1 << AGE_BITS) - 1;
 const FINGERPRINT_MASK = ~AGE_MASK;
 /** Ages are told apart in this many steps over the life of a ghost. */
 const AGE_STEPS = 1024;
+/**
+ * How long a ghost is remembered, in evictions per record of the shard: as many as the main queue is to hold, also while
+ * it doesn't yet, or a loop that is too long for the cache would never leave anything in it.
+ */
+const LIFE_SHARE = 0.9;
 /** Slots per ghost that is to be remembered, so that a bucket rarely overflows before its time. */
 const SLOTS_PER_GHOST = 1.5;
 
 /**
- * Which keys were lately evicted from the small queue: fingerprints, each remembered for as many evictions as the main
- * queue has records.
+ * Which keys were lately evicted from the small queue: fingerprints, each remembered for about as many evictions
+ * as the main queue has records.
  *
  * Source: J. Yang et al., "FIFO queues are all you need for cache eviction" (S3-FIFO, SOSP '23), section 4.2: a
  * bucketed table of fingerprints, where an entry is out of date when as many were put in after it as the ghost queue
@@ -45,10 +50,7 @@ export class GhostTable {
   /** Pages that the table should have and hasn't; it works without them, and forgets earlier. */
   pagesWanted(shard: number): number {
     const pages = this.control[shard + SHARD_GHOST_PAGES]!;
-    // All records, not the main queue's alone: before the first eviction, everything is in the small queue.
-    const records =
-      this.control[shard + SHARD_MAIN + CHAIN_RECORDS]! + this.control[shard + SHARD_SMALL + CHAIN_RECORDS]!;
-    const wanted = Math.ceil((records * SLOTS_PER_GHOST) / this.slotsPerPage);
+    const wanted = Math.ceil((this.records(shard) * SLOTS_PER_GHOST) / this.slotsPerPage);
     if (wanted <= pages || pages >= this.arena.geometry.maxGhostPages) return 0;
     // Growing forgets everything, so it is done in large steps.
     const target = Math.max(wanted, Math.ceil(pages * 1.5), 1);
@@ -111,7 +113,7 @@ export class GhostTable {
   has(shard: number, hash: number): boolean {
     const shift = this.ageShift(shard);
     const now = (this.control[shard + SHARD_GHOST_CLOCK]! >>> shift) & AGE_MASK;
-    const oldest = this.control[shard + SHARD_MAIN + CHAIN_RECORDS]! >>> shift;
+    const oldest = (this.records(shard) * LIFE_SHARE) >>> shift;
     const at = this.find(shard, hash);
     return at >= 0 && ((now - this.arena.wordsAt(this.bucketOf(shard, hash))[at]!) & AGE_MASK) <= oldest;
   }
@@ -133,6 +135,10 @@ export class GhostTable {
       if ((words[at]! & FINGERPRINT_MASK) === wanted) return at;
     }
     return -1;
+  }
+
+  private records(shard: number): number {
+    return this.control[shard + SHARD_MAIN + CHAIN_RECORDS]! + this.control[shard + SHARD_SMALL + CHAIN_RECORDS]!;
   }
 
   /** How many ghosts make one step of age, as a power of two; it follows from the table's size alone. */

@@ -58,10 +58,10 @@ export interface MemoryEngineOptions {
   readonly threads: number;
   /** Ms since the Unix epoch. */
   readonly clock: () => number;
-  /** A random 32-bit number, for the key of the hash function. */
-  readonly randomWord: () => number;
-  /** Resolves when other work of this thread has had its turn. */
-  readonly letOthersRun: () => Promise<void>;
+  /** A random 32-bit number, for the key of the hash function; by default from the system's secure source. */
+  readonly randomWord?: () => number;
+  /** Resolves when other work of this thread has had its turn; by default after one round of the event loop. */
+  readonly letOthersRun?: () => Promise<void>;
 }
 
 /** The parts of a thread's environment that can't be shared. */
@@ -82,7 +82,12 @@ export class MemoryEngine implements Engine {
 
   /** Makes the shared memory, as thread 0. Throws `MemoryLimitError`. */
   static create(options: MemoryEngineOptions): MemoryEngine {
-    const handle = allocateMemory(options.limitBytes, options.threads, options.clock(), options.randomWord);
+    const handle = allocateMemory(
+      options.limitBytes,
+      options.threads,
+      options.clock(),
+      options.randomWord ?? secureWord,
+    );
     return new MemoryEngine(handle, 0, options);
   }
 
@@ -116,7 +121,17 @@ export class MemoryEngine implements Engine {
     this.arena = arena;
     this.reader = new Reader(arena, index, store, hasher, counters, clock);
     this.writer = new Writer(arena, pool, index, log, store, ghosts, room, hasher, counters, clock);
-    this.sweeper = new Sweeper(arena, index, log, store, wheel, ghosts, counters, clock, options.letOthersRun);
+    this.sweeper = new Sweeper(
+      arena,
+      index,
+      log,
+      store,
+      wheel,
+      ghosts,
+      counters,
+      clock,
+      options.letOthersRun ?? nextRound,
+    );
     this.startedMs = clock();
   }
 
@@ -192,4 +207,12 @@ export class MemoryEngine implements Engine {
     for (let thread = 0; thread < this.arena.geometry.threads; thread++) sum += this.arena.counters(thread)[counter]!;
     return sum;
   }
+}
+
+function secureWord(): number {
+  return crypto.getRandomValues(new Int32Array(1))[0]!;
+}
+
+function nextRound(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
