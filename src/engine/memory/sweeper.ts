@@ -211,7 +211,7 @@ export class Sweeper {
 
   private resume(cursor: string | null): void {
     const position = cursor === null ? 0 : Number.parseInt(cursor, CURSOR_RADIX);
-    const valid = cursor === null || position.toString(CURSOR_RADIX) === cursor;
+    const valid = cursor === null || (position >= 0 && position.toString(CURSOR_RADIX) === cursor);
     if (!valid || position >= this.arena.geometry.shardCount * HASH_RANGE) throw new InvalidCursorError(cursor ?? "");
     this.shardNumber = Math.floor(position / HASH_RANGE);
     this.hash = position % HASH_RANGE;
