@@ -160,7 +160,7 @@ export class Connection {
   /** @returns whether there is more to do */
   private readHead(): boolean {
     const { input } = this;
-    input.skipLineEnd();
+    input.skipEmptyLines();
     if (input.length === 0) {
       this.rest();
       return false;

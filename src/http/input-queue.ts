@@ -44,9 +44,9 @@ export class InputQueue {
     return found !== -1 && found < this.end;
   }
 
-  /** RFC 9112 2.2: an empty line before a request, which old clients send after a body, is passed over. */
-  skipLineEnd(): void {
-    if (this.length >= 2 && this.bytes[this.start] === CR && this.bytes[this.start + 1] === LF) this.start += 2;
+  /** RFC 9112 2.2: empty lines before a request, which old clients send after a body, are passed over. */
+  skipEmptyLines(): void {
+    while (this.length >= 2 && this.bytes[this.start] === CR && this.bytes[this.start + 1] === LF) this.start += 2;
   }
 
   private moveToLarger(neededBytes: number): void {
