@@ -1,17 +1,9 @@
-import { BodyBuffer } from "./body-buffer.ts";
-import { ChunkedDecoder } from "./chunked.ts";
+import { BodyReader } from "./body-reader.ts";
 import type { ByteSocket, ConnectionContext } from "./connection-context.ts";
-import { ERROR_HEADERS, errorBody, traceIdOf } from "./error-body.ts";
+import { answerInternalError, answerRefusal } from "./error-answers.ts";
 import { InputQueue } from "./input-queue.ts";
 import { OutputQueue } from "./output-queue.ts";
-import {
-  BODY_TOO_LARGE,
-  OVERLOADED,
-  REQUEST_CUT_SHORT,
-  REQUEST_TIMEOUT,
-  type Refusal,
-  TOO_MANY_CONNECTIONS,
-} from "./refusal.ts";
+import { BODY_TOO_LARGE, REQUEST_CUT_SHORT, REQUEST_TIMEOUT, type Refusal, TOO_MANY_CONNECTIONS } from "./refusal.ts";
 import { NO_LENGTH, ParsedRequest } from "./request.ts";
 import { INCOMPLETE, parseHead, REFUSED } from "./request-parser.ts";
 import type { ResponseWriter } from "./response-writer.ts";
@@ -23,12 +15,11 @@ const FLUSH_BYTES = 32 * 1024;
 const LINE_BESIDE_TARGET_BYTES = 64;
 
 const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
-const INTERNAL_MESSAGE = "try again; if it fails again, report the trace id";
 
 enum Phase {
   /** Between requests, or within a head. */
   Head,
-  /** A body is arriving: `body` or `decoder` takes it. */
+  /** A body is arriving: `bodyReader` takes it. */
   Body,
   /** The handler gave a promise. */
   Handling,
@@ -47,10 +38,8 @@ export class Connection {
   private phase = Phase.Head;
   private readonly input = new InputQueue();
   private readonly output: OutputQueue;
-  /** The request whose body is arriving; taken from the context. */
-  private request: ParsedRequest | null = null;
-  private body: BodyBuffer | null = null;
-  private decoder: ChunkedDecoder | null = null;
+  /** From the head of a request whose body comes later until its answer. */
+  private bodyReader: BodyReader | null = null;
   private inputEnded = false;
   private paused = false;
   private shutDown = false;
@@ -94,7 +83,6 @@ export class Connection {
   onClose(): void {
     this.phase = Phase.Closed;
     this.releaseBody();
-    this.request = null;
     this.input.clear();
     this.output.clear();
   }
@@ -220,10 +208,9 @@ export class Connection {
       input.start += length;
       return this.dispatch(request);
     }
+    // The reader keeps the request.
     this.context.request = new ParsedRequest();
-    this.request = request;
-    this.body = new BodyBuffer(this.context.budget, request.chunked ? limits.bodyBytes : length);
-    this.decoder = request.chunked ? new ChunkedDecoder(this.body, limits) : null;
+    this.bodyReader = new BodyReader(request, this.context.budget, limits);
     this.phase = Phase.Body;
     if (request.expectsContinue && input.length === 0) this.sendContinue();
     return true;
@@ -235,36 +222,18 @@ export class Connection {
   }
 
   private readBody(): boolean {
-    const { input, request, body, decoder } = this;
-    if (request === null || body === null) throw new Error("a body arrives without its request");
+    const { input, bodyReader } = this;
+    if (bodyReader === null) throw new Error("a body arrives without its request");
     this.sinceMs = this.context.nowMs;
-    const refusal = decoder === null ? this.readSized(body, request.contentLength) : this.readChunked(decoder);
+    const refusal = bodyReader.read(input);
     if (input.length === 0) input.clear();
     if (refusal !== null) {
-      this.refuse(refusal, request);
+      this.refuse(refusal, bodyReader.request);
       return false;
     }
-    if (decoder === null ? body.length < request.contentLength : !decoder.done) return false;
-
-    request.body = body.bytes;
-    request.bodyStart = 0;
-    request.bodyEnd = body.length;
+    if (!bodyReader.done) return false;
     this.phase = Phase.Head;
-    return this.dispatch(request);
-  }
-
-  private readSized(body: BodyBuffer, contentLength: number): Refusal | null {
-    const { input } = this;
-    const end = Math.min(input.end, input.start + contentLength - body.length);
-    if (!body.append(input.bytes, input.start, end)) return OVERLOADED;
-    input.start = end;
-    return null;
-  }
-
-  private readChunked(decoder: ChunkedDecoder): Refusal | null {
-    const { input } = this;
-    input.start = decoder.push(input.bytes, input.start, input.end);
-    return decoder.refusal;
+    return this.dispatch(bodyReader.request);
   }
 
   private dispatch(request: ParsedRequest): boolean {
@@ -274,18 +243,18 @@ export class Connection {
     try {
       const pending = context.handler(request, response);
       if (pending instanceof Promise) {
-        this.await(pending, request, response);
+        this.answerLater(pending, request, response);
         return false;
       }
     } catch (error) {
-      this.answerInternalError(error, request, response);
+      answerInternalError(context, error, request, response);
     }
     this.conclude(request, response);
     return this.phase === Phase.Head;
   }
 
   /** The answer comes later: request and writer belong to it alone from here on. */
-  private await(pending: Promise<void>, request: ParsedRequest, response: ResponseWriter): void {
+  private answerLater(pending: Promise<void>, request: ParsedRequest, response: ResponseWriter): void {
     const { context } = this;
     this.phase = Phase.Handling;
     this.output.add(response.buffer, response.start, response.answerStart, response.isShared);
@@ -294,7 +263,7 @@ export class Connection {
     pending.then(
       () => this.settle(request, response),
       (error: unknown) => {
-        this.answerInternalError(error, request, response);
+        answerInternalError(context, error, request, response);
         this.settle(request, response);
       },
     );
@@ -312,45 +281,27 @@ export class Connection {
 
   /** After the handler: the answer is whole, and what comes next is known. */
   private conclude(request: ParsedRequest, response: ResponseWriter): void {
-    if (!response.answered) this.answerInternalError(new Error("the handler gave no answer"), request, response);
-    if (this.body !== null) this.releaseBody();
-    this.request = null;
+    if (!response.answered)
+      answerInternalError(this.context, new Error("the handler gave no answer"), request, response);
+    if (this.bodyReader !== null) this.releaseBody();
     if (response.closes) this.linger();
   }
 
-  private answerInternalError(error: unknown, request: ParsedRequest, response: ResponseWriter): void {
-    const traceId = this.traceIdFor(request);
-    this.context.onError(error, traceId);
-    // An answer that was whole before the handler failed stands.
-    if (response.answered) return;
-    response.rewind();
-    response.sendText(500, ERROR_HEADERS, errorBody("ERR_INTERNAL", INTERNAL_MESSAGE, traceId));
-  }
-
   private refuseNow(refusal: Refusal): void {
-    this.refuse(refusal, this.request);
+    this.refuse(refusal, this.bodyReader?.request ?? null);
     this.flush();
   }
 
   /** Answers in the handler's place, and closes. `request` where its head was read, else null. */
   private refuse(refusal: Refusal, request: ParsedRequest | null): void {
-    const { response } = this.context;
-    const traceId = request === null ? this.context.newTraceId() : this.traceIdFor(request);
-    response.expectRefusal(request?.method === "HEAD");
-    response.sendText(refusal.status, ERROR_HEADERS, errorBody(refusal.code, refusal.message, traceId));
+    answerRefusal(this.context, refusal, request);
     this.releaseBody();
-    this.request = null;
     this.linger();
   }
 
-  private traceIdFor(request: ParsedRequest): string {
-    return traceIdOf(request.header("traceparent")) ?? this.context.newTraceId();
-  }
-
   private releaseBody(): void {
-    this.body?.release();
-    this.body = null;
-    this.decoder = null;
+    this.bodyReader?.release();
+    this.bodyReader = null;
   }
 
   /** Closing at once would reset the connection where the client is still sending, and its answer with it. */

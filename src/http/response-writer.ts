@@ -95,19 +95,23 @@ export class ResponseWriter implements HttpResponse {
   }
 
   /**
-   * The current answer comes later, when other connections will have used the shared buffer: leaves that buffer to
-   * them, unless the answer has begun in it. What came before that answer must have been sent.
+   * The current answer is sent later, when other connections will have used the shared buffer: leaves that buffer to
+   * them, unless the answer is being written in it. What came before that answer must have been sent.
    *
    * @returns the writer for everybody else
    */
   detach(): ResponseWriter {
-    if (this.phase !== Phase.Waiting) {
+    if (this.phase === Phase.Begun) {
       this.start = this.answerStart;
       return new ResponseWriter(this.context);
     }
     const successor = new ResponseWriter(this.context, this.shared);
+    const answer = Buffer.from(this.buffer.subarray(this.answerStart, this.position));
     this.shared = NO_BYTES;
-    this.clear();
+    this.buffer = answer;
+    this.start = 0;
+    this.answerStart = 0;
+    this.position = answer.length;
     return successor;
   }
 
