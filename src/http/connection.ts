@@ -180,6 +180,7 @@ export class Connection {
   private waitForHead(): void {
     if (!this.inHead) this.sinceMs = this.context.nowMs;
     this.inHead = true;
+    this.input.shrink();
     this.scannedBytes = this.input.length;
   }
 

@@ -6,6 +6,8 @@ const CR = 0x0d;
 /** Room for the rest of a head that came in pieces, without moving it for each piece. */
 const FIRST_BYTES = 1024;
 
+const LARGE_BYTES = 32 * 1024;
+
 /**
  * What has arrived and is not yet handled: `bytes[start .. end)`. A packet is taken as it is, without a copy, where
  * nothing waits before it. Bytes that were handled are never written over: a request may still point to them.
@@ -27,7 +29,9 @@ export class InputQueue {
       this.end = chunk.length;
       return;
     }
-    if (this.end + chunk.length > this.bytes.length) this.moveToLarger(this.length + chunk.length);
+    if (this.end + chunk.length > this.bytes.length) {
+      this.moveTo(Math.max(FIRST_BYTES, (this.length + chunk.length) * 2));
+    }
     chunk.copy(this.bytes, this.end);
     this.end += chunk.length;
   }
@@ -49,10 +53,15 @@ export class InputQueue {
     while (this.length >= 2 && this.bytes[this.start] === CR && this.bytes[this.start + 1] === LF) this.start += 2;
   }
 
-  private moveToLarger(neededBytes: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, neededBytes * 2));
-    this.bytes.copy(larger, 0, this.start, this.end);
-    this.bytes = larger;
+  /** Gives up a large packet of which only a little is left, where that has to wait. */
+  shrink(): void {
+    if (this.bytes.length > LARGE_BYTES && this.length < LARGE_BYTES / 2) this.moveTo(this.length);
+  }
+
+  private moveTo(capacityBytes: number): void {
+    const other = Buffer.allocUnsafeSlow(capacityBytes);
+    this.bytes.copy(other, 0, this.start, this.end);
+    this.bytes = other;
     this.end -= this.start;
     this.start = 0;
   }

@@ -59,7 +59,7 @@ test("headers are found in any case, repeated ones are joined, absent ones are n
 test("pipelined requests in one packet are answered in order", async () => {
   using server = startTestHttpServer(echo);
   const client = await RawClient.open(server.port);
-  const count = 2_000;
+  const count = 4_000;
   await client.send(Array.from({ length: count }, (_, i) => get(`/${i}`)).join(""));
   for (let i = 0; i < count; i++) expect((await client.answer()).body).toBe(`GET /${i} `);
 });
