@@ -150,3 +150,21 @@ test("stop cuts all connections", async () => {
   await client.closed;
   expect(server.connections).toBe(0);
 });
+
+test("a drain under load resets no connection before its answer", async () => {
+  using server = startTestHttpServer(echo);
+  let answers = 0;
+  const clients = await Promise.all(Array.from({ length: 50 }, () => RawClient.open(server.port)));
+  const untilToldToClose = async (client: RawClient): Promise<string | null> => {
+    for (;;) {
+      await client.send(GET);
+      const answer = await client.answer();
+      answers++;
+      if (answer.headers.get("connection") === "close") return client.closed;
+    }
+  };
+  const ends = clients.map(untilToldToClose);
+  await until(() => answers > 500);
+  await server.drain(10_000);
+  expect(await Promise.all(ends)).toEqual(clients.map(() => null));
+});
