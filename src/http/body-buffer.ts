@@ -1,0 +1,59 @@
+import { NO_BYTES } from "./request.ts";
+
+const FIRST_BYTES = 16 * 1024;
+
+/** How many bytes the bodies that a server is receiving may hold together. */
+export class BodyBudget {
+  private usedBytes = 0;
+  constructor(private readonly limitBytes: number) {}
+
+  take(bytes: number): boolean {
+    if (this.usedBytes + bytes > this.limitBytes) return false;
+    this.usedBytes += bytes;
+    return true;
+  }
+
+  giveBack(bytes: number): void {
+    this.usedBytes -= bytes;
+  }
+}
+
+/**
+ * A body that arrives in pieces. It grows with what has arrived, never with what was announced, so that a client pays
+ * for memory with bytes sent.
+ */
+export class BodyBuffer {
+  bytes: Buffer = NO_BYTES;
+  length = 0;
+
+  /** @param expectedBytes how long it will be at most; growth stops there */
+  constructor(
+    private readonly budget: BodyBudget,
+    private readonly expectedBytes: number,
+  ) {}
+
+  /** @returns false where the budget has no room for it */
+  append(source: Buffer, start: number, end: number): boolean {
+    const length = this.length + end - start;
+    if (length > this.bytes.length && !this.grow(length)) return false;
+    source.copy(this.bytes, this.length, start, end);
+    this.length = length;
+    return true;
+  }
+
+  /** Call once, when nobody reads `bytes` any more. */
+  release(): void {
+    this.budget.giveBack(this.bytes.length);
+    this.bytes = NO_BYTES;
+  }
+
+  private grow(neededBytes: number): boolean {
+    const doubled = Math.max(FIRST_BYTES, this.bytes.length * 2);
+    const capacity = Math.max(neededBytes, Math.min(doubled, this.expectedBytes));
+    if (!this.budget.take(capacity - this.bytes.length)) return false;
+    const larger = Buffer.allocUnsafeSlow(capacity);
+    this.bytes.copy(larger, 0, 0, this.length);
+    this.bytes = larger;
+    return true;
+  }
+}

@@ -1,0 +1,38 @@
+import type { BodyBudget } from "./body-buffer.ts";
+import type { HttpHandler } from "./exchange.ts";
+import type { HttpLimits } from "./limits.ts";
+import type { ParsedRequest } from "./request.ts";
+import type { ResponseWriter, WriterContext } from "./response-writer.ts";
+
+/** The part of Bun's socket that a connection uses. */
+export interface ByteSocket {
+  /** @returns how many bytes were taken; fewer than given: `drain` follows. Negative = closed. */
+  write(bytes: Buffer, offset: number, length: number): number;
+  /** Sends FIN; what the other side sends is still read. */
+  shutdown(): void;
+  /** Closes both directions. */
+  end(): void;
+  /** Closes with RST. */
+  terminate(): void;
+  pause(): void;
+  resume(): void;
+}
+
+/** What all connections of a server share. */
+export interface ConnectionContext extends WriterContext {
+  readonly limits: HttpLimits;
+  readonly handler: HttpHandler;
+  readonly budget: BodyBudget;
+  /** Ms since the Unix epoch, as of the last sweep: at most one sweep interval behind. */
+  readonly nowMs: number;
+  /** Longest time that `nowMs` is behind. */
+  readonly sweepIntervalMs: number;
+  /** When idle connections are closed during a drain, in ms since the Unix epoch. */
+  readonly drainIdleUntilMs: number;
+  /** The request that is parsed into; whoever has to keep it puts another in its place. */
+  request: ParsedRequest;
+  /** The writer of all answers that are given at once; empty between events. */
+  response: ResponseWriter;
+  newTraceId(): string;
+  onError(error: unknown, traceId: string): void;
+}

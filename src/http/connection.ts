@@ -1,0 +1,339 @@
+import { BodyReader } from "./body-reader.ts";
+import type { ByteSocket, ConnectionContext } from "./connection-context.ts";
+import { answerInternalError, answerRefusal } from "./error-answers.ts";
+import { InputQueue } from "./input-queue.ts";
+import { OutputQueue } from "./output-queue.ts";
+import { BODY_TOO_LARGE, REQUEST_CUT_SHORT, REQUEST_TIMEOUT, type Refusal, TOO_MANY_CONNECTIONS } from "./refusal.ts";
+import { NO_LENGTH, ParsedRequest } from "./request.ts";
+import { INCOMPLETE, parseHead, REFUSED } from "./request-parser.ts";
+import type { ResponseWriter } from "./response-writer.ts";
+
+/** Answers to pipelined requests are collected up to this size before they are sent. */
+const FLUSH_BYTES = 32 * 1024;
+
+/** More than what a request line holds besides its target. */
+const LINE_BESIDE_TARGET_BYTES = 64;
+
+const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
+
+enum Phase {
+  /** Between requests, or within a head. */
+  Head,
+  /** A body is arriving: `bodyReader` takes it. */
+  Body,
+  /** The handler gave a promise. */
+  Handling,
+  /** The last answer is given: what else arrives is dropped until the client closes, or its time is up. */
+  Lingering,
+  Closed,
+}
+
+/**
+ * One client's connection, from the bytes on its socket to calls of the handler and back. It handles one request at a
+ * time; while an answer is outstanding, or isn't taken by the client, nothing more is parsed.
+ *
+ * The hot path is `onData` -> `advance` -> `parseHead` -> `dispatch` -> `conclude` -> `flush`, without garbage.
+ */
+export class Connection {
+  private phase = Phase.Head;
+  private readonly input = new InputQueue();
+  private readonly output: OutputQueue;
+  /** From the head of a request whose body comes later until its answer. */
+  private bodyReader: BodyReader | null = null;
+  private inputEnded = false;
+  private paused = false;
+  private shutDown = false;
+  /** A head has begun to arrive. */
+  private inHead = false;
+  /** How much of the incomplete head has been looked through for a line end. */
+  private scannedBytes = 0;
+  /** When the current wait began: idle, for the rest of a head, for bytes of a body, for the client to read. */
+  private sinceMs: number;
+
+  constructor(
+    private readonly socket: ByteSocket,
+    private readonly context: ConnectionContext,
+  ) {
+    this.output = new OutputQueue(socket);
+    this.sinceMs = context.nowMs;
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.phase === Phase.Lingering || this.phase === Phase.Closed) return;
+    this.input.add(chunk);
+    if (this.isBusy()) this.pauseIfFull();
+    else this.advance();
+  }
+
+  /** The client has sent FIN: it gets the answers to what it has sent. */
+  onEnd(): void {
+    if (this.inputEnded) return;
+    this.inputEnded = true;
+    if (!this.isBusy()) this.advance();
+  }
+
+  onDrain(): void {
+    if (this.phase === Phase.Closed || this.output.isEmpty) return;
+    if (this.output.send() > 0) this.sinceMs = this.context.nowMs;
+    if (!this.output.isEmpty) return;
+    if (this.phase === Phase.Lingering) this.finishWriting();
+    else if (this.phase !== Phase.Handling) this.resumeAndAdvance();
+  }
+
+  onClose(): void {
+    this.phase = Phase.Closed;
+    this.releaseBody();
+    this.input.clear();
+    this.output.clear();
+  }
+
+  /** Answers that there are too many connections, and closes. */
+  refuseForCount(): void {
+    this.refuse(TOO_MANY_CONNECTIONS, null);
+    this.flush();
+  }
+
+  /** Closes what has waited for too long. Called about once a second with the context's new time. */
+  sweep(): void {
+    const { limits, drainIdleUntilMs, nowMs } = this.context;
+    if (this.phase === Phase.Closed) return;
+    if (!this.output.isEmpty) {
+      if (this.hasWaited(limits.writeTimeoutMs)) this.socket.terminate();
+    } else if (this.phase === Phase.Lingering) {
+      if (this.hasWaited(limits.lingerMs)) this.socket.end();
+    } else if (this.phase === Phase.Body) {
+      if (this.hasWaited(limits.bodyTimeoutMs)) this.refuseNow(REQUEST_TIMEOUT);
+    } else if (this.phase === Phase.Head) {
+      if (this.inHead) {
+        if (this.hasWaited(limits.headTimeoutMs)) this.refuseNow(REQUEST_TIMEOUT);
+      } else if (nowMs >= drainIdleUntilMs || this.hasWaited(limits.idleTimeoutMs)) this.socket.end();
+    }
+  }
+
+  /** `sinceMs` may have been behind by one sweep interval: nobody is cut early for it. */
+  private hasWaited(limitMs: number): boolean {
+    return this.context.nowMs - this.sinceMs >= limitMs + this.context.sweepIntervalMs;
+  }
+
+  private isBusy(): boolean {
+    return this.phase === Phase.Handling || !this.output.isEmpty;
+  }
+
+  private pauseIfFull(): void {
+    if (this.paused || this.input.length < this.context.limits.readAheadBytes) return;
+    this.paused = true;
+    this.socket.pause();
+  }
+
+  private resumeAndAdvance(): void {
+    if (this.paused) {
+      this.paused = false;
+      this.socket.resume();
+    }
+    this.advance();
+  }
+
+  /** Handles what has arrived, as far as that goes. */
+  private advance(): void {
+    let progress = true;
+    while (progress && !this.isBusy()) {
+      if (this.phase === Phase.Head) progress = this.readHead();
+      else if (this.phase === Phase.Body) progress = this.readBody();
+      else progress = false;
+      if (!progress || this.context.response.position >= FLUSH_BYTES) this.flush();
+    }
+    if (this.inputEnded && !this.isBusy()) this.endAfterInput();
+  }
+
+  /** @returns whether there is more to do */
+  private readHead(): boolean {
+    const { input } = this;
+    input.skipEmptyLines();
+    if (input.length === 0) {
+      this.rest();
+      return false;
+    }
+    if (this.inHead && !this.headMayBeWhole()) return false;
+
+    const { request, limits } = this.context;
+    const headEnd = parseHead(request, input.bytes, input.start, input.end, limits);
+    if (headEnd === INCOMPLETE) {
+      this.waitForHead();
+      return false;
+    }
+    if (headEnd === REFUSED) {
+      this.refuse(request.refusal ?? REQUEST_CUT_SHORT, null);
+      return false;
+    }
+    input.start = headEnd;
+    this.inHead = false;
+    if (request.contentLength === NO_LENGTH && !request.chunked) return this.dispatch(request);
+    return this.beginBody(request);
+  }
+
+  private rest(): void {
+    this.input.clear();
+    this.inHead = false;
+    this.sinceMs = this.context.nowMs;
+  }
+
+  private waitForHead(): void {
+    if (!this.inHead) this.sinceMs = this.context.nowMs;
+    this.inHead = true;
+    this.input.shrink();
+    this.scannedBytes = this.input.length;
+  }
+
+  /** Parsing begins anew for each line, not for each packet: bytes sent one by one cost no more than they should. */
+  private headMayBeWhole(): boolean {
+    const { input, scannedBytes } = this;
+    const { targetBytes, headBytes } = this.context.limits;
+    this.scannedBytes = input.length;
+    if (input.hasLineFeed(scannedBytes) || input.length > headBytes) return true;
+    const longestLine = targetBytes + LINE_BESIDE_TARGET_BYTES;
+    return scannedBytes <= longestLine && input.length > longestLine;
+  }
+
+  private beginBody(request: ParsedRequest): boolean {
+    const { input } = this;
+    const { limits } = this.context;
+    const length = request.contentLength;
+    if (length > limits.bodyBytes) {
+      this.refuse(BODY_TOO_LARGE, request);
+      return false;
+    }
+    if (!request.chunked && input.length >= length) {
+      request.body = input.bytes;
+      request.bodyStart = input.start;
+      request.bodyEnd = input.start + length;
+      input.start += length;
+      return this.dispatch(request);
+    }
+    // The reader keeps the request.
+    this.context.request = new ParsedRequest();
+    this.bodyReader = new BodyReader(request, this.context.budget, limits);
+    this.phase = Phase.Body;
+    if (request.expectsContinue && input.length === 0) this.sendContinue();
+    return true;
+  }
+
+  private sendContinue(): void {
+    this.flush();
+    this.output.add(CONTINUE, 0, CONTINUE.length);
+  }
+
+  private readBody(): boolean {
+    const { input, bodyReader } = this;
+    if (bodyReader === null) throw new Error("a body arrives without its request");
+    this.sinceMs = this.context.nowMs;
+    const refusal = bodyReader.read(input);
+    if (input.length === 0) input.clear();
+    if (refusal !== null) {
+      this.refuse(refusal, bodyReader.request);
+      return false;
+    }
+    if (!bodyReader.done) return false;
+    this.phase = Phase.Head;
+    return this.dispatch(bodyReader.request);
+  }
+
+  private dispatch(request: ParsedRequest): boolean {
+    const { context } = this;
+    const { response } = context;
+    response.expect(request);
+    try {
+      const pending = context.handler(request, response);
+      if (pending instanceof Promise) {
+        this.answerLater(pending, request, response);
+        return false;
+      }
+    } catch (error) {
+      answerInternalError(context, error, request, response);
+    }
+    this.conclude(request, response);
+    return this.phase === Phase.Head;
+  }
+
+  /** The answer comes later: request and writer belong to it alone from here on. */
+  private answerLater(pending: Promise<void>, request: ParsedRequest, response: ResponseWriter): void {
+    const { context } = this;
+    this.phase = Phase.Handling;
+    this.output.add(response.buffer, response.start, response.answerStart, response.isShared);
+    context.response = response.detach();
+    if (context.request === request) context.request = new ParsedRequest();
+    pending.then(
+      () => this.settle(request, response),
+      (error: unknown) => {
+        answerInternalError(context, error, request, response);
+        this.settle(request, response);
+      },
+    );
+  }
+
+  private settle(request: ParsedRequest, response: ResponseWriter): void {
+    if (this.phase === Phase.Closed) return;
+    this.phase = Phase.Head;
+    this.sinceMs = this.context.nowMs;
+    this.conclude(request, response);
+    this.output.add(response.buffer, response.start, response.position);
+    if (response.closes) this.finishWriting();
+    else if (this.output.isEmpty) this.resumeAndAdvance();
+  }
+
+  /** After the handler: the answer is whole, and what comes next is known. */
+  private conclude(request: ParsedRequest, response: ResponseWriter): void {
+    if (!response.answered)
+      answerInternalError(this.context, new Error("the handler gave no answer"), request, response);
+    if (this.bodyReader !== null) this.releaseBody();
+    if (response.closes) this.linger();
+  }
+
+  private refuseNow(refusal: Refusal): void {
+    this.refuse(refusal, this.bodyReader?.request ?? null);
+    this.flush();
+  }
+
+  /** Answers in the handler's place, and closes. `request` where its head was read, else null. */
+  private refuse(refusal: Refusal, request: ParsedRequest | null): void {
+    answerRefusal(this.context, refusal, request);
+    this.releaseBody();
+    this.linger();
+  }
+
+  private releaseBody(): void {
+    this.bodyReader?.release();
+    this.bodyReader = null;
+  }
+
+  /** Closing at once would reset the connection where the client is still sending, and its answer with it. */
+  private linger(): void {
+    this.phase = Phase.Lingering;
+    this.sinceMs = this.context.nowMs;
+    this.input.clear();
+  }
+
+  private flush(): void {
+    const { response } = this.context;
+    if (response.position > response.start) {
+      this.output.add(response.buffer, response.start, response.position, response.isShared);
+      response.clear();
+      if (!this.output.isEmpty) this.sinceMs = this.context.nowMs;
+    }
+    if (this.phase === Phase.Lingering) this.finishWriting();
+  }
+
+  private finishWriting(): void {
+    if (!this.output.isEmpty || this.shutDown) return;
+    this.shutDown = true;
+    if (this.paused) this.socket.resume();
+    this.paused = false;
+    if (this.inputEnded) this.socket.end();
+    else this.socket.shutdown();
+  }
+
+  /** Everything that the client sent before its FIN is answered, or can never be. */
+  private endAfterInput(): void {
+    if (this.phase === Phase.Body || (this.phase === Phase.Head && this.inHead)) this.refuseNow(REQUEST_CUT_SHORT);
+    else if (this.phase === Phase.Head) this.socket.end();
+  }
+}

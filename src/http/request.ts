@@ -1,0 +1,67 @@
+import type { HttpRequest } from "./exchange.ts";
+import { MAX_HEADERS } from "./limits.ts";
+import type { Refusal } from "./refusal.ts";
+
+/** Numbers that `headerSpans` holds per header: start and end of its name, start and end of its value. */
+export const SPAN = 4;
+
+export const NO_BYTES: Buffer = Buffer.alloc(0);
+
+/** `ParsedRequest.contentLength` where the head gives none. */
+export const NO_LENGTH = -1;
+
+/**
+ * One request as the parser found it, and as the handler sees it. Reused for the next one, unless a connection takes it
+ * away because it has to keep it (a body that is still arriving, an answer that comes later).
+ */
+export class ParsedRequest implements HttpRequest {
+  method = "";
+  buffer: Buffer = NO_BYTES;
+  targetStart = 0;
+  targetEnd = 0;
+  queryStart = -1;
+  body: Buffer = NO_BYTES;
+  bodyStart = 0;
+  bodyEnd = 0;
+
+  contentLength = NO_LENGTH;
+  chunked = false;
+  keepAlive = true;
+  closeAsked = false;
+  keepAliveAsked = false;
+  /** HTTP/1.0: the client takes "Connection: keep-alive" as leave to reuse the connection, and silence as none. */
+  oldVersion = false;
+  expectsContinue = false;
+  /** Why the head is refused; set only where the parser says so. */
+  refusal: Refusal | null = null;
+
+  headerCount = 0;
+  readonly headerSpans = new Int32Array(MAX_HEADERS * SPAN);
+
+  header(lowerCaseName: string): string | null {
+    let found: string | null = null;
+    for (let at = 0; at < this.headerCount * SPAN; at += SPAN) {
+      if (!this.isNamed(at, lowerCaseName)) continue;
+      const value = this.buffer.latin1Slice(this.headerSpans[at + 2] ?? 0, this.headerSpans[at + 3] ?? 0);
+      found = found === null ? value : `${found}, ${value}`;
+    }
+    return found;
+  }
+
+  private isNamed(at: number, lowerCaseName: string): boolean {
+    const start = this.headerSpans[at] ?? 0;
+    const length = (this.headerSpans[at + 1] ?? 0) - start;
+    return length === lowerCaseName.length && equalsIgnoringCase(this.buffer, start, lowerCaseName);
+  }
+}
+
+/** Whether the bytes from `start` on are `lowerCase` in any case. `lowerCase` holds no byte that 0x20 turns into another. */
+export function equalsIgnoringCase(buffer: Buffer, start: number, lowerCase: string): boolean {
+  for (let i = 0; i < lowerCase.length; i++) {
+    const byte = buffer[start + i] ?? 0;
+    const expected = lowerCase.charCodeAt(i);
+    if (byte === expected) continue;
+    if (byte < 0x41 || byte > 0x5a || (byte | 0x20) !== expected) return false;
+  }
+  return true;
+}

@@ -1,0 +1,188 @@
+import type { HttpResponse } from "./exchange.ts";
+import { NO_BYTES, type ParsedRequest } from "./request.ts";
+import { MAX_DIGITS, type ResponseHead, writeDecimal } from "./response-head.ts";
+
+/** Where answers of up to this size are written, one after the other, until they are sent. One per server. */
+const SHARED_BYTES = 64 * 1024;
+
+const CLOSE = "Connection: close\r\n";
+const KEEP_ALIVE = "Connection: keep-alive\r\n";
+const CONTENT_LENGTH = "Content-Length: ";
+const FIXED_HEAD_BYTES = CONTENT_LENGTH.length + MAX_DIGITS + KEEP_ALIVE.length + 2 * "\r\n".length;
+
+const CR = 0x0d;
+const LF = 0x0a;
+
+/** What a writer must know of the server when it writes a head. */
+export interface WriterContext {
+  readonly head: ResponseHead;
+  /** No connection is kept alive any more. */
+  readonly draining: boolean;
+}
+
+enum Phase {
+  Waiting,
+  Begun,
+  Ended,
+}
+
+/**
+ * Writes answers as bytes: `buffer[start .. position)` is what has to be sent. Several answers of one connection may
+ * follow each other in it. A buffer that is too small is replaced by one of exactly the size that is needed.
+ */
+export class ResponseWriter implements HttpResponse {
+  buffer: Buffer;
+  start = 0;
+  position = 0;
+  /** Whether the connection has to be closed after the answer. */
+  closes = false;
+
+  private phase = Phase.Waiting;
+  /** Where the current answer begins; before it are others that are not sent yet. */
+  answerStart = 0;
+  private bodyStart = 0;
+  private bodyEnd = 0;
+  private withoutBody = false;
+  private toHead = false;
+  private keepAlive = true;
+  private oldVersion = false;
+
+  constructor(
+    private readonly context: WriterContext,
+    private shared: Buffer = Buffer.allocUnsafeSlow(SHARED_BYTES),
+  ) {
+    this.buffer = shared;
+  }
+
+  get isShared(): boolean {
+    return this.buffer === this.shared;
+  }
+
+  get answered(): boolean {
+    return this.phase === Phase.Ended;
+  }
+
+  /** Makes ready for the answer to `request`, which follows what is in the buffer already. */
+  expect(request: ParsedRequest): void {
+    this.phase = Phase.Waiting;
+    this.answerStart = this.position;
+    this.toHead = request.method === "HEAD";
+    this.keepAlive = request.keepAlive;
+    this.oldVersion = request.oldVersion;
+  }
+
+  /** As `expect`, where the request is not answered by the handler: the connection is closed after the answer. */
+  expectRefusal(toHead: boolean): void {
+    this.phase = Phase.Waiting;
+    this.answerStart = this.position;
+    this.toHead = toHead;
+    this.keepAlive = false;
+    this.oldVersion = false;
+  }
+
+  /** Forgets what was written of the current answer. */
+  rewind(): void {
+    this.phase = Phase.Waiting;
+    this.position = this.answerStart;
+  }
+
+  /** After everything was sent: the buffer is empty again. */
+  clear(): void {
+    this.buffer = this.shared;
+    this.start = 0;
+    this.position = 0;
+    this.answerStart = 0;
+  }
+
+  /**
+   * The current answer is sent later, when other connections will have used the shared buffer: leaves that buffer to
+   * them, unless the answer is being written in it. What came before that answer must have been sent.
+   *
+   * @returns the writer for everybody else
+   */
+  detach(): ResponseWriter {
+    if (this.phase === Phase.Begun) {
+      this.start = this.answerStart;
+      return new ResponseWriter(this.context);
+    }
+    const successor = new ResponseWriter(this.context, this.shared);
+    const answer = Buffer.from(this.buffer.subarray(this.answerStart, this.position));
+    this.shared = NO_BYTES;
+    this.buffer = answer;
+    this.start = 0;
+    this.answerStart = 0;
+    this.position = answer.length;
+    return successor;
+  }
+
+  sendText(status: number, headers: string, body: string): void {
+    this.beginBody(status, headers, Buffer.byteLength(body));
+    this.position += this.buffer.utf8Write(body, this.position);
+    this.endBody();
+  }
+
+  sendBytes(status: number, headers: string, body: Buffer, start: number, end: number): void {
+    this.beginBody(status, headers, end - start);
+    this.position += body.copy(this.buffer, this.position, start, end);
+    this.endBody();
+  }
+
+  sendHead(status: number, headers: string, contentLength: number): void {
+    const bodiless = this.toHead || status === 204 || status === 304;
+    if (!bodiless && contentLength > 0) throw new Error(`answer ${status} has a length but no body: use beginBody`);
+    this.begin(status, headers, bodiless ? contentLength : 0, 0);
+    this.phase = Phase.Ended;
+  }
+
+  beginBody(status: number, headers: string, bodyLength: number): void {
+    this.begin(status, headers, status === 304 ? -1 : bodyLength, bodyLength);
+    this.phase = Phase.Begun;
+  }
+
+  endBody(): void {
+    if (this.phase !== Phase.Begun) throw new Error("endBody without beginBody");
+    if (this.position !== this.bodyEnd) {
+      throw new Error(`answer has ${this.position - this.bodyStart} of ${this.bodyEnd - this.bodyStart} bytes`);
+    }
+    if (this.withoutBody) this.position = this.bodyStart;
+    this.phase = Phase.Ended;
+  }
+
+  private begin(status: number, headers: string, contentLength: number, roomBytes: number): void {
+    if (this.phase === Phase.Ended) throw new Error("request was answered already");
+    const lines = this.context.head.linesFor(status);
+    const start = this.answerStart;
+    const needed = start + lines.length + FIXED_HEAD_BYTES + headers.length + roomBytes;
+    if (needed > this.buffer.length) this.replaceBuffer(needed);
+
+    const { buffer } = this;
+    let position = start + buffer.latin1Write(lines, start);
+    if (contentLength >= 0 && status !== 204) {
+      position += buffer.latin1Write(CONTENT_LENGTH, position);
+      position = writeDecimal(buffer, position, contentLength);
+      buffer[position++] = CR;
+      buffer[position++] = LF;
+    }
+    position += buffer.latin1Write(headers, position);
+    position = this.writeConnection(position);
+    buffer[position++] = CR;
+    buffer[position++] = LF;
+
+    this.withoutBody = this.toHead || status === 204 || status === 304;
+    this.bodyStart = position;
+    this.bodyEnd = position + roomBytes;
+    this.position = position;
+  }
+
+  private writeConnection(position: number): number {
+    this.closes = !this.keepAlive || this.context.draining;
+    if (this.closes) return position + this.buffer.latin1Write(CLOSE, position);
+    return this.oldVersion ? position + this.buffer.latin1Write(KEEP_ALIVE, position) : position;
+  }
+
+  private replaceBuffer(bytes: number): void {
+    const larger = Buffer.allocUnsafeSlow(bytes);
+    this.buffer.copy(larger, 0, 0, this.answerStart);
+    this.buffer = larger;
+  }
+}

@@ -1,0 +1,140 @@
+import { expect, test } from "bun:test";
+import { DEFAULT_HTTP_LIMITS } from "../../src/http/limits.ts";
+import { echo, startTestHttpServer, type TestHttpServer, until } from "../support/http-server.ts";
+import { RawClient } from "../support/raw-client.ts";
+
+const GET = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+/** Time limits are never kept early, and at most this late. */
+const SLACK_MS = 1_000;
+
+/** Settles when the server has handled what was sent to it before: it reads sockets in the order in which they became readable. */
+async function handled(server: TestHttpServer): Promise<void> {
+  const client = await RawClient.open(server.port);
+  for (let i = 0; i < 2; i++) {
+    await client.send(GET);
+    await client.answer();
+  }
+  client.socket.end();
+  const before = server.connections;
+  await until(() => server.connections < before);
+}
+
+for (const [name, bytes, limitMs] of [
+  ["head", "GET / HTTP/1.1\r\nHo", DEFAULT_HTTP_LIMITS.headTimeoutMs],
+  ["sized body", "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\na", DEFAULT_HTTP_LIMITS.bodyTimeoutMs],
+  [
+    "chunked body",
+    "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\na",
+    DEFAULT_HTTP_LIMITS.bodyTimeoutMs,
+  ],
+] as const) {
+  test(`a client that stops within a ${name} gets 408, no earlier than at the limit`, async () => {
+    using server = startTestHttpServer(echo);
+    const client = await RawClient.open(server.port);
+    await client.send(bytes);
+    await handled(server);
+    server.passTime(limitMs - 1);
+    await handled(server);
+    expect(server.connections).toBe(1);
+    server.passTime(1 + SLACK_MS);
+    const answer = await client.answer();
+    expect([answer.status, JSON.parse(answer.body).code]).toEqual([408, "ERR_REQUEST_TIMEOUT"]);
+    expect(await client.closed).toBeNull();
+  });
+}
+
+test("a head that trickles in is cut although bytes keep coming", async () => {
+  using server = startTestHttpServer(echo);
+  const client = await RawClient.open(server.port);
+  await client.send("GET / HTTP/1.1\r\n");
+  await handled(server);
+  for (let ms = 0; ms < DEFAULT_HTTP_LIMITS.headTimeoutMs; ms += 2_000) {
+    server.passTime(2_000);
+    await client.send("X: y\r\n");
+    await handled(server);
+  }
+  server.passTime(SLACK_MS);
+  expect((await client.answer()).status).toBe(408);
+});
+
+test("a body that makes progress is not cut", async () => {
+  using server = startTestHttpServer(echo);
+  const client = await RawClient.open(server.port);
+  await client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+  for (const byte of "abcde") {
+    await handled(server);
+    server.passTime(DEFAULT_HTTP_LIMITS.bodyTimeoutMs);
+    await client.send(byte);
+  }
+  expect((await client.answer()).body).toBe("PUT / abcde");
+});
+
+for (const [name, bytes] of [
+  ["that has sent nothing", ""],
+  ["that had its answer", GET],
+] as const) {
+  test(`an idle connection ${name} is closed without a word`, async () => {
+    using server = startTestHttpServer(echo);
+    const client = await RawClient.open(server.port);
+    if (bytes !== "") {
+      await client.send(bytes);
+      await client.answer();
+    }
+    await handled(server);
+    server.passTime(DEFAULT_HTTP_LIMITS.idleTimeoutMs - 1);
+    expect(server.connections).toBe(1);
+    server.passTime(1 + SLACK_MS);
+    expect(await client.rest()).toBe("");
+    expect(await client.closed).toBeNull();
+  });
+}
+
+test("a client that does not read is cut, holds one answer at most, and delays nobody", async () => {
+  const answerBytes = 16 * 1024 * 1024;
+  let answers = 0;
+  using server = startTestHttpServer((request, response) => {
+    if (request.method !== "PUT") return echo(request, response);
+    answers++;
+    response.sendBytes(200, "", Buffer.alloc(answerBytes), 0, answerBytes);
+  });
+  const client = await RawClient.open(server.port);
+  client.socket.pause();
+  await client.send("PUT / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100));
+  await handled(server);
+  expect(answers).toBe(1);
+  server.passTime(DEFAULT_HTTP_LIMITS.writeTimeoutMs - 1);
+  await handled(server);
+  expect(server.connections).toBe(1);
+  server.passTime(1 + SLACK_MS);
+  await until(() => server.connections === 0);
+  client.socket.resume();
+  await client.closed;
+});
+
+test("a client that reads slowly gets all of its answers", async () => {
+  const part = Buffer.alloc(3 * 1024 * 1024, 0x61);
+  using server = startTestHttpServer((request, response) => {
+    if (request.method !== "PUT") return echo(request, response);
+    response.sendBytes(200, "", part, 0, part.length);
+  });
+  const client = await RawClient.open(server.port);
+  client.socket.pause();
+  await client.send("PUT / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(5));
+  await handled(server);
+  client.socket.resume();
+  for (let i = 0; i < 5; i++) expect((await client.answer()).body.length).toBe(part.length);
+});
+
+test("a client that stays after its last answer is cut after the linger time", async () => {
+  using server = startTestHttpServer(echo);
+  const client = await RawClient.open(server.port, { allowHalfOpen: true });
+  await client.send(GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+  await client.answer();
+  expect(await client.rest()).toBe("");
+  await client.send("more");
+  await handled(server);
+  expect(server.connections).toBe(1);
+  server.passTime(DEFAULT_HTTP_LIMITS.lingerMs + SLACK_MS);
+  await until(() => server.connections === 0);
+  client.socket.destroy();
+});

@@ -1,0 +1,12 @@
+// Run as a process of its own by tests that take something away from the process. Prints its port.
+import { startHttpServer } from "../../src/http/server.ts";
+import { echo } from "./http-server.ts";
+
+const server = startHttpServer({
+  hostname: "127.0.0.1",
+  port: 0,
+  handler: echo,
+  clock: { nowMs: () => Date.now() },
+  onError: (error) => console.error(error),
+});
+console.log(server.port);

@@ -1,0 +1,59 @@
+import type { HttpHandler, HttpRequest } from "../../src/http/exchange.ts";
+import type { HttpLimits } from "../../src/http/limits.ts";
+import { type HttpServer, startHttpServer } from "../../src/http/server.ts";
+
+export const TEST_TRACE_ID = "0123456789abcdef0123456789abcdef";
+
+/** A server on a free port whose time stands still until `passTime`. */
+export interface TestHttpServer extends HttpServer, Disposable {
+  readonly errors: readonly { readonly error: unknown; readonly traceId: string }[];
+  /** Moves the clock and looks at the time limits. */
+  passTime(ms: number): void;
+}
+
+export function startTestHttpServer(handler: HttpHandler, limits: Partial<HttpLimits> = {}): TestHttpServer {
+  let nowMs = Date.UTC(2026, 0, 1);
+  const errors: { error: unknown; traceId: string }[] = [];
+  const server = startHttpServer({
+    hostname: "127.0.0.1",
+    port: 0,
+    handler,
+    limits,
+    clock: { nowMs: () => nowMs },
+    newTraceId: () => TEST_TRACE_ID,
+    onError: (error, traceId) => errors.push({ error, traceId }),
+  });
+  return {
+    errors,
+    port: server.port,
+    get connections() {
+      return server.connections;
+    },
+    sweep: () => server.sweep(),
+    drain: (graceMs) => server.drain(graceMs),
+    stop: () => server.stop(),
+    passTime(ms) {
+      nowMs += ms;
+      server.sweep();
+    },
+    [Symbol.dispose]: () => server.stop(),
+  };
+}
+
+export function targetOf(request: HttpRequest): string {
+  return request.buffer.toString("latin1", request.targetStart, request.targetEnd);
+}
+
+export function bodyOf(request: HttpRequest): string {
+  return request.body.toString("utf8", request.bodyStart, request.bodyEnd);
+}
+
+/** Answers with what it was asked, as `METHOD target body`. */
+export const echo: HttpHandler = (request, response) => {
+  response.sendText(200, "", `${request.method} ${targetOf(request)} ${bodyOf(request)}`);
+};
+
+/** Settles when the condition holds; it is looked at on every turn of the event loop. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
