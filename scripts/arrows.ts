@@ -13,7 +13,8 @@ const cruiser = join(root, "node_modules", "dependency-cruiser", "bin", "depende
 const badHouse: Readonly<Record<string, string>> = {
   "src/config/config.ts": 'import type { Engine } from "../engine/engine.ts";\nexport type Config = Engine;\n',
   "src/engine/engine.ts": 'import { serve } from "../http/server.ts";\nexport type Engine = typeof serve;\n',
-  "src/http/server.ts": 'import type { Config } from "../config/config.ts";\nexport function serve(_: Config): void {}\n',
+  "src/http/server.ts":
+    'import type { Config } from "../config/config.ts";\nexport function serve(_: Config): void {}\n',
   "src/attic/box.ts": 'export { serve } from "../http/server.ts";\n',
 };
 const mustBeFound = [
