@@ -1,0 +1,78 @@
+/** Starts real `servcache` processes on free ports, and ends those that a test left behind. */
+
+import { afterEach } from "bun:test";
+import { join } from "node:path";
+
+const main = join(import.meta.dir, "..", "..", "src", "main.ts");
+
+export interface Finished {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface ServedNode {
+  readonly port: number;
+  readonly readyLine: string;
+  readonly pid: number;
+  signal(signal: "SIGTERM" | "SIGINT" | "SIGKILL"): void;
+  /** Settles when the process has ended, with all that it printed. */
+  finished(): Promise<Finished>;
+}
+
+type Environment = Readonly<Record<string, string>>;
+type Child = Bun.Subprocess<"ignore", "pipe", "pipe">;
+
+const running = new Set<Child>();
+
+afterEach(async () => {
+  for (const child of running) child.kill("SIGKILL");
+  await Promise.all([...running].map((child) => child.exited));
+});
+
+/** Runs a command that is expected to end by itself. */
+export async function runMain(args: readonly string[], env: Environment = {}): Promise<Finished> {
+  return finish(spawn(args, env), "");
+}
+
+/** Starts `servcache serve`; settles with its ready line. Throws what it printed when it ends before. */
+export async function serve(args: readonly string[], env: Environment = {}): Promise<ServedNode> {
+  const child = spawn(["serve", ...args], env);
+  const reader = child.stdout.getReader();
+  const decoder = new TextDecoder();
+  let stdout = "";
+  while (!stdout.includes("\n")) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error(`servcache ended before it was ready: ${await new Response(child.stderr).text()}`);
+    stdout += decoder.decode(value, { stream: true });
+  }
+  reader.releaseLock();
+  const readyLine = stdout.trimEnd();
+  return {
+    port: Number(/:(\d+) /.exec(readyLine)?.[1]),
+    readyLine,
+    pid: child.pid,
+    signal: (signal) => child.kill(signal),
+    finished: () => finish(child, stdout),
+  };
+}
+
+function spawn(args: readonly string[], env: Environment): Child {
+  const child = Bun.spawn([process.execPath, main, ...args], {
+    // Nothing of the environment that the tests run in may configure the node.
+    env: { PATH: process.env.PATH ?? "", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running.add(child);
+  child.exited.then(() => running.delete(child));
+  return child;
+}
+
+async function finish(child: Child, stdoutBefore: string): Promise<Finished> {
+  const [exitCode, stdout, stderr] = await Promise.all([
+    child.exited,
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  return { exitCode, stdout: stdoutBefore + stdout, stderr };
+}
