@@ -27,6 +27,7 @@ const host: HostProcess = {
   printLine: (line) => process.stdout.write(`${line}\n`),
   printErrorLine: (line) => process.stderr.write(`${line}\n`),
   exit: (code) => process.exit(code),
+  monotonicMs: () => performance.now(),
 };
 
 await main(process.argv.slice(2));

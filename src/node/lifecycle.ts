@@ -15,7 +15,12 @@ export interface HostProcess {
   printLine(line: string): void;
   printErrorLine(line: string): void;
   exit(code: number): void;
+  /** Of a clock that never goes back. */
+  monotonicMs(): number;
 }
+
+/** As much of a running node as a stop needs. */
+export type DrainableNode = Pick<RunningNode, "drain" | "stop">;
 
 export type StopSignal = "SIGTERM" | "SIGINT";
 
@@ -37,7 +42,7 @@ export async function runNode(config: Config, version: string, host: HostProcess
   host.onUncaught(fail);
   try {
     const node = await startNode(config, { onFailure: fail });
-    stopOnSignals(node, config, host, fail);
+    stopOnSignals(node, config.shutdownGraceMs, host, fail);
     host.printLine(readyLine(node, config, version));
   } catch (error) {
     fail(error);
@@ -51,14 +56,19 @@ function readyLine(node: RunningNode, config: Config, version: string): string {
   return `servcache ${version} listens on http://${address} · engine ${node.engineName} · limit ${limit} · ${threads}`;
 }
 
-/** The first signal drains, a second one ends the process at once. */
-function stopOnSignals(node: RunningNode, config: Config, host: HostProcess, fail: (error: unknown) => void): void {
+/** The first signal drains and ends the process within the grace period, a second one ends it at once. */
+export function stopOnSignals(
+  node: DrainableNode,
+  graceMs: number,
+  host: HostProcess,
+  fail: (error: unknown) => void,
+): void {
   let stoppingSinceMs: number | null = null;
   const onSignal = (signal: StopSignal): void => {
-    const nowMs = performance.now();
+    const nowMs = host.monotonicMs();
     if (stoppingSinceMs === null) {
       stoppingSinceMs = nowMs;
-      drainAndExit(node, config.shutdownGraceMs, host).catch(fail);
+      drainAndExit(node, graceMs, host).catch(fail);
     } else if (nowMs - stoppingSinceMs >= SAME_PRESS_MS) {
       host.exit(128 + constants.signals[signal]);
     }
@@ -66,7 +76,7 @@ function stopOnSignals(node: RunningNode, config: Config, host: HostProcess, fai
   for (const signal of ["SIGTERM", "SIGINT"] as const) host.onSignal(signal, () => onSignal(signal));
 }
 
-async function drainAndExit(node: RunningNode, graceMs: number, host: HostProcess): Promise<void> {
+async function drainAndExit(node: DrainableNode, graceMs: number, host: HostProcess): Promise<void> {
   const guard = setTimeout(() => {
     host.printErrorLine("servcache: the grace period is over, what was still under way is cut");
     host.exit(EXIT_OK);

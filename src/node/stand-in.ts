@@ -40,13 +40,14 @@ interface ServerOptions {
 
 export async function startHttpServer(options: ServerOptions): Promise<HttpServer> {
   const { hostname, port, reusePort } = options;
+  let draining = false;
   const server = Bun.serve({
     hostname,
     port,
     reusePort,
     fetch: async () => {
       await Bun.sleep(5);
-      return Response.json({ status: "ok" });
+      return Response.json({ status: "ok" }, draining ? { headers: { Connection: "close" } } : {});
     },
     error: (error) => {
       options.onError(error);
@@ -55,7 +56,11 @@ export async function startHttpServer(options: ServerOptions): Promise<HttpServe
   });
   return {
     port: server.port ?? 0,
-    drain: () => server.stop(),
+    drain: async () => {
+      draining = true;
+      await Bun.sleep(100);
+      await server.stop();
+    },
     stop: () => {
       server.stop(true);
     },

@@ -32,28 +32,26 @@ afterEach(async () => {
 
 /** Runs a command that is expected to end by itself. */
 export async function runMain(args: readonly string[], env: Environment = {}): Promise<Finished> {
-  return finish(spawn(args, env), "");
+  const child = spawn(args, env);
+  return finish(child, collect(child.stdout));
 }
 
 /** Starts `servcache serve`; settles with its ready line. Throws what it printed when it ends before. */
 export async function serve(args: readonly string[], env: Environment = {}): Promise<ServedNode> {
   const child = spawn(["serve", ...args], env);
-  const reader = child.stdout.getReader();
-  const decoder = new TextDecoder();
-  let stdout = "";
-  while (!stdout.includes("\n")) {
-    const { done, value } = await reader.read();
-    if (done) throw new Error(`servcache ended before it was ready: ${await new Response(child.stderr).text()}`);
-    stdout += decoder.decode(value, { stream: true });
-  }
-  reader.releaseLock();
-  const readyLine = stdout.trimEnd();
+  const ready = Promise.withResolvers<string>();
+  const stdout = collect(child.stdout, (text) => {
+    if (text.includes("\n")) ready.resolve(text.trimEnd());
+  });
+  const finished = finish(child, stdout);
+  finished.then(({ stderr }) => ready.reject(new Error(`servcache ended before it was ready: ${stderr}`)));
+  const readyLine = await ready.promise;
   return {
     port: Number(/:(\d+) /.exec(readyLine)?.[1]),
     readyLine,
     pid: child.pid,
     signal: (signal) => child.kill(signal),
-    finished: () => finish(child, stdout),
+    finished: () => finished,
   };
 }
 
@@ -68,11 +66,18 @@ function spawn(args: readonly string[], env: Environment): Child {
   return child;
 }
 
-async function finish(child: Child, stdoutBefore: string): Promise<Finished> {
-  const [exitCode, stdout, stderr] = await Promise.all([
-    child.exited,
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
-  return { exitCode, stdout: stdoutBefore + stdout, stderr };
+async function finish(child: Child, stdout: Promise<string>): Promise<Finished> {
+  const stderr = await collect(child.stderr);
+  return { exitCode: await child.exited, stdout: await stdout, stderr };
+}
+
+/** All that a stream brings; `onText` sees what came so far. */
+async function collect(stream: ReadableStream<Uint8Array>, onText?: (text: string) => void): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of stream) {
+    text += decoder.decode(chunk, { stream: true });
+    onText?.(text);
+  }
+  return text;
 }
