@@ -27,8 +27,8 @@ export interface ListenerOptions {
   readonly port: number;
   /** The port is shared with the listeners of other threads. */
   readonly reusePort: boolean;
-  /** An error that no request can be told of. */
-  readonly onError: (error: unknown) => void;
+  /** A bug: the handler threw. The client has got a 500 with the same trace id. */
+  readonly onError: (error: unknown, traceId: string) => void;
 }
 
 /** Makes what exists once per node. `threads` counts the calling one. */

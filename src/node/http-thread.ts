@@ -12,7 +12,7 @@ const server = await startListener(config, attachEngine(shared, thread), {
   hostname,
   port,
   reusePort: true,
-  onError: failThread,
+  onError: (error, traceId) => say({ kind: "request-failed", traceId, reason: String(error) }),
 });
 
 parent.on("message", (message: DrainMessage) => {
@@ -24,7 +24,7 @@ function say(message: ThreadMessage): void {
   parent?.postMessage(message);
 }
 
-/** Thrown outside of every call: it ends the thread, and with it the node. */
+/** Thrown outside of every call, it ends the thread, and with it the node. */
 function failThread(error: unknown): void {
   queueMicrotask(() => {
     throw error;

@@ -18,14 +18,16 @@ export interface HttpThreadsOptions {
   readonly data: Omit<ThreadData, "thread">;
   /** A thread failed or ended by itself after the start: the node can't go on. */
   readonly onFailure: (error: NodeError) => void;
+  /** A request failed by a bug and was answered with a 500: the node goes on. */
+  readonly onRequestFailed: (traceId: string, reason: string) => void;
 }
 
 /** Starts the threads: the first one picks the port where it is open, the others share it. Throws `NodeError`. */
 export async function startHttpThreads(options: HttpThreadsOptions): Promise<HttpThreads> {
-  const { script, count, data, onFailure } = options;
+  const { script, count, data, onFailure, onRequestFailed } = options;
   const threads: HttpThread[] = [];
   const start = async (thread: number, port: number): Promise<number> => {
-    const started = new HttpThread(script, { ...data, thread, port });
+    const started = new HttpThread(script, { ...data, thread, port }, onRequestFailed);
     threads.push(started);
     return started.listening;
   };
@@ -59,7 +61,7 @@ class HttpThread {
   private readonly worker: Worker;
   private stopping = false;
 
-  constructor(script: URL, data: ThreadData) {
+  constructor(script: URL, data: ThreadData, onRequestFailed: HttpThreadsOptions["onRequestFailed"]) {
     const listening = Promise.withResolvers<number>();
     const drained = Promise.withResolvers<void>();
     const failed = Promise.withResolvers<NodeError>();
@@ -79,7 +81,8 @@ class HttpThread {
     this.worker.on("message", (message: unknown) => {
       if (!isThreadMessage(message)) return;
       if (message.kind === "listening") listening.resolve(message.port);
-      else drained.resolve();
+      else if (message.kind === "drained") drained.resolve();
+      else onRequestFailed(message.traceId, message.reason);
     });
   }
 

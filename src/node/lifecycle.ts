@@ -41,7 +41,12 @@ export async function runNode(config: Config, version: string, host: HostProcess
   };
   host.onUncaught(fail);
   try {
-    const node = await startNode(config, { onFailure: fail });
+    const node = await startNode(config, {
+      onFailure: fail,
+      onRequestFailed: (traceId, reason) => {
+        host.printErrorLine(`servcache: request ${traceId} failed, please report it: ${oneLine(reason)}`);
+      },
+    });
     stopOnSignals(node, config.shutdownGraceMs, host, fail);
     host.printLine(readyLine(node, config, version));
   } catch (error) {

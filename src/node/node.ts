@@ -19,6 +19,8 @@ export interface RunningNode {
 export interface NodeOptions {
   /** The node can't go on after this: whoever started it must stop it or end the process. */
   readonly onFailure: (error: NodeError) => void;
+  /** A request failed by a bug and was answered with a 500: the node goes on. */
+  readonly onRequestFailed: (traceId: string, reason: string) => void;
 }
 
 interface Listeners {
@@ -48,18 +50,23 @@ export async function startNode(config: Config, options: NodeOptions): Promise<R
   };
 }
 
-function listenHere(
+async function listenHere(
   config: Config,
   parts: ReturnType<typeof createOwnedParts>,
   hostname: string,
   options: NodeOptions,
 ): Promise<Listeners> {
-  return startListener(config, parts.engine, {
-    hostname,
-    port: config.address.port,
-    reusePort: false,
-    onError: (cause) => options.onFailure(new NodeError(`the HTTP server failed: ${String(cause)}`, { cause })),
-  });
+  try {
+    return await startListener(config, parts.engine, {
+      hostname,
+      port: config.address.port,
+      reusePort: false,
+      onError: (error, traceId) => options.onRequestFailed(traceId, String(error)),
+    });
+  } catch (cause) {
+    // The address was free a moment ago: somebody else was quicker.
+    throw new NodeError(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
 }
 
 function listenInThreads(
@@ -72,7 +79,7 @@ function listenInThreads(
     script: new URL("./http-thread.ts", import.meta.url),
     count: config.workers,
     data: { config, shared: parts.shared, hostname, port: config.address.port },
-    onFailure: options.onFailure,
+    ...options,
   });
 }
 

@@ -33,7 +33,7 @@ interface ServerOptions {
   readonly hostname: string;
   readonly port: number;
   readonly reusePort: boolean;
-  readonly onError: (error: unknown) => void;
+  readonly onError: (error: unknown, traceId: string) => void;
   readonly engine: MemoryEngine;
   readonly config: Config;
 }
@@ -50,7 +50,7 @@ export async function startHttpServer(options: ServerOptions): Promise<HttpServe
       return Response.json({ status: "ok" }, draining ? { headers: { Connection: "close" } } : {});
     },
     error: (error) => {
-      options.onError(error);
+      options.onError(error, "");
       return new Response(null, { status: 500 });
     },
   });

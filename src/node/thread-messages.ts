@@ -20,7 +20,10 @@ export interface DrainMessage {
   readonly graceMs: number;
 }
 
-export type ThreadMessage = { readonly kind: "listening"; readonly port: number } | { readonly kind: "drained" };
+export type ThreadMessage =
+  | { readonly kind: "listening"; readonly port: number }
+  | { readonly kind: "drained" }
+  | { readonly kind: "request-failed"; readonly traceId: string; readonly reason: string };
 
 export function isThreadMessage(value: unknown): value is ThreadMessage {
   return typeof value === "object" && value !== null && "kind" in value;

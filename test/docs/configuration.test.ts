@@ -7,8 +7,11 @@ const guide = readFileSync(join(import.meta.dir, "..", "..", "docs", "guide", "c
 
 /** The rows of the table: variable, flags, default. */
 const rows = guide.split("\n").flatMap((line) => {
-  const [, variable, flags, fallback] = /^\| `([A-Z_]+)` \| ([^|]+) \| ([^|]+) \|/.exec(line) ?? [];
-  return variable === undefined ? [] : [{ variable, flags, fallback }];
+  const [variable = "", flags, fallback] = line
+    .split("|")
+    .slice(1)
+    .map((cell) => cell.trim());
+  return /^`[A-Z_]+`$/.test(variable) ? [{ variable: variable.slice(1, -1), flags, fallback }] : [];
 });
 
 describe("the guide to configuration", () => {

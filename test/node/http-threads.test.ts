@@ -8,13 +8,23 @@ import { machine } from "../support/machine.ts";
 const { config } = loadConfig(["--max-memory=64MiB"], {}, machine);
 const { shared } = createOwnedParts(config, 3);
 
-function start(script: string, hostname: string, onFailure: (error: NodeError) => void): Promise<HttpThreads> {
+function start(
+  script: string,
+  hostname: string,
+  onFailure: (error: NodeError) => void,
+  onRequestFailed: (traceId: string, reason: string) => void = () => {},
+): Promise<HttpThreads> {
   return startHttpThreads({
     script: new URL(`../support/threads/${script}.ts`, import.meta.url),
     count: 2,
     data: { config, shared, hostname, port: 0 },
     onFailure,
+    onRequestFailed,
   });
+}
+
+function unexpectedFailure(error: NodeError): never {
+  throw error;
 }
 
 describe("HTTP threads", () => {
@@ -35,6 +45,17 @@ describe("HTTP threads", () => {
     expect(threads.port).toBe(4321);
     threads.drain(1_000);
     expect((await failure.promise).message).toBe(message);
+    await threads.stop();
+  });
+
+  test("report a request that failed, and go on", async () => {
+    const reported = Promise.withResolvers<string>();
+    const threads = await start("fails-later", "request", unexpectedFailure, (traceId, reason) =>
+      reported.resolve(`${traceId}: ${reason}`),
+    );
+    const drained = threads.drain(1_000);
+    expect(await reported.promise).toBe("4711: a bug");
+    await drained;
     await threads.stop();
   });
 

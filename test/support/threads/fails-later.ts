@@ -3,6 +3,11 @@
 import { parentPort, workerData } from "node:worker_threads";
 
 parentPort?.on("message", () => {
+  if (workerData.hostname === "request") {
+    if (workerData.thread === 2) parentPort?.postMessage({ kind: "request-failed", traceId: "4711", reason: "a bug" });
+    parentPort?.postMessage({ kind: "drained" });
+    return;
+  }
   if (workerData.thread !== 2) return;
   switch (workerData.hostname) {
     case "throws":
