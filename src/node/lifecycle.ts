@@ -32,7 +32,12 @@ const SAME_PRESS_MS = 500;
 const DRAIN_SHARE = 0.95;
 
 /** Runs a node until a signal or a failure ends the process. */
-export async function runNode(config: Config, version: string, host: HostProcess): Promise<void> {
+export async function runNode(
+  config: Config,
+  version: string,
+  host: HostProcess,
+  start: typeof startNode = startNode,
+): Promise<void> {
   const fail = (error: unknown): void => {
     host.printErrorLine(
       `servcache: ${error instanceof NodeError ? error.message : `unexpected failure: ${oneLine(error)}`}`,
@@ -41,7 +46,7 @@ export async function runNode(config: Config, version: string, host: HostProcess
   };
   host.onUncaught(fail);
   try {
-    const node = await startNode(config, {
+    const node = await start(config, {
       onFailure: fail,
       onRequestFailed: (traceId, reason) => {
         host.printErrorLine(`servcache: request ${traceId} failed, please report it: ${oneLine(reason)}`);
