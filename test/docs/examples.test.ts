@@ -1,10 +1,10 @@
 /** Runs every example of the README and the guide against a node of its own for each file, in order. */
 
-import { describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { examplesIn, printed } from "../support/examples.ts";
-import { serve } from "../support/serve.ts";
+import { endServed, serve } from "../support/serve.ts";
 
 const root = join(import.meta.dir, "..", "..");
 const guide = readdirSync(join(root, "docs", "guide"))
@@ -13,6 +13,8 @@ const guide = readdirSync(join(root, "docs", "guide"))
 const documents = ["README.md", ...guide]
   .map((file) => ({ file, examples: examplesIn(readFileSync(join(root, file), "utf8")) }))
   .filter((document) => document.examples.length > 0);
+
+afterEach(endServed);
 
 describe("the documentation", () => {
   test("has examples in the README and in the guide to the API", () => {

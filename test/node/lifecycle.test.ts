@@ -1,8 +1,10 @@
-import { describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { createServer } from "node:net";
 import { startKeepAliveClient } from "../support/keep-alive-client.ts";
-import { runMain, serve } from "../support/serve.ts";
+import { endServed, runMain, serve } from "../support/serve.ts";
 import { waitUntil } from "../support/wait-until.ts";
+
+afterEach(endServed);
 
 const small = ["--addr=127.0.0.1:0", "--max-memory=64MiB"];
 

@@ -1,7 +1,9 @@
-import { describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import manifest from "../../package.json" with { type: "json" };
 import { serveHelp } from "../../src/config/help.ts";
-import { runMain } from "../support/serve.ts";
+import { endServed, runMain } from "../support/serve.ts";
+
+afterEach(endServed);
 
 describe("the command line", () => {
   test.each([["--version"], ["version"]])("%s prints the version", async (command) => {

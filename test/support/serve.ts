@@ -1,6 +1,8 @@
-/** Starts real `servcache` processes on free ports, and ends those that a test left behind. */
+/**
+ * Starts real `servcache` processes on free ports. A test file that uses it says `afterEach(endServed)`: a hook that is
+ * registered here would hold for the first file only that imports this one.
+ */
 
-import { afterEach } from "bun:test";
 import { join } from "node:path";
 
 const main = join(import.meta.dir, "..", "..", "src", "main.ts");
@@ -25,10 +27,11 @@ type Child = Bun.Subprocess<"ignore", "pipe", "pipe">;
 
 const running = new Set<Child>();
 
-afterEach(async () => {
+/** Ends the processes that a test left behind. */
+export async function endServed(): Promise<void> {
   for (const child of running) child.kill("SIGKILL");
   await Promise.all([...running].map((child) => child.exited));
-});
+}
 
 /** Runs a command that is expected to end by itself. */
 export async function runMain(args: readonly string[], env: Environment = {}): Promise<Finished> {
