@@ -1,0 +1,39 @@
+/**
+ * Runs the pinned Bun with the arguments given, from Node.js alone: `node scripts/bun.mjs file.ts …`.
+ *
+ * The package `bun` puts its executable in place in a postinstall script. Where that did not run (`--ignore-scripts`,
+ * a policy that blocks install scripts) a stub stands there, and the executable is taken from the platform's package.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { constants } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const modules = join(dirname(fileURLToPath(import.meta.url)), "..", "node_modules");
+/** The stub is a shell script of some hundred bytes, Bun about 100 MB. */
+const STUB_MAX_BYTES = 1_000_000;
+
+const bun = findBun();
+if (bun === undefined) {
+  console.error("Bun is not installed here: run `npm ci` in the project's folder first");
+  process.exit(1);
+}
+
+const child = spawn(bun, process.argv.slice(2), { stdio: "inherit" });
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+child.on("error", (error) => {
+  console.error(`${bun} cannot be started: ${error.message}`);
+  process.exit(1);
+});
+child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
+
+function findBun() {
+  const installed = join(modules, "bun", "bin", "bun.exe");
+  if (existsSync(installed) && statSync(installed).size > STUB_MAX_BYTES) return installed;
+  const platforms = join(modules, "@oven");
+  if (!existsSync(platforms)) return undefined;
+  return readdirSync(platforms)
+    .flatMap((name) => [join(platforms, name, "bin", "bun"), join(platforms, name, "bin", "bun.exe")])
+    .find((file) => existsSync(file) && spawnSync(file, ["--version"]).status === 0);
+}

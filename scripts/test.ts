@@ -1,0 +1,54 @@
+/**
+ * `npm test`: makes sure that the servers are there that tests start themselves, then runs `bun test` with the
+ * arguments given. With `CI=true` a missing server is a failure; else what needs it is named loudly.
+ */
+
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
+
+interface NeededServer {
+  /** The executable that the tests start. */
+  readonly command: string;
+  /** The package of Debian and Ubuntu that brings it. */
+  readonly aptPackage: string;
+  /** What can't be tested without it. */
+  readonly neededBy: string;
+}
+
+const neededServers: readonly NeededServer[] = [
+  { command: "redis-server", aptPackage: "redis-server", neededBy: "the Redis engine" },
+];
+
+const root = dirname(import.meta.dir);
+
+const missing = neededServers.filter((server) => Bun.which(server.command) === null);
+if (missing.length > 0) install(missing);
+const stillMissing = missing.filter((server) => Bun.which(server.command) === null);
+for (const server of stillMissing) {
+  console.error(`MISSING: ${server.command}, install it to test ${server.neededBy}: those tests will fail`);
+}
+if (stillMissing.length > 0 && process.env.CI === "true") process.exit(1);
+
+const tests = Bun.spawn([process.execPath, "test", ...process.argv.slice(2)], {
+  cwd: root,
+  stdio: ["inherit", "inherit", "inherit"],
+});
+for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => tests.kill(signal));
+process.exit(await tests.exited);
+
+/** With the system's package manager, where that is apt and this is root; else nothing is done. */
+function install(servers: readonly NeededServer[]): void {
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot || !existsSync("/etc/debian_version")) return;
+  const packages = servers.map((server) => server.aptPackage);
+  console.error(`installing for the tests: ${packages.join(" ")}`);
+  // A server that is started by its package would only be in the way: the tests start their own.
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+  for (const command of [
+    ["apt-get", "update", "-qq"],
+    ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...packages],
+  ]) {
+    const run = Bun.spawnSync(command, { env, stdio: ["ignore", "ignore", "inherit"] });
+    if (run.exitCode !== 0) return;
+  }
+}

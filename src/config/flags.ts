@@ -1,0 +1,37 @@
+/** The command line, read as Go's `flag` package does: `--flag value`, `--flag=value`, and the same with one dash. */
+
+import { ConfigError } from "./errors.ts";
+import { notYet, options } from "./options.ts";
+
+/** The text of each flag that was given, by its name without dashes. */
+export type FlagValues = ReadonlyMap<string, string>;
+
+/** Throws `ConfigError` for a flag that does not exist, lacks its value, or comes twice, and for anything else. */
+export function readFlags(args: readonly string[]): FlagValues {
+  const known = knownFlags();
+  const values = new Map<string, string>();
+  const given = new Set<string>();
+  for (let at = 0; at < args.length; at += 1) {
+    const arg = args[at] ?? "";
+    const [, name, inline] = /^--?([a-z][a-z0-9-]*)(?:=(.*))?$/s.exec(arg) ?? [];
+    const option = name === undefined ? undefined : known.get(name);
+    if (name === undefined || option === undefined) {
+      throw new ConfigError(`${JSON.stringify(arg)} is not a flag of serve; see servcache serve --help`);
+    }
+    if (given.has(option)) throw new ConfigError(`--${name} is given, but ${option} is already set by another flag`);
+    given.add(option);
+    if (inline === undefined) at += 1;
+    const value = inline ?? args[at];
+    if (value === undefined) throw new ConfigError(`--${name} lacks its value, as in --${name}=…`);
+    values.set(name, value);
+  }
+  return values;
+}
+
+/** From a flag's name to the variable that it stands for: flags of one variable exclude each other. */
+function knownFlags(): ReadonlyMap<string, string> {
+  const flags = new Map<string, string>();
+  for (const option of Object.values(options)) for (const flag of option.flags) flags.set(flag, option.env);
+  for (const option of notYet) flags.set(option.flag, option.env);
+  return flags;
+}

@@ -1,0 +1,35 @@
+import { options } from "./options.ts";
+
+const LINE_LENGTH = 100;
+const INDENT = "      ";
+
+/** What `serve --help` prints: every flag and variable with its meaning and default, from the table of options. */
+export function serveHelp(): string {
+  const entries = Object.values(options).map((option) => {
+    const flags = option.flags.map((flag) => `--${flag} ${option.placeholder}`).join(", ");
+    const text = wrap(`${option.meaning}. Default: ${option.defaultText}.`);
+    return `  ${flags}   (${option.env})\n${text}`;
+  });
+  return `Usage: servcache serve [flags]
+
+Starts a node that serves the REST API. A flag wins over its environment variable.
+
+${entries.join("\n")}
+  --help
+${INDENT}Prints this and exits.
+`;
+}
+
+function wrap(text: string): string {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && INDENT.length + line.length + 1 + word.length > LINE_LENGTH) {
+      lines.push(INDENT + line);
+      line = word;
+    } else {
+      line = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, INDENT + line].join("\n");
+}

@@ -1,0 +1,154 @@
+/** The table of everything that can be set: `--help`, the reading of the environment and the guide follow it. */
+
+import { type Address, parseAddress } from "./address.ts";
+import { parseByteSize } from "./byte-size.ts";
+import { durationToMs, parseGoDuration } from "./duration.ts";
+
+/** What defaults and percentages depend on. */
+export interface Machine {
+  /** What this process may use, see `availableMemoryBytes`. */
+  readonly memoryBytes: number;
+  /** Processors that this process may use. */
+  readonly cores: number;
+}
+
+export interface Option<T> {
+  /** The environment variable. */
+  readonly env: string;
+  /** The flags of the same meaning, without dashes; the first one is shown in the help. */
+  readonly flags: readonly [string, ...string[]];
+  /** What a value looks like, for the help. */
+  readonly placeholder: string;
+  readonly meaning: string;
+  /** The default, for people. */
+  readonly defaultText: string;
+  defaultValue(machine: Machine): T;
+  /** What is expected of a value, as the end of "expected …". */
+  readonly expected: string;
+  /** Undefined where the value can't be used. */
+  parse(text: string, machine: Machine): T | undefined;
+}
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+
+/** Below it there is no room for the index and a few segments. */
+export const MIN_MEMORY_BYTES = 4 * MIB;
+/** The memory engine addresses 8-byte units with 32 bits (32 GiB) and keeps some of them for itself. */
+export const MAX_MEMORY_BYTES = 28 * GIB;
+const DEFAULT_MEMORY_SHARE = 0.25;
+const MAX_WORKERS = 64;
+const MAX_CONNECTIONS = 1_000_000;
+/** The longest delay that a timer takes, 2^31 - 1 ms: about 24 days. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+const address: Option<Address> = {
+  env: "PORT",
+  flags: ["addr", "port"],
+  placeholder: "HOST:PORT",
+  meaning: "where to listen; a port alone or without a host listens on all interfaces, port 0 on any free port",
+  defaultText: "8088",
+  defaultValue: () => ({ hostname: "", port: 8088 }),
+  expected: "a port from 0 to 65535 or an address such as :8088, 127.0.0.1:8088 or [::1]:8088",
+  parse: (text) => parseAddress(text) ?? undefined,
+};
+
+const maxMemoryBytes: Option<number> = {
+  env: "SERV_CACHE_MAX_MEMORY",
+  flags: ["max-memory"],
+  placeholder: "SIZE",
+  meaning: "memory for entries, everything that they need included",
+  defaultText: "25% of the machine's or cgroup's memory",
+  defaultValue: (machine) =>
+    Math.min(MAX_MEMORY_BYTES, Math.max(MIN_MEMORY_BYTES, Math.floor(machine.memoryBytes * DEFAULT_MEMORY_SHARE))),
+  expected: "a size from 4MiB to 28GiB such as 512MiB, 2GB or 40% (of the machine's or cgroup's memory)",
+  parse: (text, machine) => within(parseByteSize(text, machine.memoryBytes), MIN_MEMORY_BYTES, MAX_MEMORY_BYTES),
+};
+
+const workers: Option<number> = {
+  env: "SERV_CACHE_WORKERS",
+  flags: ["workers"],
+  placeholder: "N",
+  meaning: "HTTP threads; 1 runs everything in one thread",
+  defaultText: "cores",
+  defaultValue: (machine) => Math.min(MAX_WORKERS, Math.max(1, machine.cores)),
+  expected: "a whole number from 1 to 64",
+  parse: (text) => within(parseWhole(text), 1, MAX_WORKERS),
+};
+
+const defaultTtlMs: Option<number | null> = {
+  env: "SERV_CACHE_DEFAULT_TTL",
+  flags: ["default-ttl"],
+  placeholder: "DURATION",
+  meaning: "TTL of writes that give none; 0 = they never expire",
+  defaultText: "none",
+  defaultValue: () => null,
+  expected: "a duration such as 300ms, 1.5h or 1h30m, or 0 for none",
+  parse: (text) => {
+    const ttlMs = within(parseMs(text), 0, Number.MAX_SAFE_INTEGER);
+    return ttlMs === 0 ? null : ttlMs;
+  },
+};
+
+const shutdownGraceMs: Option<number> = {
+  env: "SERV_CACHE_SHUTDOWN_GRACE",
+  flags: ["shutdown-grace"],
+  placeholder: "DURATION",
+  meaning: "how long a stop on SIGTERM or SIGINT waits for requests that are under way",
+  defaultText: "10s",
+  defaultValue: () => 10_000,
+  expected: "a duration from 0 to 1h such as 10s or 1m30s",
+  parse: (text) => within(parseMs(text), 0, 3_600_000),
+};
+
+const maxConnections: Option<number> = {
+  env: "SERV_CACHE_MAX_CONNECTIONS",
+  flags: ["max-connections"],
+  placeholder: "N",
+  meaning: "connections that are open at one time on each HTTP thread; more are refused with 503",
+  defaultText: "10000",
+  defaultValue: () => 10_000,
+  expected: "a whole number from 1 to 1000000",
+  parse: (text) => within(parseWhole(text), 1, MAX_CONNECTIONS),
+};
+
+const idleTimeoutMs: Option<number> = {
+  env: "SERV_CACHE_IDLE_TIMEOUT",
+  flags: ["idle-timeout"],
+  placeholder: "DURATION",
+  meaning: "how long a connection may rest between two requests before it is closed",
+  defaultText: "1m",
+  defaultValue: () => 60_000,
+  expected: "a duration from 1ms to 24 days such as 30s or 5m",
+  parse: (text) => within(parseMs(text), 1, MAX_TIMER_MS),
+};
+
+export const options = {
+  address,
+  maxMemoryBytes,
+  workers,
+  defaultTtlMs,
+  shutdownGraceMs,
+  maxConnections,
+  idleTimeoutMs,
+} as const;
+
+/** Announced for later versions: set now, they stop the start instead of being ignored. */
+export const notYet: readonly { readonly env: string; readonly flag: string }[] = [
+  { env: "REDIS_URL", flag: "redis-url" },
+  { env: "SERV_CACHE_BACKEND_DB", flag: "backend-db" },
+  { env: "SERV_CACHE_PEERS", flag: "peers" },
+];
+
+function within(value: number | null, min: number, max: number): number | undefined {
+  return value !== null && value >= min && value <= max ? value : undefined;
+}
+
+function parseWhole(text: string): number | null {
+  return /^\d{1,9}$/.test(text) ? Number(text) : null;
+}
+
+function parseMs(text: string): number | null {
+  const duration = parseGoDuration(text);
+  return duration.ok ? durationToMs(duration.ns) : null;
+}

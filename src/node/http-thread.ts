@@ -1,0 +1,32 @@
+/** The entry of one HTTP thread: its own listener on the node's port, the node's engine in shared memory. */
+
+import { parentPort, workerData } from "node:worker_threads";
+import { attachEngine, startListener } from "./compose.ts";
+import type { DrainMessage, ThreadData, ThreadMessage } from "./thread-messages.ts";
+
+const parent = parentPort;
+if (parent === null) throw new Error("http-thread.ts is started by http-threads.ts, never by itself");
+
+const { config, shared, thread, hostname, port }: ThreadData = workerData;
+const server = await startListener(config, attachEngine(shared, thread), {
+  hostname,
+  port,
+  reusePort: true,
+  onError: (error, traceId) => say({ kind: "request-failed", traceId, reason: String(error) }),
+});
+
+parent.on("message", (message: DrainMessage) => {
+  server.drain(message.graceMs).then(() => say({ kind: "drained" }), failThread);
+});
+say({ kind: "listening", port: server.port });
+
+function say(message: ThreadMessage): void {
+  parent?.postMessage(message);
+}
+
+/** Thrown outside of every call, it ends the thread, and with it the node. */
+function failThread(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,93 @@
+/** The composition root: one running node made from a `Config`. */
+
+import type { Config } from "../config/config.ts";
+import { createOwnedParts, type OwnedParts, startListener } from "./compose.ts";
+import { NodeError } from "./errors.ts";
+import { startHttpThreads } from "./http-threads.ts";
+import { checkAddress } from "./port-check.ts";
+
+export interface RunningNode {
+  /** The port that it listens on, also where any free one was asked for. */
+  readonly port: number;
+  readonly engineName: string;
+  /** Stops accepting and finishes what is under way; settles at the latest after `graceMs`. */
+  drain(graceMs: number): Promise<void>;
+  /** Ends everything at once. */
+  stop(): Promise<void>;
+}
+
+export interface NodeOptions {
+  /** The node can't go on after this: whoever started it must stop it or end the process. */
+  readonly onFailure: (error: NodeError) => void;
+  /** A request failed by a bug and was answered with a 500: the node goes on. */
+  readonly onRequestFailed: (traceId: string, reason: string) => void;
+}
+
+interface Listeners {
+  readonly port: number;
+  drain(graceMs: number): Promise<void>;
+  stop(): Promise<void> | void;
+}
+
+/** Starts a node; settles when it answers requests. Throws `NodeError`. */
+export async function startNode(config: Config, options: NodeOptions): Promise<RunningNode> {
+  const hostname = await checkAddress(config.address);
+  const parts = config.workers === 1 ? createOwnedParts(config, 1) : createOwnedParts(config, config.workers + 1);
+  const listeners =
+    config.workers === 1
+      ? await listenHere(config, parts, hostname, options)
+      : await listenInThreads(config, parts, hostname, options);
+  const maintenance = startMaintenance(parts);
+  return {
+    port: listeners.port,
+    engineName: parts.engineName,
+    drain: (graceMs) => listeners.drain(graceMs),
+    stop: async () => {
+      maintenance.stop();
+      await listeners.stop();
+      await parts.close();
+    },
+  };
+}
+
+async function listenHere(
+  config: Config,
+  parts: ReturnType<typeof createOwnedParts>,
+  hostname: string,
+  options: NodeOptions,
+): Promise<Listeners> {
+  try {
+    return await startListener(config, parts.engine, {
+      hostname,
+      port: config.address.port,
+      reusePort: false,
+      onError: (error, traceId) => options.onRequestFailed(traceId, String(error)),
+    });
+  } catch (cause) {
+    // The address was free a moment ago: somebody else was quicker.
+    throw new NodeError(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
+
+function listenInThreads(
+  config: Config,
+  parts: OwnedParts,
+  hostname: string,
+  options: NodeOptions,
+): Promise<Listeners> {
+  return startHttpThreads({
+    script: new URL("./http-thread.ts", import.meta.url),
+    count: config.workers,
+    data: { config, shared: parts.shared, hostname, port: config.address.port },
+    ...options,
+  });
+}
+
+/** Calls the engine's background work whenever it wants to be called. */
+function startMaintenance(parts: OwnedParts): { stop(): void } {
+  let timer = setTimeout(run, 0);
+  function run(): void {
+    timer = setTimeout(run, parts.maintain());
+  }
+  return { stop: () => clearTimeout(timer) };
+}

@@ -1,0 +1,151 @@
+import { describe, expect, test } from "bun:test";
+import { type Environment, loadConfig } from "../../src/config/config.ts";
+import { ConfigError } from "../../src/config/errors.ts";
+import { serveHelp } from "../../src/config/help.ts";
+import { options } from "../../src/config/options.ts";
+import { machine } from "../support/machine.ts";
+
+function load(args: readonly string[], env: Environment = {}) {
+  return loadConfig(args, env, machine);
+}
+
+/** The one line that stops the start; fails where nothing stops it. */
+function refusal(args: readonly string[], env: Environment = {}): string {
+  try {
+    load(args, env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  throw new Error("the configuration was accepted");
+}
+
+describe("configuration", () => {
+  test("has a default for everything", () => {
+    expect(load([])).toEqual({
+      config: {
+        address: { hostname: "", port: 8088 },
+        maxMemoryBytes: 2 * 1024 ** 3,
+        workers: 4,
+        defaultTtlMs: null,
+        shutdownGraceMs: 10_000,
+        maxConnections: 10_000,
+        idleTimeoutMs: 60_000,
+      },
+      warnings: [],
+    });
+  });
+
+  test("comes from variables", () => {
+    const { config } = load([], {
+      PORT: "9000",
+      SERV_CACHE_MAX_MEMORY: "50%",
+      SERV_CACHE_WORKERS: "2",
+      SERV_CACHE_DEFAULT_TTL: "1h30m",
+      SERV_CACHE_SHUTDOWN_GRACE: "2.5s",
+      SERV_CACHE_MAX_CONNECTIONS: "100",
+      SERV_CACHE_IDLE_TIMEOUT: "5m",
+    });
+    expect(config).toEqual({
+      address: { hostname: "", port: 9000 },
+      maxMemoryBytes: 4 * 1024 ** 3,
+      workers: 2,
+      defaultTtlMs: 5_400_000,
+      shutdownGraceMs: 2_500,
+      maxConnections: 100,
+      idleTimeoutMs: 300_000,
+    });
+  });
+
+  test.each([
+    [["--addr", "127.0.0.1:9000", "--workers=3"]],
+    [["-addr", "127.0.0.1:9000", "-workers", "3"]],
+    [["--port=127.0.0.1:9000", "--workers", "3"]],
+  ])("comes from flags, which win over variables: %p", (args) => {
+    const { config } = load(args, { PORT: "1", SERV_CACHE_WORKERS: "nonsense" });
+    expect(config.address).toEqual({ hostname: "127.0.0.1", port: 9000 });
+    expect(config.workers).toBe(3);
+  });
+
+  test("takes a variable that is set to nothing as not set", () => {
+    expect(load([], { PORT: "", SERV_CACHE_WORKERS: "", REDIS_URL: "" }).config).toEqual(load([]).config);
+  });
+
+  test("takes a default TTL of 0 as none", () => {
+    expect(load([], { SERV_CACHE_DEFAULT_TTL: "0" }).config.defaultTtlMs).toBeNull();
+  });
+
+  test("keeps the defaults within their bounds on the smallest and the largest machine", () => {
+    const small = loadConfig([], {}, { memoryBytes: 1024 ** 2, cores: 0 }).config;
+    const large = loadConfig([], {}, { memoryBytes: 1024 ** 4, cores: 512 }).config;
+    expect([small.maxMemoryBytes, small.workers]).toEqual([4 * 1024 ** 2, 1]);
+    expect([large.maxMemoryBytes, large.workers]).toEqual([28 * 1024 ** 3, 64]);
+  });
+
+  test.each([
+    ["PORT", "http"],
+    ["PORT", "65536"],
+    ["SERV_CACHE_MAX_MEMORY", "lots"],
+    ["SERV_CACHE_MAX_MEMORY", "3MiB"],
+    ["SERV_CACHE_MAX_MEMORY", "29GiB"],
+    ["SERV_CACHE_WORKERS", "0"],
+    ["SERV_CACHE_WORKERS", "65"],
+    ["SERV_CACHE_WORKERS", "1.5"],
+    ["SERV_CACHE_DEFAULT_TTL", "10"],
+    ["SERV_CACHE_DEFAULT_TTL", "-1s"],
+    ["SERV_CACHE_SHUTDOWN_GRACE", "2h"],
+    ["SERV_CACHE_MAX_CONNECTIONS", "0"],
+    ["SERV_CACHE_IDLE_TIMEOUT", "0"],
+    ["SERV_CACHE_IDLE_TIMEOUT", "600h"],
+  ])("is refused in one line that names the variable, the value and what is expected: %s=%s", (name, value) => {
+    const option = Object.values(options).find((candidate) => candidate.env === name);
+    expect(refusal([], { [name]: value })).toBe(`${name} is "${value}", expected ${option?.expected}`);
+    expect(refusal([`--${option?.flags[0]}`, value])).toBe(
+      `--${option?.flags[0]} is "${value}", expected ${option?.expected}`,
+    );
+  });
+
+  test("is refused in one line also where the value holds line breaks", () => {
+    expect(refusal([], { PORT: "80\n90" })).toStartWith('PORT is "80\\n90", expected a port');
+  });
+
+  test.each([
+    [["--nonsense", "1"], '"--nonsense" is not a flag of serve; see servcache serve --help'],
+    [["8088"], '"8088" is not a flag of serve; see servcache serve --help'],
+    [["--"], '"--" is not a flag of serve; see servcache serve --help'],
+    [["--workers"], "--workers lacks its value, as in --workers=…"],
+    [["--workers=1", "--workers=2"], "--workers is given, but SERV_CACHE_WORKERS is already set by another flag"],
+    [["--addr=:1", "--port=2"], "--port is given, but PORT is already set by another flag"],
+    [["--workers="], `--workers is "", expected ${options.workers.expected}`],
+  ])("is refused where the command line is %p", (args, line) => {
+    expect(refusal(args)).toBe(line);
+  });
+
+  test.each([
+    ["REDIS_URL", "redis-url"],
+    ["SERV_CACHE_BACKEND_DB", "backend-db"],
+    ["SERV_CACHE_PEERS", "peers"],
+  ])("is refused where %s asks for what this version lacks, without showing the value", (name, flag) => {
+    expect(refusal([], { [name]: "redis://:secret@host" })).toBe(
+      `${name} is set, but this version does not have it yet: leave it out`,
+    );
+    expect(refusal([`--${flag}`, "redis://:secret@host"])).toBe(
+      `--${flag} is set, but this version does not have it yet: leave it out`,
+    );
+  });
+
+  test("warns of variables that look like ours and are not", () => {
+    expect(load([], { SERV_CACHE_MAX_MEMROY: "1GiB", SERV_CACHE_: "x", HOME: "/" }).warnings).toEqual([
+      "SERV_CACHE_ is set, but ServCache knows no such variable: it has no effect",
+      "SERV_CACHE_MAX_MEMROY is set, but ServCache knows no such variable: it has no effect",
+    ]);
+  });
+
+  test("is explained by the help, every variable and flag with its default", () => {
+    const help = serveHelp().replace(/\s+/g, " ");
+    for (const option of Object.values(options)) {
+      for (const flag of option.flags) expect(help).toContain(`--${flag} ${option.placeholder}`);
+      expect(help).toContain(`(${option.env}) ${option.meaning}. Default: ${option.defaultText}.`);
+    }
+  });
+});

@@ -1,0 +1,44 @@
+/**
+ * Examples in Markdown: `console` blocks of `$ command` lines, each followed by what it prints.
+ * `…` in an expected line stands for any text within the line, nothing included.
+ */
+
+export interface Example {
+  /** Line of the command in its file, from 1. */
+  readonly line: number;
+  readonly command: string;
+  readonly expected: readonly string[];
+}
+
+const PROMPT = "$ ";
+
+/** Throws where a block has output before its first command. */
+export function examplesIn(markdown: string): Example[] {
+  const examples: { line: number; command: string; expected: string[] }[] = [];
+  let inBlock = false;
+  for (const [index, text] of markdown.split("\n").entries()) {
+    if (text.startsWith("```")) {
+      inBlock = !inBlock && text === "```console";
+      if (inBlock) examples.push({ line: index + 1, command: "", expected: [] });
+    } else if (inBlock && text.startsWith(PROMPT)) {
+      examples.push({ line: index + 1, command: text.slice(PROMPT.length), expected: [] });
+    } else if (inBlock) {
+      examples.at(-1)?.expected.push(text);
+    }
+  }
+  const orphan = examples.find((example) => example.command === "" && example.expected.length > 0);
+  if (orphan !== undefined) throw new Error(`line ${orphan.line}: output without a command`);
+  return examples.filter((example) => example.command !== "");
+}
+
+/** Whether a command printed what its example says; line ends and trailing blank lines do not count. */
+export function printed(expected: readonly string[], output: string): boolean {
+  const lines = output.replaceAll("\r\n", "\n").replace(/\n+$/, "").split("\n");
+  const wanted = expected.length === 0 ? [""] : expected;
+  return lines.length === wanted.length && wanted.every((text, index) => lineMatcher(text).test(lines[index] ?? ""));
+}
+
+function lineMatcher(text: string): RegExp {
+  const parts = text.split("…").map((part) => part.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+  return new RegExp(`^${parts.join(".*")}$`);
+}
