@@ -74,6 +74,7 @@ export type MemoryEngineThread = Pick<MemoryEngineOptions, "clock" | "letOthersR
  */
 export class MemoryEngine implements Engine {
   readonly name = "memory";
+  readonly answersAtOnce = true;
   private readonly arena: Arena;
   private readonly reader: Reader;
   private readonly writer: Writer;

@@ -25,8 +25,8 @@ import type { ShardStore } from "./shard-store.ts";
 const SLOTS_PER_LOCK = 256;
 /** Slots that are looked at before other work of the thread gets its turn: about a millisecond. */
 const SLOTS_PER_TURN = 4096;
-/** Slots that one page of a scan looks at, at most. */
-const SLOTS_PER_PAGE = 32_768;
+/** Slots that one page of a scan looks at, at most: about two milliseconds. */
+const SLOTS_PER_PAGE = 8192;
 /** Records that are pruned while a shard's lock is held … */
 const PRUNED_PER_LOCK = 128;
 /** … and before other work of the thread gets its turn. */

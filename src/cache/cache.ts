@@ -1,0 +1,132 @@
+import {
+  type Awaitable,
+  type Condition,
+  type DeleteOutcome,
+  type Engine,
+  type EngineHealth,
+  type EngineStats,
+  type EntrySink,
+  type IncrementOutcome,
+  type Key,
+  type KeyPattern,
+  NEVER,
+  type PutOutcome,
+  type ScanPage,
+  type ScanRequest,
+  type Stamp,
+  type TouchOutcome,
+} from "../engine/engine.ts";
+import type { HybridClock } from "./hybrid-clock.ts";
+
+/** The TTL of a write that names none: the default one. */
+export const DEFAULT_TTL = -1;
+
+export interface CacheOptions {
+  readonly engine: Engine;
+  /** Stamps mutations; shared by the threads of the node. */
+  readonly versions: HybridClock;
+  /** Ms since the Unix epoch. */
+  readonly nowMs: () => number;
+  /** TTL of writes that name none, in ms; null = they never expire. */
+  readonly defaultTtlMs: number | null;
+}
+
+/** A value to be stored: `source[start .. end)`. */
+export interface NewValue {
+  readonly source: Buffer;
+  readonly start: number;
+  readonly end: number;
+  readonly contentType: string;
+}
+
+/**
+ * The use cases: what clients can ask of the cache, whatever engine is below and whatever protocol above.
+ *
+ * TTLs are in ms; 0 = never expires, `DEFAULT_TTL` = as the node is configured. Where the engine answers at once, so do
+ * all calls but `deleteMatching`.
+ */
+export class Cache {
+  private readonly engine: Engine;
+  private readonly versions: HybridClock;
+  private readonly nowMs: () => number;
+  private readonly defaultTtlMs: number;
+
+  constructor(options: CacheOptions) {
+    this.engine = options.engine;
+    this.versions = options.versions;
+    this.nowMs = options.nowMs;
+    this.defaultTtlMs = options.defaultTtlMs ?? 0;
+  }
+
+  get engineName(): string {
+    return this.engine.name;
+  }
+
+  /** Every call but `deleteMatching` answers without a promise. */
+  get answersAtOnce(): boolean {
+    return this.engine.answersAtOnce;
+  }
+
+  /** Hands a live entry to the sink; false = there is none. */
+  get(key: Key, sink: EntrySink): Awaitable<boolean> {
+    return this.engine.get(key, sink);
+  }
+
+  put(key: Key, value: NewValue, ttlMs: number, condition: Condition | null): Awaitable<PutOutcome> {
+    return this.engine.put({
+      key,
+      source: value.source,
+      start: value.start,
+      end: value.end,
+      contentType: value.contentType,
+      expiresAtMs: this.expiryOf(ttlMs),
+      stamp: this.stamp(),
+      condition,
+    });
+  }
+
+  delete(key: Key, condition: Condition | null): Awaitable<DeleteOutcome> {
+    return this.engine.delete({ key, stamp: this.stamp(), condition, tombstoneUntilMs: NEVER });
+  }
+
+  touch(key: Key, ttlMs: number, condition: Condition | null): Awaitable<TouchOutcome> {
+    return this.engine.touch({ key, expiresAtMs: this.expiryOf(ttlMs), stamp: this.stamp(), condition });
+  }
+
+  /** Adds to a counter; an absent one counts from 0 and gets the default TTL. */
+  increment(key: Key, delta: number, condition: Condition | null): Awaitable<IncrementOutcome> {
+    const expiresAtMsIfNew = this.expiryOf(DEFAULT_TTL);
+    return this.engine.increment({ key, delta, expiresAtMsIfNew, stamp: this.stamp(), condition });
+  }
+
+  /** Removes what matches and was there when the call came; gives how many entries that were. */
+  deleteMatching(pattern: KeyPattern): Promise<number> {
+    return this.engine.deleteMatching(pattern, this.stamp());
+  }
+
+  /** Removes everything that was there when the call came; gives how many entries that were. */
+  clear(): Awaitable<number> {
+    return this.engine.clear(this.stamp());
+  }
+
+  scan(request: ScanRequest): Awaitable<ScanPage> {
+    return this.engine.scan(request);
+  }
+
+  stats(): Awaitable<EngineStats> {
+    return this.engine.stats();
+  }
+
+  health(): EngineHealth {
+    return this.engine.health();
+  }
+
+  private stamp(): Stamp {
+    return { version: this.versions.next(), origin: 0 };
+  }
+
+  private expiryOf(ttlMs: number): number {
+    const wanted = ttlMs === DEFAULT_TTL ? this.defaultTtlMs : ttlMs;
+    return wanted === 0 ? NEVER : this.nowMs() + wanted;
+  }
+}

@@ -1,0 +1,119 @@
+import type { Cache } from "../cache/cache.ts";
+import { ApiError, asApiError, sendError } from "./api-error.ts";
+import { BatchRoutes } from "./batch-routes.ts";
+import { EntryRoutes } from "./entry-routes.ts";
+import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import { NodeRoutes } from "./node-routes.ts";
+
+export interface ApiOptions {
+  readonly cache: Cache;
+  /** Ms since the Unix epoch. */
+  readonly nowMs: () => number;
+  readonly startedMs: number;
+  readonly version: string;
+  /** False while the node starts or stops: what `/readyz` says. */
+  readonly isReady: () => boolean;
+}
+
+type Answer = void | Promise<void>;
+type Route = (request: HttpRequest, response: HttpResponse) => Answer;
+type Methods = Readonly<Record<string, Route>>;
+
+const ENTRY_PATH = Buffer.from("/api/cache/");
+const VERSIONED_ENTRY_PATH = Buffer.from("/api/v1/cache/");
+
+/** The REST surface of one thread: finds the route, and turns errors into answers in one place. */
+export function createApi(options: ApiOptions): HttpHandler {
+  const api = new Api(options);
+  return (request, response) => api.handle(request, response);
+}
+
+class Api {
+  private readonly entries: EntryRoutes;
+  private readonly routes: ReadonlyMap<string, Methods>;
+  private readonly entryMethods: Methods;
+
+  constructor(options: ApiOptions) {
+    const entries = new EntryRoutes(options.cache, options.nowMs);
+    const batch = new BatchRoutes(options.cache);
+    const node = new NodeRoutes(options);
+    this.entries = entries;
+    this.entryMethods = {
+      GET: (request, response) => entries.get(request, response),
+      HEAD: (request, response) => entries.head(request, response),
+      PUT: (request, response) => entries.put(request, response),
+      PATCH: (request, response) => entries.patch(request, response),
+      DELETE: (request, response) => entries.delete(request, response),
+    };
+    const get = (route: Route): Methods => ({ GET: route, HEAD: route });
+    this.routes = new Map<string, Methods>([
+      [
+        "/api/cache",
+        {
+          POST: (request, response) => entries.post(request, response),
+          DELETE: (request, response) => entries.deleteMany(request, response),
+        },
+      ],
+      ["/api/batch", { POST: (request, response) => batch.run(request, response) }],
+      ["/api/keys", get((request, response) => entries.keys(request, response))],
+      ["/api/stats", get((_, response) => node.stats(response))],
+      ["/api/version", get((_, response) => node.version(response))],
+      ["/health", get((_, response) => node.health(response))],
+      ["/healthz", get((_, response) => node.alive(response))],
+      ["/readyz", get((_, response) => node.ready(response))],
+      ["/metrics", get((_, response) => node.metrics(response))],
+    ]);
+  }
+
+  handle(request: HttpRequest, response: HttpResponse): Answer {
+    try {
+      const answer = this.dispatch(request, response);
+      return answer instanceof Promise ? answer.catch((error) => sendError(request, response, asApiError(error))) : undefined;
+    } catch (error) {
+      sendError(request, response, asApiError(error));
+    }
+  }
+
+  private dispatch(request: HttpRequest, response: HttpResponse): Answer {
+    const keyStart = entryKeyStart(request);
+    if (keyStart >= 0) {
+      this.entries.keyAt(request, keyStart, pathEnd(request));
+      if (request.method === "GET") return this.entries.get(request, response);
+      return this.routed(this.entryMethods, request, response);
+    }
+    const path = request.buffer.latin1Slice(request.targetStart, pathEnd(request));
+    const methods = this.routes.get(path.startsWith("/api/v1/") ? `/api/${path.slice("/api/v1/".length)}` : path);
+    if (methods === undefined) {
+      throw new ApiError(404, "ERR_UNKNOWN_PATH", `there is nothing at ${JSON.stringify(path)}: entries are at /api/cache/{key}`);
+    }
+    return this.routed(methods, request, response);
+  }
+
+  private routed(methods: Methods, request: HttpRequest, response: HttpResponse): Answer {
+    const route = Object.hasOwn(methods, request.method) ? methods[request.method] : undefined;
+    if (route !== undefined) return route(request, response);
+    const allowed = Object.keys(methods).join(", ");
+    const message = `${request.method} is not for this path: use one of ${allowed}`;
+    throw new ApiError(405, "ERR_METHOD_NOT_ALLOWED", message, `Allow: ${allowed}\r\n`);
+  }
+}
+
+/** Where the key begins in the target, or -1 if the path is another. */
+function entryKeyStart(request: HttpRequest): number {
+  if (startsWith(request, ENTRY_PATH)) return request.targetStart + ENTRY_PATH.length;
+  if (startsWith(request, VERSIONED_ENTRY_PATH)) return request.targetStart + VERSIONED_ENTRY_PATH.length;
+  return -1;
+}
+
+function startsWith(request: HttpRequest, path: Buffer): boolean {
+  const { buffer, targetStart } = request;
+  if (pathEnd(request) - targetStart < path.length) return false;
+  for (let at = 0; at < path.length; at++) {
+    if (buffer[targetStart + at] !== path[at]) return false;
+  }
+  return true;
+}
+
+function pathEnd(request: HttpRequest): number {
+  return request.queryStart < 0 ? request.targetEnd : request.queryStart - 1;
+}

@@ -1,0 +1,124 @@
+import { type EntryInfo, type EntrySink, JSON_CONTENT_TYPE, type Key } from "../engine/engine.ts";
+import { escapedLength, writeEscaped } from "./entry-answer.ts";
+
+const INITIAL_BYTES = 64 * 1024;
+/** A buffer that one large batch needed isn't kept for the next. */
+const MOST_KEPT_BYTES = 1024 * 1024;
+const FOUND = '{"status":200,"key":"';
+const KEY_ENDS = '"';
+const VALUE = ',"value":';
+const CONTENT_TYPE = ',"content_type":';
+const BASE64 = ',"base64":"';
+const COMMA = 0x2c;
+const CLOSING_BRACE = 0x7d;
+
+/**
+ * Collects the results of a batch as JSON text. Values that are JSON are copied by the engine into the text itself;
+ * others are given as base64 with their content type.
+ */
+export class BatchWriter implements EntrySink {
+  target: Buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+  offset = 0;
+  private key: Key = { bytes: Buffer.alloc(0), length: 0 };
+  private position = 0;
+  private count = 0;
+  /** Where the result that is being written starts: behind the comma. */
+  private resultStart = 0;
+  private isJson = true;
+  private bytes: Buffer = Buffer.alloc(0);
+  private collected: Buffer = this.target;
+
+  /** Begins a new text. */
+  reset(): void {
+    if (this.collected.length > MOST_KEPT_BYTES) this.collected = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+    this.position = 0;
+    this.count = 0;
+  }
+
+  get text(): Buffer {
+    return this.collected;
+  }
+
+  get length(): number {
+    return this.position;
+  }
+
+  /** Begins the next result. */
+  open(): void {
+    if (this.count++ > 0) {
+      this.makeRoom(1);
+      this.collected[this.position++] = COMMA;
+    }
+    this.resultStart = this.position;
+  }
+
+  /** To be called before the engine is asked for an entry. */
+  prepare(key: Key): void {
+    this.key = key;
+  }
+
+  begin(entry: EntryInfo): boolean {
+    this.position = this.resultStart;
+    this.isJson = entry.contentType === JSON_CONTENT_TYPE;
+    this.makeRoom(escapedLength(this.key) + entry.valueLength + 64);
+    this.write(FOUND);
+    this.position = writeEscaped(this.collected, this.position, this.key);
+    this.write(KEY_ENDS);
+    if (!this.isJson) {
+      this.beginBytes(entry);
+      return true;
+    }
+    this.write(VALUE);
+    this.target = this.collected;
+    this.offset = this.position;
+    this.position += entry.valueLength;
+    return true;
+  }
+
+  /** To be called after the engine has found the entry. */
+  end(): void {
+    if (!this.isJson) {
+      this.add(this.bytes.toString("base64"));
+      this.write('"');
+    }
+    this.makeRoom(1);
+    this.collected[this.position++] = CLOSING_BRACE;
+  }
+
+  /** The result is this JSON text, whatever was written of it before. */
+  instead(json: string): void {
+    this.position = this.resultStart;
+    this.add(json);
+  }
+
+  /** Appends the results that another writer collected. */
+  append(other: BatchWriter): void {
+    this.open();
+    this.makeRoom(other.length);
+    this.position += other.text.copy(this.collected, this.position, 0, other.length);
+  }
+
+  private beginBytes(entry: EntryInfo): void {
+    this.add(`${CONTENT_TYPE}${JSON.stringify(entry.contentType)}${BASE64}`);
+    this.bytes = Buffer.allocUnsafe(entry.valueLength);
+    this.target = this.bytes;
+    this.offset = 0;
+  }
+
+  /** Writes ASCII for which there is room. */
+  private write(text: string): void {
+    this.position += this.collected.latin1Write(text, this.position);
+  }
+
+  private add(text: string): void {
+    this.makeRoom(text.length * 3);
+    this.position += this.collected.utf8Write(text, this.position);
+  }
+
+  private makeRoom(bytes: number): void {
+    if (this.position + bytes <= this.collected.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(this.collected.length * 2, this.position + bytes));
+    this.collected.copy(larger, 0, 0, this.position);
+    this.collected = larger;
+  }
+}

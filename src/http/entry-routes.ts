@@ -1,0 +1,223 @@
+import type { Cache } from "../cache/cache.ts";
+import { Glob } from "../cache/glob.ts";
+import {
+  type Awaitable,
+  JSON_CONTENT_TYPE,
+  MAX_CONTENT_TYPE_BYTES,
+  MAX_VALUE_BYTES,
+  type PutOutcome,
+} from "../engine/engine.ts";
+import { ApiError } from "./api-error.ts";
+import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
+import { readKey, textOf } from "./body-members.ts";
+import { conditionOf } from "./etag.ts";
+import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import { isJson, isPresent, JsonObjectScanner, requireUtf8 } from "./json-scan.ts";
+import { KeyBuffer } from "./key-buffer.ts";
+import { notFound, requireSuccess, tooLarge } from "./outcomes.ts";
+import { PatchAnswer } from "./patch-answer.ts";
+import { isFlagSet, queryOf } from "./query.ts";
+import { parseJsonTtl, parseTtl } from "./ttl.ts";
+import { after } from "./after.ts";
+
+const JSON_HEADERS = "Content-Type: application/json\r\n";
+const SUCCESS = '{"status":"success"}';
+const DEFAULT_CONTENT_TYPE = "application/octet-stream";
+const CONTENT_TYPE = /^[\x20-\x7e]+$/;
+const DEFAULT_PAGE_KEYS = 100;
+const MAX_PAGE_KEYS = 10_000;
+
+/**
+ * The calls about entries. `replicated=true` is accepted with every mutation: without peers and without a backend there
+ * is nothing that such a mutation must be kept from.
+ */
+export class EntryRoutes {
+  private readonly key = new KeyBuffer();
+  private readonly scanner = new JsonObjectScanner();
+  private readonly answer: EntryAnswer;
+
+  constructor(
+    private readonly cache: Cache,
+    private readonly nowMs: () => number,
+  ) {
+    this.answer = new EntryAnswer(nowMs);
+  }
+
+  /** Reads the key of the request that is being handled from its path. Throws `BadKeyError`. */
+  keyAt(request: HttpRequest, start: number, end: number): void {
+    this.key.decodePath(request.buffer, start, end);
+  }
+
+  get(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    const noneMatch = request.header("if-none-match");
+    if (request.queryStart < 0 && noneMatch === null) return this.read(response, WHOLE_ENTRY);
+    return this.read(response, { raw: wantsRaw(request), headOnly: false, noneMatch });
+  }
+
+  head(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    return this.read(response, { raw: wantsRaw(request), headOnly: true, noneMatch: request.header("if-none-match") });
+  }
+
+  post(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    const { body, bodyStart, bodyEnd } = request;
+    const { scanner } = this;
+    requireUtf8(body, bodyStart, bodyEnd);
+    scanner.scan(body, bodyStart, bodyEnd);
+    readKey(body, scanner.key, this.key);
+    if (!isPresent(scanner.value)) {
+      throw new ApiError(400, "ERR_NO_VALUE", 'the body has no "value": send {"key": …, "value": …}');
+    }
+    refuseTags(textOf(body, scanner.tags));
+    const ttlMs = parseJsonTtl(textOf(body, scanner.ttl));
+    const value = { source: body, start: scanner.value.start, end: scanner.value.end, contentType: JSON_CONTENT_TYPE };
+    return this.store(request, response, value, ttlMs);
+  }
+
+  put(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    const { body, bodyStart, bodyEnd } = request;
+    const contentType = storedContentType(request.header("content-type"));
+    if (contentType === JSON_CONTENT_TYPE) {
+      requireUtf8(body, bodyStart, bodyEnd);
+      if (!isJson(body, bodyStart, bodyEnd)) {
+        const message = "the body is not JSON, as its Content-Type says: correct one of them";
+        throw new ApiError(400, "ERR_INVALID_JSON", message);
+      }
+    }
+    const ttlMs = parseTtl(queryOf(request).get("ttl") ?? null);
+    return this.store(request, response, { source: body, start: bodyStart, end: bodyEnd, contentType }, ttlMs);
+  }
+
+  patch(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    const { body, bodyStart, bodyEnd } = request;
+    const { scanner } = this;
+    requireUtf8(body, bodyStart, bodyEnd);
+    scanner.scan(body, bodyStart, bodyEnd);
+    const ttl = textOf(body, scanner.ttl);
+    const increment = textOf(body, scanner.increment);
+    if ((ttl === null) === (increment === null)) {
+      throw new ApiError(400, "ERR_BAD_PATCH", 'send either {"ttl": "10m"} or {"increment": 1}');
+    }
+    if (increment !== null) return this.increment(request, response, increment);
+    return this.touch(request, response, parseJsonTtl(ttl));
+  }
+
+  delete(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    return after(this.cache.delete(this.key, conditionOf(request)), (outcome) => {
+      requireSuccess(outcome);
+      response.sendText(200, JSON_HEADERS, SUCCESS);
+    });
+  }
+
+  deleteMany(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    const query = queryOf(request);
+    refuseTags(query.get("tag") ?? null);
+    const pattern = query.get("pattern");
+    const deleted = pattern === undefined ? this.cache.clear() : this.cache.deleteMatching(Glob.parse(pattern));
+    return after(deleted, (count) => {
+      response.sendText(200, JSON_HEADERS, `{"status":"success","deleted":${count}}`);
+    });
+  }
+
+  keys(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    const query = queryOf(request);
+    const pattern = query.get("pattern") ?? "";
+    const cursor = query.get("cursor") ?? "";
+    const page = this.cache.scan({
+      pattern: pattern === "" ? null : Glob.parse(pattern),
+      cursor: cursor === "" ? null : cursor,
+      limit: pageLimit(query.get("limit") ?? ""),
+    });
+    return after(page, (found) => response.sendText(200, JSON_HEADERS, JSON.stringify(found)));
+  }
+
+  private read(response: HttpResponse, demand: EntryDemand): Awaitable<void> {
+    const { cache } = this;
+    // What answers later must not share its sink, nor its key, with the requests in between.
+    const answer = cache.answersAtOnce ? this.answer : new EntryAnswer(this.nowMs);
+    const key = cache.answersAtOnce ? this.key : this.key.copy();
+    answer.prepare(response, key, demand);
+    const found = cache.get(key, answer);
+    if (found === true) return answer.end();
+    return after(found, (wasFound) => {
+      if (!wasFound) throw notFound();
+      answer.end();
+    });
+  }
+
+  private store(
+    request: HttpRequest,
+    response: HttpResponse,
+    value: { source: Buffer; start: number; end: number; contentType: string },
+    ttlMs: number,
+  ): Awaitable<void> {
+    if (value.end - value.start > MAX_VALUE_BYTES) {
+      throw tooLarge(`the value has ${value.end - value.start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
+    }
+    const outcome = this.cache.put(this.key, value, ttlMs, conditionOf(request));
+    return outcome instanceof Promise ? outcome.then((late) => stored(response, late)) : stored(response, outcome);
+  }
+
+  private touch(request: HttpRequest, response: HttpResponse, ttlMs: number): Awaitable<void> {
+    const key = this.key.copy();
+    const answer = new PatchAnswer(response, key, this.nowMs);
+    return after(this.cache.touch(key, ttlMs, conditionOf(request)), (outcome) => {
+      requireSuccess(outcome);
+      if (outcome === "absent") throw notFound();
+      return after(this.cache.get(key, answer), (found) => {
+        if (!found) throw notFound();
+        answer.end();
+      });
+    });
+  }
+
+  private increment(request: HttpRequest, response: HttpResponse, text: string): Awaitable<void> {
+    const delta = Number(text);
+    if (!Number.isSafeInteger(delta) || !/^-?\d+$/.test(text)) {
+      const message = `increment is ${text}: send a whole number up to 2^53, such as 1 or -5`;
+      throw new ApiError(400, "ERR_BAD_INCREMENT", message);
+    }
+    const key = this.key.toString();
+    return after(this.cache.increment(this.key, delta, conditionOf(request)), (outcome) => {
+      requireSuccess(outcome.kind);
+      if (outcome.kind !== "incremented") throw notFound();
+      response.sendText(200, JSON_HEADERS, JSON.stringify({ key, value: outcome.value }));
+    });
+  }
+}
+
+function stored(response: HttpResponse, outcome: PutOutcome): void {
+  requireSuccess(outcome);
+  response.sendText(200, JSON_HEADERS, SUCCESS);
+}
+
+function wantsRaw(request: HttpRequest): boolean {
+  return request.queryStart >= 0 && isFlagSet(queryOf(request), "raw");
+}
+
+/** Tags are announced for a later version: to store an entry without the tags that it came with would be a lie. */
+function refuseTags(tags: string | null): void {
+  if (tags === null || tags === "null" || /^\[\s*\]$/.test(tags)) return;
+  throw new ApiError(400, "ERR_TAGS_UNSUPPORTED", "this version has no tags: leave them out, or delete by pattern");
+}
+
+/** JSON in any spelling and with any parameters is kept as JSON; anything else as it was named. */
+function storedContentType(header: string | null): string {
+  const contentType = header?.trim() ?? "";
+  if (contentType === "") return DEFAULT_CONTENT_TYPE;
+  const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase();
+  if (mediaType === JSON_CONTENT_TYPE) return JSON_CONTENT_TYPE;
+  if (contentType.length > MAX_CONTENT_TYPE_BYTES || !CONTENT_TYPE.test(contentType)) {
+    const message = `Content-Type has ${contentType.length} characters: send up to ${MAX_CONTENT_TYPE_BYTES}, ASCII only`;
+    throw new ApiError(400, "ERR_BAD_CONTENT_TYPE", message);
+  }
+  return contentType;
+}
+
+function pageLimit(text: string): number {
+  if (text === "") return DEFAULT_PAGE_KEYS;
+  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (limit < 1 || limit > MAX_PAGE_KEYS) {
+    throw new ApiError(400, "ERR_BAD_LIMIT", `limit is ${JSON.stringify(text)}: send a number from 1 to ${MAX_PAGE_KEYS}`);
+  }
+  return limit;
+}

@@ -1,0 +1,60 @@
+import type { Condition } from "../engine/engine.ts";
+import { ApiError } from "./api-error.ts";
+import type { HttpRequest } from "./exchange.ts";
+
+/** A tag has 53 bits; two halves are written, because numbers up to 31 bits become text much faster. */
+const LOW_HALF = 2 ** 26;
+const RADIX = 36;
+/** Ends the ETag of a value's own bytes, where the JSON document around it has another. */
+const RAW_SUFFIX = "-raw";
+const OWN_TAG = /^"([0-9a-z]{1,6})\.([0-9a-z]{1,6})(?:-raw)?"$/;
+const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
+
+/** The ETag of an entry: of the document, or (`raw`) of the value's own bytes. */
+export function etagOf(tag: number, raw: boolean): string {
+  const text = `"${Math.trunc(tag / LOW_HALF).toString(RADIX)}.${(tag % LOW_HALF).toString(RADIX)}`;
+  return raw ? `${text}${RAW_SUFFIX}"` : `${text}"`;
+}
+
+/** Whether an `If-None-Match` of a GET names this ETag (weak comparison, RFC 9110 section 13.1.2). */
+export function noneMatchNames(header: string, etag: string): boolean {
+  return header.trim() === "*" || listOf(header).some((item) => item === etag || item === `W/${etag}`);
+}
+
+/**
+ * What `If-Match` and `If-None-Match` demand of a mutation, or null. Both representations of an entry count as it.
+ * Throws `ApiError` (400) for a list that can't be read, or both headers at once.
+ */
+export function conditionOf(request: HttpRequest): Condition | null {
+  const match = request.header("if-match");
+  const noneMatch = request.header("if-none-match");
+  if (match === null && noneMatch === null) return null;
+  if (match !== null && noneMatch !== null) {
+    throw new ApiError(400, "ERR_BAD_CONDITION", "If-Match and If-None-Match came together: send one of them");
+  }
+  const header = match ?? noneMatch ?? "";
+  if (header.trim() === "*") return { kind: match === null ? "absent" : "present" };
+  const items = listOf(header);
+  if (items.length === 0 || !items.every((item) => ENTITY_TAG.test(item))) {
+    const name = match === null ? "If-None-Match" : "If-Match";
+    throw new ApiError(400, "ERR_BAD_CONDITION", `${name} is ${JSON.stringify(header)}: send * or a list of ETags in quotes`);
+  }
+  // If-Match compares strongly: a weak tag never matches (RFC 9110 section 13.1.1).
+  if (match !== null) return { kind: "tag-in", tags: tagsOf(items) };
+  return { kind: "tag-not-in", tags: tagsOf(items.map((item) => item.replace(/^W\//, ""))) };
+}
+
+function listOf(header: string): string[] {
+  return header
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+}
+
+function tagsOf(items: readonly string[]): number[] {
+  return items.flatMap((item) => {
+    const [, high, low] = OWN_TAG.exec(item) ?? [];
+    if (high === undefined || low === undefined) return [];
+    return [Number.parseInt(high, RADIX) * LOW_HALF + Number.parseInt(low, RADIX)];
+  });
+}

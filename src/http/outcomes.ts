@@ -1,0 +1,32 @@
+import type { DeleteOutcome, IncrementOutcome, PutOutcome, TouchOutcome } from "../engine/engine.ts";
+import { ApiError } from "./api-error.ts";
+
+/**
+ * Throws the `ApiError` that an outcome means, or returns. `superseded` is a success: a newer mutation has won already,
+ * as it would have a moment later.
+ */
+export function requireSuccess(outcome: PutOutcome | DeleteOutcome | TouchOutcome | IncrementOutcome["kind"]): void {
+  switch (outcome) {
+    case "condition-failed":
+      throw new ApiError(
+        412,
+        "ERR_PRECONDITION_FAILED",
+        "the entry is not as If-Match or If-None-Match demands: read it again and decide anew",
+      );
+    case "too-large":
+      throw tooLarge("the entry is larger than the cache's memory allows: store less under one key, or give it more memory");
+    case "not-an-integer":
+      throw new ApiError(409, "ERR_NOT_AN_INTEGER", "the value is not a JSON integer up to 2^53: put one before you increment");
+    case "out-of-range":
+      throw new ApiError(409, "ERR_OUT_OF_RANGE", "the sum is beyond 2^53: put a smaller number first");
+    default:
+  }
+}
+
+export function tooLarge(message: string): ApiError {
+  return new ApiError(413, "ERR_TOO_LARGE", message);
+}
+
+export function notFound(): ApiError {
+  return new ApiError(404, "ERR_NOT_FOUND", "the cache has no entry under this key: put one, or check the key");
+}
