@@ -68,7 +68,9 @@ class Api {
   handle(request: HttpRequest, response: HttpResponse): Answer {
     try {
       const answer = this.dispatch(request, response);
-      return answer instanceof Promise ? answer.catch((error) => sendError(request, response, asApiError(error))) : undefined;
+      return answer instanceof Promise
+        ? answer.catch((error) => sendError(request, response, asApiError(error)))
+        : undefined;
     } catch (error) {
       sendError(request, response, asApiError(error));
     }
@@ -84,7 +86,11 @@ class Api {
     const path = request.buffer.latin1Slice(request.targetStart, pathEnd(request));
     const methods = this.routes.get(path.startsWith("/api/v1/") ? `/api/${path.slice("/api/v1/".length)}` : path);
     if (methods === undefined) {
-      throw new ApiError(404, "ERR_UNKNOWN_PATH", `there is nothing at ${JSON.stringify(path)}: entries are at /api/cache/{key}`);
+      throw new ApiError(
+        404,
+        "ERR_UNKNOWN_PATH",
+        `there is nothing at ${JSON.stringify(path)}: entries are at /api/cache/{key}`,
+      );
     }
     return this.routed(methods, request, response);
   }

@@ -34,7 +34,10 @@ export class BatchRoutes {
     this.body.scan(body, bodyStart, bodyEnd);
     const { operations } = this.body;
     if (!isPresent(operations) || !isArray(body, operations)) {
-      throw invalid("ERR_BAD_BATCH", 'the body has no list "operations": send {"operations": [{"op": "get", "key": …}, …]}');
+      throw invalid(
+        "ERR_BAD_BATCH",
+        'the body has no list "operations": send {"operations": [{"op": "get", "key": …}, …]}',
+      );
     }
     this.elements.open(body, operations.start, operations.end);
     return this.cache.answersAtOnce ? this.runHere(body, response) : this.runLater(body, response);
@@ -109,7 +112,8 @@ export class BatchRoutes {
     }
     const { start, end } = operation.value;
     if (!isPresent(operation.value)) throw invalid("ERR_NO_VALUE", 'the operation has no "value": send one, any JSON');
-    if (end - start > MAX_VALUE_BYTES) throw tooLarge(`the value has ${end - start} bytes: send at most ${MAX_VALUE_BYTES}`);
+    if (end - start > MAX_VALUE_BYTES)
+      throw tooLarge(`the value has ${end - start} bytes: send at most ${MAX_VALUE_BYTES}`);
     const value = { source: body, start, end, contentType: JSON_CONTENT_TYPE };
     return after(this.cache.put(this.key, value, parseJsonTtl(textOf(body, operation.ttl)), null), (outcome) => {
       requireSuccess(outcome);
@@ -124,7 +128,12 @@ function isOp(body: Buffer, operation: JsonObjectScanner, text: string): boolean
 }
 
 function failure(error: ApiError, key: string | null): string {
-  return JSON.stringify({ status: error.status, ...(key === null ? {} : { key }), code: error.code, error: error.message });
+  return JSON.stringify({
+    status: error.status,
+    ...(key === null ? {} : { key }),
+    code: error.code,
+    error: error.message,
+  });
 }
 
 function requireFew(count: number): void {

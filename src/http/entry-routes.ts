@@ -7,9 +7,10 @@ import {
   MAX_VALUE_BYTES,
   type PutOutcome,
 } from "../engine/engine.ts";
+import { after } from "./after.ts";
 import { ApiError } from "./api-error.ts";
-import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
 import { readKey, textOf } from "./body-members.ts";
+import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
 import { conditionOf } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { isJson, isPresent, JsonObjectScanner, requireUtf8 } from "./json-scan.ts";
@@ -18,7 +19,6 @@ import { notFound, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
 import { isFlagSet, queryOf } from "./query.ts";
 import { parseJsonTtl, parseTtl } from "./ttl.ts";
-import { after } from "./after.ts";
 
 const JSON_HEADERS = "Content-Type: application/json\r\n";
 const SUCCESS = '{"status":"success"}';
@@ -217,7 +217,11 @@ function pageLimit(text: string): number {
   if (text === "") return DEFAULT_PAGE_KEYS;
   const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
   if (limit < 1 || limit > MAX_PAGE_KEYS) {
-    throw new ApiError(400, "ERR_BAD_LIMIT", `limit is ${JSON.stringify(text)}: send a number from 1 to ${MAX_PAGE_KEYS}`);
+    throw new ApiError(
+      400,
+      "ERR_BAD_LIMIT",
+      `limit is ${JSON.stringify(text)}: send a number from 1 to ${MAX_PAGE_KEYS}`,
+    );
   }
   return limit;
 }

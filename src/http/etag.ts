@@ -37,7 +37,11 @@ export function conditionOf(request: HttpRequest): Condition | null {
   const items = listOf(header);
   if (items.length === 0 || !items.every((item) => ENTITY_TAG.test(item))) {
     const name = match === null ? "If-None-Match" : "If-Match";
-    throw new ApiError(400, "ERR_BAD_CONDITION", `${name} is ${JSON.stringify(header)}: send * or a list of ETags in quotes`);
+    throw new ApiError(
+      400,
+      "ERR_BAD_CONDITION",
+      `${name} is ${JSON.stringify(header)}: send * or a list of ETags in quotes`,
+    );
   }
   // If-Match compares strongly: a weak tag never matches (RFC 9110 section 13.1.1).
   if (match !== null) return { kind: "tag-in", tags: tagsOf(items) };

@@ -71,7 +71,7 @@ export class KeyBuffer implements Key {
       }
       const codePoint = escapedCodePoint(buffer, at, end);
       at += escapeLength(buffer, at, codePoint);
-      seen |= codePoint < 0x80 ? codePoint : 0x80;
+      seen |= Math.min(codePoint, 0x80);
       length = putCodePoint(bytes, length, codePoint);
     }
     this.accept(length, seen);
@@ -82,6 +82,14 @@ export class KeyBuffer implements Key {
     if (text.length > MAX_KEY_BYTES) throw new BadKeyError(TOO_LONG);
     if (!text.isWellFormed()) throw new BadKeyError(LONE_SURROGATE);
     this.accept(this.bytes.utf8Write(text, 0), 0x80);
+  }
+
+  /** The same key in a buffer of its own, for whoever needs it after this one was used again. */
+  copy(): KeyBuffer {
+    const copy = new KeyBuffer();
+    this.bytes.copy(copy.bytes, 0, 0, this.length);
+    copy.length = this.length;
+    return copy;
   }
 
   toString(): string {

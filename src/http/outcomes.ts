@@ -14,9 +14,15 @@ export function requireSuccess(outcome: PutOutcome | DeleteOutcome | TouchOutcom
         "the entry is not as If-Match or If-None-Match demands: read it again and decide anew",
       );
     case "too-large":
-      throw tooLarge("the entry is larger than the cache's memory allows: store less under one key, or give it more memory");
+      throw tooLarge(
+        "the entry is larger than the cache's memory allows: store less under one key, or give it more memory",
+      );
     case "not-an-integer":
-      throw new ApiError(409, "ERR_NOT_AN_INTEGER", "the value is not a JSON integer up to 2^53: put one before you increment");
+      throw new ApiError(
+        409,
+        "ERR_NOT_AN_INTEGER",
+        "the value is not a JSON integer up to 2^53: put one before you increment",
+      );
     case "out-of-range":
       throw new ApiError(409, "ERR_OUT_OF_RANGE", "the sum is beyond 2^53: put a smaller number first");
     default:

@@ -3,23 +3,27 @@
  * in this folder deals with threads, ports and signals only.
  */
 
+import manifest from "../../package.json";
+import { Cache } from "../cache/cache.ts";
+import { HybridClock } from "../cache/hybrid-clock.ts";
 import type { Config } from "../config/config.ts";
-import { type HttpServer, MemoryEngine, type MemoryEngineHandle, startHttpServer } from "./stand-in.ts";
-
-export type { HttpServer } from "./stand-in.ts";
+import type { Engine } from "../engine/engine.ts";
+import { MemoryEngine, type MemoryHandle } from "../engine/memory/memory-engine.ts";
+import { createApi } from "../http/api.ts";
+import { type HttpServer, startHttpServer } from "../http/server.ts";
 
 /** What every thread of a node shares. Structured-cloneable: it is handed over as worker data. */
 export interface SharedParts {
-  readonly engine: MemoryEngineHandle;
+  readonly memory: MemoryHandle;
+  /** The state of the clock that stamps mutations. */
+  readonly versions: SharedArrayBuffer;
+  readonly startedMs: number;
 }
 
-/** The engine as the thread has it that owns the background work. */
-export interface OwnedParts {
-  readonly engineName: string;
+/** One thread's view of the node's parts. */
+export interface ThreadParts {
+  readonly engine: Engine;
   readonly shared: SharedParts;
-  /** Background work that is due; gives ms until it wants the next call. */
-  maintain(): number;
-  close(): Promise<void>;
 }
 
 export interface ListenerOptions {
@@ -31,24 +35,49 @@ export interface ListenerOptions {
   readonly onError: (error: unknown, traceId: string) => void;
 }
 
+/** What a thread's connections can be told to do. */
+export type Listener = Pick<HttpServer, "port" | "drain" | "stop">;
+
 /** Makes what exists once per node. `threads` counts the calling one. */
-export function createOwnedParts(config: Config, threads: number): OwnedParts & { readonly engine: MemoryEngine } {
+export function createParts(config: Config, threads: number): ThreadParts {
   const engine = MemoryEngine.create({ limitBytes: config.maxMemoryBytes, threads, clock: Date.now });
+  const versions = HybridClock.create(Date.now).buffer;
+  return { engine, shared: { memory: engine.handle, versions, startedMs: Date.now() } };
+}
+
+/** The same parts as another thread sees them; `thread` is from 1, the maker is 0. */
+export function attachParts(shared: SharedParts, thread: number): ThreadParts {
+  return { engine: MemoryEngine.attach(shared.memory, thread, { clock: Date.now }), shared };
+}
+
+/** Wires cache, REST surface and connections for one thread. Throws `ListenError`. */
+export function startListener(config: Config, parts: ThreadParts, options: ListenerOptions): Listener {
+  let draining = false;
+  const cache = new Cache({
+    engine: parts.engine,
+    versions: HybridClock.attach(parts.shared.versions, Date.now),
+    nowMs: Date.now,
+    defaultTtlMs: config.defaultTtlMs,
+  });
+  const handler = createApi({
+    cache,
+    nowMs: Date.now,
+    startedMs: parts.shared.startedMs,
+    version: manifest.version,
+    isReady: () => !draining,
+  });
+  const server = startHttpServer({
+    ...options,
+    handler,
+    limits: { connections: config.maxConnections, idleTimeoutMs: config.idleTimeoutMs },
+    clock: { nowMs: Date.now },
+  });
   return {
-    engine,
-    engineName: engine.name,
-    shared: { engine: engine.handle },
-    maintain: () => engine.maintain(),
-    close: () => engine.close(),
+    port: server.port,
+    drain: (graceMs) => {
+      draining = true;
+      return server.drain(graceMs);
+    },
+    stop: () => server.stop(),
   };
-}
-
-/** The engine as another thread sees it; `thread` is from 1, the owner is 0. */
-export function attachEngine(shared: SharedParts, thread: number): MemoryEngine {
-  return MemoryEngine.attach(shared.engine, thread);
-}
-
-/** Wires handler and connection layer for one thread. */
-export function startListener(config: Config, engine: MemoryEngine, options: ListenerOptions): Promise<HttpServer> {
-  return startHttpServer({ ...options, engine, config });
 }

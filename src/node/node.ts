@@ -1,7 +1,7 @@
 /** The composition root: one running node made from a `Config`. */
 
 import type { Config } from "../config/config.ts";
-import { createOwnedParts, type OwnedParts, startListener } from "./compose.ts";
+import { createParts, type Listener, startListener, type ThreadParts } from "./compose.ts";
 import { NodeError } from "./errors.ts";
 import { startHttpThreads } from "./http-threads.ts";
 import { checkAddress } from "./port-check.ts";
@@ -32,32 +32,27 @@ interface Listeners {
 /** Starts a node; settles when it answers requests. Throws `NodeError`. */
 export async function startNode(config: Config, options: NodeOptions): Promise<RunningNode> {
   const hostname = await checkAddress(config.address);
-  const parts = config.workers === 1 ? createOwnedParts(config, 1) : createOwnedParts(config, config.workers + 1);
+  const parts = createParts(config, config.workers === 1 ? 1 : config.workers + 1);
   const listeners =
     config.workers === 1
-      ? await listenHere(config, parts, hostname, options)
+      ? listenHere(config, parts, hostname, options)
       : await listenInThreads(config, parts, hostname, options);
   const maintenance = startMaintenance(parts);
   return {
     port: listeners.port,
-    engineName: parts.engineName,
+    engineName: parts.engine.name,
     drain: (graceMs) => listeners.drain(graceMs),
     stop: async () => {
       maintenance.stop();
       await listeners.stop();
-      await parts.close();
+      await parts.engine.close();
     },
   };
 }
 
-async function listenHere(
-  config: Config,
-  parts: ReturnType<typeof createOwnedParts>,
-  hostname: string,
-  options: NodeOptions,
-): Promise<Listeners> {
+function listenHere(config: Config, parts: ThreadParts, hostname: string, options: NodeOptions): Listener {
   try {
-    return await startListener(config, parts.engine, {
+    return startListener(config, parts, {
       hostname,
       port: config.address.port,
       reusePort: false,
@@ -71,7 +66,7 @@ async function listenHere(
 
 function listenInThreads(
   config: Config,
-  parts: OwnedParts,
+  parts: ThreadParts,
   hostname: string,
   options: NodeOptions,
 ): Promise<Listeners> {
@@ -84,10 +79,10 @@ function listenInThreads(
 }
 
 /** Calls the engine's background work whenever it wants to be called. */
-function startMaintenance(parts: OwnedParts): { stop(): void } {
+function startMaintenance(parts: ThreadParts): { stop(): void } {
   let timer = setTimeout(run, 0);
   function run(): void {
-    timer = setTimeout(run, parts.maintain());
+    timer = setTimeout(run, parts.engine.maintain());
   }
   return { stop: () => clearTimeout(timer) };
 }

@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { loadConfig } from "../../src/config/config.ts";
-import { createOwnedParts } from "../../src/node/compose.ts";
+import { createParts } from "../../src/node/compose.ts";
 import type { NodeError } from "../../src/node/errors.ts";
 import { type HttpThreads, startHttpThreads } from "../../src/node/http-threads.ts";
 import { machine } from "../support/machine.ts";
 
 const { config } = loadConfig(["--max-memory=64MiB"], {}, machine);
-const { shared } = createOwnedParts(config, 3);
+const { shared } = createParts(config, 3);
 
 function start(
   script: string,

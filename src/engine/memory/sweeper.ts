@@ -21,12 +21,12 @@ import { keyOffset, originOf, versionOf } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 import type { ShardStore } from "./shard-store.ts";
 
-/** Slots that are looked at while a shard's lock is held: some 50 µs. */
-const SLOTS_PER_LOCK = 256;
-/** Slots that are looked at before other work of the thread gets its turn: about a millisecond. */
-const SLOTS_PER_TURN = 4096;
-/** Slots that one page of a scan looks at, at most: about two milliseconds. */
-const SLOTS_PER_PAGE = 8192;
+/** A step's cost is counted in records; so many empty slots cost as much as one record. */
+const EMPTY_SLOTS_PER_RECORD = 32;
+/** Cost of what is done while a shard's lock is held: some 50 µs. */
+const COST_PER_LOCK = 256;
+/** Cost after which other work of the thread gets its turn: about a millisecond. */
+const COST_PER_TURN = 4096;
 /** Records that are pruned while a shard's lock is held … */
 const PRUNED_PER_LOCK = 128;
 /** … and before other work of the thread gets its turn. */
@@ -68,10 +68,10 @@ export class Sweeper {
     const pattern = request.pattern ?? ALL;
     const nowMs = this.clock();
     const keys: string[] = [];
-    let slots = 0;
-    while (keys.length < request.limit && slots < SLOTS_PER_PAGE) {
+    let cost = 0;
+    while (keys.length < request.limit && cost < COST_PER_TURN) {
       if (this.shardNumber === this.arena.geometry.shardCount) return { keys, cursor: null };
-      slots += this.step((location) => {
+      cost += this.step((location) => {
         if (this.store.isTombstone(location) || this.store.isExpired(location, nowMs)) return false;
         if (this.matches(location, pattern)) keys.push(this.keyText(location));
         return false;
@@ -82,7 +82,7 @@ export class Sweeper {
 
   async deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
     let deleted = 0;
-    let slots = 0;
+    let cost = 0;
     this.shardNumber = 0;
     this.hash = 0;
     const remove = (location: number): boolean => {
@@ -92,9 +92,9 @@ export class Sweeper {
       return true;
     };
     while (this.shardNumber < this.arena.geometry.shardCount) {
-      slots += this.step(remove, SLOTS_PER_LOCK);
-      if (slots < SLOTS_PER_TURN) continue;
-      slots = 0;
+      cost += this.step(remove, COST_PER_LOCK);
+      if (cost < COST_PER_TURN) continue;
+      cost = 0;
       const { shardNumber, hash } = this;
       await this.letOthersRun();
       this.shardNumber = shardNumber;
@@ -165,19 +165,19 @@ export class Sweeper {
   /**
    * Looks at some slots from the position on, under the shard's lock, and moves the position. `visit` says whether to
    * remove the record. Ends after `limit` visits, but never between two records of the same hash.
-   * Gives how many slots it looked at, at least 1.
+   * Gives what it cost.
    */
   private step(visit: (location: number) => boolean, limit: number): number {
     const shard = this.arena.shard(this.shardNumber);
-    const mostVisits = Math.min(limit, SLOTS_PER_LOCK);
+    const mostVisits = Math.min(limit, COST_PER_LOCK);
     lockMutex(this.control, shard + SHARD_LOCK);
     try {
       const slotCount = this.index.slotCount(shard);
       const pageTable = this.arena.indexPageTable(shard);
-      let looked = 1;
+      let empty = 0;
       let visits = 0;
       let lastHash = -1;
-      for (let slot = this.index.home(this.hash, slotCount); slot < slotCount; looked++) {
+      for (let slot = this.index.home(this.hash, slotCount); slot < slotCount; ) {
         const at = this.index.slotAt(pageTable, slot);
         const words = this.arena.words[at >>> BUFFER_UNIT_SHIFT]!;
         const word = (at & BUFFER_UNIT_MASK) << 1;
@@ -185,11 +185,12 @@ export class Sweeper {
         const hash = words[word]! >>> 2;
         if (location === 0 || hash < this.hash) {
           slot++;
+          empty++;
           continue;
         }
-        if (hash !== lastHash && (visits >= mostVisits || looked >= SLOTS_PER_LOCK)) {
+        if (hash !== lastHash && visits >= mostVisits) {
           this.hash = hash;
-          return looked;
+          return visits + empty / EMPTY_SLOTS_PER_RECORD;
         }
         lastHash = hash;
         visits++;
@@ -198,7 +199,7 @@ export class Sweeper {
       }
       this.shardNumber++;
       this.hash = 0;
-      return looked;
+      return visits + empty / EMPTY_SLOTS_PER_RECORD;
     } finally {
       unlockMutex(this.control, shard + SHARD_LOCK);
     }
