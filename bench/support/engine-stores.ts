@@ -30,7 +30,7 @@ export class EngineStore implements Store {
   readonly #sink = new FixedSink(VALUE_BYTES, true);
 
   constructor(slice: Slice, handle: EngineHandle, thread: number) {
-    this.#engine = MemoryEngine.attach(handle, thread);
+    this.#engine = MemoryEngine.attach(handle, thread, { clock: Date.now });
     this.#ordered = engineKeys(slice.ordered);
     this.#shuffled = engineKeys(slice.shuffled);
   }
