@@ -158,6 +158,11 @@ export function waitedForCoreMs(pid: number): number {
   return sum(waitsNs) / 1e6;
 }
 
+/** The same of the thread that calls. */
+export function threadWaitedForCoreMs(): number {
+  return Number(readOr("/proc/thread-self/schedstat").split(" ")[1] ?? 0) / 1e6;
+}
+
 /** VmRSS of one process; 0 where it is gone. */
 export function residentBytes(pid: number): number {
   const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(readOr(`/proc/${pid}/status`))?.[1];
