@@ -46,7 +46,7 @@ export async function benchHttp(): Promise<void> {
     const webdis = await startWebdis(bench, redis);
     const nginx = await startNginx(bench, nginxAnswers());
     for (const { port } of [node, map]) {
-      await fill(port, { count: KEYS, keyOf, valueJson: GET_VALUE, expiresAtMs: null });
+      await fill(port, { count: KEYS, keyOf, valueJson: GET_VALUE, expiresAtMs: null, pauseMs: 0 });
     }
     await fillRedis(redis, KEYS, keyOf, GET_VALUE.slice(1, -1));
     const targets: Target[] = [

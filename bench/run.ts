@@ -1,12 +1,18 @@
 import { benchEngine } from "./engine.ts";
 import { benchHitRatio } from "./hit-ratio.ts";
 import { benchHttp } from "./http.ts";
+import { benchMemory } from "./memory.ts";
+import { benchPause } from "./pause.ts";
+import { replayWeb12 } from "./replay-web12.ts";
 import { MissingToolsError } from "./support/tools.ts";
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   http: benchHttp,
   engine: benchEngine,
   "hit-ratio": benchHitRatio,
+  memory: benchMemory,
+  pause: benchPause,
+  "replay-web12": replayWeb12,
 };
 
 const name = process.argv[2] ?? "";

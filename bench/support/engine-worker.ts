@@ -9,6 +9,7 @@ import {
   type Slice,
   type Store,
 } from "./engine-stores.ts";
+import { threadWaitedForCoreMs } from "./process.ts";
 
 export type StoreKind =
   | { readonly kind: "engine"; readonly handle: EngineHandle; readonly thread: number }
@@ -32,6 +33,8 @@ export interface RunReport {
   /** Operations that found what they should. */
   readonly done: number;
   readonly elapsedMs: number;
+  /** Of it, how long the thread was ready to run and had no core, because of neighbours on the machine. */
+  readonly waitedMs: number;
 }
 
 const orders: WorkerOrders = workerData;
@@ -39,9 +42,11 @@ const store = makeStore(orders);
 parentPort?.on("message", (order: RunOrder) => {
   Atomics.add(orders.barrier, 0, 1);
   while (Atomics.load(orders.barrier, 0) < order.beginAt);
+  const waitedBeforeMs = threadWaitedForCoreMs();
   const startMs = performance.now();
   const done = store.run(order.operation);
-  const report: RunReport = { done, elapsedMs: performance.now() - startMs };
+  const elapsedMs = performance.now() - startMs;
+  const report: RunReport = { done, elapsedMs, waitedMs: threadWaitedForCoreMs() - waitedBeforeMs };
   parentPort?.postMessage(report);
 });
 parentPort?.postMessage("ready");

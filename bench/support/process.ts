@@ -35,6 +35,11 @@ export class ServerProcess {
     return sum(processTree(this.process.pid).map((pid) => cpuTicks(pid))) / CLOCK_TICKS_PER_SECOND;
   }
 
+  /** Milliseconds that its threads were ready to run and had no core, since they began: what neighbours cost it. */
+  waitedForCoreMs(): number {
+    return sum(processTree(this.process.pid).map(waitedForCoreMs));
+  }
+
   /** Resident memory of the process and its descendants. */
   residentBytes(): number {
     return sum(processTree(this.process.pid).map((pid) => residentBytes(pid)));
@@ -139,6 +144,23 @@ function processTree(rootPid: number): number[] {
 function cpuTicks(pid: number): number {
   const fields = statFields(pid);
   return Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
+}
+
+/** As the second field of each thread's schedstat says (ns); 0 where the kernel doesn't count it. */
+export function waitedForCoreMs(pid: number): number {
+  let threads: string[];
+  try {
+    threads = readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return 0;
+  }
+  const waitsNs = threads.map((thread) => Number(readOr(`/proc/${pid}/task/${thread}/schedstat`).split(" ")[1] ?? 0));
+  return sum(waitsNs) / 1e6;
+}
+
+/** The same of the thread that calls. */
+export function threadWaitedForCoreMs(): number {
+  return Number(readOr("/proc/thread-self/schedstat").split(" ")[1] ?? 0) / 1e6;
 }
 
 /** VmRSS of one process; 0 where it is gone. */

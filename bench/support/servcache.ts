@@ -32,6 +32,7 @@ export function startNode(bench: Bench, options: NodeOptions): Promise<ServerPro
 
 const SETS_PER_BATCH = 1000;
 const BATCHES_AT_ONCE = 4;
+const SETS_PER_PACED_BATCH = 500;
 
 export interface FillOptions {
   readonly count: number;
@@ -40,19 +41,24 @@ export interface FillOptions {
   readonly valueJson: string;
   /** Entries expire at this time, in ms since the Unix epoch, all of them; null = never. */
   readonly expiresAtMs: number | null;
+  /** Sends small batches one after the other with this pause between them; 0 = as fast as it goes. */
+  readonly pauseMs: number;
 }
 
 /** Stores entries over HTTP, in batches. */
 export async function fill(port: number, options: FillOptions): Promise<void> {
+  const paced = options.pauseMs > 0;
+  const setsPerBatch = paced ? SETS_PER_PACED_BATCH : SETS_PER_BATCH;
   let next = 0;
-  const worker = async () => {
+  const sendBatches = async () => {
     while (next < options.count) {
       const first = next;
-      next = Math.min(options.count, first + SETS_PER_BATCH);
+      next = Math.min(options.count, first + setsPerBatch);
       await sendBatch(port, options, first, next);
+      if (paced) await Bun.sleep(options.pauseMs);
     }
   };
-  await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, worker));
+  await Promise.all(Array.from({ length: paced ? 1 : BATCHES_AT_ONCE }, sendBatches));
 }
 
 async function sendBatch(port: number, options: FillOptions, first: number, end: number): Promise<void> {
