@@ -60,10 +60,11 @@ const FALSE = Buffer.from("false");
 const NULL = Buffer.from("null");
 const TRUE = Buffer.from("true");
 const BYTE_ORDER_MARK = Buffer.from("\ufeff");
-/** What may follow a backslash, besides `u` and four digits. */
-const SIMPLE_ESCAPES = Buffer.from('"\\/bfnrt');
+/** 1 for what may follow a backslash, besides `u` and four digits. */
+const SIMPLE_ESCAPES = new Uint8Array(256);
+for (const byte of Buffer.from('"\\/bfnrt')) SIMPLE_ESCAPES[byte] = 1;
 
-/** Below so many bytes a look at each of them costs less than making a view for `isUtf8`. */
+/** Up to so many bytes a look at each of them costs about what a view for `isUtf8` does, and leaves no garbage. */
 const SHORT_TEXT_BYTES = 512;
 
 /** The longest way to write one character of a name: `\u006b`. */
@@ -199,9 +200,9 @@ export function isJson(buffer: Buffer, start: number, end: number): boolean {
 
 /** Throws `JsonError` where the range is not UTF-8. */
 export function requireUtf8(buffer: Buffer, start: number, end: number): void {
-  if (end - start <= SHORT_TEXT_BYTES && isAscii(buffer, start, end)) return;
-  const whole = start === 0 && end === buffer.length;
-  if (!isUtf8(whole ? buffer : buffer.subarray(start, end))) {
+  const isWhole = start === 0 && end === buffer.length;
+  if (!isWhole && end - start <= SHORT_TEXT_BYTES && isAscii(buffer, start, end)) return;
+  if (!isUtf8(isWhole ? buffer : buffer.subarray(start, end))) {
     throw new JsonError(start, "UTF-8", "body must be JSON in UTF-8: it has bytes that are not");
   }
 }
@@ -335,7 +336,7 @@ function skipNumber(buffer: Buffer, start: number, end: number): number {
 
 function skipDigits(buffer: Buffer, start: number, end: number): number {
   let at = start;
-  while (isDigit(byteAt(buffer, at, end))) at++;
+  while (at < end && isDigit(buffer[at] ?? 0)) at++;
   if (at === start) throw new JsonError(at, "a digit");
   return at;
 }
@@ -366,7 +367,7 @@ function skipString(buffer: Buffer, start: number, end: number): number {
 function skipEscape(buffer: Buffer, at: number, end: number): number {
   const byte = byteAt(buffer, at, end);
   if (byte !== LOWER_U) {
-    if (byte < 0 || !SIMPLE_ESCAPES.includes(byte)) throw new JsonError(at, 'one of "\\/bfnrtu after the backslash');
+    if (byte < 0 || SIMPLE_ESCAPES[byte] !== 1) throw new JsonError(at, 'one of "\\/bfnrtu after the backslash');
     return at + 1;
   }
   for (let digit = at + 1; digit <= at + 4; digit++) {
