@@ -356,10 +356,11 @@ function skipColon(buffer: Buffer, start: number, end: number): number {
 function skipString(buffer: Buffer, start: number, end: number): number {
   let at = start + 1;
   while (at < end) {
-    const byte = buffer[at] ?? 0;
-    if (byte === QUOTE) return at + 1;
-    if (byte < 0x20) throw new JsonError(at, "control characters in strings written as escapes, such as \\n");
-    at = byte === BACKSLASH ? skipEscape(buffer, at + 1, end) : at + 1;
+    const byte = buffer[at++] ?? 0;
+    if (byte > BACKSLASH) continue;
+    if (byte === QUOTE) return at;
+    if (byte === BACKSLASH) at = skipEscape(buffer, at, end);
+    else if (byte < 0x20) throw new JsonError(at - 1, "control characters in strings written as escapes, such as \\n");
   }
   throw new JsonError(end, "the double quote that ends the string");
 }
@@ -379,8 +380,8 @@ function skipEscape(buffer: Buffer, at: number, end: number): number {
 function skipSpace(buffer: Buffer, start: number, end: number): number {
   let at = start;
   while (at < end) {
-    const byte = buffer[at];
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return at;
+    const byte = buffer[at] ?? 0;
+    if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) return at;
     at++;
   }
   return at;
