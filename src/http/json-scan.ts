@@ -36,9 +36,13 @@ export interface JsonRange {
   readonly end: number;
 }
 
-class MutableRange implements JsonRange {
+class Member implements JsonRange {
   start = -1;
   end = -1;
+  readonly nameBytes: Buffer;
+  constructor(readonly name: string) {
+    this.nameBytes = Buffer.from(name);
+  }
 }
 
 const QUOTE = 0x22;
@@ -53,6 +57,7 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const LOWER_E = 0x65;
+const LOWER_K = 0x6b;
 const LOWER_N = 0x6e;
 const LOWER_U = 0x75;
 
@@ -67,31 +72,30 @@ for (const byte of Buffer.from('"\\/bfnrt')) SIMPLE_ESCAPES[byte] = 1;
 /** Up to so many bytes a look at each of them costs about what a view for `isUtf8` does, and leaves no garbage. */
 const SHORT_TEXT_BYTES = 512;
 
-/** The longest way to write one character of a name: `\u006b`. */
-const ESCAPE_BYTES = 6;
+/** The longest way to write a known name: `operations`, each letter as an escape like `\u006f`. */
+const MAX_WRITTEN_NAME_BYTES = 10 * 6;
 
 /** Finds the members of a JSON object that the API knows. Reused: `scan` forgets what the scan before it found. */
 export class JsonObjectScanner {
   /** How many members there are, known or not, duplicates included. */
   memberCount = 0;
-  private readonly known = {
-    key: new MutableRange(),
-    value: new MutableRange(),
-    ttl: new MutableRange(),
-    tags: new MutableRange(),
-    increment: new MutableRange(),
-    op: new MutableRange(),
-    operations: new MutableRange(),
+  private readonly members = {
+    key: new Member("key"),
+    value: new Member("value"),
+    ttl: new Member("ttl"),
+    tags: new Member("tags"),
+    increment: new Member("increment"),
+    op: new Member("op"),
+    operations: new Member("operations"),
   };
-  readonly key: JsonRange = this.known.key;
-  readonly value: JsonRange = this.known.value;
-  readonly ttl: JsonRange = this.known.ttl;
-  readonly tags: JsonRange = this.known.tags;
-  readonly increment: JsonRange = this.known.increment;
-  readonly op: JsonRange = this.known.op;
-  readonly operations: JsonRange = this.known.operations;
-  private readonly names = Object.entries(this.known).map(([name, range]) => ({ bytes: Buffer.from(name), range }));
-  private readonly longestName = Math.max(...this.names.map(({ bytes }) => bytes.length));
+  readonly key: JsonRange = this.members.key;
+  readonly value: JsonRange = this.members.value;
+  readonly ttl: JsonRange = this.members.ttl;
+  readonly tags: JsonRange = this.members.tags;
+  readonly increment: JsonRange = this.members.increment;
+  readonly op: JsonRange = this.members.op;
+  readonly operations: JsonRange = this.members.operations;
+  private readonly all = Object.values(this.members);
 
   /**
    * Reads one JSON object in UTF-8, with optional white space around it. Of members with the same name the last counts.
@@ -99,7 +103,7 @@ export class JsonObjectScanner {
    */
   scan(buffer: Buffer, start: number, end: number): void {
     this.memberCount = 0;
-    for (const { range } of this.names) range.start = range.end = -1;
+    for (const member of this.all) member.start = member.end = -1;
     try {
       requireUtf8(buffer, start, end);
       this.scanObject(buffer, start, end);
@@ -127,10 +131,10 @@ export class JsonObjectScanner {
       const valueStart = skipColon(buffer, nameEnd, end);
       const valueEnd = skipValue(buffer, valueStart, end);
       this.memberCount++;
-      const range = this.rangeOf(buffer, nameStart + 1, nameEnd - 1);
-      if (range !== null) {
-        range.start = valueStart;
-        range.end = valueEnd;
+      const member = this.memberNamed(buffer, nameStart + 1, nameEnd - 1);
+      if (member !== null) {
+        member.start = valueStart;
+        member.end = valueEnd;
       }
       at = skipSpace(buffer, valueEnd, end);
       const byte = byteAt(buffer, at, end);
@@ -141,14 +145,33 @@ export class JsonObjectScanner {
   }
 
   /** `start` and `end` are those of the name between its quotes. */
-  private rangeOf(buffer: Buffer, start: number, end: number): MutableRange | null {
-    const length = end - start;
-    for (const { bytes, range } of this.names) {
-      if (bytes.length === length && hasBytesAt(buffer, start, bytes)) return range;
-    }
-    if (length > this.longestName * ESCAPE_BYTES || !hasBackslash(buffer, start, end)) return null;
+  private memberNamed(buffer: Buffer, start: number, end: number): Member | null {
+    const likely = this.memberLike(end - start, buffer[start]);
+    if (likely !== null && hasBytesAt(buffer, start, likely.nameBytes)) return likely;
+    if (end - start > MAX_WRITTEN_NAME_BYTES || !hasBackslash(buffer, start, end)) return null;
     const name: unknown = JSON.parse(buffer.toString("utf8", start - 1, end + 1));
-    return this.names.find(({ bytes }) => bytes.toString() === name)?.range ?? null;
+    return this.all.find((member) => member.name === name) ?? null;
+  }
+
+  /** The only member whose name can have this length and this first byte. */
+  private memberLike(length: number, firstByte: number | undefined): Member | null {
+    const { members } = this;
+    switch (length) {
+      case 2:
+        return members.op;
+      case 3:
+        return firstByte === LOWER_K ? members.key : members.ttl;
+      case 4:
+        return members.tags;
+      case 5:
+        return members.value;
+      case 9:
+        return members.increment;
+      case 10:
+        return members.operations;
+      default:
+        return null;
+    }
   }
 }
 
