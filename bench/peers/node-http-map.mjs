@@ -21,9 +21,7 @@ const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) =>
     return json(
       response,
       200,
-      Buffer.from(
-        JSON.stringify({ entries: entries.size, hits, misses, evictions: 0, usedBytes: rss, limitBytes: rss }),
-      ),
+      Buffer.from(JSON.stringify({ entries: entries.size, hits, misses, evictions: 0, bytes: rss, limit_bytes: rss })),
     );
   }
   const chunks = [];

@@ -99,8 +99,8 @@ export async function nodeStats(url: string): Promise<NodeStats> {
     hits: field("hits"),
     misses: field("misses"),
     evictions: field("evictions"),
-    usedBytes: field("usedBytes"),
-    limitBytes: field("limitBytes"),
+    usedBytes: field("bytes"),
+    limitBytes: field("limit_bytes"),
   };
 }
 

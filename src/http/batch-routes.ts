@@ -5,15 +5,18 @@ import { type ApiError, asApiError, invalid } from "./api-error.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { readKey, textOf } from "./body-members.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
-import { isArray, isPresent, JsonElements, JsonObjectScanner, requireUtf8 } from "./json-scan.ts";
+import { isArray, isObject, isPresent, JsonElements, JsonObjectScanner } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
-import { notFound, requireSuccess, tooLarge } from "./outcomes.ts";
+import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { parseJsonTtl } from "./ttl.ts";
 
 const JSON_HEADERS = "Content-Type: application/json\r\n";
 const MAX_OPERATIONS = 1_000;
 const RESULTS_START = '{"results":[';
 const RESULTS_END = "]}";
+const GET = Buffer.from('"get"');
+const SET = Buffer.from('"set"');
+const DELETE = Buffer.from('"delete"');
 
 /**
  * `POST /api/batch`: many operations in one request, each with a result of its own, in order. They are no transaction,
@@ -30,7 +33,6 @@ export class BatchRoutes {
 
   run(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const { body, bodyStart, bodyEnd } = request;
-    requireUtf8(body, bodyStart, bodyEnd);
     this.body.scan(body, bodyStart, bodyEnd);
     const { operations } = this.body;
     if (!isPresent(operations) || !isArray(body, operations)) {
@@ -47,7 +49,7 @@ export class BatchRoutes {
   private runHere(body: Buffer, response: HttpResponse): void {
     const writer = this.shared;
     writer.reset();
-    for (let count = 1; this.elements.next(); count++) {
+    for (let count = 1; this.elements.next(this.operation); count++) {
       requireFew(count);
       const answer = this.perform(body, writer);
       if (answer instanceof Promise) throw new Error("an engine that answers at once gave a promise");
@@ -59,7 +61,7 @@ export class BatchRoutes {
   private async runLater(body: Buffer, response: HttpResponse): Promise<void> {
     const writers: BatchWriter[] = [];
     const answers: Awaitable<void>[] = [];
-    while (this.elements.next()) {
+    while (this.elements.next(this.operation)) {
       requireFew(writers.length + 1);
       const writer = new BatchWriter();
       writers.push(writer);
@@ -76,9 +78,10 @@ export class BatchRoutes {
     const failed = (error: unknown) => writer.instead(failure(asApiError(error), key));
     writer.open();
     try {
-      this.operation.scan(body, this.elements.start, this.elements.end);
+      if (!isObject(body, this.elements))
+        throw invalid("ERR_BAD_OPERATION", 'the operation is not an object: send {"op": …}');
       readKey(body, this.operation.key, this.key);
-      if (isOp(body, this.operation, '"get"')) return this.get(writer);
+      if (isOp(body, this.operation, GET)) return this.get(writer);
       key = this.key.toString();
       const answer = this.mutate(body, writer, key);
       return answer instanceof Promise ? answer.catch(failed) : answer;
@@ -92,7 +95,7 @@ export class BatchRoutes {
     writer.prepare(key);
     const found = this.cache.get(key, writer);
     if (found === true) return writer.end();
-    const missing = () => writer.instead(failure(notFound(), key.toString()));
+    const missing = () => writer.instead(failure(NOT_FOUND, key.toString()));
     if (found === false) return missing();
     return found.then(
       (wasFound) => (wasFound ? writer.end() : missing()),
@@ -103,10 +106,10 @@ export class BatchRoutes {
   private mutate(body: Buffer, writer: BatchWriter, key: string): Awaitable<void> {
     const { operation } = this;
     const done = () => writer.instead(JSON.stringify({ status: 200, key }));
-    if (isOp(body, operation, '"delete"')) {
+    if (isOp(body, operation, DELETE)) {
       return after(this.cache.delete(this.key, null), done);
     }
-    if (!isOp(body, operation, '"set"')) {
+    if (!isOp(body, operation, SET)) {
       const op = textOf(body, operation.op) ?? "missing";
       throw invalid("ERR_BAD_OPERATION", `op is ${op}: send "get", "set" or "delete"`);
     }
@@ -122,9 +125,13 @@ export class BatchRoutes {
   }
 }
 
-function isOp(body: Buffer, operation: JsonObjectScanner, text: string): boolean {
+function isOp(body: Buffer, operation: JsonObjectScanner, name: Buffer): boolean {
   const { start, end } = operation.op;
-  return end - start === text.length && body.latin1Slice(start, end) === text;
+  if (end - start !== name.length) return false;
+  for (let at = 0; at < name.length; at++) {
+    if (body[start + at] !== name[at]) return false;
+  }
+  return true;
 }
 
 function failure(error: ApiError, key: string | null): string {

@@ -13,9 +13,9 @@ import { readKey, textOf } from "./body-members.ts";
 import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
 import { conditionOf } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
-import { isJson, isPresent, JsonObjectScanner, requireUtf8 } from "./json-scan.ts";
+import { isJson, isPresent, JsonObjectScanner } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
-import { notFound, requireSuccess, tooLarge } from "./outcomes.ts";
+import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
 import { isFlagSet, queryOf } from "./query.ts";
 import { parseJsonTtl, parseTtl } from "./ttl.ts";
@@ -61,7 +61,6 @@ export class EntryRoutes {
   post(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const { body, bodyStart, bodyEnd } = request;
     const { scanner } = this;
-    requireUtf8(body, bodyStart, bodyEnd);
     scanner.scan(body, bodyStart, bodyEnd);
     readKey(body, scanner.key, this.key);
     if (!isPresent(scanner.value)) {
@@ -77,7 +76,6 @@ export class EntryRoutes {
     const { body, bodyStart, bodyEnd } = request;
     const contentType = storedContentType(request.header("content-type"));
     if (contentType === JSON_CONTENT_TYPE) {
-      requireUtf8(body, bodyStart, bodyEnd);
       if (!isJson(body, bodyStart, bodyEnd)) {
         const message = "the body is not JSON, as its Content-Type says: correct one of them";
         throw new ApiError(400, "ERR_INVALID_JSON", message);
@@ -90,7 +88,6 @@ export class EntryRoutes {
   patch(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const { body, bodyStart, bodyEnd } = request;
     const { scanner } = this;
-    requireUtf8(body, bodyStart, bodyEnd);
     scanner.scan(body, bodyStart, bodyEnd);
     const ttl = textOf(body, scanner.ttl);
     const increment = textOf(body, scanner.increment);
@@ -139,7 +136,7 @@ export class EntryRoutes {
     const found = cache.get(key, answer);
     if (found === true) return answer.end();
     return after(found, (wasFound) => {
-      if (!wasFound) throw notFound();
+      if (!wasFound) throw NOT_FOUND;
       answer.end();
     });
   }
@@ -162,9 +159,9 @@ export class EntryRoutes {
     const answer = new PatchAnswer(response, key, this.nowMs);
     return after(this.cache.touch(key, ttlMs, conditionOf(request)), (outcome) => {
       requireSuccess(outcome);
-      if (outcome === "absent") throw notFound();
+      if (outcome === "absent") throw NOT_FOUND;
       return after(this.cache.get(key, answer), (found) => {
-        if (!found) throw notFound();
+        if (!found) throw NOT_FOUND;
         answer.end();
       });
     });
@@ -179,7 +176,7 @@ export class EntryRoutes {
     const key = this.key.toString();
     return after(this.cache.increment(this.key, delta, conditionOf(request)), (outcome) => {
       requireSuccess(outcome.kind);
-      if (outcome.kind !== "incremented") throw notFound();
+      if (outcome.kind !== "incremented") throw NOT_FOUND;
       response.sendText(200, JSON_HEADERS, JSON.stringify({ key, value: outcome.value }));
     });
   }

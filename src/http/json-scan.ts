@@ -36,9 +36,13 @@ export interface JsonRange {
   readonly end: number;
 }
 
-class MutableRange implements JsonRange {
+class Member implements JsonRange {
   start = -1;
   end = -1;
+  readonly nameBytes: Buffer;
+  constructor(readonly name: string) {
+    this.nameBytes = Buffer.from(name);
+  }
 }
 
 const QUOTE = 0x22;
@@ -53,6 +57,7 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const LOWER_E = 0x65;
+const LOWER_K = 0x6b;
 const LOWER_N = 0x6e;
 const LOWER_U = 0x75;
 
@@ -60,45 +65,44 @@ const FALSE = Buffer.from("false");
 const NULL = Buffer.from("null");
 const TRUE = Buffer.from("true");
 const BYTE_ORDER_MARK = Buffer.from("\ufeff");
-/** What may follow a backslash, besides `u` and four digits. */
-const SIMPLE_ESCAPES = Buffer.from('"\\/bfnrt');
+/** 1 for what may follow a backslash, besides `u` and four digits. */
+const SIMPLE_ESCAPES = new Uint8Array(256);
+for (const byte of Buffer.from('"\\/bfnrt')) SIMPLE_ESCAPES[byte] = 1;
 
-/** Below so many bytes a look at each of them costs less than making a view for `isUtf8`. */
+/** Up to so many bytes a look at each of them costs about what a view for `isUtf8` does, and leaves no garbage. */
 const SHORT_TEXT_BYTES = 512;
 
-/** The longest way to write one character of a name: `\u006b`. */
-const ESCAPE_BYTES = 6;
+/** The longest way to write a known name: `operations`, each letter as an escape like `\u006f`. */
+const MAX_WRITTEN_NAME_BYTES = 10 * 6;
 
 /** Finds the members of a JSON object that the API knows. Reused: `scan` forgets what the scan before it found. */
 export class JsonObjectScanner {
   /** How many members there are, known or not, duplicates included. */
   memberCount = 0;
-  private readonly known = {
-    key: new MutableRange(),
-    value: new MutableRange(),
-    ttl: new MutableRange(),
-    tags: new MutableRange(),
-    increment: new MutableRange(),
-    op: new MutableRange(),
-    operations: new MutableRange(),
+  private readonly members = {
+    key: new Member("key"),
+    value: new Member("value"),
+    ttl: new Member("ttl"),
+    tags: new Member("tags"),
+    increment: new Member("increment"),
+    op: new Member("op"),
+    operations: new Member("operations"),
   };
-  readonly key: JsonRange = this.known.key;
-  readonly value: JsonRange = this.known.value;
-  readonly ttl: JsonRange = this.known.ttl;
-  readonly tags: JsonRange = this.known.tags;
-  readonly increment: JsonRange = this.known.increment;
-  readonly op: JsonRange = this.known.op;
-  readonly operations: JsonRange = this.known.operations;
-  private readonly names = Object.entries(this.known).map(([name, range]) => ({ bytes: Buffer.from(name), range }));
-  private readonly longestName = Math.max(...this.names.map(({ bytes }) => bytes.length));
+  readonly key: JsonRange = this.members.key;
+  readonly value: JsonRange = this.members.value;
+  readonly ttl: JsonRange = this.members.ttl;
+  readonly tags: JsonRange = this.members.tags;
+  readonly increment: JsonRange = this.members.increment;
+  readonly op: JsonRange = this.members.op;
+  readonly operations: JsonRange = this.members.operations;
+  private readonly all = Object.values(this.members);
 
   /**
    * Reads one JSON object in UTF-8, with optional white space around it. Of members with the same name the last counts.
    * Throws `JsonError`; what was found until then means nothing.
    */
   scan(buffer: Buffer, start: number, end: number): void {
-    this.memberCount = 0;
-    for (const { range } of this.names) range.start = range.end = -1;
+    this.forget();
     try {
       requireUtf8(buffer, start, end);
       this.scanObject(buffer, start, end);
@@ -108,13 +112,26 @@ export class JsonObjectScanner {
     }
   }
 
+  /** Reads the object that starts at `start`, in text that was validated before; gives where it ends. */
+  scanValid(buffer: Buffer, start: number, end: number): number {
+    this.forget();
+    const at = skipSpace(buffer, start + 1, end);
+    return byteAt(buffer, at, end) === CLOSE_BRACE ? at + 1 : this.scanMembers(buffer, at, end) + 1;
+  }
+
   private scanObject(buffer: Buffer, start: number, end: number): void {
-    let at = skipSpace(buffer, start, end);
+    const at = skipSpace(buffer, start, end);
     if (byteAt(buffer, at, end) !== OPEN_BRACE) throw notAnObject(buffer, at, end);
-    at = skipSpace(buffer, at + 1, end);
-    if (byteAt(buffer, at, end) !== CLOSE_BRACE) at = this.scanMembers(buffer, at, end);
-    at = skipSpace(buffer, at + 1, end);
-    if (at < end) throw new JsonError(at, "nothing after the object");
+    const after = skipSpace(buffer, this.scanValid(buffer, at, end), end);
+    if (after < end) throw new JsonError(after, "nothing after the object");
+  }
+
+  private forget(): void {
+    this.memberCount = 0;
+    for (const member of this.all) {
+      member.start = -1;
+      member.end = -1;
+    }
   }
 
   /** @returns where the closing brace is */
@@ -126,10 +143,10 @@ export class JsonObjectScanner {
       const valueStart = skipColon(buffer, nameEnd, end);
       const valueEnd = skipValue(buffer, valueStart, end);
       this.memberCount++;
-      const range = this.rangeOf(buffer, nameStart + 1, nameEnd - 1);
-      if (range !== null) {
-        range.start = valueStart;
-        range.end = valueEnd;
+      const member = this.memberNamed(buffer, nameStart + 1, nameEnd - 1);
+      if (member !== null) {
+        member.start = valueStart;
+        member.end = valueEnd;
       }
       at = skipSpace(buffer, valueEnd, end);
       const byte = byteAt(buffer, at, end);
@@ -140,18 +157,39 @@ export class JsonObjectScanner {
   }
 
   /** `start` and `end` are those of the name between its quotes. */
-  private rangeOf(buffer: Buffer, start: number, end: number): MutableRange | null {
-    const length = end - start;
-    for (const { bytes, range } of this.names) {
-      if (bytes.length === length && hasBytesAt(buffer, start, bytes)) return range;
-    }
-    if (length > this.longestName * ESCAPE_BYTES || !hasBackslash(buffer, start, end)) return null;
+  private memberNamed(buffer: Buffer, start: number, end: number): Member | null {
+    const likely = this.memberLike(end - start, buffer[start]);
+    if (likely !== null && hasBytesAt(buffer, start, likely.nameBytes)) return likely;
+    if (end - start > MAX_WRITTEN_NAME_BYTES || !hasBackslash(buffer, start, end)) return null;
     const name: unknown = JSON.parse(buffer.toString("utf8", start - 1, end + 1));
-    return this.names.find(({ bytes }) => bytes.toString() === name)?.range ?? null;
+    return this.all.find((member) => member.name === name) ?? null;
+  }
+
+  /** The only member whose name can have this length and this first byte. */
+  private memberLike(length: number, firstByte: number | undefined): Member | null {
+    const { members } = this;
+    switch (length) {
+      case 2:
+        return members.op;
+      case 3:
+        return firstByte === LOWER_K ? members.key : members.ttl;
+      case 4:
+        return members.tags;
+      case 5:
+        return members.value;
+      case 9:
+        return members.increment;
+      case 10:
+        return members.operations;
+      default:
+        return null;
+    }
   }
 }
 
-/** Walks over the elements of an array that was validated before: `while (elements.next()) …`. Reused by `open`. */
+/**
+ * Walks over the elements of an array that was validated before: `while (elements.next(scanner)) …`. Reused by `open`.
+ */
 export class JsonElements implements JsonRange {
   /** The raw element that `next` found. */
   start = -1;
@@ -169,8 +207,11 @@ export class JsonElements implements JsonRange {
     this.start = this.end = -1;
   }
 
-  /** Finds the next element; false = there are no more, and the buffer is let go. */
-  next(): boolean {
+  /**
+   * Finds the next element and, if it is an object, has it read by the scanner. False = there are no more, and the buffer
+   * is let go.
+   */
+  next(scanner: JsonObjectScanner): boolean {
     const { buffer, arrayEnd } = this;
     if (buffer === null) return false;
     if (byteAt(buffer, this.at, arrayEnd) === CLOSE_BRACKET) {
@@ -179,7 +220,8 @@ export class JsonElements implements JsonRange {
       return false;
     }
     this.start = this.at;
-    this.end = skipValue(buffer, this.at, arrayEnd);
+    const isAnObject = byteAt(buffer, this.at, arrayEnd) === OPEN_BRACE;
+    this.end = isAnObject ? scanner.scanValid(buffer, this.at, arrayEnd) : skipValue(buffer, this.at, arrayEnd);
     const after = skipSpace(buffer, this.end, arrayEnd);
     this.at = byteAt(buffer, after, arrayEnd) === COMMA ? skipSpace(buffer, after + 1, arrayEnd) : after;
     return true;
@@ -199,9 +241,9 @@ export function isJson(buffer: Buffer, start: number, end: number): boolean {
 
 /** Throws `JsonError` where the range is not UTF-8. */
 export function requireUtf8(buffer: Buffer, start: number, end: number): void {
-  if (end - start <= SHORT_TEXT_BYTES && isAscii(buffer, start, end)) return;
-  const whole = start === 0 && end === buffer.length;
-  if (!isUtf8(whole ? buffer : buffer.subarray(start, end))) {
+  const isWhole = start === 0 && end === buffer.length;
+  if (!isWhole && end - start <= SHORT_TEXT_BYTES && isAscii(buffer, start, end)) return;
+  if (!isUtf8(isWhole ? buffer : buffer.subarray(start, end))) {
     throw new JsonError(start, "UTF-8", "body must be JSON in UTF-8: it has bytes that are not");
   }
 }
@@ -335,7 +377,7 @@ function skipNumber(buffer: Buffer, start: number, end: number): number {
 
 function skipDigits(buffer: Buffer, start: number, end: number): number {
   let at = start;
-  while (isDigit(byteAt(buffer, at, end))) at++;
+  while (at < end && isDigit(buffer[at] ?? 0)) at++;
   if (at === start) throw new JsonError(at, "a digit");
   return at;
 }
@@ -355,10 +397,11 @@ function skipColon(buffer: Buffer, start: number, end: number): number {
 function skipString(buffer: Buffer, start: number, end: number): number {
   let at = start + 1;
   while (at < end) {
-    const byte = buffer[at] ?? 0;
-    if (byte === QUOTE) return at + 1;
-    if (byte < 0x20) throw new JsonError(at, "control characters in strings written as escapes, such as \\n");
-    at = byte === BACKSLASH ? skipEscape(buffer, at + 1, end) : at + 1;
+    const byte = buffer[at++] ?? 0;
+    if (byte > BACKSLASH) continue;
+    if (byte === QUOTE) return at;
+    if (byte === BACKSLASH) at = skipEscape(buffer, at, end);
+    else if (byte < 0x20) throw new JsonError(at - 1, "control characters in strings written as escapes, such as \\n");
   }
   throw new JsonError(end, "the double quote that ends the string");
 }
@@ -366,7 +409,7 @@ function skipString(buffer: Buffer, start: number, end: number): number {
 function skipEscape(buffer: Buffer, at: number, end: number): number {
   const byte = byteAt(buffer, at, end);
   if (byte !== LOWER_U) {
-    if (byte < 0 || !SIMPLE_ESCAPES.includes(byte)) throw new JsonError(at, 'one of "\\/bfnrtu after the backslash');
+    if (byte < 0 || SIMPLE_ESCAPES[byte] !== 1) throw new JsonError(at, 'one of "\\/bfnrtu after the backslash');
     return at + 1;
   }
   for (let digit = at + 1; digit <= at + 4; digit++) {
@@ -378,8 +421,8 @@ function skipEscape(buffer: Buffer, at: number, end: number): number {
 function skipSpace(buffer: Buffer, start: number, end: number): number {
   let at = start;
   while (at < end) {
-    const byte = buffer[at];
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return at;
+    const byte = buffer[at] ?? 0;
+    if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) return at;
     at++;
   }
   return at;

@@ -71,7 +71,7 @@ export class KeyBuffer implements Key {
       }
       const codePoint = escapedCodePoint(buffer, at, end);
       at += escapeLength(buffer, at, codePoint);
-      seen |= Math.min(codePoint, 0x80);
+      seen |= codePoint;
       length = putCodePoint(bytes, length, codePoint);
     }
     this.accept(length, seen);
@@ -96,7 +96,7 @@ export class KeyBuffer implements Key {
     return this.bytes.toString("utf8", 0, this.length);
   }
 
-  /** @param seen all bytes, or-ed: from 0x80 on where the key may hold more than ASCII */
+  /** @param seen all bytes or code points, or-ed: from 0x80 on where the key may hold more than ASCII */
   private accept(length: number, seen: number): void {
     if (length === 0) throw new BadKeyError(EMPTY);
     if (length > MAX_KEY_BYTES) throw new BadKeyError(TOO_LONG);
@@ -138,7 +138,7 @@ function problemOfUtf8(bytes: Buffer, length: number): string | null {
       if ((byte & 0xc0) !== 0x80) return NOT_UTF8;
       codePoint = (codePoint << 6) | (byte & 0x3f);
     }
-    if (codePoint < 0xa0) return CONTROL;
+    if (following === 1 && codePoint < 0xa0) return CONTROL;
     if (following === 2 && (codePoint < 0x800 || isSurrogate(codePoint))) return NOT_UTF8;
     if (following === 3 && (codePoint < 0x10000 || codePoint > 0x10ffff)) return NOT_UTF8;
   }

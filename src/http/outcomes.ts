@@ -33,6 +33,9 @@ export function tooLarge(message: string): ApiError {
   return new ApiError(413, "ERR_TOO_LARGE", message);
 }
 
-export function notFound(): ApiError {
-  return new ApiError(404, "ERR_NOT_FOUND", "the cache has no entry under this key: put one, or check the key");
-}
+/** Made once: a miss is no exception, and to make an error costs more than to look a key up. */
+export const NOT_FOUND = new ApiError(
+  404,
+  "ERR_NOT_FOUND",
+  "the cache has no entry under this key: put one, or check the key",
+);

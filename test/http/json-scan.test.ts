@@ -345,9 +345,9 @@ test("the elements of an array come one after the other, raw", () => {
     const { buffer, start, end } = framed(text);
     const found: (string | null)[] = [];
     elements.open(buffer, start, end);
-    while (elements.next()) found.push(rawOf(buffer, elements));
+    while (elements.next(scanner)) found.push(rawOf(buffer, elements));
     expect(found).toEqual([...expected]);
-    expect(elements.next()).toBe(false);
+    expect(elements.next(scanner)).toBe(false);
   }
 });
 
