@@ -72,6 +72,11 @@ export class Cache {
     return this.engine.get(key, sink);
   }
 
+  /** Gets of the first `count` keys will follow. */
+  expectGets(keys: readonly Key[], count: number): void {
+    this.engine.expectGets(keys, count);
+  }
+
   put(key: Key, value: NewValue, ttlMs: number, condition: Condition | null): Awaitable<PutOutcome> {
     return this.engine.put({
       key,

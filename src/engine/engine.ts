@@ -197,6 +197,11 @@ export interface Engine {
 
   /** Finds a live entry, counts a hit or a miss, and hands the entry to `sink`. False = there is none. */
   get(key: Key, sink: EntrySink): Awaitable<boolean>;
+  /**
+   * Gets of the first `count` keys will follow: a chance to wait for all of them together instead of one by one.
+   * It changes nothing.
+   */
+  expectGets(keys: readonly Key[], count: number): void;
   put(request: PutRequest): Awaitable<PutOutcome>;
   delete(request: DeleteRequest): Awaitable<DeleteOutcome>;
   /** Sets another expiry. */

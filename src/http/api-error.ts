@@ -2,7 +2,7 @@ import { InvalidPatternError } from "../cache/glob.ts";
 import { EngineUnavailableError, InvalidCursorError } from "../engine/engine.ts";
 import { ERROR_HEADERS, errorBody, randomTraceId, traceIdOf } from "./error-body.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
-import { JsonError } from "./json-scan.ts";
+import { JsonError } from "./json-grammar.ts";
 import { BadKeyError } from "./key-buffer.ts";
 
 /** An answer that is not a success: thrown anywhere below the router, it becomes the response. */

@@ -2,86 +2,113 @@ import type { Cache } from "../cache/cache.ts";
 import { type Awaitable, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/engine.ts";
 import { after } from "./after.ts";
 import { type ApiError, asApiError, invalid } from "./api-error.ts";
+import { BatchOperations, MAX_OPERATIONS } from "./batch-operations.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { readKey, textOf } from "./body-members.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
-import { isArray, isObject, isPresent, JsonElements, JsonObjectScanner } from "./json-scan.ts";
+import { isPresent, JsonObjectScanner, type JsonRange } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { parseJsonTtl } from "./ttl.ts";
 
 const JSON_HEADERS = "Content-Type: application/json\r\n";
-const MAX_OPERATIONS = 1_000;
 const RESULTS_START = '{"results":[';
 const RESULTS_END = "]}";
 const GET = Buffer.from('"get"');
 const SET = Buffer.from('"set"');
 const DELETE = Buffer.from('"delete"');
+/** Gets in a row that the engine is told of together. */
+const GETS_TOGETHER = 100;
 
 /**
  * `POST /api/batch`: many operations in one request, each with a result of its own, in order. They are no transaction,
  * and one that fails does not stop the others.
  */
 export class BatchRoutes {
-  private readonly body = new JsonObjectScanner();
-  private readonly operation = new JsonObjectScanner();
-  private readonly elements = new JsonElements();
+  private readonly operations = new BatchOperations();
+  private readonly scanner = new JsonObjectScanner(this.operations);
   private readonly key = new KeyBuffer();
+  private readonly expected = Array.from({ length: GETS_TOGETHER }, () => new KeyBuffer());
   private readonly shared = new BatchWriter();
 
   constructor(private readonly cache: Cache) {}
 
   run(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const { body, bodyStart, bodyEnd } = request;
-    this.body.scan(body, bodyStart, bodyEnd);
-    const { operations } = this.body;
-    if (!isPresent(operations) || !isArray(body, operations)) {
-      throw invalid(
-        "ERR_BAD_BATCH",
-        'the body has no list "operations": send {"operations": [{"op": "get", "key": …}, …]}',
-      );
+    this.operations.reset();
+    this.scanner.scan(body, bodyStart, bodyEnd);
+    const { count } = this.operations;
+    if (count < 0) {
+      const message = 'the body has no list "operations": send {"operations": [{"op": "get", "key": …}, …]}';
+      throw invalid("ERR_BAD_BATCH", message);
     }
-    this.elements.open(body, operations.start, operations.end);
+    if (count > MAX_OPERATIONS) {
+      throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
+    }
     return this.cache.answersAtOnce ? this.runHere(body, response) : this.runLater(body, response);
   }
 
-  /** Every operation writes its result behind the one before. */
+  /** Every operation writes its result behind the one before. Gets in a row are told to the engine beforehand. */
   private runHere(body: Buffer, response: HttpResponse): void {
-    const writer = this.shared;
-    writer.reset();
-    for (let count = 1; this.elements.next(this.operation); count++) {
-      requireFew(count);
-      const answer = this.perform(body, writer);
-      if (answer instanceof Promise) throw new Error("an engine that answers at once gave a promise");
+    const { operations, shared } = this;
+    shared.reset();
+    for (let number = 0; number < operations.count; ) {
+      const gets = this.expectGets(body, number);
+      for (let at = 0; at < gets; at++) {
+        shared.open();
+        this.get(this.expectedKey(at), shared);
+      }
+      number += gets;
+      if (gets === 0) this.perform(body, number++, shared);
     }
-    sendResults(response, writer);
+    sendResults(response, shared);
   }
 
   /** Operations are under way together; each writes for itself. They reach the engine in order. */
   private async runLater(body: Buffer, response: HttpResponse): Promise<void> {
-    const writers: BatchWriter[] = [];
-    const answers: Awaitable<void>[] = [];
-    while (this.elements.next(this.operation)) {
-      requireFew(writers.length + 1);
-      const writer = new BatchWriter();
-      writers.push(writer);
-      answers.push(this.perform(body, writer));
-    }
-    await Promise.all(answers);
+    const writers = Array.from({ length: this.operations.count }, () => new BatchWriter());
+    await Promise.all(writers.map((writer, number) => this.perform(body, number, writer)));
     const all = new BatchWriter();
     for (const writer of writers) all.append(writer);
     sendResults(response, all);
   }
 
-  private perform(body: Buffer, writer: BatchWriter): Awaitable<void> {
+  /** Reads the keys of the gets that follow each other from an operation on; gives how many there are. */
+  private expectGets(body: Buffer, first: number): number {
+    const { operations } = this;
+    const most = Math.min(GETS_TOGETHER, operations.count - first);
+    let gets = 0;
+    while (gets < most && operations.select(first + gets) && isOp(body, operations.op, GET)) {
+      try {
+        readKey(body, operations.key, this.expectedKey(gets));
+      } catch {
+        // `perform` comes to this operation next, and answers what is wrong with its key.
+        break;
+      }
+      gets++;
+    }
+    if (gets > 0) this.cache.expectGets(this.expected, gets);
+    return gets;
+  }
+
+  private expectedKey(at: number): KeyBuffer {
+    const key = this.expected[at];
+    if (key === undefined) throw new Error("more gets than keys");
+    return key;
+  }
+
+  private perform(body: Buffer, number: number, writer: BatchWriter): Awaitable<void> {
+    const { operations } = this;
     let key: string | null = null;
     const failed = (error: unknown) => writer.instead(failure(asApiError(error), key));
     writer.open();
     try {
-      if (!isObject(body, this.elements))
-        throw invalid("ERR_BAD_OPERATION", 'the operation is not an object: send {"op": …}');
-      readKey(body, this.operation.key, this.key);
-      if (isOp(body, this.operation, GET)) return this.get(writer);
+      if (!operations.select(number)) {
+        throw invalid("ERR_BAD_OPERATION", 'the operation is not an object: send {"op": …, "key": …}');
+      }
+      readKey(body, operations.key, this.key);
+      if (isOp(body, operations.op, GET))
+        return this.get(this.cache.answersAtOnce ? this.key : this.key.copy(), writer);
       key = this.key.toString();
       const answer = this.mutate(body, writer, key);
       return answer instanceof Promise ? answer.catch(failed) : answer;
@@ -90,43 +117,36 @@ export class BatchRoutes {
     }
   }
 
-  private get(writer: BatchWriter): Awaitable<void> {
-    const key = this.cache.answersAtOnce ? this.key : this.key.copy();
+  private get(key: KeyBuffer, writer: BatchWriter): Awaitable<void> {
     writer.prepare(key);
     const found = this.cache.get(key, writer);
     if (found === true) return writer.end();
-    const missing = () => writer.instead(failure(NOT_FOUND, key.toString()));
-    if (found === false) return missing();
+    if (found === false) return writer.instead(failure(NOT_FOUND, key.toString()));
     return found.then(
-      (wasFound) => (wasFound ? writer.end() : missing()),
+      (wasFound) => (wasFound ? writer.end() : writer.instead(failure(NOT_FOUND, key.toString()))),
       (error) => writer.instead(failure(asApiError(error), key.toString())),
     );
   }
 
   private mutate(body: Buffer, writer: BatchWriter, key: string): Awaitable<void> {
-    const { operation } = this;
+    const { op, value, ttl } = this.operations;
     const done = () => writer.instead(JSON.stringify({ status: 200, key }));
-    if (isOp(body, operation, DELETE)) {
-      return after(this.cache.delete(this.key, null), done);
+    if (isOp(body, op, DELETE)) return after(this.cache.delete(this.key, null), done);
+    if (!isOp(body, op, SET)) {
+      throw invalid("ERR_BAD_OPERATION", `op is ${textOf(body, op) ?? "missing"}: send "get", "set" or "delete"`);
     }
-    if (!isOp(body, operation, SET)) {
-      const op = textOf(body, operation.op) ?? "missing";
-      throw invalid("ERR_BAD_OPERATION", `op is ${op}: send "get", "set" or "delete"`);
-    }
-    const { start, end } = operation.value;
-    if (!isPresent(operation.value)) throw invalid("ERR_NO_VALUE", 'the operation has no "value": send one, any JSON');
-    if (end - start > MAX_VALUE_BYTES)
-      throw tooLarge(`the value has ${end - start} bytes: send at most ${MAX_VALUE_BYTES}`);
-    const value = { source: body, start, end, contentType: JSON_CONTENT_TYPE };
-    return after(this.cache.put(this.key, value, parseJsonTtl(textOf(body, operation.ttl)), null), (outcome) => {
+    if (!isPresent(value)) throw invalid("ERR_NO_VALUE", 'the operation has no "value": send one, any JSON');
+    const bytes = value.end - value.start;
+    if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
+    const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
+    return after(this.cache.put(this.key, newValue, parseJsonTtl(textOf(body, ttl)), null), (outcome) => {
       requireSuccess(outcome);
       done();
     });
   }
 }
 
-function isOp(body: Buffer, operation: JsonObjectScanner, name: Buffer): boolean {
-  const { start, end } = operation.op;
+function isOp(body: Buffer, { start, end }: JsonRange, name: Buffer): boolean {
   if (end - start !== name.length) return false;
   for (let at = 0; at < name.length; at++) {
     if (body[start + at] !== name[at]) return false;
@@ -135,17 +155,8 @@ function isOp(body: Buffer, operation: JsonObjectScanner, name: Buffer): boolean
 }
 
 function failure(error: ApiError, key: string | null): string {
-  return JSON.stringify({
-    status: error.status,
-    ...(key === null ? {} : { key }),
-    code: error.code,
-    error: error.message,
-  });
-}
-
-function requireFew(count: number): void {
-  if (count <= MAX_OPERATIONS) return;
-  throw tooLarge(`the batch has more than ${MAX_OPERATIONS} operations: send them in several batches`);
+  const named = key === null ? {} : { key };
+  return JSON.stringify({ status: error.status, ...named, code: error.code, error: error.message });
 }
 
 function sendResults(response: HttpResponse, results: BatchWriter): void {

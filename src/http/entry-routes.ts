@@ -13,7 +13,7 @@ import { readKey, textOf } from "./body-members.ts";
 import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
 import { conditionOf } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
-import { isJson, isPresent, JsonObjectScanner } from "./json-scan.ts";
+import { isJson, isPresent, JsonObjectScanner, readSafeInteger } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
@@ -90,11 +90,11 @@ export class EntryRoutes {
     const { scanner } = this;
     scanner.scan(body, bodyStart, bodyEnd);
     const ttl = textOf(body, scanner.ttl);
-    const increment = textOf(body, scanner.increment);
-    if ((ttl === null) === (increment === null)) {
+    const counts = isPresent(scanner.increment);
+    if ((ttl === null) !== counts) {
       throw new ApiError(400, "ERR_BAD_PATCH", 'send either {"ttl": "10m"} or {"increment": 1}');
     }
-    if (increment !== null) return this.increment(request, response, increment);
+    if (counts) return this.increment(request, response);
     return this.touch(request, response, parseJsonTtl(ttl));
   }
 
@@ -167,9 +167,10 @@ export class EntryRoutes {
     });
   }
 
-  private increment(request: HttpRequest, response: HttpResponse, text: string): Awaitable<void> {
-    const delta = Number(text);
-    if (!Number.isSafeInteger(delta) || !/^-?\d+$/.test(text)) {
+  private increment(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    const delta = readSafeInteger(request.body, this.scanner.increment);
+    if (delta === null) {
+      const text = textOf(request.body, this.scanner.increment) ?? "";
       const message = `increment is ${text}: send a whole number up to 2^53, such as 1 or -5`;
       throw new ApiError(400, "ERR_BAD_INCREMENT", message);
     }

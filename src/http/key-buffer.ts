@@ -1,5 +1,5 @@
 import { type Key, MAX_KEY_BYTES } from "../engine/engine.ts";
-import { hexDigit } from "./json-scan.ts";
+import { hexDigit } from "./json-grammar.ts";
 
 /** A key that can't be one. */
 export class BadKeyError extends Error {

@@ -41,6 +41,7 @@ import {
   SHARD_SMALL,
   UNIT_BYTES,
 } from "./layout.ts";
+import { Prefetch } from "./prefetch.ts";
 import { Reader } from "./reader.ts";
 import { RecordLog } from "./record-log.ts";
 import { RoomMaker } from "./room-maker.ts";
@@ -77,6 +78,7 @@ export class MemoryEngine implements Engine {
   readonly answersAtOnce = true;
   private readonly arena: Arena;
   private readonly reader: Reader;
+  private readonly prefetch: Prefetch;
   private readonly writer: Writer;
   private readonly sweeper: Sweeper;
   private readonly startedMs: number;
@@ -121,6 +123,7 @@ export class MemoryEngine implements Engine {
     const room = new RoomMaker(arena, pool, eviction);
     this.arena = arena;
     this.reader = new Reader(arena, index, store, hasher, counters, clock);
+    this.prefetch = new Prefetch(arena, index, hasher);
     this.writer = new Writer(arena, pool, index, log, store, ghosts, room, hasher, counters, clock);
     this.sweeper = new Sweeper(
       arena,
@@ -138,6 +141,10 @@ export class MemoryEngine implements Engine {
 
   get(key: Key, sink: EntrySink): boolean {
     return this.reader.get(key, sink);
+  }
+
+  expectGets(keys: readonly Key[], count: number): void {
+    this.prefetch.keys(keys, count);
   }
 
   put(request: PutRequest): PutOutcome {
