@@ -1,3 +1,4 @@
+import { freeBuffer } from "./free-buffer.ts";
 import { NO_BYTES } from "./request.ts";
 
 const FIRST_BYTES = 16 * 1024;
@@ -41,10 +42,17 @@ export class BodyBuffer {
     return true;
   }
 
-  /** Call once, when nobody reads `bytes` any more. */
+  /** Gives the budget back. Call this, or `free`, once. */
   release(): void {
     this.budget.giveBack(this.bytes.length);
     this.bytes = NO_BYTES;
+  }
+
+  /** As `release`, where nobody reads the bytes any more: their memory goes at once. */
+  free(): void {
+    const { bytes } = this;
+    this.release();
+    freeBuffer(bytes);
   }
 
   private grow(neededBytes: number): boolean {
@@ -53,6 +61,7 @@ export class BodyBuffer {
     if (!this.budget.take(capacity - this.bytes.length)) return false;
     const larger = Buffer.allocUnsafeSlow(capacity);
     this.bytes.copy(larger, 0, 0, this.length);
+    freeBuffer(this.bytes);
     this.bytes = larger;
     return true;
   }

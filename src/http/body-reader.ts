@@ -33,9 +33,14 @@ export class BodyReader {
     return refusal;
   }
 
-  /** Gives the body's memory back to the budget. Call once. */
+  /** Gives the body's memory back to the budget; a handler may still be reading it. Call this, or `free`, once. */
   release(): void {
     this.body.release();
+  }
+
+  /** As `release`, after the handler. */
+  free(): void {
+    this.body.free();
   }
 
   private readSized(input: InputQueue): Refusal | null {

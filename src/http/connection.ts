@@ -1,6 +1,7 @@
 import { BodyReader } from "./body-reader.ts";
 import type { ByteSocket, ConnectionContext } from "./connection-context.ts";
 import { answerInternalError, answerRefusal } from "./error-answers.ts";
+import { freeBuffer } from "./free-buffer.ts";
 import { InputQueue } from "./input-queue.ts";
 import { OutputQueue } from "./output-queue.ts";
 import { BODY_TOO_LARGE, REQUEST_CUT_SHORT, REQUEST_TIMEOUT, type Refusal, TOO_MANY_CONNECTIONS } from "./refusal.ts";
@@ -172,6 +173,7 @@ export class Connection {
   }
 
   private rest(): void {
+    freeBuffer(this.input.bytes);
     this.input.clear();
     this.inHead = false;
     this.sinceMs = this.context.nowMs;
@@ -227,7 +229,11 @@ export class Connection {
     if (bodyReader === null) throw new Error("a body arrives without its request");
     this.sinceMs = this.context.nowMs;
     const refusal = bodyReader.read(input);
-    if (input.length === 0) input.clear();
+    if (input.length === 0) {
+      // The packet with the head is still the request's.
+      if (input.bytes !== bodyReader.request.buffer) freeBuffer(input.bytes);
+      input.clear();
+    }
     if (refusal !== null) {
       this.refuse(refusal, bodyReader.request);
       return false;
@@ -258,7 +264,7 @@ export class Connection {
   private answerLater(pending: Promise<void>, request: ParsedRequest, response: ResponseWriter): void {
     const { context } = this;
     this.phase = Phase.Handling;
-    this.output.add(response.buffer, response.start, response.answerStart, response.isShared);
+    this.output.add(response.buffer, response.start, response.answerStart, true);
     context.response = response.detach();
     if (context.request === request) context.request = new ParsedRequest();
     pending.then(
@@ -284,7 +290,8 @@ export class Connection {
   private conclude(request: ParsedRequest, response: ResponseWriter): void {
     if (!response.answered)
       answerInternalError(this.context, new Error("the handler gave no answer"), request, response);
-    if (this.bodyReader !== null) this.releaseBody();
+    this.bodyReader?.free();
+    this.bodyReader = null;
     if (response.closes) this.linger();
   }
 

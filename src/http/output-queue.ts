@@ -1,4 +1,5 @@
 import type { ByteSocket } from "./connection-context.ts";
+import { freeBuffer } from "./free-buffer.ts";
 import { NO_BYTES } from "./request.ts";
 
 /** What the socket hasn't taken yet of the answers. Empty nearly always. */
@@ -16,7 +17,7 @@ export class OutputQueue {
   /**
    * Sends `bytes[start .. end)`, and keeps what the socket doesn't take.
    *
-   * @param isShared the bytes are overwritten after the call
+   * @param isShared the bytes are used again after the call; if not, their memory is given back once they are sent
    */
   add(bytes: Buffer, start: number, end: number, isShared = false): void {
     if (start === end) return;
@@ -25,7 +26,10 @@ export class OutputQueue {
       return;
     }
     const sent = Math.max(0, this.socket.write(bytes, start, end - start));
-    if (sent === end - start) return;
+    if (sent === end - start) {
+      if (!isShared) freeBuffer(bytes);
+      return;
+    }
     if (isShared) {
       this.keep(Buffer.from(bytes.subarray(start + sent, end)));
       return;
@@ -44,6 +48,7 @@ export class OutputQueue {
   }
 
   clear(): void {
+    freeBuffer(this.bytes);
     this.bytes = NO_BYTES;
     this.start = 0;
     this.end = 0;

@@ -3,6 +3,7 @@
  * in this folder deals with threads, ports and signals only.
  */
 
+import { edenGC, fullGC, heapSize } from "bun:jsc";
 import manifest from "../../package.json";
 import { Cache } from "../cache/cache.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
@@ -11,6 +12,7 @@ import type { Engine } from "../engine/engine.ts";
 import { MemoryEngine, type MemoryHandle } from "../engine/memory/memory-engine.ts";
 import { createApi } from "../http/api.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
+import { HeapKeeper } from "./heap-keeper.ts";
 
 /** What every thread of a node shares. Structured-cloneable: it is handed over as worker data. */
 export interface SharedParts {
@@ -72,12 +74,16 @@ export function startListener(config: Config, parts: ThreadParts, options: Liste
     limits: { connections: config.maxConnections, idleTimeoutMs: config.idleTimeoutMs },
     clock: { nowMs: Date.now },
   });
+  const keeper = new HeapKeeper({ sizeBytes: heapSize, collectYoung: edenGC, collectAll: fullGC });
   return {
     port: server.port,
     drain: (graceMs) => {
       draining = true;
       return server.drain(graceMs);
     },
-    stop: () => server.stop(),
+    stop: () => {
+      keeper.stop();
+      server.stop();
+    },
   };
 }

@@ -1,0 +1,12 @@
+/** Below that, a buffer is left to the garbage collector, which is cheaper. */
+const WORTH_FREEING_BYTES = 16 * 1024;
+
+/**
+ * Gives the memory of a buffer back at once instead of when garbage is collected, if it has much and no other view can
+ * exist of it. The buffer is empty afterwards.
+ */
+export function freeBuffer(buffer: Buffer): void {
+  const { buffer: memory } = buffer;
+  if (!(memory instanceof ArrayBuffer) || memory.byteLength < WORTH_FREEING_BYTES) return;
+  if (buffer.length === memory.byteLength) memory.transfer(0);
+}
