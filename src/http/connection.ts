@@ -290,8 +290,12 @@ export class Connection {
   private conclude(request: ParsedRequest, response: ResponseWriter): void {
     if (!response.answered)
       answerInternalError(this.context, new Error("the handler gave no answer"), request, response);
-    this.bodyReader?.free();
-    this.bodyReader = null;
+    if (this.bodyReader !== null) {
+      this.bodyReader.free();
+      this.bodyReader = null;
+      // The packet with the head; what came behind the body is in another, or its bytes would still be in the queue.
+      if (this.input.bytes !== request.buffer) freeBuffer(request.buffer);
+    }
     if (response.closes) this.linger();
   }
 

@@ -1,5 +1,5 @@
 /** Below that, a buffer is left to the garbage collector, which is cheaper. */
-const WORTH_FREEING_BYTES = 16 * 1024;
+const WORTH_FREEING_BYTES = 4 * 1024;
 
 /**
  * Gives the memory of a buffer back at once instead of when garbage is collected, if it has much and no other view can
