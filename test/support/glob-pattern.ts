@@ -13,12 +13,15 @@ function translate(glob: string): string {
     if (part === "?") return ".";
     if (typeof members === "string") {
       if (members === "") return negated === "^" ? "." : "(?!)";
-      return `[${negated}${members.replace(/\\(.)|([[\]^&~])/gsu, (_: string, escaped?: string, plain?: string) => quote(escaped ?? plain ?? ""))}]`;
+      const quoted = members.replace(/\\(.)|([[\]^])/gsu, (_, escaped?: string, plain?: string) =>
+        escaped === "-" ? "\\-" : quote(escaped ?? plain ?? ""),
+      );
+      return `[${negated}${quoted}]`;
     }
     return quote(part);
   });
 }
 
 function quote(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 }

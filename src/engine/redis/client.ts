@@ -43,6 +43,12 @@ export class RedisClient {
     return this.#topology?.kind === "cluster";
   }
 
+  /** Resolves when the servers were found and answer, or after the connect timeout. */
+  async opened(): Promise<void> {
+    const untilMs = performance.now() + this.#options.connectTimeoutMs;
+    while (this.#topology?.client.status !== "ready" && performance.now() < untilMs) await Bun.sleep(2);
+  }
+
   /**
    * Sends a command that may be sent twice without harm; in a cluster that is changing it is, until the timeout.
    * Takes `args` over.

@@ -1,4 +1,4 @@
-import { EngineUnavailableError } from "../engine.ts";
+import { EngineUnavailableError, InvalidCursorError } from "../engine.ts";
 
 /** The server refuses writes because its memory is full (`maxmemory` with `noeviction`). */
 export class EngineFullError extends Error {
@@ -33,15 +33,15 @@ const NOT_NOW =
 /** Replies after which the same command may succeed a moment later on the same cluster. */
 const SOON = /^(TRYAGAIN|CLUSTERDOWN)\b|^Connection is closed/;
 
-export type Failure = "full" | "unavailable" | "bug";
+export type Failure = "full" | "unavailable" | "other";
 
 /** What an error of a command means for the call that sent it. */
 export function classify(error: unknown): Failure {
-  if (!(error instanceof Error)) return "bug";
-  if (error instanceof TypeError || error instanceof RangeError) return "bug";
+  if (!(error instanceof Error)) return "other";
+  if (error instanceof TypeError || error instanceof RangeError || error instanceof InvalidCursorError) return "other";
   if (error.name === "ReplyError") {
     if (/^OOM\b|-OOM /.test(error.message)) return "full";
-    return NOT_NOW.test(error.message) ? "unavailable" : "bug";
+    return NOT_NOW.test(error.message) ? "unavailable" : "other";
   }
   return "unavailable";
 }
@@ -59,7 +59,7 @@ export function toEngineError(error: unknown, retryAfterMs: number): unknown {
       return new EngineFullError({ cause: error });
     case "unavailable":
       return new EngineUnavailableError(`Redis is not available: ${messageOf(error)}`, retryAfterMs, { cause: error });
-    case "bug":
+    case "other":
       return error;
   }
 }
