@@ -12,12 +12,26 @@ export type JournaledMutation =
 /** What a mutation costs beside key and value: a generous guess at the objects around them. */
 const OVERHEAD_BYTES = 256;
 
-/** Mutations in the order in which they were accepted, bounded in bytes. It lives in memory: it ends with the node. */
+/** Mutations to send together, and how many places of the journal they and their forgotten neighbours take. */
+export interface JournalBatch {
+  readonly mutations: readonly JournaledMutation[];
+  readonly places: number;
+}
+
+/**
+ * Mutations in the order in which they were accepted, bounded in bytes. A put or delete makes the one of the same key
+ * before it pointless, which is then forgotten: so a replay ends, however busy a key is meanwhile.
+ * The journal lives in memory: it ends with the node.
+ */
 export class Journal {
   readonly #limitBytes: number;
   #usedBytes = 0;
-  #mutations: JournaledMutation[] = [];
-  #first = 0;
+  /** Null = forgotten. */
+  #places: (JournaledMutation | null)[] = [];
+  /** How many places were dropped since the beginning: the number of the first place. */
+  #dropped = 0;
+  /** The number of the place of each key's last put or delete. */
+  readonly #lastOf = new Map<string, number>();
   /** How many touches and increments of a key are waiting: they build on the put before them. */
   readonly #adjustments = new Map<string, number>();
 
@@ -25,8 +39,8 @@ export class Journal {
     this.#limitBytes = limitBytes;
   }
 
-  get length(): number {
-    return this.#mutations.length - this.#first;
+  get isEmpty(): boolean {
+    return this.#places.length === 0;
   }
 
   hasRoomFor(mutation: JournaledMutation): boolean {
@@ -34,7 +48,13 @@ export class Journal {
   }
 
   append(mutation: JournaledMutation): void {
-    this.#mutations.push(mutation);
+    if (replacesState(mutation)) {
+      const name = textOf(mutation.request.key);
+      const last = this.#lastOf.get(name);
+      if (last !== undefined) this.#forget(last - this.#dropped);
+      this.#lastOf.set(name, this.#dropped + this.#places.length);
+    }
+    this.#places.push(mutation);
     this.#usedBytes += sizeOf(mutation);
     this.#countAdjustment(mutation, 1);
   }
@@ -45,38 +65,46 @@ export class Journal {
   }
 
   /**
-   * The oldest mutations that may be sent together: of different keys, and only those that a server executes in the
-   * order in which they are sent. Others come alone.
+   * The oldest mutations that may be sent together: puts and deletes of different keys. Others come alone.
    */
-  nextBatch(limit: number): JournaledMutation[] {
-    const batch: JournaledMutation[] = [];
-    const keys = new Set<string>();
-    for (let at = this.#first; at < this.#mutations.length && batch.length < limit; at++) {
-      const mutation = this.#mutations[at];
-      if (mutation === undefined) break;
-      const isPlain = mutation.kind === "put" || mutation.kind === "delete";
-      if (!isPlain) return batch.length === 0 ? [mutation] : batch;
-      const name = textOf(mutation.request.key);
-      if (keys.has(name)) break;
-      keys.add(name);
-      batch.push(mutation);
+  nextBatch(limit: number): JournalBatch {
+    const mutations: JournaledMutation[] = [];
+    const names = new Set<string>();
+    let places = 0;
+    for (const mutation of this.#places) {
+      if (mutation !== null) {
+        if (!replacesState(mutation)) {
+          if (mutations.length === 0) return { mutations: [mutation], places: places + 1 };
+          break;
+        }
+        const name = textOf(mutation.request.key);
+        if (mutations.length === limit || names.has(name)) break;
+        names.add(name);
+        mutations.push(mutation);
+      }
+      places++;
     }
-    return batch;
+    return { mutations, places };
   }
 
   /** Forgets the oldest mutations: they are done. */
-  drop(count: number): void {
-    for (let left = count; left > 0; left--) {
-      const mutation = this.#mutations[this.#first];
-      if (mutation === undefined) break;
-      this.#usedBytes -= sizeOf(mutation);
+  drop(places: number): void {
+    for (let index = 0; index < places; index++) {
+      const mutation = this.#places[index] ?? null;
+      if (mutation === null) continue;
+      if (replacesState(mutation)) this.#lastOf.delete(textOf(mutation.request.key));
       this.#countAdjustment(mutation, -1);
-      this.#first++;
+      this.#forget(index);
     }
-    if (this.#first > 1024 || this.#first === this.#mutations.length) {
-      this.#mutations = this.#mutations.slice(this.#first);
-      this.#first = 0;
-    }
+    this.#places.splice(0, places);
+    this.#dropped += places;
+  }
+
+  #forget(index: number): void {
+    const mutation = this.#places[index] ?? null;
+    if (mutation === null) return;
+    this.#usedBytes -= sizeOf(mutation);
+    this.#places[index] = null;
   }
 
   #countAdjustment(mutation: JournaledMutation, change: 1 | -1): void {
@@ -86,6 +114,13 @@ export class Journal {
     if (count === 0) this.#adjustments.delete(name);
     else this.#adjustments.set(name, count);
   }
+}
+
+/** Whether a mutation sets the state of one key, whatever it was before. */
+function replacesState(
+  mutation: JournaledMutation,
+): mutation is Extract<JournaledMutation, { kind: "put" | "delete" }> {
+  return mutation.kind === "put" || mutation.kind === "delete";
 }
 
 /** A key of one's own, for as long as it is needed. */

@@ -121,17 +121,16 @@ export class OutageStore implements Substitute {
   async close(): Promise<void> {}
 
   get isDrained(): boolean {
-    return this.#journal.length === 0;
+    return this.#journal.isEmpty;
   }
 
   /** A mutation that fails stays in the journal, and everything after it: the next replay begins with it. */
   async replayTo(redis: Engine): Promise<void> {
-    while (this.#journal.length > 0) {
-      const batch = this.#journal.nextBatch(REPLAY_BATCH);
-      await Promise.all(batch.map((mutation) => this.#replay(mutation, redis)));
-      this.#journal.drop(batch.length);
+    while (!this.#journal.isEmpty) {
+      const { mutations, places } = this.#journal.nextBatch(REPLAY_BATCH);
+      await Promise.all(mutations.map((mutation) => this.#replay(mutation, redis)));
+      this.#journal.drop(places);
     }
-    if (this.#journal.length > 0) return;
     // What stays would be old news in the next outage. Not awaited: calls may go to Redis from this moment on.
     this.#memory.deleteMatching(EVERYTHING, LATEST).catch(() => {});
   }
