@@ -21,8 +21,13 @@ export class RedisServer {
     this.#args = args;
   }
 
+  /** `{port}` in an argument is the server's own port. */
   static async start(args: readonly string[] = []): Promise<RedisServer> {
-    const server = new RedisServer(await freePort(), args);
+    const port = await freePort();
+    const server = new RedisServer(
+      port,
+      args.map((arg) => arg.replaceAll("{port}", String(port))),
+    );
     await server.up();
     return server;
   }
@@ -52,7 +57,7 @@ export class RedisServer {
     const { exited } = this.#process;
     await eventually(async () => {
       if (this.#process?.exitCode !== null) throw new Error(`${PROGRAM} ended with ${await exited}`);
-      return isListening(Number(this.#args[this.#args.indexOf("--tls-port") + 1]) || this.port);
+      return isListening(this.port);
     });
   }
 

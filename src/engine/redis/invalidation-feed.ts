@@ -16,8 +16,9 @@ interface FeedOptions {
 }
 
 const CHANNEL = "__redis__:invalidate";
-/** How often links are checked, and missing ones are made. */
+/** How often links are checked, and how often missing ones are made. */
 const CHECK_MS = 250;
+const REOPEN_MS = 50;
 
 /**
  * Hears from every primary which keys change, by Redis' client-side caching in broadcast mode
@@ -63,8 +64,9 @@ export class InvalidationFeed {
       if (!this.#links.has(name)) this.#links.set(name, this.#open(address));
     }
     await Promise.all([...this.#links.values()].map((link) => link.beat()));
-    if (this.isComplete) this.#options.onComplete();
-    if (!this.#closed) this.#timer = setTimeout(() => void this.#check(), CHECK_MS);
+    const { isComplete } = this;
+    if (isComplete) this.#options.onComplete();
+    if (!this.#closed) this.#timer = setTimeout(() => void this.#check(), isComplete ? CHECK_MS : REOPEN_MS);
   }
 
   #wantedAddresses(): Map<string, RedisAddress> {

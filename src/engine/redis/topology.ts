@@ -27,7 +27,11 @@ export async function openTopology(options: TopologyOptions): Promise<Topology> 
   const reasons: string[] = [];
   for (const address of target.addresses) {
     const scout = new Redis({ ...nodeOptions(options), ...address, retryStrategy: null, lazyConnect: true });
-    scout.on("error", () => {});
+    // What `connect` rejects with is often only that the connection was closed.
+    let cause: unknown = null;
+    scout.on("error", (error: unknown) => {
+      cause = error;
+    });
     try {
       await scout.connect();
       const isCluster = /^cluster_enabled:1/m.test(await scout.info("cluster"));
@@ -35,7 +39,7 @@ export async function openTopology(options: TopologyOptions): Promise<Topology> 
       return { kind: "cluster", client: openCluster(options) };
     } catch (error) {
       if (error instanceof RedisConfigError) throw error;
-      reasons.push(`${address.host}:${address.port}: ${reasonOf(error)}`);
+      reasons.push(`${address.host}:${address.port}: ${reasonOf(cause ?? error)}`);
     } finally {
       scout.disconnect();
     }
