@@ -32,6 +32,13 @@ export class RedisServer {
     return server;
   }
 
+  /** A sentinel with its configuration file, which it rewrites. */
+  static async startSentinel(configFile: string): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), [configFile, "--sentinel"]);
+    await server.up();
+    return server;
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
@@ -42,17 +49,9 @@ export class RedisServer {
 
   /** Starts the process, on the same port and folder as before, and waits until it listens. */
   async up(): Promise<void> {
-    const args = [
-      "--port",
-      String(this.port),
-      "--bind",
-      "127.0.0.1",
-      "--dir",
-      this.#folder,
-      "--save",
-      "",
-      ...this.#args,
-    ];
+    const own = ["--port", String(this.port), "--bind", "127.0.0.1", "--dir", this.#folder];
+    const isSentinel = this.#args.includes("--sentinel");
+    const args = isSentinel ? [...this.#args, ...own] : [...own, "--save", "", ...this.#args];
     this.#process = Bun.spawn([PROGRAM, ...args], { stdout: Bun.file(join(this.#folder, "log")), stderr: "inherit" });
     const { exited } = this.#process;
     await eventually(async () => {
