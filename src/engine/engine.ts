@@ -192,6 +192,8 @@ export type EngineHealth = {
 
 export interface Engine {
   readonly name: "memory" | "redis";
+  /** Every call but `deleteMatching` gives its answer itself, never a promise. */
+  readonly answersAtOnce: boolean;
 
   /** Finds a live entry, counts a hit or a miss, and hands the entry to `sink`. False = there is none. */
   get(key: Key, sink: EntrySink): Awaitable<boolean>;

@@ -7,7 +7,7 @@ export class CollectingSink implements EntrySink {
   info: EntryInfo | null = null;
 
   begin(entry: EntryInfo): boolean {
-    this.info = { ...entry };
+    this.info = copyInfo(entry);
     this.target = Buffer.alloc(this.offset + entry.valueLength);
     return true;
   }
@@ -24,7 +24,7 @@ export class HeadSink implements EntrySink {
   info: EntryInfo | null = null;
 
   begin(entry: EntryInfo): boolean {
-    this.info = { ...entry };
+    this.info = copyInfo(entry);
     return false;
   }
 }
@@ -35,4 +35,9 @@ export function keyOf(text: string): Key {
   const bytes = Buffer.alloc(length + 5, "#");
   bytes.write(text);
   return { bytes, length };
+}
+
+/** The engine reuses its object, whose fields may be getters. */
+function copyInfo({ valueLength, contentType, expiresAtMs, tag, stamp }: EntryInfo): EntryInfo {
+  return { valueLength, contentType, expiresAtMs, tag, stamp: { version: stamp.version, origin: stamp.origin } };
 }

@@ -37,6 +37,7 @@ interface Tombstone {
 /** The contract over plain Maps: slow, unbounded, and plainly right. It answers at once. */
 export class PlainEngine implements Engine {
   readonly name = "memory";
+  readonly answersAtOnce = true;
   readonly #clock: () => number;
   readonly #entries = new Map<string, Entry>();
   readonly #tombstones = new Map<string, Tombstone>();

@@ -42,6 +42,7 @@ import { NO_STAMP, toVersion } from "./stored-form.ts";
  */
 export class NearEngine implements Engine {
   readonly name = "redis";
+  readonly answersAtOnce = false;
   readonly #remote: RemoteEngine;
   readonly #near: Engine;
   readonly #names: Names;

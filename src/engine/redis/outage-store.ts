@@ -47,6 +47,7 @@ const RETRY_AFTER_MS = 1000;
  */
 export class OutageStore implements Substitute {
   readonly name = "redis";
+  readonly answersAtOnce = false;
   readonly #memory: Engine;
   readonly #journal: Journal;
   readonly #clock: () => number;

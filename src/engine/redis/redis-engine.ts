@@ -1,5 +1,6 @@
 import type { Engine } from "../engine.ts";
 import { RedisClient } from "./client.ts";
+import { RedisConfigError } from "./errors.ts";
 import { Names } from "./names.ts";
 import { NearEngine } from "./near-engine.ts";
 import { type RedisEngineOptions, type RedisEngineSettings, withDefaults } from "./options.ts";
@@ -34,5 +35,6 @@ export async function createRedisEngine(settings: RedisEngineSettings): Promise<
 }
 
 function substituteOf({ fallbackEngine, journalLimitBytes, clock }: RedisEngineOptions): OutageStore | null {
+  if (fallbackEngine?.answersAtOnce === false) throw new RedisConfigError("the fallback engine must answer at once");
   return fallbackEngine === null ? null : new OutageStore({ memory: fallbackEngine, journalLimitBytes, clock });
 }

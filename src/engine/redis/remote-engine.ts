@@ -48,6 +48,7 @@ const MAX_ATTEMPTS = 32;
  */
 export class RemoteEngine implements Engine {
   readonly name = "redis";
+  readonly answersAtOnce = false;
   readonly #client: RedisClient;
   readonly #names: Names;
   readonly #options: RemoteOptions;

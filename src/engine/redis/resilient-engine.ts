@@ -48,6 +48,7 @@ const RETRY_AFTER_MS = 1000;
  */
 export class ResilientEngine implements Engine {
   readonly name = "redis";
+  readonly answersAtOnce = false;
   readonly #redis: Engine;
   readonly #substitute: Substitute | null;
   readonly #options: ResilientOptions;
