@@ -117,6 +117,6 @@ function decode(text: string, part: string): string {
 }
 
 function malformed(text: string, reason: string): RedisConfigError {
-  const shown = text.replace(/[^/,@]*@/g, "***@");
+  const shown = text.replace(/:\/\/.*@/s, "://***@");
   return new RedisConfigError(`REDIS_URL "${shown}" can't be used: ${reason}`);
 }

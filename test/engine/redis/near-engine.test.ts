@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { Redis } from "ioredis";
+import { makeNearEpochs } from "../../../src/engine/redis/near-epochs.ts";
 import type { RedisEngineSettings } from "../../../src/engine/redis/options.ts";
 import { createRedisEngine } from "../../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../../src/engine/redis/redis-url.ts";
@@ -138,6 +139,30 @@ describe("the near cache", () => {
     await other.set("k", "3");
     await eventually(() => !isNear("k"), 50);
     expect(await calls.get("k")).toBe("3");
+  });
+
+  test("that two threads share answers neither with what the other has replaced", async () => {
+    const nearEpochs = makeNearEpochs();
+    const { server, near, calls } = await setUp({ nearEpochs });
+    const second = await createRedisEngine({ target: parseRedisUrl(server.url), nearEngine: near, nearEpochs });
+    cleanups.push(() => second.close());
+    const others = new EngineCalls(second, 1_000_000);
+    let isOver = false;
+    const read = async () => {
+      while (!isOver) {
+        await Promise.all([calls.get("k"), others.get("k")]);
+        await Bun.sleep(0);
+      }
+    };
+    const readers = [read(), read(), read()];
+    for (let i = 0; i < 400; i++) {
+      const [writer, reader] = i % 2 === 0 ? [calls, others] : [others, calls];
+      await writer.put("k", String(i));
+      expect(await reader.get("k")).toBe(String(i));
+      if (i % 7 === 0) await Bun.sleep(1);
+    }
+    isOver = true;
+    await Promise.all(readers);
   });
 
   test("is bypassed when the server hangs, and works again when it goes on", async () => {
