@@ -80,24 +80,31 @@ async function expectAcknowledged(url: string, load: Load): Promise<void> {
 }
 
 describe("a cluster", () => {
-  test("that moves a slot under load costs no error and no write", async () => {
-    const cluster = await startCluster({ replicas: false });
-    const calls = await openEngine(cluster.url, { commandTimeoutMs: 2000 });
-    const load = new Load(calls);
-    const [first, second] = cluster.nodes;
-    if (first === undefined || second === undefined) throw new Error("no nodes");
-    for (const key of KEYS.slice(0, 6)) {
-      const slot = slotOf(key);
-      const owner = await cluster.ownerOf(slot, first);
-      if (owner === undefined) throw new Error("no owner");
-      await cluster.moveSlot(slot, owner, owner === first ? second : first);
-    }
-    await load.stop();
-    expect(load.errors).toEqual([]);
-    await expectAcknowledged(cluster.url, load);
-    const pattern = globPattern("key:*");
-    expect(await calls.engine.deleteMatching(pattern, calls.stamp())).toBe(KEYS.length);
-  }, 60_000);
+  test.each([
+    ["without", false],
+    ["with", true],
+  ])(
+    "that moves a slot under load costs no error and no write, %s versions",
+    async (_, versioned) => {
+      const cluster = await startCluster({ replicas: false });
+      const calls = await openEngine(cluster.url, { commandTimeoutMs: 2000, versioned });
+      const load = new Load(calls);
+      const [first, second] = cluster.nodes;
+      if (first === undefined || second === undefined) throw new Error("no nodes");
+      for (const key of KEYS.slice(0, 6)) {
+        const slot = slotOf(key);
+        const owner = await cluster.ownerOf(slot, first);
+        if (owner === undefined) throw new Error("no owner");
+        await cluster.moveSlot(slot, owner, owner === first ? second : first);
+      }
+      await load.stop();
+      expect(load.errors).toEqual([]);
+      await expectAcknowledged(cluster.url, load);
+      const pattern = globPattern("key:*");
+      expect(await calls.engine.deleteMatching(pattern, calls.stamp())).toBe(KEYS.length);
+    },
+    60_000,
+  );
 
   test("finds every key of a pattern while slots move", async () => {
     const cluster = await startCluster({ replicas: false });

@@ -64,7 +64,7 @@ export class RedisClient {
     const topology = this.#topology;
     if (topology === null) return Promise.reject(new NotConnectedError(this.#lastProblem));
     this.#cork(topology);
-    const command = new Command(name, args);
+    const command = untraced(new Command(name, args));
     topology.client.sendCommand(command);
     this.#deadlines.watch(command);
     return command.promise;
@@ -72,7 +72,7 @@ export class RedisClient {
 
   /** Sends a command to one primary. */
   sendTo(primary: Redis, name: string, args: Argument[]): Promise<unknown> {
-    const command = new Command(name, args);
+    const command = untraced(new Command(name, args));
     primary.sendCommand(command);
     this.#deadlines.watch(command);
     return command.promise;
@@ -193,6 +193,15 @@ export class RedisClient {
     for (const stream of this.#corked) stream.uncork();
     this.#corked.length = 0;
   };
+}
+
+/**
+ * ioredis traces every command into `diagnostics_channel`. On Bun it can't see that nobody listens, and does the work:
+ * a quarter of what a command costs.
+ */
+function untraced(command: Command): Command {
+  command.isTraced = true;
+  return command;
 }
 
 function nameOf(node: Redis): string {

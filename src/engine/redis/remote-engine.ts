@@ -30,7 +30,6 @@ import { decodeStored, encodeStored, type StoredEntry } from "./stored-form.ts";
 
 /** An entry that was read, and until when it is valid. */
 export interface Fetched extends StoredEntry {
-  readonly stored: Buffer;
   readonly expiresAtMs: number;
 }
 
@@ -75,10 +74,18 @@ export class RemoteEngine implements Engine {
 
   /** Reads and counts. The expiry is never later than Redis' own. */
   async fetch(name: string): Promise<Fetched | null> {
-    const fetched = await this.#read(name);
-    if (fetched === null) this.#counts.misses++;
-    else this.#counts.hits++;
-    return fetched;
+    const sentAtMs = this.#options.clock();
+    const reading = this.#client.send("get", [name]);
+    const remaining = this.#client.sendOnce("pttl", [name]);
+    // Awaited second: a failure of both must not be one that nobody handles.
+    remaining.catch(ignore);
+    const stored = await readString(reading);
+    if (stored === null) {
+      this.#counts.misses++;
+      return null;
+    }
+    this.#counts.hits++;
+    return { ...decodeStored(stored), expiresAtMs: expiryOf(await remaining, sentAtMs) };
   }
 
   countNearHit(): void {
@@ -178,21 +185,6 @@ export class RemoteEngine implements Engine {
     return this.#client.close();
   }
 
-  async #read(name: string): Promise<Fetched | null> {
-    const sentAtMs = this.#options.clock();
-    const reading = this.#client.send("get", [name]);
-    const remaining = this.#client.send("pttl", [name]);
-    // Awaited second: a failure of both must not be one that nobody handles.
-    remaining.catch(() => {});
-    const stored = await readString(reading);
-    if (stored === null) return null;
-    const pttlMs = await remaining;
-    if (typeof pttlMs !== "number") throw unexpected(pttlMs);
-    // -1 = no expiry; -2 = expired between the two commands.
-    const expiresAtMs = pttlMs === -1 ? NEVER : sentAtMs + Math.max(0, pttlMs);
-    return { ...decodeStored(stored), stored, expiresAtMs };
-  }
-
   #isPlainSet(condition: Condition | null): boolean {
     if (this.#options.versioned) return false;
     return condition === null || condition.kind === "absent" || condition.kind === "present";
@@ -247,6 +239,14 @@ export class RemoteEngine implements Engine {
     return String(Math.max(1, Math.ceil(expiresAtMs - this.#options.clock())));
   }
 }
+
+/** `PTTL` as an absolute time: -1 = no expiry; -2 = expired between the two commands. */
+function expiryOf(pttlMs: unknown, sentAtMs: number): number {
+  if (typeof pttlMs !== "number") throw unexpected(pttlMs);
+  return pttlMs === -1 ? NEVER : sentAtMs + Math.max(0, pttlMs);
+}
+
+const ignore = (): void => {};
 
 /** Hands an entry to a sink. */
 export function deliver(fetched: Fetched | null, sink: EntrySink): boolean {

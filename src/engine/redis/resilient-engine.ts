@@ -85,7 +85,7 @@ export class ResilientEngine implements Engine {
     const reading = this.#redis.get(key, sink);
     // A hit in the near cache: no promise, nothing that can fail.
     if (typeof reading === "boolean") return reading;
-    return this.#guardRead(reading, copyKey(key), sink);
+    return this.#guardRead(reading, this.#substitute === null ? null : copyKey(key), sink);
   }
 
   put(request: PutRequest): Promise<PutOutcome> {
@@ -176,7 +176,7 @@ export class ResilientEngine implements Engine {
     }
   }
 
-  async #guardRead(reading: Promise<boolean>, key: Key, sink: EntrySink): Promise<boolean> {
+  async #guardRead(reading: Promise<boolean>, key: Key | null, sink: EntrySink): Promise<boolean> {
     try {
       const found = await reading;
       this.#breaker.succeeded();
@@ -184,7 +184,7 @@ export class ResilientEngine implements Engine {
     } catch (error) {
       if (classify(error) !== "unavailable") throw toEngineError(error, RETRY_AFTER_MS);
       this.#noteFailure(error);
-      if (this.#substitute === null) throw toEngineError(error, RETRY_AFTER_MS);
+      if (this.#substitute === null || key === null) throw toEngineError(error, RETRY_AFTER_MS);
       return this.#substitute.get(key, sink);
     }
   }
