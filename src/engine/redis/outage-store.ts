@@ -21,6 +21,7 @@ import {
   type TouchOutcome,
   type TouchRequest,
 } from "../engine.ts";
+import { classify, messageOf } from "./errors.ts";
 import { Journal, type JournaledMutation } from "./journal.ts";
 import { EVERYTHING, LATEST } from "./latest.ts";
 import type { Substitute } from "./resilient-engine.ts";
@@ -30,6 +31,7 @@ interface OutageOptions {
   readonly memory: Engine;
   readonly journalLimitBytes: number;
   readonly clock: () => number;
+  readonly log: (message: string) => void;
 }
 
 /** Mutations in flight at a time during a replay. */
@@ -51,8 +53,10 @@ export class OutageStore implements Substitute {
   readonly #memory: Engine;
   readonly #journal: Journal;
   readonly #clock: () => number;
+  readonly #log: (message: string) => void;
 
-  constructor({ memory, journalLimitBytes, clock }: OutageOptions) {
+  constructor({ memory, journalLimitBytes, clock, log }: OutageOptions) {
+    this.#log = log;
     this.#memory = memory;
     this.#journal = new Journal(journalLimitBytes);
     this.#clock = clock;
@@ -125,15 +129,27 @@ export class OutageStore implements Substitute {
     return this.#journal.isEmpty;
   }
 
-  /** A mutation that fails stays in the journal, and everything after it: the next replay begins with it. */
+  /**
+   * A mutation that fails because Redis is away again, or full, stays in the journal, and everything after it: the next
+   * replay begins with it. One that Redis will never take is reported and left out, so that it can't hold up the rest.
+   */
   async replayTo(redis: Engine): Promise<void> {
     while (!this.#journal.isEmpty) {
       const { mutations, places } = this.#journal.nextBatch(REPLAY_BATCH);
-      await Promise.all(mutations.map((mutation) => this.#replay(mutation, redis)));
+      await Promise.all(mutations.map((mutation) => this.#replayOrReport(mutation, redis)));
       this.#journal.drop(places);
     }
     // What stays would be old news in the next outage. Not awaited: calls may go to Redis from this moment on.
     this.#memory.deleteMatching(EVERYTHING, LATEST).catch(() => {});
+  }
+
+  async #replayOrReport(mutation: JournaledMutation, redis: Engine): Promise<void> {
+    try {
+      await this.#replay(mutation, redis);
+    } catch (error) {
+      if (classify(error) !== "other") throw error;
+      this.#log(`Redis refuses for good a ${mutation.kind} that was accepted while it was away: ${messageOf(error)}`);
+    }
   }
 
   async #replay(mutation: JournaledMutation, redis: Engine): Promise<void> {

@@ -34,7 +34,7 @@ export async function createRedisEngine(settings: RedisEngineSettings): Promise<
   return engine;
 }
 
-function substituteOf({ fallbackEngine, journalLimitBytes, clock }: RedisEngineOptions): OutageStore | null {
+function substituteOf({ fallbackEngine, journalLimitBytes, clock, log }: RedisEngineOptions): OutageStore | null {
   if (fallbackEngine?.answersAtOnce === false) throw new RedisConfigError("the fallback engine must answer at once");
-  return fallbackEngine === null ? null : new OutageStore({ memory: fallbackEngine, journalLimitBytes, clock });
+  return fallbackEngine === null ? null : new OutageStore({ memory: fallbackEngine, journalLimitBytes, clock, log });
 }
