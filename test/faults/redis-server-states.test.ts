@@ -63,7 +63,10 @@ describe("other programs", () => {
     const other = otherProgram(server);
     await other.hset("app:hash", "field", "1");
     await other.set("else:k", "1");
+    await other.set(Buffer.from("app:\xff", "latin1"), "1");
     await calls.put("k", "1");
+    expect(await calls.engine.scan({ pattern: null, cursor: null, limit: 100 })).toEqual({ keys: ["k"], cursor: null });
+    await other.unlink(Buffer.from("app:\xff", "latin1"));
     expect(await calls.get("hash")).toBeNull();
     expect(await calls.engine.deleteMatching(globPattern("*"), calls.stamp())).toBe(1);
     await calls.put("k", "1");

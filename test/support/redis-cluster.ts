@@ -24,8 +24,13 @@ export class RedisCluster {
     ];
     const started = await Promise.all(Array.from({ length: count }, () => RedisServer.start(args)));
     const cluster = new RedisCluster(started);
-    await cluster.#form();
-    return cluster;
+    try {
+      await cluster.#form();
+      return cluster;
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
   }
 
   /** One seed is enough. */

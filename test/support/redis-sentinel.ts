@@ -31,19 +31,15 @@ export class RedisSentinels {
     const primary = await RedisServer.start();
     const replica = await RedisServer.start(["--replicaof", "127.0.0.1", String(primary.port)]);
     const sentinels: RedisServer[] = [];
-    for (let i = 0; i < SENTINELS; i++) {
-      const file = join(folder, `sentinel-${i}.conf`);
-      const lines = [
-        `sentinel monitor mymaster 127.0.0.1 ${primary.port} 2`,
-        `sentinel down-after-milliseconds mymaster ${DOWN_AFTER_MS}`,
-        "sentinel failover-timeout mymaster 3000",
-      ];
-      writeFileSync(file, `${lines.join("\n")}\n`);
-      sentinels.push(await RedisServer.startSentinel(file));
-    }
     const all = new RedisSentinels({ primary, replica }, sentinels, folder);
-    await all.#agree();
-    return all;
+    try {
+      for (let i = 0; i < SENTINELS; i++) sentinels.push(await startSentinel(folder, i, primary.port));
+      await all.#agree();
+      return all;
+    } catch (error) {
+      await all.stop();
+      throw error;
+    }
   }
 
   get url(): string {
@@ -66,4 +62,15 @@ export class RedisSentinels {
       client.disconnect();
     }
   }
+}
+
+function startSentinel(folder: string, index: number, primaryPort: number): Promise<RedisServer> {
+  const file = join(folder, `sentinel-${index}.conf`);
+  const lines = [
+    `sentinel monitor mymaster 127.0.0.1 ${primaryPort} 2`,
+    `sentinel down-after-milliseconds mymaster ${DOWN_AFTER_MS}`,
+    "sentinel failover-timeout mymaster 3000",
+  ];
+  writeFileSync(file, `${lines.join("\n")}\n`);
+  return RedisServer.startSentinel(file);
 }

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { Redis } from "ioredis";
 import { InvalidCursorError, type KeyPattern, type ScanPage, type ScanRequest, type Stamp } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
@@ -40,7 +41,8 @@ export class Keyspace {
       if (primary === undefined) return { keys, cursor: null };
       if (keys.length >= limit) break;
       const step = await this.#scanOnce(primary, position.redisCursor, pattern, position.after === "" ? count : 1);
-      const found = step.names.map((name) => name.toString("utf8", this.#names.keyStart(name)));
+      // Names of other programs that aren't UTF-8 can't be keys here.
+      const found = step.names.filter(isUtf8).map((name) => name.toString("utf8", this.#names.keyStart(name)));
       const unseen = position.after === "" ? found : found.sort().filter((key) => key > position.after);
       const room = limit - keys.length;
       if (unseen.length > room) {
