@@ -74,7 +74,7 @@ export class Cache {
 
   /** Gets of the first `count` keys will follow. */
   expectGets(keys: readonly Key[], count: number): void {
-    this.engine.expectGets(keys, count);
+    this.engine.expectGets?.(keys, count);
   }
 
   put(key: Key, value: NewValue, ttlMs: number, condition: Condition | null): Awaitable<PutOutcome> {

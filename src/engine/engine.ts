@@ -199,9 +199,9 @@ export interface Engine {
   get(key: Key, sink: EntrySink): Awaitable<boolean>;
   /**
    * Gets of the first `count` keys will follow: a chance to wait for all of them together instead of one by one.
-   * It changes nothing.
+   * It changes nothing; engines that gain nothing leave it out.
    */
-  expectGets(keys: readonly Key[], count: number): void;
+  expectGets?(keys: readonly Key[], count: number): void;
   put(request: PutRequest): Awaitable<PutOutcome>;
   delete(request: DeleteRequest): Awaitable<DeleteOutcome>;
   /** Sets another expiry. */

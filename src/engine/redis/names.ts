@@ -1,0 +1,76 @@
+import type { Key } from "../engine.ts";
+import { RedisConfigError } from "./errors.ts";
+import { makeSlotTags, slotOf } from "./slots.ts";
+
+/** What no key of a user begins with: keys have no control characters. */
+const HELPER_MARK = "\u0001";
+
+/**
+ * The names under which entries stand in Redis: the prefix and the key. Beside an entry there may be helpers, on the
+ * same hash slot so that a script can touch both: its tombstone, and the floor (the stamp of the last clear).
+ */
+export class Names {
+  readonly prefix: string;
+  readonly #prefixBytes: Buffer;
+  readonly #isCluster: () => boolean;
+  #slotTags: readonly string[] | null = null;
+
+  /** @param isCluster whether helpers must be put on the slots of their entries */
+  constructor(prefix: string, isCluster: () => boolean) {
+    const braces = prefix.replace(/[^{}]/g, "");
+    if (braces !== "" && (braces !== "{}" || prefix.includes("{}") || prefix.indexOf("}") < prefix.indexOf("{"))) {
+      throw new RedisConfigError(`prefix "${prefix}" may contain braces only as one hash tag like {app}`);
+    }
+    if (prefix.includes(HELPER_MARK)) throw new RedisConfigError("the prefix may not contain control characters");
+    this.prefix = prefix;
+    this.#isCluster = isCluster;
+    this.#prefixBytes = Buffer.from(prefix);
+  }
+
+  ofEntry(key: Key): string {
+    return this.prefix + key.bytes.toString("utf8", 0, key.length);
+  }
+
+  tombstoneOf(name: string): string {
+    const key = name.slice(this.prefix.length);
+    return `${this.prefix}${HELPER_MARK}t${this.#tagFor(name)}${key}`;
+  }
+
+  floorOf(name: string): string {
+    return `${this.prefix}${HELPER_MARK}f${this.#tagFor(name)}`;
+  }
+
+  /** The floors of all slots. */
+  allFloors(): string[] {
+    if (this.#fixesSlot()) return [`${this.prefix}${HELPER_MARK}f`];
+    return this.#tags().map((tag) => `${this.prefix}${HELPER_MARK}f{${tag}}`);
+  }
+
+  /** One name in every 64th slot: enough to meet every primary of a cluster. */
+  probes(): string[] {
+    if (this.#fixesSlot()) return [`${this.prefix}${HELPER_MARK}p`];
+    return this.#tags()
+      .filter((_, slot) => slot % 64 === 0)
+      .map((tag) => `${this.prefix}${HELPER_MARK}p{${tag}}`);
+  }
+
+  /** Where the key begins in a name that a server gave; -1 = the name isn't that of an entry under our prefix. */
+  keyStart(name: Buffer): number {
+    const start = this.#prefixBytes.length;
+    if (name.length <= start || name[start] === HELPER_MARK.charCodeAt(0)) return -1;
+    return name.compare(this.#prefixBytes, 0, start, 0, start) === 0 ? start : -1;
+  }
+
+  #tagFor(name: string): string {
+    return this.#fixesSlot() ? "" : `{${this.#tags()[slotOf(name)]}}`;
+  }
+
+  #fixesSlot(): boolean {
+    return !this.#isCluster() || this.prefix.includes("{");
+  }
+
+  #tags(): readonly string[] {
+    this.#slotTags ??= makeSlotTags();
+    return this.#slotTags;
+  }
+}

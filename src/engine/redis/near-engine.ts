@@ -1,0 +1,245 @@
+import {
+  type Awaitable,
+  type DeleteOutcome,
+  type DeleteRequest,
+  type Engine,
+  type EngineHealth,
+  type EngineStats,
+  type EntryInfo,
+  type EntrySink,
+  type IncrementOutcome,
+  type IncrementRequest,
+  type Key,
+  type KeyPattern,
+  NEVER,
+  type PutOutcome,
+  type PutRequest,
+  type ScanPage,
+  type ScanRequest,
+  type Stamp,
+  type TouchOutcome,
+  type TouchRequest,
+} from "../engine.ts";
+import type { RedisClient } from "./client.ts";
+import { InvalidationFeed } from "./invalidation-feed.ts";
+import { copyKey } from "./journal.ts";
+import { EVERYTHING, LATEST } from "./latest.ts";
+import type { Names } from "./names.ts";
+import { KeyEpochs } from "./near-epochs.ts";
+import type { RedisEngineOptions } from "./options.ts";
+import { deliver, type Fetched, type RemoteEngine } from "./remote-engine.ts";
+import { NO_STAMP, toVersion } from "./stored-form.ts";
+
+/**
+ * Keeps hot entries in front of Redis, in a memory engine that all threads of the node share.
+ *
+ * A fill is a race: the entry may change in Redis after it was read and before it is kept here. Each key has an epoch
+ * that every news of a change moves; a fill is kept only if the epoch is still the one from before the read, and is
+ * taken back if it moved while it was being put. News that come later find the entry and remove it.
+ *
+ * An entry stands here under its tag as version, and is removed before it is put, so that the memory engine's version
+ * rule never prefers an old copy.
+ */
+export class NearEngine implements Engine {
+  readonly name = "redis";
+  readonly answersAtOnce = false;
+  readonly #remote: RemoteEngine;
+  readonly #near: Engine;
+  readonly #names: Names;
+  readonly #epochs: KeyEpochs;
+  readonly #feed: InvalidationFeed;
+  readonly #sink: NearSink;
+  /** Null = the near cache is bypassed, because it may hold what has changed, or is being emptied of it. */
+  #generation: symbol | null = null;
+  #emptying = false;
+  #closed = false;
+
+  constructor(remote: RemoteEngine, near: Engine, client: RedisClient, names: Names, options: RedisEngineOptions) {
+    this.#remote = remote;
+    this.#near = near;
+    this.#names = names;
+    this.#epochs = new KeyEpochs(options.nearEpochs);
+    this.#sink = new NearSink(options.versioned);
+    this.#feed = new InvalidationFeed({
+      client,
+      connection: options,
+      onChanged: (changed) => this.#forgetAll(changed),
+      onLost: () => this.#bypass(),
+      onComplete: () => void this.#emptyAndUse(),
+    });
+  }
+
+  /** Whether hits come from memory now. */
+  get isUsed(): boolean {
+    return this.#generation !== null;
+  }
+
+  get(key: Key, sink: EntrySink): Awaitable<boolean> {
+    if (this.#generation !== null && this.#near.get(key, this.#sink.around(sink)) === true) {
+      this.#remote.countNearHit();
+      return true;
+    }
+    return this.#load(copyKey(key), sink);
+  }
+
+  put(request: PutRequest): Promise<PutOutcome> {
+    return this.#changing(request.key, this.#remote, (remote) => remote.put(request));
+  }
+
+  delete(request: DeleteRequest): Promise<DeleteOutcome> {
+    return this.#changing(request.key, this.#remote, (remote) => remote.delete(request));
+  }
+
+  touch(request: TouchRequest): Promise<TouchOutcome> {
+    return this.#changing(request.key, this.#remote, (remote) => remote.touch(request));
+  }
+
+  increment(request: IncrementRequest): Promise<IncrementOutcome> {
+    return this.#changing(request.key, this.#remote, (remote) => remote.increment(request));
+  }
+
+  scan(request: ScanRequest): Promise<ScanPage> {
+    return this.#remote.scan(request);
+  }
+
+  async deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
+    try {
+      return await this.#remote.deleteMatching(pattern, stamp);
+    } finally {
+      this.#epochs.moveAll();
+      await this.#near.deleteMatching(pattern, LATEST);
+    }
+  }
+
+  async clear(stamp: Stamp): Promise<number> {
+    try {
+      return await this.#remote.clear(stamp);
+    } finally {
+      this.#epochs.moveAll();
+      await this.#near.deleteMatching(EVERYTHING, LATEST);
+    }
+  }
+
+  stats(): Promise<EngineStats> {
+    return this.#remote.stats();
+  }
+
+  health(): EngineHealth {
+    return this.#remote.health();
+  }
+
+  maintain(): number {
+    return Math.min(this.#near.maintain(), this.#remote.maintain());
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#generation = null;
+    this.#feed.close();
+    await this.#remote.close();
+  }
+
+  async #load(key: Key, sink: EntrySink): Promise<boolean> {
+    const generation = this.#generation;
+    const epoch = this.#epochs.of(key);
+    const fetched = await this.#remote.fetch(this.#names.ofEntry(key));
+    const mayKeep = fetched !== null && generation !== null && generation === this.#generation;
+    if (mayKeep && epoch === this.#epochs.of(key) && this.#feed.isComplete) this.#keep(key, fetched, epoch);
+    return deliver(fetched, sink);
+  }
+
+  #keep(key: Key, { bytes, start, end, contentType, expiresAtMs, tag, stamp }: Fetched, epoch: number): void {
+    this.#remove(key);
+    this.#near.put({
+      key,
+      source: bytes,
+      start,
+      end,
+      contentType,
+      expiresAtMs,
+      stamp: { version: toVersion(tag), origin: stamp.origin },
+      condition: null,
+    });
+    // Another thread may have heard of a change between the check and the put.
+    if (epoch !== this.#epochs.of(key)) this.#remove(key);
+  }
+
+  /** A mutation of this node: whoever asks after its answer must not find what was before it. */
+  async #changing<T>(key: Key, remote: RemoteEngine, change: (remote: RemoteEngine) => Promise<T>): Promise<T> {
+    const kept = copyKey(key);
+    const outcome = change(remote);
+    this.#forget(kept);
+    try {
+      return await outcome;
+    } finally {
+      this.#forget(kept);
+    }
+  }
+
+  #forgetAll(names: readonly Buffer[]): void {
+    for (const name of names) {
+      const start = this.#names.keyStart(name);
+      if (start >= 0) this.#forget({ bytes: name.subarray(start), length: name.length - start });
+    }
+  }
+
+  #forget(key: Key): void {
+    this.#epochs.move(key);
+    this.#remove(key);
+  }
+
+  #remove(key: Key): void {
+    this.#near.delete({ key, stamp: LATEST, condition: null, tombstoneUntilMs: NEVER });
+  }
+
+  #bypass(): void {
+    this.#generation = null;
+    this.#epochs.moveAll();
+  }
+
+  /** All links are there (again). What was kept before may have changed unheard. */
+  async #emptyAndUse(): Promise<void> {
+    if (this.#generation !== null || this.#emptying) return;
+    this.#emptying = true;
+    try {
+      await this.#near.deleteMatching(EVERYTHING, LATEST);
+    } finally {
+      this.#emptying = false;
+    }
+    if (!this.#closed && this.#feed.isComplete) this.#generation = Symbol("near cache");
+  }
+}
+
+/** Gives the entry's facts as Redis' own engine would: the version it has here is its tag. */
+class NearSink implements EntrySink {
+  readonly #versioned: boolean;
+  #sink: EntrySink | null = null;
+
+  constructor(versioned: boolean) {
+    this.#versioned = versioned;
+  }
+
+  around(sink: EntrySink): this {
+    this.#sink = sink;
+    return this;
+  }
+
+  begin(entry: EntryInfo): boolean {
+    const { valueLength, contentType, expiresAtMs, stamp } = entry;
+    const tag: number = stamp.version;
+    return (
+      this.#sink?.begin({ valueLength, contentType, expiresAtMs, tag, stamp: this.#versioned ? stamp : NO_STAMP }) ??
+      false
+    );
+  }
+
+  get target(): Buffer {
+    return this.#sink?.target ?? NOTHING;
+  }
+
+  get offset(): number {
+    return this.#sink?.offset ?? 0;
+  }
+}
+
+const NOTHING = Buffer.alloc(0);

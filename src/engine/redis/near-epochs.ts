@@ -1,0 +1,38 @@
+import type { Key } from "../engine.ts";
+
+const SLOT_COUNT = 65_536;
+/** The epoch of everything, behind those of the slots. */
+const ALL = SLOT_COUNT;
+
+/** The memory that `KeyEpochs` of several threads share. */
+export function makeNearEpochs(): SharedArrayBuffer {
+  return new SharedArrayBuffer((SLOT_COUNT + 1) * Int32Array.BYTES_PER_ELEMENT);
+}
+
+/**
+ * A number per key that moves whenever the key may have changed. Keys share numbers by hash: a move for a neighbour
+ * costs a fill, never the truth.
+ */
+export class KeyEpochs {
+  readonly #epochs: Int32Array;
+
+  constructor(shared: SharedArrayBuffer | null) {
+    this.#epochs = new Int32Array(shared ?? makeNearEpochs());
+  }
+
+  of(key: Key): number {
+    return Atomics.load(this.#epochs, slotOf(key)) * 2 ** 20 + (Atomics.load(this.#epochs, ALL) & 0xf_ffff);
+  }
+
+  move(key: Key): void {
+    Atomics.add(this.#epochs, slotOf(key), 1);
+  }
+
+  moveAll(): void {
+    Atomics.add(this.#epochs, ALL, 1);
+  }
+}
+
+function slotOf(key: Key): number {
+  return Bun.hash.xxHash32(key.bytes.subarray(0, key.length)) & (SLOT_COUNT - 1);
+}

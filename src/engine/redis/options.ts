@@ -1,0 +1,73 @@
+import type { Engine } from "../engine.ts";
+import type { RedisTarget } from "./redis-url.ts";
+
+/** PEM texts, not paths. */
+export interface RedisTls {
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: string | null;
+  /** The name to expect in the server's certificate; null = the host that was connected to. */
+  readonly serverName: string | null;
+  /** False accepts any certificate. */
+  readonly verify: boolean;
+}
+
+export interface RedisEngineOptions {
+  readonly target: RedisTarget;
+  /** Text before every key in Redis. Without a prefix, the whole database belongs to the cache. */
+  readonly prefix: string;
+  /**
+   * Keep a version and an origin with every entry, and the rule that the newer wins. Needed where mutations can arrive
+   * late: peers, or fills from a backend. Without it entries stay plain JSON texts.
+   */
+  readonly versioned: boolean;
+  readonly connectTimeoutMs: number;
+  readonly commandTimeoutMs: number;
+  /** What happens while Redis is away: calls go to this engine and are replayed later, or (null) fail at once. */
+  readonly fallbackEngine: Engine | null;
+  /** How many bytes of accepted mutations may wait for Redis to return. */
+  readonly journalLimitBytes: number;
+  /** The engine that holds hot entries in front of Redis; null = none. */
+  readonly nearEngine: Engine | null;
+  /**
+   * Shared by all threads that share `nearEngine`, so that a mutation by one thread stops the fill of another; made
+   * by `makeNearEpochs`. Null = this engine is the only one.
+   */
+  readonly nearEpochs: SharedArrayBuffer | null;
+  readonly tls: RedisTls;
+  /** Credentials for the sentinels themselves. */
+  readonly sentinelUsername: string | null;
+  readonly sentinelPassword: string | null;
+  /** ms since the Unix epoch. */
+  readonly clock: () => number;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** One line for the operator, when the state changes. */
+  readonly log: (message: string) => void;
+}
+
+const TLS_DEFAULTS: RedisTls = { ca: null, cert: null, key: null, serverName: null, verify: true };
+
+const DEFAULTS = {
+  prefix: "",
+  versioned: false,
+  connectTimeoutMs: 1000,
+  commandTimeoutMs: 250,
+  fallbackEngine: null,
+  journalLimitBytes: 64 * 1024 * 1024,
+  nearEngine: null,
+  nearEpochs: null,
+  tls: TLS_DEFAULTS,
+  sentinelUsername: null,
+  sentinelPassword: null,
+  clock: () => Date.now(),
+  random: () => Math.random(),
+  log: () => {},
+} satisfies Omit<RedisEngineOptions, "target">;
+
+/** What must be given, and what may be. */
+export type RedisEngineSettings = Pick<RedisEngineOptions, "target"> & Partial<RedisEngineOptions>;
+
+export function withDefaults(settings: RedisEngineSettings): RedisEngineOptions {
+  return { ...DEFAULTS, ...settings };
+}

@@ -1,0 +1,274 @@
+import {
+  type Condition,
+  type DeleteOutcome,
+  type DeleteRequest,
+  type Engine,
+  type EngineHealth,
+  type EngineStats,
+  type EntryInfo,
+  type EntrySink,
+  type IncrementOutcome,
+  type IncrementRequest,
+  type Key,
+  type KeyPattern,
+  NEVER,
+  type PutOutcome,
+  type PutRequest,
+  type ScanPage,
+  type ScanRequest,
+  type Stamp,
+  type TouchOutcome,
+  type TouchRequest,
+} from "../engine.ts";
+import type { RedisClient } from "./client.ts";
+import { messageOf } from "./errors.ts";
+import { Keyspace } from "./keyspace.ts";
+import type { Names } from "./names.ts";
+import { DELETE, INCREMENT, PUT, type ServerScript, TOUCH } from "./scripts.ts";
+import { readServerStats, type ServerStats } from "./server-stats.ts";
+import { decodeStored, encodeStored, type StoredEntry } from "./stored-form.ts";
+
+/** An entry that was read, and until when it is valid. */
+export interface Fetched extends StoredEntry {
+  readonly expiresAtMs: number;
+}
+
+interface RemoteOptions {
+  readonly versioned: boolean;
+  readonly clock: () => number;
+}
+
+/** How often a conditional mutation reads again when others change the entry in between. */
+const MAX_ATTEMPTS = 32;
+
+/**
+ * The engine on Redis alone: every call is one round trip (two for conditions on tags), and fails when Redis does.
+ * What to do then is the affair of `ResilientEngine`.
+ */
+export class RemoteEngine implements Engine {
+  readonly name = "redis";
+  readonly answersAtOnce = false;
+  readonly #client: RedisClient;
+  readonly #names: Names;
+  readonly #options: RemoteOptions;
+  readonly #keyspace: Keyspace;
+  readonly #counts = { hits: 0, misses: 0, sets: 0, deletes: 0 };
+  readonly #startMs: number;
+  #atStart: ServerStats | null = null;
+
+  constructor(client: RedisClient, names: Names, options: RemoteOptions) {
+    this.#client = client;
+    this.#names = names;
+    this.#options = options;
+    this.#keyspace = new Keyspace(client, names, options.versioned);
+    this.#startMs = options.clock();
+  }
+
+  get(key: Key, sink: EntrySink): Promise<boolean> {
+    return this.#getInto(this.#names.ofEntry(key), sink);
+  }
+
+  async #getInto(name: string, sink: EntrySink): Promise<boolean> {
+    return deliver(await this.fetch(name), sink);
+  }
+
+  /** Reads and counts. The expiry is never later than Redis' own. */
+  async fetch(name: string): Promise<Fetched | null> {
+    const sentAtMs = this.#options.clock();
+    const reading = this.#client.send("get", [name]);
+    const remaining = this.#client.sendOnce("pttl", [name]);
+    // Awaited second: a failure of both must not be one that nobody handles.
+    remaining.catch(ignore);
+    const stored = await readString(reading);
+    if (stored === null) {
+      this.#counts.misses++;
+      return null;
+    }
+    this.#counts.hits++;
+    return { ...decodeStored(stored), expiresAtMs: expiryOf(await remaining, sentAtMs) };
+  }
+
+  countNearHit(): void {
+    this.#counts.hits++;
+  }
+
+  async put(request: PutRequest): Promise<PutOutcome> {
+    const { key, source, start, end, contentType, condition } = request;
+    const name = this.#names.ofEntry(key);
+    const stored = encodeStored(source, start, end, contentType, this.#options.versioned ? request.stamp : null);
+    const ttl = this.#ttl(request.expiresAtMs);
+    const outcome = this.#isPlainSet(condition)
+      ? await this.#set(name, stored, ttl, condition)
+      : await this.#mutate(PUT, name, request.stamp, condition, [stored, ttl]);
+    if (outcome !== "stored" && outcome !== "superseded" && outcome !== "condition-failed") throw unexpected(outcome);
+    if (outcome === "stored") this.#counts.sets++;
+    return outcome;
+  }
+
+  async delete(request: DeleteRequest): Promise<DeleteOutcome> {
+    const name = this.#names.ofEntry(request.key);
+    const outcome =
+      !this.#options.versioned && request.condition === null
+        ? (await this.#client.send("unlink", [name])) === 1
+          ? "deleted"
+          : "absent"
+        : await this.#mutate(DELETE, name, request.stamp, request.condition, [this.#ttl(request.tombstoneUntilMs)]);
+    if (outcome === "deleted") this.#counts.deletes++;
+    if (outcome === "deleted" || outcome === "absent") return outcome;
+    if (outcome === "superseded" || outcome === "condition-failed") return outcome;
+    throw unexpected(outcome);
+  }
+
+  async touch(request: TouchRequest): Promise<TouchOutcome> {
+    const name = this.#names.ofEntry(request.key);
+    const ttl = this.#ttl(request.expiresAtMs);
+    const outcome = await this.#mutate(TOUCH, name, request.stamp, request.condition, [ttl]);
+    if (outcome === "touched" || outcome === "absent") return outcome;
+    if (outcome === "superseded" || outcome === "condition-failed") return outcome;
+    throw unexpected(outcome);
+  }
+
+  async increment(request: IncrementRequest): Promise<IncrementOutcome> {
+    const name = this.#names.ofEntry(request.key);
+    const args = [String(request.delta), this.#ttl(request.expiresAtMsIfNew)];
+    const outcome = await this.#mutate(INCREMENT, name, request.stamp, request.condition, args);
+    switch (outcome) {
+      case "not-an-integer":
+      case "out-of-range":
+      case "superseded":
+      case "condition-failed":
+        return { kind: outcome };
+    }
+    if (!outcome.startsWith("=")) throw unexpected(outcome);
+    this.#counts.sets++;
+    return { kind: "incremented", value: Number(outcome.slice(1)) };
+  }
+
+  scan(request: ScanRequest): Promise<ScanPage> {
+    return this.#keyspace.scan(request);
+  }
+
+  async deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
+    const deleted = await this.#keyspace.deleteMatching(pattern, stamp);
+    this.#counts.deletes += deleted;
+    return deleted;
+  }
+
+  async clear(stamp: Stamp): Promise<number> {
+    const deleted = await this.#keyspace.clear(stamp);
+    this.#counts.deletes += deleted;
+    return deleted;
+  }
+
+  async stats(): Promise<EngineStats> {
+    const now = await readServerStats(this.#client);
+    this.#atStart ??= now;
+    return {
+      ...this.#counts,
+      entries: now.entries,
+      usedBytes: now.usedBytes,
+      limitBytes: now.limitBytes,
+      evictions: Math.max(0, now.evictions - this.#atStart.evictions),
+      expirations: Math.max(0, now.expirations - this.#atStart.expirations),
+    };
+  }
+
+  health(): EngineHealth {
+    return { status: "ok", detail: this.#client.problem, sinceMs: this.#startMs };
+  }
+
+  maintain(): number {
+    return 60_000;
+  }
+
+  close(): Promise<void> {
+    return this.#client.close();
+  }
+
+  #isPlainSet(condition: Condition | null): boolean {
+    if (this.#options.versioned) return false;
+    return condition === null || condition.kind === "absent" || condition.kind === "present";
+  }
+
+  async #set(name: string, stored: Buffer, ttl: string, condition: Condition | null): Promise<PutOutcome> {
+    const args: (string | Buffer)[] = [name, stored];
+    if (ttl !== "") args.push("PX", ttl);
+    if (condition !== null) args.push(condition.kind === "absent" ? "NX" : "XX");
+    // SET NX that is sent again after a lost reply would find its own entry.
+    const reply = condition === null ? this.#client.send("set", args) : this.#client.sendOnce("set", args);
+    return (await reply) === null ? "condition-failed" : "stored";
+  }
+
+  /** Runs a mutating script. Tags are compared here, and the script makes sure that nothing changed since. */
+  async #mutate(
+    script: ServerScript,
+    name: string,
+    stamp: Stamp,
+    condition: Condition | null,
+    args: (string | Buffer)[],
+  ): Promise<string> {
+    const { versioned } = this.#options;
+    const keys = versioned ? [name, this.#names.tombstoneOf(name), this.#names.floorOf(name)] : [name];
+    const stampArgs = versioned ? [String(stamp.version), String(stamp.origin)] : ["", ""];
+    const once = script === INCREMENT || condition !== null;
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const expected = await this.#expectation(name, condition);
+      if (expected === null) return "condition-failed";
+      const reply = await this.#client.run(script, keys, [...stampArgs, expected, ...args], { once });
+      const outcome = String(reply);
+      if (outcome !== "changed") return outcome;
+    }
+    return "condition-failed";
+  }
+
+  /** What the script must find, in the form of `scripts.ts`; null = the condition fails already. */
+  async #expectation(name: string, condition: Condition | null): Promise<string | null> {
+    if (condition === null) return "";
+    if (condition.kind === "absent") return "a";
+    if (condition.kind === "present") return "p";
+    const stored = await readString(this.#client.send("get", [name]));
+    if (stored === null) return condition.kind === "tag-in" ? null : "0";
+    const isIn = condition.tags.includes(decodeStored(stored).tag);
+    if (isIn !== (condition.kind === "tag-in")) return null;
+    return `=${new Bun.CryptoHasher("sha1").update(stored).digest("hex")}`;
+  }
+
+  /** The time to live in ms that scripts and SET take; "" = none. What has expired already lives for 1 ms. */
+  #ttl(expiresAtMs: number): string {
+    if (expiresAtMs === NEVER) return "";
+    return String(Math.max(1, Math.ceil(expiresAtMs - this.#options.clock())));
+  }
+}
+
+/** `PTTL` as an absolute time: -1 = no expiry; -2 = expired between the two commands. */
+function expiryOf(pttlMs: unknown, sentAtMs: number): number {
+  if (typeof pttlMs !== "number") throw unexpected(pttlMs);
+  return pttlMs === -1 ? NEVER : sentAtMs + Math.max(0, pttlMs);
+}
+
+const ignore = (): void => {};
+
+/** Hands an entry to a sink. */
+export function deliver(fetched: Fetched | null, sink: EntrySink): boolean {
+  if (fetched === null) return false;
+  const { bytes, start, end, contentType, expiresAtMs, tag, stamp } = fetched;
+  const entry: EntryInfo = { valueLength: end - start, contentType, expiresAtMs, tag, stamp };
+  if (sink.begin(entry)) bytes.copy(sink.target, sink.offset, start, end);
+  return true;
+}
+
+/** A string's bytes; null where there is none, or where the key holds another type, which is no entry. */
+async function readString(reading: Promise<unknown>): Promise<Buffer | null> {
+  try {
+    const reply = await reading;
+    if (reply === null || Buffer.isBuffer(reply)) return reply;
+    throw unexpected(reply);
+  } catch (error) {
+    if (messageOf(error).startsWith("WRONGTYPE")) return null;
+    throw error;
+  }
+}
+
+function unexpected(reply: unknown): TypeError {
+  return new TypeError(`Redis gave an unexpected reply: ${String(reply)}`);
+}

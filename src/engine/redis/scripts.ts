@@ -1,0 +1,123 @@
+import { createHash } from "node:crypto";
+
+/** A script of the server. It touches one hash slot, so that it runs in a cluster as well. */
+export interface ServerScript {
+  readonly source: string;
+  readonly sha: string;
+}
+
+/**
+ * What the mutating scripts share.
+ *
+ * KEYS: entry [, tombstone, floor of the last clear]; the last two only where versions are kept.
+ * ARGV[1], ARGV[2]: version and origin, or "" where no versions are kept.
+ * ARGV[3]: what must hold: "" nothing, "a" absent, "p" present; "0" still absent and "=<sha1>" still these bytes for a
+ * caller that has decided on what it read before ("changed" tells it to read again).
+ * The layout of an envelope is described in `stored-form.ts`.
+ */
+const PRELUDE = `
+local function read(name)
+  local found = redis.pcall('GET', name)
+  if type(found) ~= 'string' then return nil end
+  return found
+end
+local function is_newer(stored, offset)
+  if not stored or #stored < offset + 11 then return false end
+  local high, low, origin = struct.unpack('>I4I4I4', stored, offset)
+  local version = high * 4294967296 + low
+  local mine = tonumber(ARGV[1])
+  return version > mine or (version == mine and origin > tonumber(ARGV[2]))
+end
+local function stamp()
+  local version = tonumber(ARGV[1])
+  return struct.pack('>I4I4I4', math.floor(version / 4294967296), version % 4294967296, tonumber(ARGV[2]))
+end
+local function is_envelope(stored) return #stored >= 15 and string.byte(stored, 1) == 1 end
+local versioned = ARGV[1] ~= ''
+local current = read(KEYS[1])
+local function refused()
+  if versioned then
+    if current and is_envelope(current) and is_newer(current, 3) then return 'superseded' end
+    if is_newer(read(KEYS[2]), 1) or is_newer(read(KEYS[3]), 1) then return 'superseded' end
+  end
+  local expected = ARGV[3]
+  if expected == 'a' and current then return 'condition-failed' end
+  if expected == 'p' and not current then return 'condition-failed' end
+  if expected == '0' and current then return 'changed' end
+  if string.sub(expected, 1, 1) == '=' and (not current or '=' .. redis.sha1hex(current) ~= expected) then
+    return 'changed'
+  end
+  return nil
+end
+local function restamped(stored)
+  if not versioned then return stored end
+  if is_envelope(stored) then return string.sub(stored, 1, 2) .. stamp() .. string.sub(stored, 15) end
+  return '\\1\\1' .. stamp() .. '\\0' .. stored
+end
+local function store(value, ttl)
+  if ttl == 'keep' then redis.call('SET', KEYS[1], value, 'KEEPTTL')
+  elseif ttl == '' then redis.call('SET', KEYS[1], value)
+  else redis.call('SET', KEYS[1], value, 'PX', ttl) end
+  if versioned then redis.call('UNLINK', KEYS[2]) end
+end
+local no = refused()
+if no then return no end
+`;
+
+/** ARGV[4]: the bytes to store; ARGV[5]: TTL in ms or "". */
+export const PUT = script(`${PRELUDE}
+store(ARGV[4], ARGV[5])
+return 'stored'`);
+
+/** ARGV[4]: for how many ms to remember the delete, or "". */
+export const DELETE = script(`${PRELUDE}
+if versioned and ARGV[4] ~= '' then redis.call('SET', KEYS[2], stamp(), 'PX', ARGV[4]) end
+if redis.call('UNLINK', KEYS[1]) == 1 then return 'deleted' end
+return 'absent'`);
+
+/** ARGV[4]: TTL in ms or "". */
+export const TOUCH = script(`${PRELUDE}
+if not current then return 'absent' end
+if versioned then store(restamped(current), ARGV[4])
+elseif ARGV[4] == '' then redis.call('PERSIST', KEYS[1])
+else redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+return 'touched'`);
+
+/** ARGV[4]: delta; ARGV[5]: TTL in ms or "" of an entry that the call makes. Returns the sum as text after "=". */
+export const INCREMENT = script(`${PRELUDE}
+local text, head = '0', ''
+if current then
+  text = current
+  if is_envelope(current) then
+    if string.byte(current, 15) ~= 0 then return 'not-an-integer' end
+    text, head = string.sub(current, 16), string.sub(current, 1, 15)
+  end
+end
+local digits = string.match(text, '^%s*%-?(%d+)%s*$')
+if not digits or #digits > 16 or (#digits > 1 and string.byte(digits) == 48) then return 'not-an-integer' end
+local limit = 9007199254740991
+local before = tonumber(text)
+if math.abs(before) > limit then return 'not-an-integer' end
+local sum = before + tonumber(ARGV[4])
+if math.abs(sum) > limit then return 'out-of-range' end
+local result = string.format('%.0f', sum)
+if result == '-0' then result = '0' end
+if versioned then store('\\1\\0' .. stamp() .. '\\0' .. result, current and 'keep' or ARGV[5])
+else store(head .. result, current and 'keep' or ARGV[5]) end
+return '=' .. result`);
+
+/** Removes the entry unless it is newer; 1 = removed. ARGV[3] is "". */
+export const REMOVE_UNLESS_NEWER = script(`
+${PRELUDE.replace("local no = refused()\nif no then return no end\n", "")}
+if not current or (is_envelope(current) and is_newer(current, 3)) then return 0 end
+return redis.call('UNLINK', KEYS[1])`);
+
+/** Remembers a clear, unless a newer one is remembered. KEYS[1]: the floor. */
+export const RAISE_FLOOR = script(`
+${PRELUDE.replace("local no = refused()\nif no then return no end\n", "")}
+if not is_newer(current, 1) then redis.call('SET', KEYS[1], stamp()) end
+return 1`);
+
+function script(source: string): ServerScript {
+  return { source, sha: createHash("sha1").update(source).digest("hex") };
+}

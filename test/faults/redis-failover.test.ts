@@ -1,0 +1,195 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { EngineUnavailableError } from "../../src/engine/engine.ts";
+import type { RedisEngineSettings } from "../../src/engine/redis/options.ts";
+import { createRedisEngine } from "../../src/engine/redis/redis-engine.ts";
+import { parseRedisUrl } from "../../src/engine/redis/redis-url.ts";
+import { slotOf } from "../../src/engine/redis/slots.ts";
+import { EngineCalls } from "../support/engine-calls.ts";
+import { eventually } from "../support/eventually.ts";
+import { globPattern } from "../support/glob-pattern.ts";
+import { PlainEngine } from "../support/plain-engine.ts";
+import { RedisCluster } from "../support/redis-cluster.ts";
+import { RedisSentinels } from "../support/redis-sentinel.ts";
+
+const cleanups: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function openEngine(url: string, settings: Partial<RedisEngineSettings> = {}) {
+  const engine = await createRedisEngine({ target: parseRedisUrl(url), ...settings });
+  cleanups.push(() => engine.close());
+  return new EngineCalls(engine);
+}
+
+async function startCluster(options: { replicas: boolean }) {
+  const cluster = await RedisCluster.start(options);
+  cleanups.push(() => cluster.stop());
+  return cluster;
+}
+
+const KEYS = Array.from({ length: 60 }, (_, i) => `key:${i}`);
+
+/** Writes rising numbers round and round until stopped; keeps what was acknowledged, and how every call ended. */
+class Load {
+  readonly acknowledged = new Map<string, number>();
+  readonly errors: unknown[] = [];
+  longestMs = 0;
+  #isOver = false;
+  readonly #writers: Promise<void>[];
+
+  constructor(calls: EngineCalls) {
+    this.#writers = [0, 1, 2].map((writer) =>
+      this.#write(
+        calls,
+        KEYS.filter((_, i) => i % 3 === writer),
+      ),
+    );
+  }
+
+  async stop(): Promise<void> {
+    this.#isOver = true;
+    await Promise.all(this.#writers);
+  }
+
+  async #write(calls: EngineCalls, keys: readonly string[]): Promise<void> {
+    for (let value = 1; !this.#isOver; value++) {
+      for (const key of keys) {
+        const startMs = performance.now();
+        try {
+          if ((await calls.put(key, String(value))) === "stored") this.acknowledged.set(key, value);
+        } catch (error) {
+          this.errors.push(error);
+        }
+        this.longestMs = Math.max(this.longestMs, performance.now() - startMs);
+      }
+      await Bun.sleep(1);
+    }
+  }
+}
+
+async function expectAcknowledged(url: string, load: Load): Promise<void> {
+  const fresh = await openEngine(url, { commandTimeoutMs: 2000 });
+  expect(load.acknowledged.size).toBe(KEYS.length);
+  for (const [key, value] of load.acknowledged) {
+    // A write that failed may have been executed all the same, so what is there may be newer.
+    const stored = Number(await fresh.get(key));
+    expect([key, stored >= value]).toEqual([key, true]);
+  }
+}
+
+describe("a cluster", () => {
+  test.each([
+    ["without", false],
+    ["with", true],
+  ])(
+    "that moves a slot under load costs no error and no write, %s versions",
+    async (_, versioned) => {
+      const cluster = await startCluster({ replicas: false });
+      const calls = await openEngine(cluster.url, { commandTimeoutMs: 2000, versioned });
+      const load = new Load(calls);
+      const [first, second] = cluster.nodes;
+      if (first === undefined || second === undefined) throw new Error("no nodes");
+      for (const key of KEYS.slice(0, 6)) {
+        const slot = slotOf(key);
+        const owner = await cluster.ownerOf(slot, first);
+        if (owner === undefined) throw new Error("no owner");
+        await cluster.moveSlot(slot, owner, owner === first ? second : first);
+      }
+      await load.stop();
+      expect(load.errors).toEqual([]);
+      await expectAcknowledged(cluster.url, load);
+      const pattern = globPattern("key:*");
+      expect(await calls.engine.deleteMatching(pattern, calls.stamp())).toBe(KEYS.length);
+    },
+    60_000,
+  );
+
+  test("finds every key of a pattern while slots move", async () => {
+    const cluster = await startCluster({ replicas: false });
+    const calls = await openEngine(cluster.url, { commandTimeoutMs: 2000 });
+    const [first, second] = cluster.nodes;
+    if (first === undefined || second === undefined) throw new Error("no nodes");
+    const keys = Array.from({ length: 300 }, (_, i) => `{tag${i % 10}}:${i}`);
+    for (const key of keys) await calls.put(key, "1");
+    let isOver = false;
+    const move = async () => {
+      for (let i = 0; i < 10; i++) {
+        const slot = slotOf(`{tag${i}}`);
+        const owner = await cluster.ownerOf(slot, first);
+        if (owner !== undefined) await cluster.moveSlot(slot, owner, owner === first ? second : first);
+      }
+      isOver = true;
+    };
+    const moving = move();
+    let deleted = 0;
+    while (!isOver) deleted += await calls.engine.deleteMatching(globPattern("*:*"), calls.stamp());
+    await moving;
+    deleted += await calls.engine.deleteMatching(globPattern("*:*"), calls.stamp());
+    expect(deleted).toBe(300);
+  }, 60_000);
+
+  test("that loses a primary costs errors until its replica took over, and no restart", async () => {
+    const cluster = await startCluster({ replicas: true });
+    const calls = await openEngine(cluster.url);
+    const load = new Load(calls);
+    await eventually(() => load.acknowledged.size === KEYS.length);
+    const [primary, asked] = cluster.nodes;
+    if (primary === undefined || asked === undefined) throw new Error("no nodes");
+    await primary.kill();
+    await eventually(async () => (await cluster.ownerOf(0, asked)) === cluster.nodes[3]);
+    const takenOverMs = performance.now();
+    await eventually(() => calls.engine.health().status === "ok");
+    await eventually(() =>
+      Promise.all(KEYS.map((key) => calls.put(key, "999999"))).then(
+        () => true,
+        () => false,
+      ),
+    );
+    expect(performance.now() - takenOverMs).toBeLessThan(3000);
+    await load.stop();
+    expect(load.errors.every((error) => error instanceof EngineUnavailableError)).toBe(true);
+    expect(load.errors.length).toBeGreaterThan(0);
+    // Within its timeout, on a machine that is busy with six servers.
+    expect(load.longestMs).toBeLessThan(1500);
+  }, 60_000);
+
+  test("that loses a primary costs no error with the fallback in memory", async () => {
+    const cluster = await startCluster({ replicas: true });
+    const calls = await openEngine(cluster.url, { fallbackEngine: new PlainEngine(() => Date.now()) });
+    const load = new Load(calls);
+    await eventually(() => load.acknowledged.size === KEYS.length);
+    const [primary, asked] = cluster.nodes;
+    if (primary === undefined || asked === undefined) throw new Error("no nodes");
+    await primary.kill();
+    await eventually(async () => (await cluster.ownerOf(0, asked)) === cluster.nodes[3]);
+    await load.stop();
+    expect(load.errors).toEqual([]);
+    await eventually(() => calls.engine.health().status === "ok");
+    await expectAcknowledged(cluster.url, load);
+  }, 60_000);
+});
+
+describe("Sentinel", () => {
+  test("leads to the primary, and to its replica after a failover, without a restart", async () => {
+    const sentinels = await RedisSentinels.start();
+    cleanups.push(() => sentinels.stop());
+    const calls = await openEngine(sentinels.url, {
+      fallbackEngine: new PlainEngine(() => Date.now()),
+      nearEngine: new PlainEngine(() => Date.now()),
+    });
+    expect(await calls.put("k", "1")).toBe("stored");
+    expect(await (await openEngine(sentinels.primary.url)).get("k")).toBe("1");
+    await sentinels.primary.kill();
+    expect(await calls.put("k", "2")).toBe("stored");
+    expect(calls.engine.health().status).toBe("degraded");
+    await eventually(() => calls.engine.health().status === "ok", 20_000);
+    expect(await calls.get("k")).toBe("2");
+    expect(await (await openEngine(sentinels.replica.url)).get("k")).toBe("2");
+    // The old primary comes back as a replica and changes nothing.
+    await sentinels.primary.up();
+    expect(await calls.put("k", "3")).toBe("stored");
+    expect(await (await openEngine(sentinels.replica.url)).get("k")).toBe("3");
+  }, 60_000);
+});

@@ -1,0 +1,192 @@
+import { afterAll, afterEach, describe, expect, test } from "bun:test";
+import { Redis } from "ioredis";
+import { EngineUnavailableError, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
+import { EngineFullError } from "../../src/engine/redis/errors.ts";
+import type { RedisEngineSettings } from "../../src/engine/redis/options.ts";
+import { createRedisEngine } from "../../src/engine/redis/redis-engine.ts";
+import { parseRedisUrl } from "../../src/engine/redis/redis-url.ts";
+import { Certificates } from "../support/certificates.ts";
+import { EngineCalls } from "../support/engine-calls.ts";
+import { globPattern } from "../support/glob-pattern.ts";
+import { PlainEngine } from "../support/plain-engine.ts";
+import { RedisServer } from "../support/redis-server.ts";
+
+const cleanups: (() => Promise<unknown>)[] = [];
+const certificates = new Certificates();
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+afterAll(() => certificates.remove());
+
+async function startServer(args: string[] = []) {
+  const server = await RedisServer.start(args);
+  cleanups.push(() => server.stop());
+  return server;
+}
+
+async function openEngine(url: string, settings: Partial<RedisEngineSettings> = {}) {
+  const engine = await createRedisEngine({ target: parseRedisUrl(url), connectTimeoutMs: 300, ...settings });
+  cleanups.push(() => engine.close());
+  return new EngineCalls(engine);
+}
+
+function otherProgram(server: RedisServer): Redis {
+  const client = new Redis({ port: server.port });
+  cleanups.push(() => client.quit());
+  return client;
+}
+
+describe("other programs", () => {
+  test("read with GET what is stored, and what they SET is served", async () => {
+    const server = await startServer();
+    const calls = await openEngine(server.url, { prefix: "app:" });
+    const other = otherProgram(server);
+    await calls.put("k", '{"a": 1.0}', { expiresAtMs: Date.now() + 60_000 });
+    expect(await other.get("app:k")).toBe('{"a": 1.0}');
+    expect(await other.pttl("app:k")).toBeGreaterThan(59_000);
+    await other.set("app:json", '[1, "ä"]', "PX", 5000);
+    await other.set("app:text", 'say "hi" 🙂');
+    await other.set("app:bytes", Buffer.from([0xff, 0xfe, 0]));
+    await other.set("app:empty", "");
+    expect(await calls.get("json")).toBe('[1, "ä"]');
+    expect(await calls.get("text")).toBe('"say \\"hi\\" 🙂"');
+    expect(await calls.get("empty")).toBe('""');
+    expect((await calls.find("text"))?.info?.contentType).toBe(JSON_CONTENT_TYPE);
+    expect((await calls.find("bytes"))?.info?.contentType).toBe("application/octet-stream");
+    expect((await calls.find("bytes"))?.bytes).toEqual(Buffer.from([0xff, 0xfe, 0]));
+  });
+
+  test("keep their values of other types, and their keys outside the prefix", async () => {
+    const server = await startServer();
+    const calls = await openEngine(server.url, { prefix: "app:" });
+    const other = otherProgram(server);
+    await other.hset("app:hash", "field", "1");
+    await other.set("else:k", "1");
+    await other.set(Buffer.from("app:\xff", "latin1"), "1");
+    await calls.put("k", "1");
+    expect(await calls.engine.scan({ pattern: null, cursor: null, limit: 100 })).toEqual({ keys: ["k"], cursor: null });
+    await other.unlink(Buffer.from("app:\xff", "latin1"));
+    expect(await calls.get("hash")).toBeNull();
+    expect(await calls.engine.deleteMatching(globPattern("*"), calls.stamp())).toBe(1);
+    await calls.put("k", "1");
+    expect(await calls.engine.clear(calls.stamp())).toBe(1);
+    expect((await other.keys("*")).sort()).toEqual(["app:hash", "else:k"]);
+  });
+
+  test("a versioned engine serves and replaces what they SET, and touches it without changing what it is", async () => {
+    const server = await startServer();
+    const calls = await openEngine(server.url, { versioned: true });
+    const other = otherProgram(server);
+    await other.set("k", "plain words");
+    expect(await calls.touch("k", Date.now() + 60_000)).toBe("touched");
+    expect(await calls.get("k")).toBe('"plain words"');
+    expect(await calls.put("k", "2")).toBe("stored");
+    expect(await calls.get("k")).toBe("2");
+  });
+});
+
+describe("a server that", () => {
+  test("is full refuses writes with ERR_ENGINE_FULL, and still reads", async () => {
+    const server = await startServer(["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
+    const calls = await openEngine(server.url, { fallbackEngine: new PlainEngine(() => Date.now()) });
+    await calls.put("small", "1");
+    const value = JSON.stringify("v".repeat(100_000));
+    const fill = async () => {
+      for (let i = 0; i < 100; i++) await calls.put(`k${i}`, value);
+    };
+    await expect(fill()).rejects.toBeInstanceOf(EngineFullError);
+    await expect(calls.put("k", value)).rejects.toMatchObject({ code: "ERR_ENGINE_FULL" });
+    const count = async () => {
+      for (let i = 0; i < 20_000; i++) await calls.increment(`n${i}`, 1);
+    };
+    await expect(count()).rejects.toMatchObject({ code: "ERR_ENGINE_FULL" });
+    expect(await calls.get("small")).toBe("1");
+    expect(await calls.delete("small")).toBe("deleted");
+    expect(calls.engine.health().status).toBe("ok");
+  });
+
+  test("forgets its scripts gets them again", async () => {
+    const server = await startServer();
+    const calls = await openEngine(server.url);
+    const other = otherProgram(server);
+    expect(await calls.increment("n", 1)).toEqual({ kind: "incremented", value: 1 });
+    await other.script("FLUSH");
+    expect(await calls.increment("n", 1)).toEqual({ kind: "incremented", value: 2 });
+    await other.script("FLUSH");
+    const sums = await Promise.all(Array.from({ length: 50 }, () => calls.increment("n", 1)));
+    expect(sums.map((sum) => (sum.kind === "incremented" ? sum.value : -1)).sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 50 }, (_, i) => i + 3),
+    );
+  });
+
+  test("wants a password gets it; another one is refused with the reason, which never shows it", async () => {
+    const server = await startServer(["--requirepass", "s3c:r@t/"]);
+    const at = `127.0.0.1:${server.port}`;
+    const calls = await openEngine(`redis://:${encodeURIComponent("s3c:r@t/")}@${at}/3`);
+    expect(await calls.put("k", "1")).toBe("stored");
+    expect(await calls.get("k")).toBe("1");
+    const other = new Redis({ port: server.port, password: "s3c:r@t/", db: 3 });
+    expect(await other.get("k")).toBe("1");
+    await other.quit();
+    const wrong = await openEngine(`redis://:wrong-secret@${at}`);
+    await expect(wrong.get("k")).rejects.toBeInstanceOf(EngineUnavailableError);
+    expect(wrong.engine.health().status).toBe("unavailable");
+    expect(wrong.engine.health().detail).toMatch(/WRONGPASS|invalid username-password/);
+    expect(wrong.engine.health().detail).not.toContain("wrong-secret");
+  });
+
+  test("knows users lets in the one of the URL", async () => {
+    const server = await startServer(["--user", "app", "on", ">pw", "~*", "&*", "+@all", "--user", "default", "off"]);
+    const calls = await openEngine(`redis://app:pw@127.0.0.1:${server.port}`);
+    expect(await calls.put("k", "1")).toBe("stored");
+  });
+});
+
+describe("TLS", () => {
+  const tlsArgs = () => [
+    "--port",
+    "0",
+    "--tls-port",
+    "{port}",
+    "--tls-cert-file",
+    certificates.path("node.crt"),
+    "--tls-key-file",
+    certificates.path("node.key"),
+    "--tls-ca-cert-file",
+    certificates.path("ca.crt"),
+    "--requirepass",
+    "pw",
+  ];
+  const tls = () => ({
+    ca: certificates.text("ca.crt"),
+    cert: certificates.text("node.crt"),
+    key: certificates.text("node.key"),
+    serverName: null,
+    verify: true,
+  });
+
+  test("with CA and client certificate works, with the near cache as well", async () => {
+    const server = await startServer(tlsArgs());
+    const url = `rediss://:pw@127.0.0.1:${server.port}`;
+    const calls = await openEngine(url, { tls: tls(), nearEngine: new PlainEngine(() => Date.now()) });
+    expect(await calls.put("k", "1")).toBe("stored");
+    expect(await calls.get("k")).toBe("1");
+  });
+
+  test.each([
+    ["without the CA", { ca: null }],
+    ["without the client certificate", { cert: null, key: null }],
+  ])("%s is unavailable with a reason", async (_, missing) => {
+    const server = await startServer(tlsArgs());
+    const calls = await openEngine(`rediss://:pw@127.0.0.1:${server.port}`, { tls: { ...tls(), ...missing } });
+    await expect(calls.get("k")).rejects.toBeInstanceOf(EngineUnavailableError);
+    expect(calls.engine.health().detail.length).toBeGreaterThan("Redis is away: ".length);
+  });
+
+  test("with a plain connection to a TLS port is unavailable", async () => {
+    const server = await startServer(tlsArgs());
+    const calls = await openEngine(`redis://:pw@127.0.0.1:${server.port}`);
+    await expect(calls.get("k")).rejects.toBeInstanceOf(EngineUnavailableError);
+  });
+});

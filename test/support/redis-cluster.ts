@@ -1,0 +1,119 @@
+import { Redis } from "ioredis";
+import { eventually } from "./eventually.ts";
+import { RedisServer } from "./redis-server.ts";
+
+const SLOT_COUNT = 16384;
+
+/** A real cluster of three primaries and, if asked for, three replicas. */
+export class RedisCluster {
+  readonly nodes: readonly RedisServer[];
+
+  private constructor(nodes: readonly RedisServer[]) {
+    this.nodes = nodes;
+  }
+
+  static async start(options: { replicas: boolean }): Promise<RedisCluster> {
+    const count = options.replicas ? 6 : 3;
+    const args = [
+      "--cluster-enabled",
+      "yes",
+      "--cluster-node-timeout",
+      "1000",
+      "--cluster-replica-validity-factor",
+      "0",
+    ];
+    const started = await Promise.all(Array.from({ length: count }, () => RedisServer.start(args)));
+    const cluster = new RedisCluster(started);
+    try {
+      await cluster.#form();
+      return cluster;
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+  }
+
+  /** One seed is enough. */
+  get url(): string {
+    return `redis://127.0.0.1:${this.nodes[1]?.port}`;
+  }
+
+  /** Runs a command on one node. */
+  async run(node: RedisServer, command: string, ...args: (string | number)[]): Promise<unknown> {
+    const client = new Redis({ port: node.port, retryStrategy: null });
+    client.on("error", () => {});
+    try {
+      return await client.call(command, args.map(String));
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  async idOf(node: RedisServer): Promise<string> {
+    return String(await this.run(node, "CLUSTER", "MYID"));
+  }
+
+  /** The node that owns a slot, as `asked` knows it. */
+  async ownerOf(slot: number, asked: RedisServer): Promise<RedisServer | undefined> {
+    const ranges = await this.run(asked, "CLUSTER", "SLOTS");
+    if (!Array.isArray(ranges)) return undefined;
+    for (const range of ranges) {
+      if (Number(range[0]) > slot || Number(range[1]) < slot) continue;
+      return this.nodes.find((node) => node.port === Number(range[2][1]));
+    }
+    return undefined;
+  }
+
+  /** Moves a slot with its keys from one primary to another, as `redis-cli --cluster reshard` does. */
+  async moveSlot(slot: number, from: RedisServer, to: RedisServer): Promise<void> {
+    const [fromId, toId] = await Promise.all([this.idOf(from), this.idOf(to)]);
+    await this.run(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
+    await this.run(from, "CLUSTER", "SETSLOT", slot, "MIGRATING", toId);
+    for (;;) {
+      const keys = await this.run(from, "CLUSTER", "GETKEYSINSLOT", slot, 10);
+      if (!Array.isArray(keys) || keys.length === 0) break;
+      await this.run(from, "MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", ...keys.map(String));
+    }
+    await this.run(to, "CLUSTER", "SETSLOT", slot, "NODE", toId);
+    await this.run(from, "CLUSTER", "SETSLOT", slot, "NODE", toId);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.stop()));
+  }
+
+  async #form(): Promise<void> {
+    const [first, ...others] = this.nodes;
+    if (first === undefined) return;
+    for (const [index, node] of this.nodes.slice(0, 3).entries()) {
+      const from = Math.floor((index * SLOT_COUNT) / 3);
+      const to = Math.floor(((index + 1) * SLOT_COUNT) / 3) - 1;
+      await this.run(node, "CLUSTER", "ADDSLOTSRANGE", from, to);
+      await this.run(node, "CLUSTER", "SET-CONFIG-EPOCH", index + 1);
+    }
+    for (const node of others) await this.run(node, "CLUSTER", "MEET", "127.0.0.1", first.port);
+    for (const [index, node] of this.nodes.entries()) {
+      await eventually(
+        async () =>
+          String(await this.run(node, "CLUSTER", "NODES"))
+            .trim()
+            .split("\n").length === this.nodes.length,
+      );
+      const primary = this.nodes[index - 3];
+      if (primary === undefined) continue;
+      const id = await this.idOf(primary);
+      await eventually(() =>
+        this.run(node, "CLUSTER", "REPLICATE", id).then(
+          () => true,
+          () => false,
+        ),
+      );
+    }
+    for (const node of this.nodes) {
+      await eventually(async () => /cluster_state:ok/.test(String(await this.run(node, "CLUSTER", "INFO"))));
+      await eventually(
+        async () => !/master_link_status:down/.test(String(await this.run(node, "INFO", "replication"))),
+      );
+    }
+  }
+}
