@@ -21,6 +21,9 @@ import type { HybridClock } from "./hybrid-clock.ts";
 /** The TTL of a write that names none: the default one. */
 export const DEFAULT_TTL = -1;
 
+/** Steps of the engine's scan that one call for keys makes at most. */
+const MOST_SCANS = 64;
+
 export interface CacheOptions {
   readonly engine: Engine;
   /** Stamps mutations; shared by the threads of the node. */
@@ -114,8 +117,14 @@ export class Cache {
     return this.engine.clear(this.stamp());
   }
 
-  scan(request: ScanRequest): Awaitable<ScanPage> {
-    return this.engine.scan(request);
+  /**
+   * Keys, up to `request.limit` of them, and where to go on. A page may have fewer where few keys match: a call looks at
+   * a bounded number of entries, and lets other work run in between.
+   */
+  keys(request: ScanRequest): Awaitable<ScanPage> {
+    const first = this.engine.scan(request);
+    if (first instanceof Promise) return first.then((page) => this.moreKeys(request, page));
+    return first.cursor === null || first.keys.length >= request.limit ? first : this.moreKeys(request, first);
   }
 
   stats(): Awaitable<EngineStats> {
@@ -124,6 +133,18 @@ export class Cache {
 
   health(): EngineHealth {
     return this.engine.health();
+  }
+
+  private async moreKeys(request: ScanRequest, first: ScanPage): Promise<ScanPage> {
+    const keys = [...first.keys];
+    let { cursor } = first;
+    for (let scans = 1; scans < MOST_SCANS && cursor !== null && keys.length < request.limit; scans++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      const page = await this.engine.scan({ ...request, cursor, limit: request.limit - keys.length });
+      keys.push(...page.keys);
+      cursor = page.cursor;
+    }
+    return { keys, cursor };
   }
 
   private stamp(): Stamp {

@@ -119,7 +119,7 @@ export class EntryRoutes {
     const query = queryOf(request);
     const pattern = query.get("pattern") ?? "";
     const cursor = query.get("cursor") ?? "";
-    const page = this.cache.scan({
+    const page = this.cache.keys({
       pattern: pattern === "" ? null : Glob.parse(pattern),
       cursor: cursor === "" ? null : cursor,
       limit: pageLimit(query.get("limit") ?? ""),

@@ -1,0 +1,99 @@
+import { connect } from "node:net";
+import { Cache } from "../../src/cache/cache.ts";
+import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { createApi } from "../../src/http/api.ts";
+import { startHttpServer } from "../../src/http/server.ts";
+import { ManualClock, pruneAll } from "./engine-io.ts";
+
+export interface RestAnswer {
+  readonly status: number;
+  /** By lower-case name. */
+  readonly headers: ReadonlyMap<string, string>;
+  readonly body: Buffer;
+  readonly text: string;
+  json(): ReturnType<typeof JSON.parse>;
+}
+
+export interface RestCall {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Buffer;
+}
+
+export interface RestNodeOptions {
+  readonly defaultTtlMs?: number;
+  readonly limitBytes?: number;
+}
+
+/** The REST surface over the memory engine in this process, on a free port and a clock that stands still. */
+export class RestNode implements Disposable {
+  readonly clock = new ManualClock();
+  /** What the handler threw: bugs. */
+  readonly errors: unknown[] = [];
+  ready = true;
+  private readonly engine: MemoryEngine;
+  private readonly server;
+
+  constructor({ defaultTtlMs, limitBytes = 128 * 1024 * 1024 }: RestNodeOptions = {}) {
+    const nowMs = this.clock.read;
+    this.engine = MemoryEngine.create({ limitBytes, threads: 1, clock: nowMs });
+    const versions = HybridClock.create(nowMs);
+    const cache = new Cache({ engine: this.engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null });
+    this.server = startHttpServer({
+      hostname: "127.0.0.1",
+      port: 0,
+      handler: createApi({ cache, nowMs, startedMs: nowMs(), version: "1.2.3", isReady: () => this.ready }),
+      clock: { nowMs },
+      onError: (error) => this.errors.push(error),
+    });
+  }
+
+  /** Sends one request on a connection of its own; the path goes out as it is. */
+  call(method: string, path: string, { headers = {}, body = "" }: RestCall = {}): Promise<RestAnswer> {
+    const bytes = typeof body === "string" ? Buffer.from(body) : body;
+    const length = bytes.length > 0 || method === "POST" || method === "PUT" ? { "Content-Length": bytes.length } : {};
+    const lines = Object.entries({ Host: "test", Connection: "close", ...length, ...headers });
+    const head = `${method} ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
+    return new Promise((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      const socket = connect(this.server.port, "127.0.0.1", () => {
+        socket.write(Buffer.concat([Buffer.from(head, "latin1"), bytes]));
+      });
+      socket.on("data", (chunk) => chunks.push(chunk));
+      socket.on("error", reject);
+      socket.on("close", () => resolve(parseAnswer(Buffer.concat(chunks))));
+    });
+  }
+
+  /** `POST /api/cache` with a raw JSON value. */
+  post(key: string, rawValue: string, more = ""): Promise<RestAnswer> {
+    return this.call("POST", "/api/cache", { body: `{"key":${JSON.stringify(key)},"value":${rawValue}${more}}` });
+  }
+
+  get(key: string, headers: Record<string, string> = {}): Promise<RestAnswer> {
+    return this.call("GET", `/api/cache/${encodeURIComponent(key)}`, { headers });
+  }
+
+  prune(): void {
+    pruneAll(this.engine);
+  }
+
+  [Symbol.dispose](): void {
+    this.server.stop();
+  }
+}
+
+function parseAnswer(bytes: Buffer): RestAnswer {
+  const headEnd = bytes.indexOf("\r\n\r\n");
+  if (headEnd < 0) throw new Error(`no whole answer: ${bytes.toString("latin1", 0, 200)}`);
+  const [statusLine = "", ...lines] = bytes.toString("latin1", 0, headEnd).split("\r\n");
+  const headers = new Map(
+    lines.map((line) => {
+      const colon = line.indexOf(":");
+      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
+    }),
+  );
+  const body = bytes.subarray(headEnd + 4);
+  const text = body.toString("utf8");
+  return { status: Number(statusLine.split(" ")[1]), headers, body, text, json: () => JSON.parse(text) };
+}
