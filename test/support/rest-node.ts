@@ -50,7 +50,7 @@ export class RestNode implements Disposable {
 
   /** Sends one request on a connection of its own; the path goes out as it is. */
   call(method: string, path: string, { headers = {}, body = "" }: RestCall = {}): Promise<RestAnswer> {
-    const bytes = typeof body === "string" ? Buffer.from(body) : body;
+    const bytes: Buffer = typeof body === "string" ? Buffer.from(body) : body;
     const length = bytes.length > 0 || method === "POST" || method === "PUT" ? { "Content-Length": bytes.length } : {};
     const lines = Object.entries({ Host: "test", Connection: "close", ...length, ...headers });
     const head = `${method} ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
