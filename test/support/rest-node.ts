@@ -59,7 +59,7 @@ export class RestNode implements Disposable {
       const socket = connect(this.server.port, "127.0.0.1", () => {
         socket.write(Buffer.concat([Buffer.from(head, "latin1"), bytes]));
       });
-      socket.on("data", (chunk) => chunks.push(chunk));
+      socket.on("data", (chunk: Buffer) => chunks.push(chunk));
       socket.on("error", reject);
       socket.on("close", () => resolve(parseAnswer(Buffer.concat(chunks))));
     });
