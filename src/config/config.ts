@@ -3,7 +3,8 @@
 import type { Address } from "./address.ts";
 import { ConfigError } from "./errors.ts";
 import { type FlagValues, readFlags } from "./flags.ts";
-import { type Machine, notYet, type Option, options } from "./options.ts";
+import type { Machine, Option } from "./option.ts";
+import { notYet, options } from "./options.ts";
 
 /** What one node needs to know. Plain data: it is handed to threads as it is. */
 export interface Config {
@@ -16,6 +17,27 @@ export interface Config {
   /** Of each HTTP thread. */
   readonly maxConnections: number;
   readonly idleTimeoutMs: number;
+  /** Null = the entries are in this node's memory. */
+  readonly redis: RedisConfig | null;
+}
+
+/** Files are named, not read. */
+export interface RedisConfig {
+  readonly url: string;
+  readonly prefix: string;
+  readonly fallback: "memory" | "error";
+  /** Null = no near cache. */
+  readonly nearCacheBytes: number | null;
+  readonly connectTimeoutMs: number;
+  readonly commandTimeoutMs: number;
+  readonly journalBytes: number;
+  readonly caFile: string | null;
+  readonly certFile: string | null;
+  readonly keyFile: string | null;
+  readonly serverName: string | null;
+  readonly tlsVerify: boolean;
+  readonly sentinelUser: string | null;
+  readonly sentinelPassword: string | null;
 }
 
 export interface LoadedConfig {
@@ -42,8 +64,29 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
     shutdownGraceMs: read(options.shutdownGraceMs),
     maxConnections: read(options.maxConnections),
     idleTimeoutMs: read(options.idleTimeoutMs),
+    redis: redisConfig(read),
   };
   return { config, warnings: unknownVariables(env) };
+}
+
+function redisConfig(read: <T>(option: Option<T>) => T): RedisConfig | null {
+  const url = read(options.redisUrl);
+  const config = {
+    prefix: read(options.redisPrefix),
+    fallback: read(options.redisFallback),
+    nearCacheBytes: read(options.nearCacheBytes),
+    connectTimeoutMs: read(options.redisConnectTimeoutMs),
+    commandTimeoutMs: read(options.redisCommandTimeoutMs),
+    journalBytes: read(options.redisJournalBytes),
+    caFile: read(options.redisCaFile),
+    certFile: read(options.redisCertFile),
+    keyFile: read(options.redisKeyFile),
+    serverName: read(options.redisServerName),
+    tlsVerify: read(options.redisTlsVerify),
+    sentinelUser: read(options.redisSentinelUser),
+    sentinelPassword: read(options.redisSentinelPassword),
+  };
+  return url === null ? null : { url, ...config };
 }
 
 function readOption<T>(option: Option<T>, flags: FlagValues, env: Environment, machine: Machine): T {

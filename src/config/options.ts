@@ -2,32 +2,8 @@
 
 import { type Address, parseAddress } from "./address.ts";
 import { parseByteSize } from "./byte-size.ts";
-import { durationToMs, parseGoDuration } from "./duration.ts";
-
-/** What defaults and percentages depend on. */
-export interface Machine {
-  /** What this process may use, see `availableMemoryBytes`. */
-  readonly memoryBytes: number;
-  /** Processors that this process may use. */
-  readonly cores: number;
-}
-
-export interface Option<T> {
-  /** The environment variable. */
-  readonly env: string;
-  /** The flags of the same meaning, without dashes; the first one is shown in the help. */
-  readonly flags: readonly [string, ...string[]];
-  /** What a value looks like, for the help. */
-  readonly placeholder: string;
-  readonly meaning: string;
-  /** The default, for people. */
-  readonly defaultText: string;
-  defaultValue(machine: Machine): T;
-  /** What is expected of a value, as the end of "expected …". */
-  readonly expected: string;
-  /** Undefined where the value can't be used. */
-  parse(text: string, machine: Machine): T | undefined;
-}
+import { type Option, parseMs, parseWhole, within } from "./option.ts";
+import { redisOptions } from "./redis-options.ts";
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
@@ -131,24 +107,11 @@ export const options = {
   shutdownGraceMs,
   maxConnections,
   idleTimeoutMs,
+  ...redisOptions,
 } as const;
 
 /** Announced for later versions: set now, they stop the start instead of being ignored. */
 export const notYet: readonly { readonly env: string; readonly flag: string }[] = [
-  { env: "REDIS_URL", flag: "redis-url" },
   { env: "SERV_CACHE_BACKEND_DB", flag: "backend-db" },
   { env: "SERV_CACHE_PEERS", flag: "peers" },
 ];
-
-function within(value: number | null, min: number, max: number): number | undefined {
-  return value !== null && value >= min && value <= max ? value : undefined;
-}
-
-function parseWhole(text: string): number | null {
-  return /^\d{1,9}$/.test(text) ? Number(text) : null;
-}
-
-function parseMs(text: string): number | null {
-  const duration = parseGoDuration(text);
-  return duration.ok ? durationToMs(duration.ns) : null;
-}

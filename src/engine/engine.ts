@@ -248,3 +248,8 @@ export class EngineUnavailableError extends Error {
     super(message, options);
   }
 }
+
+/** The engine has no room for a write, and may not make any. */
+export class EngineFullError extends Error {
+  readonly code = "ERR_ENGINE_FULL";
+}

@@ -1,5 +1,5 @@
 import { InvalidPatternError } from "../cache/glob.ts";
-import { EngineUnavailableError, InvalidCursorError } from "../engine/engine.ts";
+import { EngineFullError, EngineUnavailableError, InvalidCursorError } from "../engine/engine.ts";
 import { ERROR_HEADERS, errorBody, randomTraceId, traceIdOf } from "./error-body.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { JsonError } from "./json-grammar.ts";
@@ -42,6 +42,7 @@ export function asApiError(error: unknown): ApiError {
   ) {
     return new ApiError(400, error.code, error.message, "", { cause: error });
   }
+  if (error instanceof EngineFullError) return new ApiError(507, error.code, error.message, "", { cause: error });
   if (error instanceof EngineUnavailableError) {
     const retryAfter = `Retry-After: ${Math.ceil(error.retryAfterMs / 1000)}\r\n`;
     return new ApiError(503, error.code, error.message, retryAfter, { cause: error });

@@ -1,14 +1,16 @@
 /** The entry of one HTTP thread: its own listener on the node's port, the node's engine in shared memory. */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { attachParts, startListener } from "./compose.ts";
+import { startListener } from "./compose.ts";
+import { openEngine } from "./shared-parts.ts";
 import type { DrainMessage, ThreadData, ThreadMessage } from "./thread-messages.ts";
 
 const parent = parentPort;
 if (parent === null) throw new Error("http-thread.ts is started by http-threads.ts, never by itself");
 
 const { config, shared, thread, hostname, port }: ThreadData = workerData;
-const server = startListener(config, attachParts(shared, thread), {
+const engine = await openEngine(config, shared, thread);
+const server = startListener(config, shared, engine, {
   hostname,
   port,
   reusePort: true,

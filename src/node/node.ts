@@ -1,10 +1,11 @@
 /** The composition root: one running node made from a `Config`. */
 
 import type { Config } from "../config/config.ts";
-import { createParts, type Listener, startListener, type ThreadParts } from "./compose.ts";
+import { startListener } from "./compose.ts";
 import { NodeError } from "./errors.ts";
 import { startHttpThreads } from "./http-threads.ts";
 import { checkAddress } from "./port-check.ts";
+import { maintenanceOf, makeSharedParts, openEngine, type SharedParts } from "./shared-parts.ts";
 
 export interface RunningNode {
   /** The port that it listens on, also where any free one was asked for. */
@@ -32,33 +33,44 @@ interface Listeners {
 /** Starts a node; settles when it answers requests. Throws `NodeError`. */
 export async function startNode(config: Config, options: NodeOptions): Promise<RunningNode> {
   const hostname = await checkAddress(config.address);
-  const parts = createParts(config, config.workers === 1 ? 1 : config.workers + 1);
+  const shared = makeSharedParts(config, config.workers === 1 ? 1 : config.workers + 1);
   const listeners =
     config.workers === 1
-      ? listenHere(config, parts, hostname, options)
-      : await listenInThreads(config, parts, hostname, options);
-  const maintenance = startMaintenance(parts);
+      ? await listenHere(config, shared, hostname, options)
+      : await listenInThreads(config, shared, hostname, options);
+  const maintenance = repeat(maintenanceOf(shared));
   return {
     port: listeners.port,
-    engineName: parts.engine.name,
+    engineName: config.redis === null ? "memory" : "redis",
     drain: (graceMs) => listeners.drain(graceMs),
     stop: async () => {
       maintenance.stop();
       await listeners.stop();
-      await parts.engine.close();
     },
   };
 }
 
-function listenHere(config: Config, parts: ThreadParts, hostname: string, options: NodeOptions): Listener {
+async function listenHere(
+  config: Config,
+  shared: SharedParts,
+  hostname: string,
+  options: NodeOptions,
+): Promise<Listeners> {
+  const engine = await openEngine(config, shared, 0);
   try {
-    return startListener(config, parts, {
+    const listener = startListener(config, shared, engine, {
       hostname,
       port: config.address.port,
       reusePort: false,
       onError: (error, traceId) => options.onRequestFailed(traceId, String(error)),
     });
+    const stop = (): Promise<void> => {
+      listener.stop();
+      return engine.close();
+    };
+    return { port: listener.port, drain: (graceMs) => listener.drain(graceMs), stop };
   } catch (cause) {
+    await engine.close();
     // The address was free a moment ago: somebody else was quicker.
     throw new NodeError(cause instanceof Error ? cause.message : String(cause), { cause });
   }
@@ -66,23 +78,23 @@ function listenHere(config: Config, parts: ThreadParts, hostname: string, option
 
 function listenInThreads(
   config: Config,
-  parts: ThreadParts,
+  shared: SharedParts,
   hostname: string,
   options: NodeOptions,
 ): Promise<Listeners> {
   return startHttpThreads({
     script: new URL("./http-thread.ts", import.meta.url),
     count: config.workers,
-    data: { config, shared: parts.shared, hostname, port: config.address.port },
+    data: { config, shared, hostname, port: config.address.port },
     ...options,
   });
 }
 
-/** Calls the engine's background work whenever it wants to be called. */
-function startMaintenance(parts: ThreadParts): { stop(): void } {
+/** Calls background work whenever it wants to be called. */
+function repeat(work: () => number): { stop(): void } {
   let timer = setTimeout(run, 0);
   function run(): void {
-    timer = setTimeout(run, parts.engine.maintain());
+    timer = setTimeout(run, work());
   }
   return { stop: () => clearTimeout(timer) };
 }

@@ -1,7 +1,7 @@
 /** What the main thread and an HTTP thread say to each other. */
 
 import type { Config } from "../config/config.ts";
-import type { SharedParts } from "./compose.ts";
+import type { SharedParts } from "./shared-parts.ts";
 
 /** Handed to a thread when it starts. */
 export interface ThreadData {

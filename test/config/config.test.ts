@@ -31,6 +31,7 @@ describe("configuration", () => {
         shutdownGraceMs: 10_000,
         maxConnections: 10_000,
         idleTimeoutMs: 60_000,
+        redis: null,
       },
       warnings: [],
     });
@@ -54,6 +55,7 @@ describe("configuration", () => {
       shutdownGraceMs: 2_500,
       maxConnections: 100,
       idleTimeoutMs: 300_000,
+      redis: null,
     });
   });
 

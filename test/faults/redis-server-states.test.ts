@@ -1,7 +1,6 @@
 import { afterAll, afterEach, describe, expect, test } from "bun:test";
 import { Redis } from "ioredis";
-import { EngineUnavailableError, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
-import { EngineFullError } from "../../src/engine/redis/errors.ts";
+import { EngineFullError, EngineUnavailableError, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
 import type { RedisEngineSettings } from "../../src/engine/redis/options.ts";
 import { createRedisEngine } from "../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../src/engine/redis/redis-url.ts";

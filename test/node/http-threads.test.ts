@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { loadConfig } from "../../src/config/config.ts";
-import { createParts } from "../../src/node/compose.ts";
 import type { NodeError } from "../../src/node/errors.ts";
 import { type HttpThreads, startHttpThreads } from "../../src/node/http-threads.ts";
+import { makeSharedParts } from "../../src/node/shared-parts.ts";
 import { machine } from "../support/machine.ts";
 
 const { config } = loadConfig(["--max-memory=64MiB"], {}, machine);
-const { shared } = createParts(config, 3);
+const shared = makeSharedParts(config, 3);
 
 function start(
   script: string,

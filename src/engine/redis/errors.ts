@@ -1,12 +1,4 @@
-import { EngineUnavailableError, InvalidCursorError } from "../engine.ts";
-
-/** The server refuses writes because its memory is full (`maxmemory` with `noeviction`). */
-export class EngineFullError extends Error {
-  readonly code = "ERR_ENGINE_FULL";
-  constructor(options?: ErrorOptions) {
-    super("Redis has no memory left for this write; raise its maxmemory or set an eviction policy", options);
-  }
-}
+import { EngineFullError, EngineUnavailableError, InvalidCursorError } from "../engine.ts";
 
 /** `REDIS_URL` or an option beside it can't be used. */
 export class RedisConfigError extends Error {
@@ -56,7 +48,12 @@ export function toEngineError(error: unknown, retryAfterMs: number): unknown {
   if (error instanceof EngineUnavailableError || error instanceof EngineFullError) return error;
   switch (classify(error)) {
     case "full":
-      return new EngineFullError({ cause: error });
+      return new EngineFullError(
+        "Redis has no memory left for this write; raise its maxmemory or set an eviction policy",
+        {
+          cause: error,
+        },
+      );
     case "unavailable":
       return new EngineUnavailableError(`Redis is not available: ${messageOf(error)}`, retryAfterMs, { cause: error });
     case "other":

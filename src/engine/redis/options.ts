@@ -34,6 +34,10 @@ export interface RedisEngineOptions {
    * by `makeNearEpochs`. Null = this engine is the only one.
    */
   readonly nearEpochs: SharedArrayBuffer | null;
+  /** Where all threads of the node count, made by `makeCounters`; null = this engine is the only one. */
+  readonly counters: SharedArrayBuffer | null;
+  /** Number of the calling thread, from 0. */
+  readonly thread: number;
   readonly tls: RedisTls;
   /** Credentials for the sentinels themselves. */
   readonly sentinelUsername: string | null;
@@ -57,6 +61,8 @@ const DEFAULTS = {
   journalLimitBytes: 64 * 1024 * 1024,
   nearEngine: null,
   nearEpochs: null,
+  counters: null,
+  thread: 0,
   tls: TLS_DEFAULTS,
   sentinelUsername: null,
   sentinelPassword: null,

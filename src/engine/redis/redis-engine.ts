@@ -1,5 +1,6 @@
 import type { Engine } from "../engine.ts";
 import { RedisClient } from "./client.ts";
+import { Counters, makeCounters } from "./counters.ts";
 import { RedisConfigError } from "./errors.ts";
 import { Names } from "./names.ts";
 import { NearEngine } from "./near-engine.ts";
@@ -20,7 +21,8 @@ export async function createRedisEngine(settings: RedisEngineSettings): Promise<
   let client: RedisClient | null = null;
   const names = new Names(options.prefix, () => client?.isCluster ?? false);
   client = new RedisClient(options);
-  const remote = new RemoteEngine(client, names, options);
+  const counters = new Counters(options.counters ?? makeCounters(1), options.counters === null ? 0 : options.thread);
+  const remote = new RemoteEngine(client, names, options, counters);
   const connected = client;
   const redis =
     options.nearEngine === null ? remote : new NearEngine(remote, options.nearEngine, client, names, options);

@@ -21,6 +21,7 @@ import {
   type TouchRequest,
 } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
+import { Counters, makeCounters } from "./counters.ts";
 import { messageOf } from "./errors.ts";
 import { Keyspace } from "./keyspace.ts";
 import type { Names } from "./names.ts";
@@ -52,16 +53,17 @@ export class RemoteEngine implements Engine {
   readonly #names: Names;
   readonly #options: RemoteOptions;
   readonly #keyspace: Keyspace;
-  readonly #counts = { hits: 0, misses: 0, sets: 0, deletes: 0 };
+  readonly #counts: Counters;
   readonly #startMs: number;
   #atStart: ServerStats | null = null;
 
-  constructor(client: RedisClient, names: Names, options: RemoteOptions) {
+  constructor(client: RedisClient, names: Names, options: RemoteOptions, counters = new Counters(makeCounters(1), 0)) {
     this.#client = client;
     this.#names = names;
     this.#options = options;
     this.#keyspace = new Keyspace(client, names, options.versioned);
     this.#startMs = options.clock();
+    this.#counts = counters;
   }
 
   get(key: Key, sink: EntrySink): Promise<boolean> {
@@ -81,15 +83,15 @@ export class RemoteEngine implements Engine {
     remaining.catch(ignore);
     const stored = await readString(reading);
     if (stored === null) {
-      this.#counts.misses++;
+      this.#counts.add("misses");
       return null;
     }
-    this.#counts.hits++;
+    this.#counts.add("hits");
     return { ...decodeStored(stored), expiresAtMs: expiryOf(await remaining, sentAtMs) };
   }
 
   countNearHit(): void {
-    this.#counts.hits++;
+    this.#counts.add("hits");
   }
 
   async put(request: PutRequest): Promise<PutOutcome> {
@@ -101,7 +103,7 @@ export class RemoteEngine implements Engine {
       ? await this.#set(name, stored, ttl, condition)
       : await this.#mutate(PUT, name, request.stamp, condition, [stored, ttl]);
     if (outcome !== "stored" && outcome !== "superseded" && outcome !== "condition-failed") throw unexpected(outcome);
-    if (outcome === "stored") this.#counts.sets++;
+    if (outcome === "stored") this.#counts.add("sets");
     return outcome;
   }
 
@@ -113,7 +115,7 @@ export class RemoteEngine implements Engine {
           ? "deleted"
           : "absent"
         : await this.#mutate(DELETE, name, request.stamp, request.condition, [this.#ttl(request.tombstoneUntilMs)]);
-    if (outcome === "deleted") this.#counts.deletes++;
+    if (outcome === "deleted") this.#counts.add("deletes");
     if (outcome === "deleted" || outcome === "absent") return outcome;
     if (outcome === "superseded" || outcome === "condition-failed") return outcome;
     throw unexpected(outcome);
@@ -140,7 +142,7 @@ export class RemoteEngine implements Engine {
         return { kind: outcome };
     }
     if (!outcome.startsWith("=")) throw unexpected(outcome);
-    this.#counts.sets++;
+    this.#counts.add("sets");
     return { kind: "incremented", value: Number(outcome.slice(1)) };
   }
 
@@ -150,13 +152,13 @@ export class RemoteEngine implements Engine {
 
   async deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
     const deleted = await this.#keyspace.deleteMatching(pattern, stamp);
-    this.#counts.deletes += deleted;
+    this.#counts.add("deletes", deleted);
     return deleted;
   }
 
   async clear(stamp: Stamp): Promise<number> {
     const deleted = await this.#keyspace.clear(stamp);
-    this.#counts.deletes += deleted;
+    this.#counts.add("deletes", deleted);
     return deleted;
   }
 
@@ -164,7 +166,10 @@ export class RemoteEngine implements Engine {
     const now = await readServerStats(this.#client);
     this.#atStart ??= now;
     return {
-      ...this.#counts,
+      hits: this.#counts.total("hits"),
+      misses: this.#counts.total("misses"),
+      sets: this.#counts.total("sets"),
+      deletes: this.#counts.total("deletes"),
       entries: now.entries,
       usedBytes: now.usedBytes,
       limitBytes: now.limitBytes,

@@ -1,0 +1,119 @@
+/** What exists once per node and is seen by all its threads: made by the main thread, handed over as worker data. */
+
+import { readFileSync } from "node:fs";
+import { HybridClock } from "../cache/hybrid-clock.ts";
+import type { Config, RedisConfig } from "../config/config.ts";
+import type { Engine } from "../engine/engine.ts";
+import { MemoryEngine, type MemoryHandle } from "../engine/memory/memory-engine.ts";
+import { makeCounters } from "../engine/redis/counters.ts";
+import { RedisConfigError } from "../engine/redis/errors.ts";
+import { makeNearEpochs } from "../engine/redis/near-epochs.ts";
+import type { RedisTls } from "../engine/redis/options.ts";
+import { createRedisEngine } from "../engine/redis/redis-engine.ts";
+import { parseRedisUrl, type RedisTarget } from "../engine/redis/redis-url.ts";
+import { NodeError } from "./errors.ts";
+
+/** Structured-cloneable. */
+export interface SharedParts {
+  /** The state of the clock that stamps mutations. */
+  readonly versions: SharedArrayBuffer;
+  readonly startedMs: number;
+  /** The entries; with Redis, those that it doesn't have yet because it is away. Null = there is no such memory. */
+  readonly memory: MemoryHandle | null;
+  /** Null = the entries are in `memory`. */
+  readonly redis: SharedRedis | null;
+}
+
+interface SharedRedis {
+  readonly target: RedisTarget;
+  readonly tls: RedisTls;
+  readonly near: MemoryHandle | null;
+  readonly nearEpochs: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+}
+
+/** Makes the parts for a node of `threads` threads, the calling one counted. Throws `NodeError`. */
+export function makeSharedParts(config: Config, threads: number): SharedParts {
+  const memoryOf = (limitBytes: number) => MemoryEngine.create({ limitBytes, threads, clock: Date.now }).handle;
+  const { redis } = config;
+  return {
+    versions: HybridClock.create(Date.now).buffer,
+    startedMs: Date.now(),
+    memory: redis?.fallback === "error" ? null : memoryOf(config.maxMemoryBytes),
+    redis:
+      redis === null
+        ? null
+        : {
+            target: targetOf(redis),
+            tls: tlsOf(redis),
+            near: redis.nearCacheBytes === null ? null : memoryOf(redis.nearCacheBytes),
+            nearEpochs: makeNearEpochs(),
+            counters: makeCounters(threads),
+          },
+  };
+}
+
+/** Opens a thread's engine on the shared parts; `thread` is its number, 0 for the main thread. */
+export async function openEngine(config: Config, shared: SharedParts, thread: number): Promise<Engine> {
+  const attach = (handle: MemoryHandle) => MemoryEngine.attach(handle, thread, { clock: Date.now });
+  const { redis, memory } = shared;
+  if (redis === null || config.redis === null) {
+    if (memory === null) throw new Error("a node without Redis and without memory");
+    return attach(memory);
+  }
+  return createRedisEngine({
+    target: redis.target,
+    tls: redis.tls,
+    prefix: config.redis.prefix,
+    connectTimeoutMs: config.redis.connectTimeoutMs,
+    commandTimeoutMs: config.redis.commandTimeoutMs,
+    fallbackEngine: memory === null ? null : attach(memory),
+    journalLimitBytes: config.redis.journalBytes,
+    nearEngine: redis.near === null ? null : attach(redis.near),
+    nearEpochs: redis.nearEpochs,
+    counters: redis.counters,
+    thread,
+    sentinelUsername: config.redis.sentinelUser,
+    sentinelPassword: config.redis.sentinelPassword,
+    log: (message) => process.stderr.write(`servcache: ${message}\n`),
+  });
+}
+
+/** The background work of the node's memories, for the one thread that does it: gives ms until it wants the next call. */
+export function maintenanceOf(shared: SharedParts): () => number {
+  const memories = [shared.memory, shared.redis?.near ?? null]
+    .filter((handle) => handle !== null)
+    .map((handle) => MemoryEngine.attach(handle, 0, { clock: Date.now }));
+  return () => Math.min(60_000, ...memories.map((memory) => memory.maintain()));
+}
+
+function targetOf({ url }: RedisConfig): RedisTarget {
+  try {
+    return parseRedisUrl(url);
+  } catch (cause) {
+    if (cause instanceof RedisConfigError) throw new NodeError(cause.message, { cause });
+    throw cause;
+  }
+}
+
+function tlsOf(redis: RedisConfig): RedisTls {
+  return {
+    ca: pemText("SERV_CACHE_REDIS_CA", redis.caFile),
+    cert: pemText("SERV_CACHE_REDIS_CERT", redis.certFile),
+    key: pemText("SERV_CACHE_REDIS_KEY", redis.keyFile),
+    serverName: redis.serverName,
+    verify: redis.tlsVerify,
+  };
+}
+
+function pemText(variable: string, path: string | null): string | null {
+  if (path === null) return null;
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new NodeError(`${variable} is ${JSON.stringify(path)}, expected a PEM file that can be read: ${reason}`, {
+      cause,
+    });
+  }
+}
