@@ -1,5 +1,5 @@
 /** How often the heap is looked at, in ms. */
-const LOOK_EVERY_MS = 20;
+const LOOK_EVERY_MS = 40;
 /** Growth of the heap after which young objects are collected. What buffers take besides comes on top, about twice it. */
 const YOUNG_BYTES = 8 * 1024 ** 2;
 /** Growth since all objects were last collected after which all are collected again. */

@@ -124,7 +124,6 @@ describe("configuration", () => {
   });
 
   test.each([
-    ["REDIS_URL", "redis-url"],
     ["SERV_CACHE_BACKEND_DB", "backend-db"],
     ["SERV_CACHE_PEERS", "peers"],
   ])("is refused where %s asks for what this version lacks, without showing the value", (name, flag) => {
@@ -149,5 +148,29 @@ describe("configuration", () => {
       for (const flag of option.flags) expect(help).toContain(`--${flag} ${option.placeholder}`);
       expect(help).toContain(`(${option.env}) ${option.meaning}. Default: ${option.defaultText}.`);
     }
+  });
+
+  test("reads what belongs to Redis, or nothing where there is no REDIS_URL", () => {
+    expect(load([], { SERV_CACHE_REDIS_PREFIX: "app:" }).config.redis).toBeNull();
+    const env = { REDIS_URL: "redis://host:1", SERV_CACHE_REDIS_FALLBACK: "error", SERV_CACHE_NEAR_CACHE: "64MiB" };
+    expect(load(["--redis-prefix", "app:"], env).config.redis).toMatchObject({
+      url: "redis://host:1",
+      prefix: "app:",
+      fallback: "error",
+      nearCacheBytes: 64 * 1024 ** 2,
+      connectTimeoutMs: 1_000,
+      commandTimeoutMs: 250,
+    });
+  });
+
+  test.each([
+    ["REDIS_URL", "host:6379"],
+    ["SERV_CACHE_REDIS_FALLBACK", "maybe"],
+    ["SERV_CACHE_NEAR_CACHE", "1KiB"],
+    ["SERV_CACHE_REDIS_COMMAND_TIMEOUT", "0"],
+    ["SERV_CACHE_REDIS_JOURNAL", "lots"],
+    ["SERV_CACHE_REDIS_TLS_VERIFY", "perhaps"],
+  ])("is refused where %s is %s", (name, value) => {
+    expect(refusal([], { [name]: value })).toStartWith(`${name} is ${JSON.stringify(value)}, expected `);
   });
 });
