@@ -4,6 +4,8 @@ export interface RawAnswer {
   readonly status: number;
   readonly headers: ReadonlyMap<string, string>;
   readonly body: string;
+  /** The body as it came. */
+  readonly bytes: Buffer;
 }
 
 /** A client that sends bytes as they are and reads answers one by one. */
@@ -90,8 +92,8 @@ export class RawClient {
     const length = bodiless ? 0 : Number(headers.get("content-length") ?? 0);
     const bodyStart = headEnd + 4;
     if (this.received.length < bodyStart + length) return null;
-    const body = this.received.toString("utf8", bodyStart, bodyStart + length);
+    const bytes = this.received.subarray(bodyStart, bodyStart + length);
     this.received = this.received.subarray(bodyStart + length);
-    return { status, headers, body };
+    return { status, headers, body: bytes.toString("utf8"), bytes };
   }
 }

@@ -1,0 +1,100 @@
+import { expect } from "bun:test";
+import { Cache } from "../../src/cache/cache.ts";
+import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import { createApi } from "../../src/http/api.ts";
+import { ManualClock, smallEngine } from "./engine-io.ts";
+import { startTestHttpServer } from "./http-server.ts";
+import { LateEngine } from "./late-engine.ts";
+import { type RawAnswer, RawClient } from "./raw-client.ts";
+
+export interface CallOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Buffer;
+}
+
+/** The REST surface behind a real socket, on a clock that stands still until the test moves it. */
+export interface TestApi extends Disposable {
+  readonly clock: ManualClock;
+  readonly versions: HybridClock;
+  readonly engine: Engine;
+  readonly port: number;
+  /** Errors that the API took for bugs. */
+  readonly bugs: readonly unknown[];
+  ready: boolean;
+  /** Sends one request, exactly as it is written here, and reads the answer. `target` is in Latin-1. */
+  call(method: string, target: string, options?: CallOptions): Promise<RawAnswer>;
+}
+
+export interface TestApiOptions {
+  readonly engine?: (clock: ManualClock) => Engine;
+  readonly defaultTtlMs?: number | null;
+}
+
+const LIMIT_BYTES = 64 * 1024 * 1024;
+
+export const atOnce = (clock: ManualClock): Engine => smallEngine(LIMIT_BYTES, clock);
+export const later = (clock: ManualClock): LateEngine => new LateEngine(smallEngine(LIMIT_BYTES, clock));
+
+/** For `describe.each`: the API answers the same whichever way its engine answers. */
+export const WAYS_TO_ANSWER: readonly (readonly [string, (clock: ManualClock) => Engine])[] = [
+  ["at once", atOnce],
+  ["later", later],
+];
+
+export async function startTestApi({ engine = atOnce, defaultTtlMs = null }: TestApiOptions = {}): Promise<TestApi> {
+  const clock = new ManualClock();
+  const versions = HybridClock.create(clock.read);
+  const below = engine(clock);
+  const cache = new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs });
+  const state = { ready: true };
+  const options = { cache, nowMs: clock.read, startedMs: clock.nowMs, version: "1.2.3", isReady: () => state.ready };
+  const server = startTestHttpServer(createApi(options));
+  const client = await RawClient.open(server.port);
+  return {
+    clock,
+    versions,
+    engine: below,
+    port: server.port,
+    get bugs() {
+      return server.errors.map(({ error }) => error);
+    },
+    get ready() {
+      return state.ready;
+    },
+    set ready(ready) {
+      state.ready = ready;
+    },
+    async call(method, target, callOptions) {
+      await client.send(requestBytes(method, target, callOptions));
+      return client.answer({ toHead: method === "HEAD" });
+    },
+    [Symbol.dispose]() {
+      client.socket.destroy();
+      server.stop();
+    },
+  };
+}
+
+export function requestBytes(method: string, target: string, { headers = {}, body = "" }: CallOptions = {}): Buffer {
+  const bytes = Buffer.from(body);
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const head = `${method} ${target} HTTP/1.1\r\nHost: test\r\n${lines.join("")}Content-Length: ${bytes.length}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head, "latin1"), bytes]);
+}
+
+/** An error answer is JSON with what to do, a code, and a trace id. Gives what to do. */
+export function expectError(answer: RawAnswer, status: number, code: string): string {
+  expect([answer.status, answer.body]).toEqual([status, expect.stringContaining(`"code":"${code}"`)]);
+  expect(answer.headers.get("content-type")).toBe("application/json");
+  const { error, ...rest } = JSON.parse(answer.body);
+  expect(rest).toEqual({ code, trace_id: expect.stringMatching(/^[0-9a-f]{32}$/) });
+  expect(error).toBeString();
+  expect(error.length).toBeGreaterThan(10);
+  return error;
+}
+
+export function expectSuccess(answer: RawAnswer): void {
+  expect([answer.status, answer.body]).toEqual([200, '{"status":"success"}']);
+  expect(answer.headers.get("content-type")).toBe("application/json");
+}

@@ -1,0 +1,113 @@
+import type {
+  DeleteOutcome,
+  DeleteRequest,
+  Engine,
+  EngineHealth,
+  EngineStats,
+  EntryInfo,
+  EntrySink,
+  IncrementOutcome,
+  IncrementRequest,
+  Key,
+  KeyPattern,
+  PutOutcome,
+  PutRequest,
+  ScanPage,
+  ScanRequest,
+  Stamp,
+  TouchOutcome,
+  TouchRequest,
+} from "../../src/engine/engine.ts";
+import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+
+/**
+ * An engine whose answers come on a later turn of the event loop, as those of a server elsewhere do: what was asked is
+ * done at once and in order, and the caller's objects may hold other things by the time it hears of it.
+ */
+export class LateEngine implements Engine {
+  readonly name = "redis";
+  readonly answersAtOnce = false;
+  /** What every call ends with while it is set. */
+  failure: Error | null = null;
+
+  constructor(private readonly below: MemoryEngine) {}
+
+  async get(key: Key, sink: EntrySink): Promise<boolean> {
+    const found = new KeptEntry();
+    const wasFound = this.below.get(key, found);
+    await this.later(null);
+    if (wasFound) found.giveTo(sink);
+    return wasFound;
+  }
+
+  expectGets(): void {}
+
+  put(request: PutRequest): Promise<PutOutcome> {
+    return this.later(this.below.put(request));
+  }
+
+  delete(request: DeleteRequest): Promise<DeleteOutcome> {
+    return this.later(this.below.delete(request));
+  }
+
+  touch(request: TouchRequest): Promise<TouchOutcome> {
+    return this.later(this.below.touch(request));
+  }
+
+  increment(request: IncrementRequest): Promise<IncrementOutcome> {
+    return this.later(this.below.increment(request));
+  }
+
+  async scan(request: ScanRequest): Promise<ScanPage> {
+    return this.later(this.below.scan(request));
+  }
+
+  deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
+    return this.below.deleteMatching(pattern, stamp);
+  }
+
+  clear(stamp: Stamp): Promise<number> {
+    return this.later(this.below.clear(stamp));
+  }
+
+  stats(): Promise<EngineStats> {
+    return this.later(this.below.stats());
+  }
+
+  health(): EngineHealth {
+    return this.below.health();
+  }
+
+  maintain(): number {
+    return this.below.maintain();
+  }
+
+  close(): Promise<void> {
+    return this.below.close();
+  }
+
+  private async later<T>(answer: T): Promise<T> {
+    const { failure } = this;
+    await new Promise((resolve) => setImmediate(resolve));
+    if (failure !== null) throw failure;
+    return answer;
+  }
+}
+
+/** An entry with all that is known of it, to be handed on. */
+class KeptEntry implements EntrySink {
+  target: Buffer = Buffer.alloc(0);
+  readonly offset = 0;
+  private entry: EntryInfo | null = null;
+
+  begin(entry: EntryInfo): boolean {
+    const { valueLength, contentType, expiresAtMs, tag, stamp } = entry;
+    this.entry = { valueLength, contentType, expiresAtMs, tag, stamp: { ...stamp } };
+    this.target = Buffer.alloc(valueLength);
+    return true;
+  }
+
+  giveTo(sink: EntrySink): void {
+    if (this.entry !== null && sink.begin(this.entry)) this.target.copy(sink.target, sink.offset);
+  }
+}
