@@ -5,6 +5,7 @@ import { type ApiError, asApiError, invalid } from "./api-error.ts";
 import { BatchOperations, MAX_OPERATIONS } from "./batch-operations.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { readKey, textOf } from "./body-members.ts";
+import { refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { isPresent, JsonObjectScanner, type JsonRange } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
@@ -34,6 +35,7 @@ export class BatchRoutes {
   constructor(private readonly cache: Cache) {}
 
   run(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    refuseCondition(request);
     const { body, bodyStart, bodyEnd } = request;
     this.operations.reset();
     this.scanner.scan(body, bodyStart, bodyEnd);
@@ -140,7 +142,7 @@ export class BatchRoutes {
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
     return after(this.cache.put(this.key, newValue, parseJsonTtl(textOf(body, ttl)), null), (outcome) => {
-      requireSuccess(outcome);
+      requireSuccess(outcome, null);
       done();
     });
   }

@@ -2,6 +2,7 @@ import type { Cache } from "../cache/cache.ts";
 import { Glob } from "../cache/glob.ts";
 import {
   type Awaitable,
+  type Condition,
   JSON_CONTENT_TYPE,
   MAX_CONTENT_TYPE_BYTES,
   MAX_VALUE_BYTES,
@@ -11,7 +12,7 @@ import { after } from "./after.ts";
 import { ApiError } from "./api-error.ts";
 import { readKey, textOf } from "./body-members.ts";
 import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
-import { conditionOf } from "./etag.ts";
+import { conditionOf, refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { isJson, isPresent, JsonObjectScanner, readSafeInteger } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
@@ -99,13 +100,15 @@ export class EntryRoutes {
   }
 
   delete(request: HttpRequest, response: HttpResponse): Awaitable<void> {
-    return after(this.cache.delete(this.key, conditionOf(request)), (outcome) => {
-      requireSuccess(outcome);
+    const condition = conditionOf(request);
+    return after(this.cache.delete(this.key, condition), (outcome) => {
+      requireSuccess(outcome, condition);
       response.sendText(200, JSON_HEADERS, SUCCESS);
     });
   }
 
   deleteMany(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    refuseCondition(request);
     const query = queryOf(request);
     refuseTags(query.get("tag") ?? null);
     const pattern = query.get("pattern");
@@ -150,15 +153,19 @@ export class EntryRoutes {
     if (value.end - value.start > MAX_VALUE_BYTES) {
       throw tooLarge(`the value has ${value.end - value.start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
     }
-    const outcome = this.cache.put(this.key, value, ttlMs, conditionOf(request));
-    return outcome instanceof Promise ? outcome.then((late) => stored(response, late)) : stored(response, outcome);
+    const condition = conditionOf(request);
+    const outcome = this.cache.put(this.key, value, ttlMs, condition);
+    return outcome instanceof Promise
+      ? outcome.then((late) => stored(response, late, condition))
+      : stored(response, outcome, condition);
   }
 
   private touch(request: HttpRequest, response: HttpResponse, ttlMs: number): Awaitable<void> {
     const key = this.key.copy();
     const answer = new PatchAnswer(response, key, this.nowMs);
-    return after(this.cache.touch(key, ttlMs, conditionOf(request)), (outcome) => {
-      requireSuccess(outcome);
+    const condition = conditionOf(request);
+    return after(this.cache.touch(key, ttlMs, condition), (outcome) => {
+      requireSuccess(outcome, condition);
       if (outcome === "absent") throw NOT_FOUND;
       return after(this.cache.get(key, answer), (found) => {
         if (!found) throw NOT_FOUND;
@@ -175,16 +182,19 @@ export class EntryRoutes {
       throw new ApiError(400, "ERR_BAD_INCREMENT", message);
     }
     const key = this.key.toString();
-    return after(this.cache.increment(this.key, delta, conditionOf(request)), (outcome) => {
-      requireSuccess(outcome.kind);
-      if (outcome.kind !== "incremented") throw NOT_FOUND;
+    const condition = conditionOf(request);
+    return after(this.cache.increment(this.key, delta, condition), (outcome) => {
+      requireSuccess(outcome.kind, condition);
+      if (outcome.kind !== "incremented") {
+        throw new ApiError(409, "ERR_CONFLICT", "a newer write is stored and nothing was counted: try again");
+      }
       response.sendText(200, JSON_HEADERS, JSON.stringify({ key, value: outcome.value }));
     });
   }
 }
 
-function stored(response: HttpResponse, outcome: PutOutcome): void {
-  requireSuccess(outcome);
+function stored(response: HttpResponse, outcome: PutOutcome, condition: Condition | null): void {
+  requireSuccess(outcome, condition);
   response.sendText(200, JSON_HEADERS, SUCCESS);
 }
 

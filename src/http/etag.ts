@@ -48,6 +48,13 @@ export function conditionOf(request: HttpRequest): Condition | null {
   return { kind: "tag-not-in", tags: tagsOf(items.map((item) => item.replace(/^W\//, ""))) };
 }
 
+/** Throws `ApiError` (400) where a call that is not about one entry comes with a condition: ignoring it would do harm. */
+export function refuseCondition(request: HttpRequest): void {
+  if (request.header("if-match") === null && request.header("if-none-match") === null) return;
+  const message = "If-Match and If-None-Match are about one entry: leave them out here, or change entries one by one";
+  throw new ApiError(400, "ERR_BAD_CONDITION", message);
+}
+
 function listOf(header: string): string[] {
   return header
     .split(",")

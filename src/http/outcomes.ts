@@ -1,18 +1,20 @@
-import type { DeleteOutcome, IncrementOutcome, PutOutcome, TouchOutcome } from "../engine/engine.ts";
+import type { Condition, DeleteOutcome, IncrementOutcome, PutOutcome, TouchOutcome } from "../engine/engine.ts";
 import { ApiError } from "./api-error.ts";
 
 /**
  * Throws the `ApiError` that an outcome means, or returns. `superseded` is a success: a newer mutation has won already,
- * as it would have a moment later.
+ * as it would have a moment later. But not under a condition: it was not looked at, and may not hold of what is newer.
  */
-export function requireSuccess(outcome: PutOutcome | DeleteOutcome | TouchOutcome | IncrementOutcome["kind"]): void {
+export function requireSuccess(
+  outcome: PutOutcome | DeleteOutcome | TouchOutcome | IncrementOutcome["kind"],
+  condition: Condition | null,
+): void {
   switch (outcome) {
+    case "superseded":
+      if (condition !== null) throw preconditionFailed();
+      break;
     case "condition-failed":
-      throw new ApiError(
-        412,
-        "ERR_PRECONDITION_FAILED",
-        "the entry is not as If-Match or If-None-Match demands: read it again and decide anew",
-      );
+      throw preconditionFailed();
     case "too-large":
       throw tooLarge(
         "the entry is larger than the cache's memory allows: store less under one key, or give it more memory",
@@ -27,6 +29,14 @@ export function requireSuccess(outcome: PutOutcome | DeleteOutcome | TouchOutcom
       throw new ApiError(409, "ERR_OUT_OF_RANGE", "the sum is beyond 2^53: put a smaller number first");
     default:
   }
+}
+
+function preconditionFailed(): ApiError {
+  return new ApiError(
+    412,
+    "ERR_PRECONDITION_FAILED",
+    "the entry is not as If-Match or If-None-Match demands: read it again and decide anew",
+  );
 }
 
 export function tooLarge(message: string): ApiError {

@@ -1,0 +1,203 @@
+import { describe, expect, test } from "bun:test";
+import { expectError, expectSuccess, startTestApi, type TestApi, WAYS_TO_ANSWER } from "../../support/api.ts";
+
+function put(api: TestApi, key: string, value: string, ttl = "0") {
+  return api.call("POST", "/api/cache", { body: `{"key":"${key}","value":${value},"ttl":"${ttl}"}` });
+}
+
+describe.each(WAYS_TO_ANSWER)("a counter, where the engine answers %s,", (_, engine) => {
+  test("that is absent counts from 0 and gets the default TTL", async () => {
+    using api = await startTestApi({ engine, defaultTtlMs: 5_000 });
+    const answer = await api.call("PATCH", "/api/cache/n", { body: '{"increment":1}' });
+    expect([answer.status, answer.body]).toEqual([200, '{"key":"n","value":1}']);
+    expect(answer.headers.get("content-type")).toBe("application/json");
+    const read = await api.call("GET", "/api/cache/n");
+    expect([read.body, read.headers.get("cache-control")]).toEqual(['{"key":"n","value":1}', "max-age=5"]);
+  });
+
+  test("counts on from what is stored, down too, and keeps its TTL", async () => {
+    using api = await startTestApi({ engine });
+    await put(api, "n", "40", "10s");
+    expect((await api.call("PATCH", "/api/cache/n", { body: '{"increment":-42}' })).body).toBe(
+      '{"key":"n","value":-2}',
+    );
+    expect((await api.call("GET", "/api/cache/n")).headers.get("cache-control")).toBe("max-age=10");
+  });
+
+  test("counts up to 2^53 - 1 and no further", async () => {
+    using api = await startTestApi({ engine });
+    await put(api, "n", "9007199254740990");
+    const one = { body: '{"increment":1}' };
+    expect((await api.call("PATCH", "/api/cache/n", one)).body).toBe('{"key":"n","value":9007199254740991}');
+    expectError(await api.call("PATCH", "/api/cache/n", one), 409, "ERR_OUT_OF_RANGE");
+    expect((await api.call("GET", "/api/cache/n?raw")).body).toBe("9007199254740991");
+  });
+
+  test.each(['"1"', "1.5", "1.0", "1e2", "null", "[1]", "{}", "9007199254740992"])(
+    "can't be made of the value %s",
+    async (value) => {
+      using api = await startTestApi({ engine });
+      await put(api, "n", value);
+      expectError(await api.call("PATCH", "/api/cache/n", { body: '{"increment":1}' }), 409, "ERR_NOT_AN_INTEGER");
+      expect((await api.call("GET", "/api/cache/n?raw")).body).toBe(value);
+    },
+  );
+
+  test("can't be made of bytes, even if they are digits", async () => {
+    using api = await startTestApi({ engine });
+    await api.call("PUT", "/api/cache/n", { headers: { "Content-Type": "text/plain" }, body: "1" });
+    expectError(await api.call("PATCH", "/api/cache/n", { body: '{"increment":1}' }), 409, "ERR_NOT_AN_INTEGER");
+  });
+
+  test.each(['"1"', "1.5", "1.0", "1e2", "null", "true", "[]", "9007199254740992"])(
+    "refuses to count by %s",
+    async (increment) => {
+      using api = await startTestApi({ engine });
+      const answer = await api.call("PATCH", "/api/cache/n", { body: `{"increment":${increment}}` });
+      expectError(answer, 400, "ERR_BAD_INCREMENT");
+    },
+  );
+
+  test("answers with its key as JSON", async () => {
+    using api = await startTestApi({ engine });
+    const answer = await api.call("PATCH", "/api/cache/%22%5C%C3%A4", { body: '{"increment":1}' });
+    expect(JSON.parse(answer.body)).toEqual({ key: '"\\ä', value: 1 });
+  });
+});
+
+describe.each(WAYS_TO_ANSWER)("a touch, where the engine answers %s,", (_, engine) => {
+  test("sets another TTL and answers with the document", async () => {
+    using api = await startTestApi({ engine });
+    await put(api, "k", "[1.0]", "10s");
+    const answer = await api.call("PATCH", "/api/cache/k", { body: '{"ttl":"1h"}' });
+    expect([answer.status, answer.body]).toEqual([200, '{"key":"k","value":[1.0]}']);
+    expect(answer.headers.get("cache-control")).toBe("max-age=3600");
+    api.clock.nowMs += 11_000;
+    expect((await api.call("GET", "/api/cache/k")).status).toBe(200);
+  });
+
+  test.each([
+    ['"0"', undefined],
+    ["0", undefined],
+    ["null", "max-age=60"],
+  ])("with %s makes Cache-Control %p", async (ttl, cacheControl) => {
+    using api = await startTestApi({ engine, defaultTtlMs: 60_000 });
+    await put(api, "k", "1", "10s");
+    await api.call("PATCH", "/api/cache/k", { body: `{"ttl":${ttl}}` });
+    expect((await api.call("GET", "/api/cache/k")).headers.get("cache-control")).toBe(cacheControl);
+  });
+
+  test("of bytes leaves them as they are", async () => {
+    using api = await startTestApi({ engine });
+    await api.call("PUT", "/api/cache/k?ttl=1s", { body: "bytes" });
+    expectSuccess(await api.call("PATCH", "/api/cache/k", { body: '{"ttl":"1h"}' }));
+    const answer = await api.call("GET", "/api/cache/k");
+    expect([answer.body, answer.headers.get("cache-control")]).toEqual(["bytes", "max-age=3600"]);
+  });
+
+  test("of an absent or expired entry finds nothing", async () => {
+    using api = await startTestApi({ engine });
+    expectError(await api.call("PATCH", "/api/cache/k", { body: '{"ttl":"1h"}' }), 404, "ERR_NOT_FOUND");
+    await put(api, "k", "1", "1s");
+    api.clock.nowMs += 1_000;
+    expectError(await api.call("PATCH", "/api/cache/k", { body: '{"ttl":"1h"}' }), 404, "ERR_NOT_FOUND");
+  });
+
+  test.each([
+    ["{}", "ERR_BAD_PATCH"],
+    ['{"value":1}', "ERR_BAD_PATCH"],
+    ['{"ttl":"1h","increment":1}', "ERR_BAD_PATCH"],
+    ["", "ERR_INVALID_JSON"],
+    ["[]", "ERR_INVALID_JSON"],
+    ['{"ttl":"1h"', "ERR_INVALID_JSON"],
+  ])("refuses the body %p", async (body, code) => {
+    using api = await startTestApi({ engine });
+    expectError(await api.call("PATCH", "/api/cache/k", { body }), 400, code);
+  });
+});
+
+describe.each(WAYS_TO_ANSWER)("deleting, where the engine answers %s,", (_, engine) => {
+  async function withKeys(...keys: string[]): Promise<TestApi> {
+    const api = await startTestApi({ engine });
+    for (const key of keys) await put(api, key, "1");
+    return api;
+  }
+
+  async function keysOf(api: TestApi): Promise<string[]> {
+    return JSON.parse((await api.call("GET", "/api/keys")).body).keys.sort();
+  }
+
+  test("one key succeeds whether it is there or not", async () => {
+    using api = await withKeys("a", "b");
+    for (const key of ["a", "a", "nobody"]) expectSuccess(await api.call("DELETE", `/api/cache/${key}`));
+    expect(await keysOf(api)).toEqual(["b"]);
+  });
+
+  test.each([
+    ["?pattern=user:*", 2, ["other", "a b"]],
+    ["?pattern=user:*&replicated=true", 2, ["other", "a b"]],
+    ["?replicated=true&pattern=user%3A%2A", 2, ["other", "a b"]],
+    ["?pattern=user:1", 1, ["user:2", "other", "a b"]],
+    ["?pattern=user:[^1]", 1, ["user:1", "other", "a b"]],
+    ["?pattern=a+b", 1, ["user:1", "user:2", "other"]],
+    ["?pattern=a%20b", 1, ["user:1", "user:2", "other"]],
+    ["?pattern=nobody*", 0, ["user:1", "user:2", "other", "a b"]],
+    ["?pattern=other&pattern=*", 1, ["user:1", "user:2", "a b"]],
+    ["?pattern=*", 4, []],
+    ["", 4, []],
+    ["?", 4, []],
+    ["?replicated=true", 4, []],
+  ])("/api/cache%s deletes %p keys", async (query, deleted, left) => {
+    using api = await withKeys("user:1", "user:2", "other", "a b");
+    const answer = await api.call("DELETE", `/api/cache${query}`);
+    expect([answer.status, answer.body]).toEqual([200, `{"status":"success","deleted":${deleted}}`]);
+    expect(await keysOf(api)).toEqual([...left].sort());
+  });
+
+  test.each([
+    ["?pattern=", "ERR_INVALID_PATTERN"],
+    ["?pattern", "ERR_INVALID_PATTERN"],
+    [`?pattern=${"x".repeat(1025)}`, "ERR_INVALID_PATTERN"],
+    ["?pattern=%", "ERR_BAD_QUERY"],
+    ["?pattern=%ff", "ERR_BAD_QUERY"],
+    ["?x=%zz", "ERR_BAD_QUERY"],
+    ["?tag=a", "ERR_TAGS_UNSUPPORTED"],
+    ["?pattern=*&tag=a", "ERR_TAGS_UNSUPPORTED"],
+  ])("/api/cache%s is refused, and deletes nothing", async (query, code) => {
+    using api = await withKeys("a");
+    expectError(await api.call("DELETE", `/api/cache${query}`), 400, code);
+    expect(await keysOf(api)).toEqual(["a"]);
+  });
+
+  test("everything lets later writes be stored", async () => {
+    using api = await withKeys("a");
+    await api.call("DELETE", "/api/cache");
+    expectSuccess(await put(api, "a", "2"));
+    expect((await api.call("GET", "/api/cache/a?raw")).body).toBe("2");
+  });
+
+  test.each([
+    ["If-Match", "*"],
+    ["If-None-Match", "*"],
+    ["If-Match", '"1.1"'],
+  ])("many keys under %s: %s is refused: a condition is about one entry", async (name, value) => {
+    using api = await withKeys("a");
+    for (const query of ["", "?pattern=*"]) {
+      const answer = await api.call("DELETE", `/api/cache${query}`, { headers: { [name]: value } });
+      expectError(answer, 400, "ERR_BAD_CONDITION");
+    }
+    expect(await keysOf(api)).toEqual(["a"]);
+  });
+});
+
+describe("a mutation that says replicated=true", () => {
+  test("is applied like any other", async () => {
+    using api = await startTestApi();
+    const body = '{"key":"k","value":1}';
+    expectSuccess(await api.call("POST", "/api/cache?replicated=true", { body }));
+    expectSuccess(await api.call("PUT", "/api/cache/b?ttl=1s&replicated=true", { body }));
+    expect((await api.call("PATCH", "/api/cache/k?replicated=true", { body: '{"increment":1}' })).status).toBe(200);
+    expectSuccess(await api.call("DELETE", "/api/cache/b?replicated=true"));
+    expect((await api.call("GET", "/api/keys")).body).toBe('{"keys":["k"],"cursor":null}');
+  });
+});
