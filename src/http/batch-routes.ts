@@ -3,7 +3,7 @@ import { type Awaitable, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/en
 import { after } from "./after.ts";
 import { type ApiError, asApiError, invalid } from "./api-error.ts";
 import { BatchOperations, MAX_OPERATIONS } from "./batch-operations.ts";
-import { BatchWriter } from "./batch-writer.ts";
+import { AnswerRoom, BatchWriter, MAX_ANSWER_BYTES } from "./batch-writer.ts";
 import { readKey, textOf } from "./body-members.ts";
 import { refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
@@ -18,6 +18,12 @@ const RESULTS_END = "]}";
 const GET = Buffer.from('"get"');
 const SET = Buffer.from('"set"');
 const DELETE = Buffer.from('"delete"');
+const ANSWER_FULL = tooLarge(
+  `the results before this one hold ${MAX_ANSWER_BYTES} bytes of values, or nearly: get this key in another call`,
+);
+/** What results, and a single one, usually need; longer ones make room for themselves. */
+const RESULTS_BYTES = 64 * 1024;
+const RESULT_BYTES = 512;
 /** Gets in a row that the engine is told of together. */
 const GETS_TOGETHER = 100;
 
@@ -30,7 +36,7 @@ export class BatchRoutes {
   private readonly scanner = new JsonObjectScanner(this.operations);
   private readonly key = new KeyBuffer();
   private readonly expected = Array.from({ length: GETS_TOGETHER }, () => new KeyBuffer());
-  private readonly shared = new BatchWriter();
+  private readonly shared = new BatchWriter(RESULTS_BYTES, new AnswerRoom());
 
   constructor(private readonly cache: Cache) {}
 
@@ -68,9 +74,10 @@ export class BatchRoutes {
 
   /** Operations are under way together; each writes for itself. They reach the engine in order. */
   private async runLater(body: Buffer, response: HttpResponse): Promise<void> {
-    const writers = Array.from({ length: this.operations.count }, () => new BatchWriter());
+    const room = new AnswerRoom();
+    const writers = Array.from({ length: this.operations.count }, () => new BatchWriter(RESULT_BYTES, room));
     await Promise.all(writers.map((writer, number) => this.perform(body, number, writer)));
-    const all = new BatchWriter();
+    const all = new BatchWriter(RESULTS_BYTES, room);
     for (const writer of writers) all.append(writer);
     sendResults(response, all);
   }
@@ -122,10 +129,9 @@ export class BatchRoutes {
   private get(key: KeyBuffer, writer: BatchWriter): Awaitable<void> {
     writer.prepare(key);
     const found = this.cache.get(key, writer);
-    if (found === true) return writer.end();
-    if (found === false) return writer.instead(failure(NOT_FOUND, key.toString()));
+    if (!(found instanceof Promise)) return finishGet(writer, key, found);
     return found.then(
-      (wasFound) => (wasFound ? writer.end() : writer.instead(failure(NOT_FOUND, key.toString()))),
+      (wasFound) => finishGet(writer, key, wasFound),
       (error) => writer.instead(failure(asApiError(error), key.toString())),
     );
   }
@@ -146,6 +152,12 @@ export class BatchRoutes {
       done();
     });
   }
+}
+
+function finishGet(writer: BatchWriter, key: KeyBuffer, found: boolean): void {
+  if (!found) writer.instead(failure(NOT_FOUND, key.toString()));
+  else if (writer.hasRefused) writer.instead(failure(ANSWER_FULL, key.toString()));
+  else writer.end();
 }
 
 function isOp(body: Buffer, { start, end }: JsonRange, name: Buffer): boolean {

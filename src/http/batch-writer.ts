@@ -1,7 +1,9 @@
-import { type EntryInfo, type EntrySink, JSON_CONTENT_TYPE, type Key } from "../engine/engine.ts";
+import { type EntryInfo, type EntrySink, JSON_CONTENT_TYPE, type Key, MAX_VALUE_BYTES } from "../engine/engine.ts";
 import { escapedLength, writeEscaped } from "./entry-answer.ts";
 
-const INITIAL_BYTES = 64 * 1024;
+/** Values that one answer may hold, in bytes: two of the largest. Else a small request could ask for 16 GiB at once. */
+export const MAX_ANSWER_BYTES = 2 * MAX_VALUE_BYTES;
+
 /** A buffer that one large batch needed isn't kept for the next. */
 const MOST_KEPT_BYTES = 1024 * 1024;
 const FOUND = '{"status":200,"key":"';
@@ -12,12 +14,17 @@ const BASE64 = ',"base64":"';
 const COMMA = 0x2c;
 const CLOSING_BRACE = 0x7d;
 
+/** What the results of one batch may still grow by. Shared by the writers of operations that are under way together. */
+export class AnswerRoom {
+  bytesLeft = MAX_ANSWER_BYTES;
+}
+
 /**
  * Collects the results of a batch as JSON text. Values that are JSON are copied by the engine into the text itself;
  * others are given as base64 with their content type.
  */
 export class BatchWriter implements EntrySink {
-  target: Buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+  target: Buffer;
   offset = 0;
   private key: Key = { bytes: Buffer.alloc(0), length: 0 };
   private position = 0;
@@ -26,11 +33,29 @@ export class BatchWriter implements EntrySink {
   private resultStart = 0;
   private isJson = true;
   private bytes: Buffer = Buffer.alloc(0);
-  private collected: Buffer = this.target;
+  private collected: Buffer;
+  /** What the result that is being written has taken of the room. */
+  private taken = 0;
+  private refused = false;
+
+  /** `initialBytes`: what is at hand before it has to grow. */
+  constructor(
+    private readonly initialBytes: number,
+    private readonly room: AnswerRoom,
+  ) {
+    this.collected = Buffer.allocUnsafeSlow(initialBytes);
+    this.target = this.collected;
+  }
+
+  /** The last entry that was found had no room any more: it is not in the text. */
+  get hasRefused(): boolean {
+    return this.refused;
+  }
 
   /** Begins a new text. */
   reset(): void {
-    if (this.collected.length > MOST_KEPT_BYTES) this.collected = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+    this.room.bytesLeft = MAX_ANSWER_BYTES;
+    if (this.collected.length > MOST_KEPT_BYTES) this.collected = Buffer.allocUnsafeSlow(this.initialBytes);
     this.position = 0;
     this.count = 0;
   }
@@ -50,6 +75,8 @@ export class BatchWriter implements EntrySink {
       this.collected[this.position++] = COMMA;
     }
     this.resultStart = this.position;
+    this.taken = 0;
+    this.refused = false;
   }
 
   /** To be called before the engine is asked for an entry. */
@@ -60,6 +87,8 @@ export class BatchWriter implements EntrySink {
   begin(entry: EntryInfo): boolean {
     this.position = this.resultStart;
     this.isJson = entry.contentType === JSON_CONTENT_TYPE;
+    this.refused = !this.takeRoom(entry.valueLength);
+    if (this.refused) return false;
     this.makeRoom(escapedLength(this.key) + entry.valueLength + 64);
     this.write(FOUND);
     this.position = writeEscaped(this.collected, this.position, this.key);
@@ -96,6 +125,16 @@ export class BatchWriter implements EntrySink {
     this.open();
     this.makeRoom(other.length);
     this.position += other.text.copy(this.collected, this.position, 0, other.length);
+  }
+
+  /** An optimistic read may begin anew: what it took the first time is given back. */
+  private takeRoom(bytes: number): boolean {
+    this.room.bytesLeft += this.taken;
+    this.taken = 0;
+    if (bytes > this.room.bytesLeft) return false;
+    this.room.bytesLeft -= bytes;
+    this.taken = bytes;
+    return true;
   }
 
   private beginBytes(entry: EntryInfo): void {

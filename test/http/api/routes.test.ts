@@ -1,0 +1,190 @@
+import { describe, expect, test } from "bun:test";
+import { EngineUnavailableError } from "../../../src/engine/engine.ts";
+import { expectError, later, startTestApi, type TestApi, WAYS_TO_ANSWER } from "../../support/api.ts";
+import { LateEngine } from "../../support/late-engine.ts";
+
+const ENTRY = "GET, HEAD, PUT, PATCH, DELETE";
+
+describe("the router", () => {
+  test.each([
+    ["PUT", "/api/cache", "POST, DELETE"],
+    ["GET", "/api/cache", "POST, DELETE"],
+    ["POST", "/api/cache/k", ENTRY],
+    ["OPTIONS", "/api/cache/k", ENTRY],
+    ["get", "/api/cache/k", ENTRY],
+    ["constructor", "/api/cache/k", ENTRY],
+    ["POST", "/api/v1/cache/k", ENTRY],
+    ["GET", "/api/batch", "POST"],
+    ["POST", "/api/keys", "GET, HEAD"],
+    ["DELETE", "/api/v1/stats", "GET, HEAD"],
+    ["POST", "/health", "GET, HEAD"],
+    ["PUT", "/metrics", "GET, HEAD"],
+  ])("answers %s %s with 405 and the methods that are allowed", async (method, target, allowed) => {
+    using api = await startTestApi();
+    const answer = await api.call(method, target);
+    expectError(answer, 405, "ERR_METHOD_NOT_ALLOWED");
+    expect(answer.headers.get("allow")).toBe(allowed);
+  });
+
+  test.each([
+    "/",
+    "/openapi.json",
+    "/api",
+    "/api/",
+    "/api/v1",
+    "/api/v2/cache/k",
+    "/api/cachet",
+    "/API/cache/k",
+    "/api//cache/k",
+    "/api/%63ache/k",
+    "/api/batch/",
+    "/api/../api/cache/k",
+    "/v1/cache/k",
+    "/api/v1/health",
+    "/health/",
+    "/__proto__",
+  ])("finds nothing at %s", async (target) => {
+    using api = await startTestApi();
+    for (const method of ["GET", "POST", "DELETE"]) {
+      expectError(await api.call(method, target, { body: "{}" }), 404, "ERR_UNKNOWN_PATH");
+    }
+  });
+
+  test.each(["/api/stats", "/api/version", "/api/keys", "/health", "/healthz", "/readyz", "/metrics"])(
+    "gives the head of %s to HEAD",
+    async (target) => {
+      using api = await startTestApi();
+      const [get, head] = [await api.call("GET", target), await api.call("HEAD", target)];
+      expect([head.status, head.body]).toEqual([200, ""]);
+      expect(head.headers.get("content-length")).toBe(get.headers.get("content-length") ?? "");
+    },
+  );
+
+  test("serves the same API under /api/v1", async () => {
+    using api = await startTestApi();
+    expect((await api.call("POST", "/api/v1/cache", { body: '{"key":"k","value":1}' })).status).toBe(200);
+    expect((await api.call("GET", "/api/cache/k")).body).toBe('{"key":"k","value":1}');
+    expect((await api.call("GET", "/api/v1/keys?limit=5")).body).toBe('{"keys":["k"],"cursor":null}');
+    const body = '{"operations":[{"op":"get","key":"k"}]}';
+    expect((await api.call("POST", "/api/v1/batch", { body })).status).toBe(200);
+    expect((await api.call("GET", "/api/v1/version")).body).toBe('{"version":"1.2.3"}');
+    expect((await api.call("DELETE", "/api/v1/cache")).body).toBe('{"status":"success","deleted":1}');
+  });
+
+  test("takes no part of a path for a query, nor of a query for the path", async () => {
+    using api = await startTestApi();
+    await api.call("PUT", "/api/cache/a%3Fb", { body: "1" });
+    expect((await api.call("GET", "/api/keys?x=/api/cache/y")).body).toBe('{"keys":["a?b"],"cursor":null}');
+    expectError(await api.call("GET", "/api?/cache/a"), 404, "ERR_UNKNOWN_PATH");
+  });
+});
+
+describe.each(WAYS_TO_ANSWER)("what an operator asks, where the engine answers %s,", (_, engine) => {
+  test("is counted in /api/stats and /metrics", async () => {
+    using api = await startTestApi({ engine });
+    await api.call("POST", "/api/cache", { body: '{"key":"a","value":1}' });
+    await api.call("POST", "/api/cache", { body: '{"key":"b","value":1}' });
+    await api.call("GET", "/api/cache/a");
+    await api.call("HEAD", "/api/cache/a");
+    await api.call("GET", "/api/cache/b");
+    await api.call("GET", "/api/cache/nobody");
+    await api.call("DELETE", "/api/cache/a");
+    api.clock.nowMs += 61_500;
+    const stats = JSON.parse((await api.call("GET", "/api/stats")).body);
+    const counts = {
+      entries: 1,
+      hits: 3,
+      misses: 1,
+      hit_ratio: 0.75,
+      sets: 2,
+      deletes: 1,
+      evictions: 0,
+      expirations: 0,
+    };
+    expect(stats).toMatchObject({ ...counts, engine: api.engine.name, uptime_seconds: 61 });
+    expect(stats.bytes).toBeGreaterThan(0);
+    expect(stats.bytes).toBeLessThanOrEqual(stats.limit_bytes);
+    const metrics = await api.call("GET", "/metrics");
+    expect(metrics.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    const lines = metrics.body.split("\n").filter((line) => !line.startsWith("#"));
+    expect(lines).toContain("servcache_hits_total 3");
+    expect(lines).toContain("servcache_misses_total 1");
+    expect(lines).toContain("servcache_entries 1");
+    for (const line of lines) expect(line).toMatch(/^$|^servcache_[a-z_]+ \d+$/);
+  });
+
+  test("has no hit ratio before the first read", async () => {
+    using api = await startTestApi({ engine });
+    expect(JSON.parse((await api.call("GET", "/api/stats")).body).hit_ratio).toBeNull();
+  });
+
+  test("is answered in /health with the engine's state, the uptime and the version", async () => {
+    using api = await startTestApi({ engine });
+    api.clock.nowMs += 5_000;
+    const answer = await api.call("GET", "/health");
+    expect(answer.status).toBe(200);
+    expect(JSON.parse(answer.body)).toEqual({
+      status: "ok",
+      engine: { name: api.engine.name, status: "ok", since: expect.stringMatching(/^\d{4}-.*Z$/) },
+      uptime_seconds: 5,
+      version: "1.2.3",
+    });
+  });
+
+  test("tells alive from ready", async () => {
+    using api = await startTestApi({ engine });
+    expect((await api.call("GET", "/readyz")).status).toBe(200);
+    api.ready = false;
+    expect((await api.call("GET", "/readyz")).status).toBe(503);
+    expect((await api.call("GET", "/healthz")).status).toBe(200);
+  });
+});
+
+describe("an engine that fails", () => {
+  const REQUESTS: [string, string, string][] = [
+    ["GET", "/api/cache/k", ""],
+    ["POST", "/api/cache", '{"key":"k","value":1}'],
+    ["PUT", "/api/cache/k", "1"],
+    ["PATCH", "/api/cache/k", '{"increment":1}'],
+    ["PATCH", "/api/cache/k", '{"ttl":"1s"}'],
+    ["DELETE", "/api/cache/k", ""],
+    ["DELETE", "/api/cache", ""],
+    ["GET", "/api/keys", ""],
+    ["GET", "/api/stats", ""],
+    ["GET", "/metrics", ""],
+  ];
+
+  async function failing(failure: Error): Promise<TestApi> {
+    return startTestApi({
+      engine: (clock) => {
+        const engine = later(clock);
+        engine.failure = failure;
+        return engine;
+      },
+    });
+  }
+
+  test.each(REQUESTS)("because it can't be reached makes %s %s %s answer 503", async (method, target, body) => {
+    using api = await failing(new EngineUnavailableError("the engine is away: try again", 1_500));
+    const answer = await api.call(method, target, { body });
+    expect(expectError(answer, 503, "ERR_ENGINE_UNAVAILABLE")).toBe("the engine is away: try again");
+    expect(answer.headers.get("retry-after")).toBe("2");
+    expect(api.bugs).toEqual([]);
+  });
+
+  test.each(REQUESTS)("by a bug makes %s %s %s answer 500 without its message", async (method, target, body) => {
+    const bug = new Error("secret detail");
+    using api = await failing(bug);
+    const answer = await api.call(method, target, { body });
+    expectError(answer, 500, "ERR_INTERNAL");
+    expect(answer.body).not.toContain("secret");
+    expect(api.bugs).toEqual([bug]);
+  });
+
+  test("is used again as soon as it works", async () => {
+    using api = await failing(new EngineUnavailableError("the engine is away: try again", 1_000));
+    expect((await api.call("GET", "/api/cache/k")).status).toBe(503);
+    if (api.engine instanceof LateEngine) api.engine.failure = null;
+    expect((await api.call("GET", "/api/cache/k")).status).toBe(404);
+  });
+});
