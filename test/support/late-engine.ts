@@ -40,8 +40,6 @@ export class LateEngine implements Engine {
     return wasFound;
   }
 
-  expectGets(): void {}
-
   put(request: PutRequest): Promise<PutOutcome> {
     return this.later(this.below.put(request));
   }
