@@ -1,0 +1,30 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { durationToMs, parseGoDuration } from "../../src/config/duration.ts";
+import { ApiError } from "../../src/http/api-error.ts";
+import { parseJsonTtl, parseTtl } from "../../src/http/ttl.ts";
+
+/** Ms, or null where the TTL is refused. */
+function read(parse: (text: string) => number, text: string): number | null {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (error instanceof ApiError && error.code === "ERR_INVALID_TTL") return null;
+    throw error;
+  }
+}
+
+test("a TTL of any form is what Go reads, in ms, where that is not negative", () => {
+  const number = fc.oneof(fc.nat(1_000).map(String), fc.stringMatching(/^[0-9.+-]{0,12}$/));
+  const unit = fc.constantFrom("ns", "us", "µs", "ms", "s", "m", "h", "", "d", " s", "S");
+  const text = fc.array(fc.tuple(number, unit), { minLength: 1, maxLength: 3 }).map((parts) => parts.flat().join(""));
+  fc.assert(
+    fc.property(text, (duration) => {
+      const parsed = parseGoDuration(duration);
+      const expected = parsed.ok && parsed.ns >= 0n ? durationToMs(parsed.ns) : null;
+      expect(read(parseTtl, duration)).toBe(expected);
+      expect(read(parseJsonTtl, JSON.stringify(duration))).toBe(expected);
+    }),
+    { numRuns: 20_000, seed: 11 },
+  );
+});
