@@ -58,6 +58,14 @@ describe.each(WAYS_TO_ANSWER)("a counter, where the engine answers %s,", (_, eng
     },
   );
 
+  test("adds up what many connections count at once", async () => {
+    using api = await startTestApi({ engine });
+    const url = `http://127.0.0.1:${api.port}/api/cache/n`;
+    const counts = Array.from({ length: 50 }, () => fetch(url, { method: "PATCH", body: '{"increment":1}' }));
+    expect((await Promise.all(counts)).map(({ status }) => status)).toEqual(counts.map(() => 200));
+    expect((await api.call("GET", "/api/cache/n?raw")).body).toBe("50");
+  });
+
   test("answers with its key as JSON", async () => {
     using api = await startTestApi({ engine });
     const answer = await api.call("PATCH", "/api/cache/%22%5C%C3%A4", { body: '{"increment":1}' });

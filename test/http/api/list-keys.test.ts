@@ -81,6 +81,20 @@ describe.each(WAYS_TO_ANSWER)("a list of keys, where the engine answers %s,", (_
     expect(numbered.filter((key) => !seen.includes(key))).toEqual([]);
   });
 
+  test("that are few among many comes in one call", async () => {
+    using api = await startTestApi({ engine });
+    for (let start = 0; start < 20_000; start += 1_000) {
+      const operations = Array.from({ length: 1_000 }, (_unused, at) => ({
+        op: "set",
+        key: `k${start + at}`,
+        value: 1,
+      }));
+      await api.call("POST", "/api/batch", { body: JSON.stringify({ operations }) });
+    }
+    await api.call("POST", "/api/cache", { body: '{"key":"few","value":1}' });
+    expect(await page(api, "?pattern=few")).toEqual({ keys: ["few"], cursor: null });
+  });
+
   test.each([
     ["limit=0", "ERR_BAD_LIMIT"],
     ["limit=-1", "ERR_BAD_LIMIT"],

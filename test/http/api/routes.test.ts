@@ -43,6 +43,7 @@ describe("the router", () => {
     "/api/v1/health",
     "/health/",
     "/__proto__",
+    "*",
   ])("finds nothing at %s", async (target) => {
     using api = await startTestApi();
     for (const method of ["GET", "POST", "DELETE"]) {
@@ -111,6 +112,15 @@ describe.each(WAYS_TO_ANSWER)("what an operator asks, where the engine answers %
     expect(lines).toContain("servcache_misses_total 1");
     expect(lines).toContain("servcache_entries 1");
     for (const line of lines) expect(line).toMatch(/^$|^servcache_[a-z_]+ \d+$/);
+  });
+
+  test("counts what has expired once it is pruned", async () => {
+    using api = await startTestApi({ engine });
+    await api.call("PUT", "/api/cache/k?ttl=1s", { body: "x" });
+    api.clock.nowMs += 1_200;
+    while (api.engine.maintain() === 0);
+    const stats = JSON.parse((await api.call("GET", "/api/stats")).body);
+    expect(stats).toMatchObject({ entries: 0, expirations: 1 });
   });
 
   test("has no hit ratio before the first read", async () => {
