@@ -24,6 +24,9 @@ export const DEFAULT_TTL = -1;
 /** Steps of the engine's scan that one call for keys makes at most. */
 const MOST_SCANS = 64;
 
+/** Stamps that a mutation takes before it gives way to newer ones; reached only where a stamp from ahead is stored. */
+const MOST_STAMPS = 100;
+
 export interface CacheOptions {
   readonly engine: Engine;
   /** Stamps mutations; shared by the threads of the node. */
@@ -47,6 +50,10 @@ export interface NewValue {
  *
  * TTLs are in ms; 0 = never expires, `DEFAULT_TTL` = as the node is configured. Where the engine answers at once, so do
  * all calls but `deleteMatching`.
+ *
+ * Another thread's mutation may take a newer stamp and still come first. The client of ours must not be told that it is
+ * done when nothing was: a touch that overtook a delete would keep the deleted value alive. So a mutation that is
+ * superseded is stamped anew: the two ran at the same time, and either may be the later one.
  */
 export class Cache {
   private readonly engine: Engine;
@@ -81,30 +88,37 @@ export class Cache {
   }
 
   put(key: Key, value: NewValue, ttlMs: number, condition: Condition | null): Awaitable<PutOutcome> {
-    return this.engine.put({
-      key,
-      source: value.source,
-      start: value.start,
-      end: value.end,
-      contentType: value.contentType,
-      expiresAtMs: this.expiryOf(ttlMs),
-      stamp: this.stamp(),
-      condition,
-    });
+    const { source, start, end, contentType } = value;
+    const expiresAtMs = this.expiryOf(ttlMs);
+    for (let stamps = 1; ; stamps++) {
+      const stamp = this.stamp();
+      const outcome = this.engine.put({ key, source, start, end, contentType, expiresAtMs, stamp, condition });
+      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
+    }
   }
 
   delete(key: Key, condition: Condition | null): Awaitable<DeleteOutcome> {
-    return this.engine.delete({ key, stamp: this.stamp(), condition, tombstoneUntilMs: NEVER });
+    for (let stamps = 1; ; stamps++) {
+      const outcome = this.engine.delete({ key, stamp: this.stamp(), condition, tombstoneUntilMs: NEVER });
+      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
+    }
   }
 
   touch(key: Key, ttlMs: number, condition: Condition | null): Awaitable<TouchOutcome> {
-    return this.engine.touch({ key, expiresAtMs: this.expiryOf(ttlMs), stamp: this.stamp(), condition });
+    const expiresAtMs = this.expiryOf(ttlMs);
+    for (let stamps = 1; ; stamps++) {
+      const outcome = this.engine.touch({ key, expiresAtMs, stamp: this.stamp(), condition });
+      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
+    }
   }
 
   /** Adds to a counter; an absent one counts from 0 and gets the default TTL. */
   increment(key: Key, delta: number, condition: Condition | null): Awaitable<IncrementOutcome> {
     const expiresAtMsIfNew = this.expiryOf(DEFAULT_TTL);
-    return this.engine.increment({ key, delta, expiresAtMsIfNew, stamp: this.stamp(), condition });
+    for (let stamps = 1; ; stamps++) {
+      const outcome = this.engine.increment({ key, delta, expiresAtMsIfNew, stamp: this.stamp(), condition });
+      if (outcome instanceof Promise || outcome.kind !== "superseded" || stamps === MOST_STAMPS) return outcome;
+    }
   }
 
   /** Removes what matches and was there when the call came; gives how many entries that were. */

@@ -1,0 +1,195 @@
+import { beforeEach, describe, expect, test } from "bun:test";
+import { Worker } from "node:worker_threads";
+import { Cache, DEFAULT_TTL, type NewValue } from "../../src/cache/cache.ts";
+import { Glob } from "../../src/cache/glob.ts";
+import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
+import { type Engine, JSON_CONTENT_TYPE, type Version } from "../../src/engine/engine.ts";
+import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { keyOf, ManualClock, RecordingSink, smallEngine } from "../support/engine-io.ts";
+import { OvertakingEngine } from "../support/overtaking-engine.ts";
+
+let clock: ManualClock;
+let versions: HybridClock;
+let engine: MemoryEngine;
+let cache: Cache;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  versions = HybridClock.create(clock.read);
+  engine = smallEngine(4 * 1024 * 1024, clock);
+  cache = cacheOver(engine);
+});
+
+function cacheOver(below: Engine, defaultTtlMs: number | null = null): Cache {
+  return new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs });
+}
+
+function json(text: string): NewValue {
+  const source = Buffer.from(text);
+  return { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+}
+
+function stored(key: string): RecordingSink | null {
+  const sink = new RecordingSink();
+  return engine.get(keyOf(key), sink) ? sink : null;
+}
+
+function storedText(key: string): string | null {
+  return stored(key)?.target.toString() ?? null;
+}
+
+describe("a cache", () => {
+  test("gives back what was put, at once, with a version of its clock", () => {
+    expect(cache.put(keyOf("a"), json("[1]"), DEFAULT_TTL, null)).toBe("stored");
+    const sink = new RecordingSink();
+    expect(cache.get(keyOf("a"), sink)).toBe(true);
+    expect(sink.target.toString()).toBe("[1]");
+    expect(sink.contentType).toBe(JSON_CONTENT_TYPE);
+    expect(sink.tag).toBe(versionAt(clock.nowMs));
+  });
+
+  test("puts only the named part of the source", () => {
+    const source = Buffer.from('{"value":"x"}');
+    cache.put(keyOf("a"), { source, start: 9, end: 12, contentType: JSON_CONTENT_TYPE }, 0, null);
+    expect(storedText("a")).toBe('"x"');
+  });
+
+  test("lets an entry expire after its TTL, to the millisecond", () => {
+    cache.put(keyOf("a"), json("1"), 5_000, null);
+    clock.nowMs += 4_999;
+    expect(storedText("a")).toBe("1");
+    clock.nowMs += 1;
+    expect(storedText("a")).toBeNull();
+  });
+
+  test("without a default TTL keeps what names none", () => {
+    cache.put(keyOf("a"), json("1"), DEFAULT_TTL, null);
+    expect(stored("a")?.expiresAtMs).toBe(0);
+  });
+
+  test("gives its default TTL to puts and counters that name none, and to no others", () => {
+    const withDefault = cacheOver(engine, 60_000);
+    withDefault.put(keyOf("none"), json("1"), DEFAULT_TTL, null);
+    withDefault.put(keyOf("never"), json("1"), 0, null);
+    withDefault.put(keyOf("own"), json("1"), 1_000, null);
+    withDefault.increment(keyOf("count"), 1, null);
+    expect(stored("none")?.expiresAtMs).toBe(clock.nowMs + 60_000);
+    expect(stored("never")?.expiresAtMs).toBe(0);
+    expect(stored("own")?.expiresAtMs).toBe(clock.nowMs + 1_000);
+    expect(stored("count")?.expiresAtMs).toBe(clock.nowMs + 60_000);
+  });
+
+  test("keeps a counter's own TTL when it counts on", () => {
+    cache.put(keyOf("count"), json("41"), 1_000, null);
+    expect(cacheOver(engine, 60_000).increment(keyOf("count"), 1, null)).toEqual({ kind: "incremented", value: 42 });
+    expect(stored("count")?.expiresAtMs).toBe(clock.nowMs + 1_000);
+  });
+
+  test("sets another expiry, and none, by touch", () => {
+    cache.put(keyOf("a"), json("1"), 1_000, null);
+    expect(cache.touch(keyOf("a"), 9_000, null)).toBe("touched");
+    expect(stored("a")?.expiresAtMs).toBe(clock.nowMs + 9_000);
+    expect(cache.touch(keyOf("a"), 0, null)).toBe("touched");
+    expect(stored("a")?.expiresAtMs).toBe(0);
+    expect(cache.touch(keyOf("nobody"), 0, null)).toBe("absent");
+  });
+
+  test("tells whether a delete found something", () => {
+    cache.put(keyOf("a"), json("1"), 0, null);
+    expect(cache.delete(keyOf("a"), null)).toBe("deleted");
+    expect(cache.delete(keyOf("a"), null)).toBe("absent");
+  });
+
+  test("removes by pattern, and everything, and counts what it removed", async () => {
+    for (const key of ["user:1", "user:2", "other"]) cache.put(keyOf(key), json("1"), 0, null);
+    expect(await cache.deleteMatching(Glob.parse("user:*"))).toBe(2);
+    expect(storedText("other")).toBe("1");
+    cache.put(keyOf("more"), json("1"), 0, null);
+    expect(cache.clear()).toBe(2);
+    expect(cache.put(keyOf("after"), json("1"), 0, null)).toBe("stored");
+  });
+
+  test("does nothing where a condition fails", () => {
+    cache.put(keyOf("a"), json("1"), 0, null);
+    const absent = { kind: "absent" } as const;
+    expect(cache.put(keyOf("a"), json("2"), 0, absent)).toBe("condition-failed");
+    expect(cache.touch(keyOf("a"), 1, absent)).toBe("condition-failed");
+    expect(cache.increment(keyOf("a"), 1, absent)).toEqual({ kind: "condition-failed" });
+    expect(cache.delete(keyOf("a"), absent)).toBe("condition-failed");
+    expect(storedText("a")).toBe("1");
+  });
+});
+
+describe("a mutation that another thread's overtakes between its stamp and the engine", () => {
+  let overtaking: OvertakingEngine;
+  let overtaken: Cache;
+
+  beforeEach(() => {
+    overtaking = new OvertakingEngine(engine);
+    overtaken = cacheOver(overtaking);
+  });
+
+  test("is no second holder of a lock", () => {
+    overtaking.next = () => expect(cache.put(keyOf("lock"), json('"theirs"'), 0, { kind: "absent" })).toBe("stored");
+    expect(overtaken.put(keyOf("lock"), json('"ours"'), 0, { kind: "absent" })).toBe("condition-failed");
+    expect(storedText("lock")).toBe('"theirs"');
+  });
+
+  test("is counted all the same", () => {
+    overtaking.next = () => cache.increment(keyOf("count"), 1, null);
+    expect(overtaken.increment(keyOf("count"), 1, null)).toEqual({ kind: "incremented", value: 2 });
+  });
+
+  test("deletes what the other only touched", () => {
+    cache.put(keyOf("a"), json('"old"'), 0, null);
+    overtaking.next = () => cache.touch(keyOf("a"), 60_000, null);
+    expect(overtaken.delete(keyOf("a"), null)).toBe("deleted");
+    expect(storedText("a")).toBeNull();
+  });
+
+  test("stores over what the other only touched", () => {
+    cache.put(keyOf("a"), json('"old"'), 0, null);
+    overtaking.next = () => cache.touch(keyOf("a"), 60_000, null);
+    expect(overtaken.put(keyOf("a"), json('"new"'), 0, null)).toBe("stored");
+    expect(storedText("a")).toBe('"new"');
+  });
+
+  test("sets its TTL on what the other counted", () => {
+    cache.put(keyOf("count"), json("1"), 0, null);
+    overtaking.next = () => cache.increment(keyOf("count"), 1, null);
+    expect(overtaken.touch(keyOf("count"), 60_000, null)).toBe("touched");
+    expect(storedText("count")).toBe("2");
+    expect(stored("count")?.expiresAtMs).toBe(clock.nowMs + 60_000);
+  });
+
+  test("gives way where what is stored stays ahead", () => {
+    const ahead = HybridClock.create(() => clock.nowMs + 3_600_000);
+    const version: Version = ahead.next();
+    const value = { ...json('"ahead"'), expiresAtMs: 0, stamp: { version, origin: 7 }, condition: null };
+    engine.put({ key: keyOf("a"), ...value });
+    expect(cache.put(keyOf("a"), json("1"), 0, null)).toBe("superseded");
+    expect(cache.delete(keyOf("a"), null)).toBe("superseded");
+    expect(cache.touch(keyOf("a"), 1, null)).toBe("superseded");
+    expect(cache.increment(keyOf("a"), 1, null)).toEqual({ kind: "superseded" });
+    expect(storedText("a")).toBe('"ahead"');
+  });
+});
+
+test("two threads that count together lose nothing", async () => {
+  const shared = MemoryEngine.create({ limitBytes: 4 * 1024 * 1024, threads: 3, clock: Date.now });
+  const clockOfAll = HybridClock.create(Date.now);
+  const lost = await Promise.all(
+    [1, 2].map((thread) => {
+      const workerData = { handle: shared.handle, versions: clockOfAll.buffer, thread, count: 50_000 };
+      return new Promise<number>((resolve, reject) => {
+        const worker = new Worker(new URL("./counter-worker.ts", import.meta.url), { workerData });
+        worker.once("message", resolve);
+        worker.once("error", reject);
+      });
+    }),
+  );
+  expect(lost).toEqual([0, 0]);
+  const sink = new RecordingSink();
+  expect(shared.get(keyOf("count"), sink)).toBe(true);
+  expect(sink.target.toString()).toBe("100000");
+});

@@ -1,0 +1,98 @@
+import type {
+  Awaitable,
+  DeleteOutcome,
+  DeleteRequest,
+  Engine,
+  EngineHealth,
+  EngineStats,
+  EntrySink,
+  IncrementOutcome,
+  IncrementRequest,
+  Key,
+  KeyPattern,
+  PutOutcome,
+  PutRequest,
+  ScanPage,
+  ScanRequest,
+  Stamp,
+  TouchOutcome,
+  TouchRequest,
+} from "../../src/engine/engine.ts";
+
+/** An engine in which something else gets in before the next mutation, as another thread's may, after it was stamped. */
+export class OvertakingEngine implements Engine {
+  /** Done once, before the next mutation. */
+  next: () => unknown = () => {};
+
+  constructor(private readonly below: Engine) {}
+
+  get name(): "memory" | "redis" {
+    return this.below.name;
+  }
+
+  get answersAtOnce(): boolean {
+    return this.below.answersAtOnce;
+  }
+
+  put(request: PutRequest): Awaitable<PutOutcome> {
+    this.letOvertake();
+    return this.below.put(request);
+  }
+
+  delete(request: DeleteRequest): Awaitable<DeleteOutcome> {
+    this.letOvertake();
+    return this.below.delete(request);
+  }
+
+  touch(request: TouchRequest): Awaitable<TouchOutcome> {
+    this.letOvertake();
+    return this.below.touch(request);
+  }
+
+  increment(request: IncrementRequest): Awaitable<IncrementOutcome> {
+    this.letOvertake();
+    return this.below.increment(request);
+  }
+
+  get(key: Key, sink: EntrySink): Awaitable<boolean> {
+    return this.below.get(key, sink);
+  }
+
+  expectGets(keys: readonly Key[], count: number): void {
+    this.below.expectGets(keys, count);
+  }
+
+  scan(request: ScanRequest): Awaitable<ScanPage> {
+    return this.below.scan(request);
+  }
+
+  deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
+    return this.below.deleteMatching(pattern, stamp);
+  }
+
+  clear(stamp: Stamp): Awaitable<number> {
+    return this.below.clear(stamp);
+  }
+
+  stats(): Awaitable<EngineStats> {
+    return this.below.stats();
+  }
+
+  health(): EngineHealth {
+    return this.below.health();
+  }
+
+  maintain(): number {
+    return this.below.maintain();
+  }
+
+  close(): Promise<void> {
+    return this.below.close();
+  }
+
+  private letOvertake(): void {
+    const { next } = this;
+    this.next = () => {};
+    next();
+  }
+}
