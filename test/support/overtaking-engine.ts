@@ -59,7 +59,7 @@ export class OvertakingEngine implements Engine {
   }
 
   expectGets(keys: readonly Key[], count: number): void {
-    this.below.expectGets(keys, count);
+    this.below.expectGets?.(keys, count);
   }
 
   scan(request: ScanRequest): Awaitable<ScanPage> {
