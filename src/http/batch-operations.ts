@@ -9,12 +9,13 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 
-/** Numbers kept of an operation: start and end of four members. */
-const FIELDS = 8;
+/** Numbers kept of an operation: start and end of five members. */
+const FIELDS = 10;
 const KEY = 0;
 const OP = 2;
 const VALUE = 4;
 const TTL = 6;
+const TAGS = 8;
 const NO_OBJECT = -2;
 
 /**
@@ -29,6 +30,7 @@ export class BatchOperations implements ValueReader {
   readonly op: Place = new Place();
   readonly value: Place = new Place();
   readonly ttl: Place = new Place();
+  readonly tags: Place = new Place();
   private readonly places = new Int32Array(MAX_OPERATIONS * FIELDS);
   private readonly scanner = new JsonObjectScanner();
 
@@ -60,6 +62,7 @@ export class BatchOperations implements ValueReader {
     this.op.take(this.places, first + OP);
     this.value.take(this.places, first + VALUE);
     this.ttl.take(this.places, first + TTL);
+    this.tags.take(this.places, first + TAGS);
     return true;
   }
 
@@ -78,6 +81,7 @@ export class BatchOperations implements ValueReader {
       this.keep(first + OP, scanner.op);
       this.keep(first + VALUE, scanner.value);
       this.keep(first + TTL, scanner.ttl);
+      this.keep(first + TAGS, scanner.tags);
     }
     return after;
   }

@@ -10,6 +10,7 @@ import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { isPresent, JsonObjectScanner, type JsonRange } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
+import { refuseTags } from "./tags.ts";
 import { parseJsonTtl } from "./ttl.ts";
 
 const JSON_HEADERS = "Content-Type: application/json\r\n";
@@ -137,13 +138,14 @@ export class BatchRoutes {
   }
 
   private mutate(body: Buffer, writer: BatchWriter, key: string): Awaitable<void> {
-    const { op, value, ttl } = this.operations;
+    const { op, value, ttl, tags } = this.operations;
     const done = () => writer.instead(JSON.stringify({ status: 200, key }));
     if (isOp(body, op, DELETE)) return after(this.cache.delete(this.key, null), done);
     if (!isOp(body, op, SET)) {
       throw invalid("ERR_BAD_OPERATION", `op is ${textOf(body, op) ?? "missing"}: send "get", "set" or "delete"`);
     }
     if (!isPresent(value)) throw invalid("ERR_NO_VALUE", 'the operation has no "value": send one, any JSON');
+    refuseTags(textOf(body, tags));
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };

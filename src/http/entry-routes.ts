@@ -19,6 +19,7 @@ import { KeyBuffer } from "./key-buffer.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
 import { isFlagSet, queryOf } from "./query.ts";
+import { refuseTags } from "./tags.ts";
 import { parseJsonTtl, parseTtl } from "./ttl.ts";
 
 const JSON_HEADERS = "Content-Type: application/json\r\n";
@@ -200,12 +201,6 @@ function stored(response: HttpResponse, outcome: PutOutcome, condition: Conditio
 
 function wantsRaw(request: HttpRequest): boolean {
   return request.queryStart >= 0 && isFlagSet(queryOf(request), "raw");
-}
-
-/** Tags are announced for a later version: to store an entry without the tags that it came with would be a lie. */
-function refuseTags(tags: string | null): void {
-  if (tags === null || tags === "null" || /^\[\s*\]$/.test(tags)) return;
-  throw new ApiError(400, "ERR_TAGS_UNSUPPORTED", "this version has no tags: leave them out, or delete by pattern");
 }
 
 /** JSON in any spelling and with any parameters is kept as JSON; anything else as it was named. */

@@ -40,10 +40,13 @@ export function testKeyspace(calls: ContractCalls): void {
       expect((await listAll("user:*", 1)).sort()).toEqual(["user:1", "user:2"]);
     });
 
-    test.each(["nonsense", "", "-1", "0|", "🙂"])("refuses the cursor %j, which it never gave", async (cursor) => {
-      const scan = async () => await calls.engine.scan({ pattern: null, cursor, limit: 10 });
-      await expect(scan()).rejects.toBeInstanceOf(InvalidCursorError);
-    });
+    test.each(["nonsense", "", "-1", "0|", "null", "abc", "🙂"])(
+      "refuses the cursor %j, which it never gave",
+      async (cursor) => {
+        const scan = async () => await calls.engine.scan({ pattern: null, cursor, limit: 10 });
+        await expect(scan()).rejects.toBeInstanceOf(InvalidCursorError);
+      },
+    );
   });
 
   describe("delete by pattern", () => {

@@ -32,6 +32,8 @@ const PRUNED_PER_LOCK = 128;
 /** … and before other work of the thread gets its turn. */
 const PRUNED_PER_TURN = 2048;
 const HASH_RANGE = 2 ** 30;
+/** Tells cursors from words that clients send by mistake, such as `null`, which are numbers too in this radix. */
+const CURSOR_PREFIX = "p.";
 const CURSOR_RADIX = 36;
 const ALL: KeyPattern = { text: "*", matches: () => true };
 
@@ -207,12 +209,12 @@ export class Sweeper {
 
   private position(): string | null {
     if (this.shardNumber === this.arena.geometry.shardCount) return null;
-    return (this.shardNumber * HASH_RANGE + this.hash).toString(CURSOR_RADIX);
+    return formatCursor(this.shardNumber * HASH_RANGE + this.hash);
   }
 
   private resume(cursor: string | null): void {
-    const position = cursor === null ? 0 : Number.parseInt(cursor, CURSOR_RADIX);
-    const valid = cursor === null || (position >= 0 && position.toString(CURSOR_RADIX) === cursor);
+    const position = cursor === null ? 0 : Number.parseInt(cursor.slice(CURSOR_PREFIX.length), CURSOR_RADIX);
+    const valid = cursor === null || (position >= 0 && formatCursor(position) === cursor);
     if (!valid || position >= this.arena.geometry.shardCount * HASH_RANGE) throw new InvalidCursorError(cursor ?? "");
     this.shardNumber = Math.floor(position / HASH_RANGE);
     this.hash = position % HASH_RANGE;
@@ -267,4 +269,8 @@ export class Sweeper {
     const start = (word << 2) + keyOffset(meta);
     return this.arena.bytesAt(location).toString("utf8", start, start + (meta & KEY_LENGTH_MASK));
   }
+}
+
+function formatCursor(position: number): string {
+  return CURSOR_PREFIX + position.toString(CURSOR_RADIX);
 }

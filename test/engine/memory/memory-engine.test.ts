@@ -225,7 +225,20 @@ describe("walks", () => {
 
   test("refuse a cursor that no scan gave", () => {
     const { engine } = new Client(smallEngine(4 * MIB));
-    for (const cursor of ["", "!", "-1", "1.5", "zzzzzzzzzzzz", "0x10", " 1"]) {
+    for (const cursor of [
+      "",
+      "!",
+      "-1",
+      "1.5",
+      "null",
+      "abc",
+      "p.",
+      "p.-1",
+      "p.01",
+      "p.zzzzzzzzzzzz",
+      "p.0x10",
+      " p.1",
+    ]) {
       expect(() => engine.scan({ pattern: null, cursor, limit: 10 })).toThrow(InvalidCursorError);
     }
   });

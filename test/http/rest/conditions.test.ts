@@ -2,7 +2,10 @@ import { afterAll, expect, test } from "bun:test";
 import { RestNode } from "../../support/rest-node.ts";
 
 const node = new RestNode();
-afterAll(() => node[Symbol.dispose]());
+afterAll(() => {
+  node[Symbol.dispose]();
+  expect(node.errors).toEqual([]);
+});
 
 async function etagOf(key: string, query = ""): Promise<string> {
   return (await node.call("GET", `/api/cache/${key}${query}`)).headers.get("etag") ?? "";
@@ -66,10 +69,109 @@ test("If-Match: * and If-None-Match: * ask for an entry that is there, or isn't"
   expect((await put({ "If-Match": "*" })).status).toBe(200);
 });
 
-test.each([[{ "If-Match": "unquoted" }], [{ "If-None-Match": "" }], [{ "If-Match": '"a"', "If-None-Match": '"b"' }]])(
-  "a condition that can't be understood is refused: %j",
-  async (headers) => {
-    const answer = await node.call("PUT", "/api/cache/key", { headers, body: "1" });
-    expect([answer.status, answer.json().code]).toEqual([400, "ERR_BAD_CONDITION"]);
-  },
-);
+test("every kind of write changes the ETag, to one that the key never had", async () => {
+  const writes = [
+    ["POST", "/api/cache", '{"key":"writes","value":1}'],
+    ["POST", "/api/cache", '{"key":"writes","value":1}'],
+    ["PUT", "/api/cache/writes", "1"],
+    ["POST", "/api/cache", '{"key":"writes","value":1}'],
+    ["PATCH", "/api/cache/writes", '{"ttl":"1m"}'],
+    ["PATCH", "/api/cache/writes", '{"ttl":"1m"}'],
+    ["PATCH", "/api/cache/writes", '{"increment":0}'],
+    ["POST", "/api/batch", '{"operations":[{"op":"set","key":"writes","value":1}]}'],
+    ["POST", "/api/batch", '{"operations":[{"op":"delete","key":"writes"},{"op":"set","key":"writes","value":1}]}'],
+  ] as const;
+  const seen = new Set<string>();
+  for (const [method, path, body] of writes) {
+    expect((await node.call(method, path, { body })).status).toBe(200);
+    seen.add(await etagOf("writes"));
+  }
+  expect(seen.size).toBe(writes.length);
+  expect(seen.has("")).toBe(false);
+});
+
+test("the ETag of the document does not hide a change of representation, nor that of the raw value", async () => {
+  await node.post("forms", "1");
+  const [document, raw] = [await etagOf("forms"), await etagOf("forms", "?raw")];
+  const status = async (query: string, etag: string) =>
+    (await node.call("GET", `/api/cache/forms${query}`, { headers: { "If-None-Match": etag } })).status;
+  expect(await status("", document)).toBe(304);
+  expect(await status("?raw", raw)).toBe(304);
+  expect(await status("", raw)).toBe(200);
+  expect(await status("?raw", document)).toBe(200);
+});
+
+test("bytes have one ETag, because they have one representation", async () => {
+  await node.call("PUT", "/api/cache/bytes", { headers: { "Content-Type": "text/plain" }, body: "x" });
+  const etag = await etagOf("bytes");
+  expect(await etagOf("bytes", "?raw")).toBe(etag);
+  const answer = await node.get("bytes", { "If-None-Match": etag });
+  expect([answer.status, answer.text, answer.headers.get("etag")]).toEqual([304, "", etag]);
+  expect(answer.headers.has("cache-control")).toBe(false);
+});
+
+test("tags may come in a list with any white space, and in several headers", async () => {
+  await node.post("listed", "1");
+  const etag = await etagOf("listed");
+  for (const header of [`"a","b",${etag}`, ` ${etag} `, `,"a", ,${etag},`, `W/"a"\t,  W/${etag}`]) {
+    expect((await node.get("listed", { "If-None-Match": header })).status).toBe(304);
+  }
+  const headers = { "If-None-Match": '"a"', "if-none-match": etag };
+  expect((await node.call("GET", "/api/cache/listed", { headers })).status).toBe(304);
+});
+
+test("a GET of what is absent is 404, whatever the condition", async () => {
+  for (const header of ["*", '"a"', ""]) {
+    expect((await node.get("absent", { "If-None-Match": header })).status).toBe(404);
+  }
+});
+
+test.each(MUTATIONS)("If-Match stops %s %s with %s where there is no entry", async (method, path, body) => {
+  await node.post("guarded", "1");
+  const etag = await etagOf("guarded");
+  await node.call("DELETE", "/api/cache/guarded");
+  for (const header of ["*", etag, '"another"']) {
+    const answer = await node.call(method, path, { headers: { "If-Match": header }, body });
+    expect([answer.status, answer.json().code]).toEqual([412, "ERR_PRECONDITION_FAILED"]);
+  }
+  expect((await node.get("guarded")).status).toBe(404);
+});
+
+test("an expired entry is absent for conditions", async () => {
+  await node.post("expires", "1", ',"ttl":"1s"');
+  const etag = await etagOf("expires");
+  node.clock.nowMs += 1_000;
+  const put = (headers: Record<string, string>) => node.call("PUT", "/api/cache/expires", { headers, body: "1" });
+  expect((await put({ "If-Match": etag })).status).toBe(412);
+  expect((await put({ "If-None-Match": "*" })).status).toBe(200);
+});
+
+test("of many that put if absent at once, one succeeds; of many that replace the same version too", async () => {
+  const race = async (headers: Record<string, string>) => {
+    const calls = Array.from({ length: 20 }, () => node.call("PUT", "/api/cache/raced", { headers, body: "1" }));
+    return (await Promise.all(calls)).filter((answer) => answer.status === 200).length;
+  };
+  expect(await race({ "If-None-Match": "*" })).toBe(1);
+  expect(await race({ "If-Match": await etagOf("raced") })).toBe(1);
+});
+
+test.each(MUTATIONS)("a condition that can't be understood stops %s %s with %s", async (method, path, body) => {
+  await node.post("guarded", "1");
+  const etag = await etagOf("guarded");
+  const headers = [
+    { "If-Match": "*", "If-None-Match": "*" },
+    { "If-Match": etag, "If-None-Match": '"b"' },
+    ...["", ",", "unquoted", '"', '"a" "b"', "*, *", `*, ${etag}`, `${etag}, b`, `w/${etag}`, "W/*"].flatMap(
+      (header) => [{ "If-Match": header }, { "If-None-Match": header }],
+    ),
+  ];
+  for (const header of headers) {
+    const answer = await node.call(method, path, { headers: header, body });
+    expect([header, answer.status, answer.status === 200 ? "" : answer.json().code]).toEqual([
+      header,
+      400,
+      "ERR_BAD_CONDITION",
+    ]);
+  }
+  expect(await etagOf("guarded")).toBe(etag);
+});
