@@ -86,7 +86,7 @@ test.each([
   expect((await getRaw("document")).text).toBe("1");
 });
 
-test.each(["t".repeat(256), `text/${"x".repeat(5_000)}`, "text/\u00e4", "text/a\tb"])(
+test.each(["t".repeat(256), `text/${"x".repeat(300)}`, "text/\u00e4", "text/a\tb"])(
   "a type that can't be kept is refused: %p",
   async (type) => {
     const refused = await put("typed", type, "1");
