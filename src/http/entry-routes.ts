@@ -10,7 +10,7 @@ import {
 } from "../engine/engine.ts";
 import { after } from "./after.ts";
 import { ApiError } from "./api-error.ts";
-import { readKey, textOf } from "./body-members.ts";
+import { readKey, shortened, textOf } from "./body-members.ts";
 import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
 import { conditionOf, refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
@@ -178,7 +178,7 @@ export class EntryRoutes {
   private increment(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const delta = readSafeInteger(request.body, this.scanner.increment);
     if (delta === null) {
-      const text = textOf(request.body, this.scanner.increment) ?? "";
+      const text = shortened(textOf(request.body, this.scanner.increment) ?? "");
       const message = `increment is ${text}: send a whole number up to 2^53, such as 1 or -5`;
       throw new ApiError(400, "ERR_BAD_INCREMENT", message);
     }
