@@ -48,7 +48,7 @@ export class HttpBackend implements Backend {
     this.#label = baseUrl.host;
     if (baseUrl.username !== "" || baseUrl.password !== "") {
       const user = `${decodeURIComponent(baseUrl.username)}:${decodeURIComponent(baseUrl.password)}`;
-      this.#headers["authorization"] = `Basic ${Buffer.from(user).toString("base64")}`;
+      this.#headers.authorization = `Basic ${Buffer.from(user).toString("base64")}`;
     }
   }
 
@@ -151,7 +151,7 @@ export class HttpBackend implements Backend {
       return Promise.reject(new BackendError("ERR_BACKEND_REFUSED", message));
     }
     const sent: Record<string, string> = { ...this.#headers, ...headers };
-    if (options.traceparent !== undefined) sent["traceparent"] = options.traceparent;
+    if (options.traceparent !== undefined) sent.traceparent = options.traceparent;
     const init: BunFetchRequestInit = { method, headers: sent, signal, redirect: "manual" };
     if (body !== null) init.body = new Uint8Array(body);
     if (this.options.tlsCa !== null) init.tls = { ca: this.options.tlsCa };
