@@ -53,7 +53,9 @@ describe("the default table in PostgreSQL", () => {
   test("JSON is kept in a column of type json that SQL can look into", async () => {
     const backend = createBackend(backendSettings(server.url, { table: "public.Other_Table" }));
     await backend.write([jsonRow("a", '{"name":"Ann"}', 7)], IN_TIME);
-    const rows = await sql.unsafe(`SELECT key, value->>'name' AS name, version::int AS version FROM public."Other_Table"`);
+    const rows = await sql.unsafe(
+      `SELECT key, value->>'name' AS name, version::int AS version FROM public."Other_Table"`,
+    );
     expect([...rows]).toEqual([{ key: "a", name: "Ann", version: 7 }]);
     await backend.close();
   });
@@ -63,7 +65,9 @@ describe("the default table in PostgreSQL", () => {
     const owner = createBackend(backendSettings(server.url));
     await owner.load(["make the table"], IN_TIME);
     await owner.close();
-    await sql.unsafe("CREATE ROLE plain LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON servcache_entries TO plain;").simple();
+    await sql
+      .unsafe("CREATE ROLE plain LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON servcache_entries TO plain;")
+      .simple();
     const backend = createBackend(backendSettings(server.url.replace("servcache@", "plain@")));
     expect(await backend.write([jsonRow("a", "1", 1)], IN_TIME)).toEqual([{ kind: "written" }]);
     await backend.close();
@@ -98,7 +102,11 @@ describe("SQL of the user's own in PostgreSQL", () => {
       }),
     );
     const rows = [jsonRow("user:1", '{"n": 1.0}', 5), jsonRow("user:none", "1", 6), jsonRow("user:2", "2", 7)];
-    expect((await backend.write(rows, IN_TIME)).map((result) => result.kind)).toEqual(["written", "refused", "written"]);
+    expect((await backend.write(rows, IN_TIME)).map((result) => result.kind)).toEqual([
+      "written",
+      "refused",
+      "written",
+    ]);
     expect((await backend.load(["user:1"], IN_TIME)).map(textOf)).toEqual(['{"n": 1.0}']);
     expect((await backend.load(["user:3"], IN_TIME)).map(textOf)).toEqual(["absent"]);
     expect((await backend.load(["user"], IN_TIME)).map(textOf)).toEqual(["absent"]);
@@ -108,7 +116,9 @@ describe("SQL of the user's own in PostgreSQL", () => {
   });
 
   test("a row of several columns is a JSON object with every digit", async () => {
-    await sql.unsafe("CREATE TABLE prices (sku text PRIMARY KEY, price numeric(30,10), ok bool, data jsonb, raw bytea)");
+    await sql.unsafe(
+      "CREATE TABLE prices (sku text PRIMARY KEY, price numeric(30,10), ok bool, data jsonb, raw bytea)",
+    );
     await sql.unsafe(`INSERT INTO prices VALUES ('a"b', 12345678901234567890.1000000000, true, '[1]', '\\x00ff')`);
     const load = async (read: string) => {
       const backend = createBackend(backendSettings(server.url, { userSql: { read, write: null, remove: null } }));

@@ -44,13 +44,26 @@ const JSON_TEXTS = {
   "every plane of Unicode": '"é ß 漢 😀 \u2028"',
   "quotes and backslashes": '"\\" \\\\ \' {} , NULL"',
   "a string that looks like an array": '"{a,b}"',
-  "null": "null",
+  null: "null",
   "an empty object": "{}",
   "10,000 nested arrays": "[".repeat(10_000) + "]".repeat(10_000),
   "100,000 nested arrays": "[".repeat(100_000) + "]".repeat(100_000),
 } as const;
 
-const KEYS = ["user:101", "User:101", "user:101 ", " ", "a/b?c=d&e#f", "é", "e\u0301", "😀", "%2F", "'; DROP TABLE x", '"\\{},', "x".repeat(1024)];
+const KEYS = [
+  "user:101",
+  "User:101",
+  "user:101 ",
+  " ",
+  "a/b?c=d&e#f",
+  "é",
+  "e\u0301",
+  "😀",
+  "%2F",
+  "'; DROP TABLE x",
+  '"\\{},',
+  "x".repeat(1024),
+];
 
 export function testBackend(subject: BackendUnderTest): void {
   describe(subject.name, () => {
@@ -122,7 +135,9 @@ export function testBackend(subject: BackendUnderTest): void {
 
     test("a value of another type replaces JSON, and JSON replaces it", async () => {
       await write([jsonRow("a", "1", 1)]);
-      await write([{ kind: "put", key: "a", value: Buffer.from("x"), contentType: "text/x-test", version: version(2) }]);
+      await write([
+        { kind: "put", key: "a", value: Buffer.from("x"), contentType: "text/x-test", version: version(2) },
+      ]);
       expect(await loadText("a")).toBe("x");
       await write([jsonRow("a", "2", 3)]);
       expect(await loadText("a")).toBe("2");
@@ -160,7 +175,10 @@ export function testBackend(subject: BackendUnderTest): void {
 
       test("an older delete never removes a newer value, and says so", async () => {
         await write([jsonRow("a", "1", 9), jsonRow("b", "1", 1)]);
-        expect(await write([deleteRow("a", 8), deleteRow("b", 8)])).toEqual([{ kind: "superseded" }, { kind: "written" }]);
+        expect(await write([deleteRow("a", 8), deleteRow("b", 8)])).toEqual([
+          { kind: "superseded" },
+          { kind: "written" },
+        ]);
         expect((await load(["a", "b"])).map(textOf)).toEqual(["1", "absent"]);
       });
 

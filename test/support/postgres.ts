@@ -50,9 +50,7 @@ function binary(name: string): string {
 
 /** The server refuses to run as root; `setpriv` becomes the server, so that its pid is the child's. */
 function asPostgres(): string[] {
-  return process.getuid?.() === 0
-    ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
-    : [];
+  return process.getuid?.() === 0 ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] : [];
 }
 
 async function answers(url: string): Promise<boolean> {
