@@ -1,0 +1,387 @@
+/**
+ * The durable queue of mutations that the backend or a peer has not yet acknowledged.
+ *
+ * Per destination and key, the newest mutation waits and older ones are forgotten. Appends of one turn of the event loop
+ * share one transaction, because the commit is what costs. What was taken is in flight in memory only: after a restart
+ * it waits again, so whoever takes must do no harm when he writes twice.
+ */
+import type { Scheduler } from "../backend/scheduler.ts";
+import type { CommitMark } from "./commit-mark.ts";
+import type { DataDirectory } from "./data-directory.ts";
+import { costBytes, type DeadLetter, isNewer, type OutboxEntry, type OutboxMutation } from "./entry.ts";
+import { InFlight } from "./in-flight.ts";
+import { openStore, type StoreOptions } from "./open-store.ts";
+import { OutboxFullError } from "./outbox-errors.ts";
+import type { OutboxStore } from "./outbox-store.ts";
+import { Tally } from "./tally.ts";
+
+export interface OutboxOptions extends Omit<StoreOptions, "nowMs"> {
+  /** Bound on what waits, dead letters included, in bytes. */
+  readonly limitBytes: number;
+  readonly scheduler: Scheduler;
+  /** Runs the group commit after the appends of this turn. */
+  readonly defer: (run: () => void) => void;
+}
+
+export interface TakeRequest {
+  readonly limitEntries: number;
+  readonly limitBytes: number;
+  /** Only what was queued up to this time, in ms since the Unix epoch. */
+  readonly queuedUntilMs: number;
+}
+
+/** What became of an entry that was taken. */
+export type Settlement =
+  | { readonly kind: "done"; readonly entry: OutboxEntry }
+  /** Not tried, or not to be blamed: it waits again where it was. */
+  | { readonly kind: "released"; readonly entry: OutboxEntry }
+  /** Tried and refused: again at `dueAtMs`; null = to the dead letters. */
+  | { readonly kind: "refused"; readonly entry: OutboxEntry; readonly reason: string; readonly dueAtMs: number | null };
+
+export interface OutboxStats {
+  readonly pending: number;
+  readonly dead: number;
+  readonly bytes: number;
+  readonly inFlight: number;
+  /** Age of what waits longest, in ms; 0 = nothing waits. */
+  readonly oldestAgeMs: number;
+}
+
+/** A group is committed at once when it has grown to this. */
+const GROUP_LIMIT_BYTES = 8 * 1024 * 1024;
+const GROUP_LIMIT_MUTATIONS = 4096;
+
+/** After a failed commit, settlements are tried again after this. */
+const RETRY_MS = 1000;
+const FULL_RETRY_AFTER_MS = 1000;
+
+interface Group {
+  readonly mutations: OutboxMutation[];
+  readonly settlements: Settlement[];
+  readonly committed: PromiseWithResolvers<void>;
+  bytes: number;
+}
+
+export class Outbox {
+  /** What an operator must know of how the file was found; empty when all is well. */
+  readonly warnings: readonly string[];
+  readonly limitBytes: number;
+  readonly #store: OutboxStore;
+  readonly #mark: CommitMark;
+  readonly #tally: Tally;
+  readonly #inFlight = new InFlight();
+  readonly #listeners = new Map<string, () => void>();
+  /** Appended and not yet committed: newest per destination and key. */
+  readonly #uncommitted = new Map<string, Map<string, OutboxMutation>>();
+  #group = newGroup();
+  #isScheduled = false;
+  #nextId: number;
+  #commits: number;
+  #isClosed = false;
+
+  private constructor(
+    private readonly options: OutboxOptions,
+    opened: ReturnType<typeof openStore>,
+  ) {
+    this.limitBytes = options.limitBytes;
+    this.warnings = opened.warnings;
+    this.#store = opened.store;
+    this.#mark = opened.mark;
+    this.#tally = new Tally(opened.store.totals());
+    this.#nextId = opened.store.largestId() + 1;
+    this.#commits = opened.store.commits();
+    this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
+  }
+
+  /** Throws `OutboxOpenError` where the file can't be used. */
+  static open(directory: DataDirectory, options: OutboxOptions): Outbox {
+    const { sync, limitPages, scheduler } = options;
+    return new Outbox(options, openStore(directory, { sync, limitPages, nowMs: () => scheduler.nowMs() }));
+  }
+
+  /** Bytes that wait, those of appends under way included. */
+  get usedBytes(): number {
+    return this.#tally.bytes + this.#group.bytes;
+  }
+
+  /**
+   * Keeps mutations; resolves when the commit that contains them is done. All of them are kept or none.
+   * Throws `OutboxFullError` at once where there is no room, and rejects with it where the disk has none.
+   */
+  append(mutations: readonly OutboxMutation[]): Promise<void> {
+    let bytes = 0;
+    for (const mutation of mutations) bytes += costBytes(mutation);
+    if (this.usedBytes + bytes > this.limitBytes) {
+      throw new OutboxFullError(
+        `the outbox is full (SERV_CACHE_OUTBOX_MAX, ${this.limitBytes} bytes): the backend or a peer takes nothing; try again`,
+        FULL_RETRY_AFTER_MS,
+      );
+    }
+    const group = this.#group;
+    group.bytes += bytes;
+    for (const mutation of mutations) {
+      group.mutations.push(mutation);
+      this.#remember(mutation);
+    }
+    if (group.bytes > GROUP_LIMIT_BYTES || group.mutations.length >= GROUP_LIMIT_MUTATIONS) this.#commit();
+    else this.#schedule();
+    return group.committed.promise;
+  }
+
+  /**
+   * The newest mutation of a key that waits for a destination, or is under way to it: what the destination will hold,
+   * and not yet holds. Null = nothing waits, or it is a dead letter.
+   */
+  pendingValue(destination: string, key: string): OutboxMutation | null {
+    const uncommitted = this.#uncommitted.get(destination)?.get(key) ?? null;
+    const head = this.#tally.of(destination).pending === 0 ? null : this.#store.find(destination, key);
+    if (head === null || this.#store.isDead(head)) return uncommitted;
+    const committed = this.#store.read(head.id);
+    if (uncommitted === null || committed === null) return uncommitted ?? committed;
+    return isNewer(committed.stamp, uncommitted.stamp) ? committed : uncommitted;
+  }
+
+  /** Takes what waits longest; it is in flight until it is settled. Of a key, one mutation is in flight at a time. */
+  take(destination: string, request: TakeRequest): OutboxEntry[] {
+    const taken: OutboxEntry[] = [];
+    let bytes = 0;
+    const flight = this.#inFlight.of(destination);
+    const room = () => taken.length < request.limitEntries && bytes < request.limitBytes;
+    const take = (id: number, key: string, costs: number) => {
+      if (flight.has(key)) return;
+      const entry = this.#readOrBury(destination, id);
+      if (entry === null) return;
+      flight.add(key);
+      taken.push(entry);
+      bytes += costs;
+    };
+    const nowMs = this.options.scheduler.nowMs();
+    // Queued in the future: the clock was set back since; waiting for that time would hold up everything behind it.
+    const isRipe = (queuedAtMs: number) => queuedAtMs <= request.queuedUntilMs || queuedAtMs > nowMs;
+    const due = this.#store.due(destination, nowMs, request.limitEntries + flight.size);
+    for (const head of due) if (room()) take(head.id, head.key, head.cost);
+    while (room()) {
+      const heads = this.#store.ready(destination, flight.cursor, request.limitEntries);
+      for (const head of heads) {
+        if (!room() || !isRipe(head.queued_at)) return taken;
+        flight.cursor = head.id;
+        take(head.id, head.key, head.cost);
+      }
+      if (heads.length === 0) break;
+    }
+    return taken;
+  }
+
+  /** Says what became of entries that were taken; resolves when that is durable. */
+  settle(settlements: readonly Settlement[]): Promise<void> {
+    this.#group.settlements.push(...settlements);
+    const { promise } = this.#group.committed;
+    this.#schedule();
+    // The caller may go on without waiting; a failed commit is tried again.
+    promise.catch(() => {});
+    return promise;
+  }
+
+  /** When a delayed entry is due next, in ms since the Unix epoch; null = none is delayed. */
+  nextDueAtMs(destination: string): number | null {
+    return this.#store.soonestDueAtMs(destination);
+  }
+
+  /** Calls `wake` after each commit that leaves something new for a destination. */
+  onQueued(destination: string, wake: () => void): void {
+    this.#listeners.set(destination, wake);
+  }
+
+  stats(destination: string): OutboxStats {
+    const { pending, dead, bytes } = this.#tally.of(destination);
+    const oldest = pending === 0 ? null : this.#store.oldestQueuedAtMs(destination);
+    const oldestAgeMs = oldest === null ? 0 : Math.max(0, this.options.scheduler.nowMs() - oldest);
+    return { pending, dead, bytes, inFlight: this.#inFlight.of(destination).size, oldestAgeMs };
+  }
+
+  destinations(): string[] {
+    return this.#tally.destinations();
+  }
+
+  /** Dead letters after the one with id `afterId` (0 = from the first). */
+  deadLetters(destination: string, afterId: number, limit: number): DeadLetter[] {
+    return this.#store.dead(destination, afterId, limit);
+  }
+
+  /** Queues dead letters again, by id; gives how many. */
+  retryDead(destination: string, ids: readonly number[]): number {
+    const dead = this.#deadAmong(destination, ids);
+    this.#transaction((tally) => {
+      for (const letter of dead) {
+        this.#store.revive(letter.id);
+        tally.add(destination, { dead: -1, pending: 1 });
+      }
+    });
+    for (const letter of dead) this.#inFlight.of(destination).lowerCursor(letter.id);
+    this.#listeners.get(destination)?.();
+    return dead.length;
+  }
+
+  /** Forgets dead letters, by id; gives how many. */
+  dropDead(destination: string, ids: readonly number[]): number {
+    const dead = this.#deadAmong(destination, ids);
+    this.#transaction((tally) => {
+      for (const letter of dead) {
+        const head = this.#store.find(destination, letter.key);
+        this.#store.remove(letter.id);
+        tally.add(destination, { dead: -1, bytes: -(head?.cost ?? 0) });
+      }
+    });
+    return dead.length;
+  }
+
+  /** Forgets everything that waits for a destination, which is no more. */
+  forget(destination: string): void {
+    this.#transaction((tally) => {
+      this.#store.removeDestination(destination);
+      const { pending, dead, bytes } = tally.of(destination);
+      tally.add(destination, { pending: -pending, dead: -dead, bytes: -bytes });
+    });
+  }
+
+  /** Commits what was appended, and closes the file. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#commit();
+    this.#isClosed = true;
+    this.#store.close();
+    this.#mark.close();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.options.defer(() => this.#commit());
+  }
+
+  #commit(): void {
+    this.#isScheduled = false;
+    const group = this.#group;
+    if (this.#isClosed || (group.mutations.length === 0 && group.settlements.length === 0)) return;
+    this.#group = newGroup();
+    try {
+      this.#transaction((tally) => {
+        for (const settlement of group.settlements) this.#applySettlement(settlement, tally);
+        for (const mutation of group.mutations) this.#applyMutation(mutation, tally);
+      });
+    } catch (error) {
+      this.#forgetUncommitted(group);
+      this.#retrySettlements(group.settlements);
+      group.committed.reject(toFullError(error));
+      return;
+    }
+    this.#forgetUncommitted(group);
+    for (const { entry } of group.settlements) this.#inFlight.of(entry.destination).settle(entry, this.#store);
+    group.committed.resolve();
+    for (const destination of destinationsOf(group)) this.#listeners.get(destination)?.();
+  }
+
+  /** The counts change when the commit is done, and not before. */
+  #transaction(work: (tally: Tally) => void): void {
+    const tally = this.#tally.fork();
+    this.#store.transaction(() => work(tally));
+    this.#tally.adopt(tally);
+    this.#commits += 1;
+    this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
+  }
+
+  #applyMutation(mutation: OutboxMutation, tally: Tally): void {
+    const { destination, key } = mutation;
+    const cost = costBytes(mutation);
+    const head = this.#store.find(destination, key);
+    if (head === null) {
+      this.#store.insert(this.#nextId++, mutation, this.options.scheduler.nowMs());
+      tally.add(destination, { pending: 1, bytes: cost });
+      return;
+    }
+    if (!isNewer(mutation.stamp, head)) return;
+    tally.add(destination, { bytes: cost - head.cost });
+    if (this.#store.isReady(head) && !this.#inFlight.of(destination).has(key)) {
+      this.#store.replace(head.id, mutation);
+      return;
+    }
+    // In flight, delayed or dead: the newer one gets a place of its own.
+    this.#store.remove(head.id);
+    this.#store.insert(this.#nextId++, mutation, this.options.scheduler.nowMs());
+    if (this.#store.isDead(head)) tally.add(destination, { dead: -1, pending: 1 });
+  }
+
+  #applySettlement(settlement: Settlement, tally: Tally): void {
+    const { entry, kind } = settlement;
+    const head = this.#store.find(entry.destination, entry.key);
+    // Replaced while it was in flight: the newer one waits for its own turn.
+    if (head === null || head.id !== entry.id || kind === "released") return;
+    if (kind === "done") {
+      this.#store.remove(entry.id);
+      tally.add(entry.destination, { pending: -1, bytes: -head.cost });
+    } else if (settlement.dueAtMs === null) {
+      this.#store.bury(entry.id, entry.attempts + 1, settlement.reason);
+      tally.add(entry.destination, { pending: -1, dead: 1 });
+    } else {
+      this.#store.delay(entry.id, entry.attempts + 1, settlement.dueAtMs, settlement.reason);
+    }
+  }
+
+  #retrySettlements(settlements: readonly Settlement[]): void {
+    if (settlements.length === 0) return;
+    this.options.scheduler.after(RETRY_MS, () => {
+      if (!this.#isClosed) this.settle(settlements);
+    });
+  }
+
+  /** A row that is not what was written goes nowhere but to the dead letters. */
+  #readOrBury(destination: string, id: number): OutboxEntry | null {
+    const entry = this.#store.read(id);
+    if (entry !== null) return entry;
+    this.#transaction((tally) => {
+      this.#store.bury(id, 0, "damaged in the outbox file; it can't be delivered");
+      tally.add(destination, { pending: -1, dead: 1 });
+    });
+    return null;
+  }
+
+  #deadAmong(destination: string, ids: readonly number[]): DeadLetter[] {
+    return ids.flatMap((id) => this.#store.dead(destination, id - 1, 1).filter((letter) => letter.id === id));
+  }
+
+  #remember(mutation: OutboxMutation): void {
+    let keys = this.#uncommitted.get(mutation.destination);
+    if (keys === undefined) {
+      keys = new Map();
+      this.#uncommitted.set(mutation.destination, keys);
+    }
+    const other = keys.get(mutation.key);
+    if (other === undefined || isNewer(mutation.stamp, other.stamp)) keys.set(mutation.key, mutation);
+  }
+
+  #forgetUncommitted(group: Group): void {
+    for (const mutation of group.mutations) {
+      this.#uncommitted.get(mutation.destination)?.delete(mutation.key);
+    }
+  }
+}
+
+function newGroup(): Group {
+  return { mutations: [], settlements: [], committed: Promise.withResolvers(), bytes: 0 };
+}
+
+function destinationsOf(group: Group): Set<string> {
+  const destinations = new Set<string>();
+  for (const mutation of group.mutations) destinations.add(mutation.destination);
+  for (const { entry } of group.settlements) destinations.add(entry.destination);
+  return destinations;
+}
+
+function toFullError(error: unknown): OutboxFullError {
+  const message = error instanceof Error ? error.message : String(error);
+  return new OutboxFullError(
+    `the outbox can't be written (${message}): make room on the disk of SERV_CACHE_DATA_DIR`,
+    FULL_RETRY_AFTER_MS,
+    { cause: error },
+  );
+}
