@@ -35,6 +35,8 @@ export type Settlement =
   | { readonly kind: "done"; readonly entry: OutboxEntry }
   /** Not tried, or not to be blamed: it waits again where it was. */
   | { readonly kind: "released"; readonly entry: OutboxEntry }
+  /** Not to be blamed either, but it makes way for the others until `dueAtMs`. */
+  | { readonly kind: "postponed"; readonly entry: OutboxEntry; readonly reason: string; readonly dueAtMs: number }
   /** Tried and refused: again at `dueAtMs`; null = to the dead letters. */
   | { readonly kind: "refused"; readonly entry: OutboxEntry; readonly reason: string; readonly dueAtMs: number | null };
 
@@ -319,6 +321,8 @@ export class Outbox {
     if (kind === "done") {
       this.#store.remove(entry.id);
       tally.add(entry.destination, { pending: -1, bytes: -head.cost });
+    } else if (kind === "postponed") {
+      this.#store.delay(entry.id, entry.attempts, settlement.dueAtMs, settlement.reason);
     } else if (settlement.dueAtMs === null) {
       this.#store.bury(entry.id, entry.attempts + 1, settlement.reason);
       tally.add(entry.destination, { pending: -1, dead: 1 });
