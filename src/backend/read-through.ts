@@ -64,8 +64,8 @@ interface Flight {
   readonly key: string;
   readonly version: Version;
   readonly answer: PromiseWithResolvers<LoadResult>;
+  readonly deadlineMs: number;
   mayFill: boolean;
-  isSettled: boolean;
 }
 
 /** Expiries spread by this share to either side, so that what was loaded together does not expire together. */
@@ -76,6 +76,9 @@ export class ReadThrough {
   readonly #negative: NegativeCache;
   readonly #flights = new Map<string, Flight>();
   #waiting: Flight[] = [];
+  /** Not yet answered, in the order of their deadlines. */
+  readonly #unsettled = new Set<Flight>();
+  #cancelTimer: (() => void) | null = null;
   #calls = 0;
   #isScheduled = false;
   #counts = { loads: 0, calls: 0, found: 0, absent: 0, failed: 0, joined: 0, negativeHits: 0, discarded: 0 };
@@ -137,12 +140,14 @@ export class ReadThrough {
       key,
       version: this.options.nextVersion(),
       answer: Promise.withResolvers(),
+      deadlineMs: this.options.scheduler.nowMs() + this.options.timeoutMs,
       mayFill: true,
-      isSettled: false,
     };
     this.#counts.loads += 1;
     this.#flights.set(key, flight);
     this.#waiting.push(flight);
+    this.#unsettled.add(flight);
+    this.#watch();
     this.#schedule();
     return flight.answer.promise;
   }
@@ -152,8 +157,6 @@ export class ReadThrough {
     this.#isScheduled = true;
     this.options.defer(() => {
       this.#isScheduled = false;
-      const newcomers = this.#waiting.slice();
-      this.options.scheduler.after(this.options.timeoutMs, () => this.#timeOut(newcomers));
       this.#callWaiting();
     });
   }
@@ -175,28 +178,25 @@ export class ReadThrough {
 
   async #call(batch: readonly Flight[]): Promise<void> {
     const { backend, timeoutMs } = this.options;
+    // A load that was overtaken by a change may wait beside its successor.
+    const keys = [...new Set(batch.map((flight) => flight.key))];
     let results: LoadResult[];
     try {
-      results = await backend.load(
-        batch.map((flight) => flight.key),
-        { timeoutMs },
-      );
+      results = await backend.load(keys, { timeoutMs });
     } catch (error) {
       const failure = new BackendError("ERR_BACKEND_UNAVAILABLE", String(error), { cause: error });
-      results = batch.map(() => ({ kind: "failed", error: failure }));
+      results = keys.map(() => ({ kind: "failed", error: failure }));
     }
     this.#calls -= 1;
     if (results.some(isOutage)) this.#breaker.failed();
     else this.#breaker.succeeded();
-    batch.forEach((flight, i) => {
-      this.#settle(flight, results[i] ?? NOTHING_SAID);
-    });
+    const resultOf = new Map(keys.map((key, i) => [key, results[i] ?? NOTHING_SAID]));
+    for (const flight of batch) this.#settle(flight, resultOf.get(flight.key) ?? NOTHING_SAID);
     this.#callWaiting();
   }
 
   #settle(flight: Flight, result: LoadResult): void {
-    if (flight.isSettled) return;
-    flight.isSettled = true;
+    if (!this.#unsettled.delete(flight)) return;
     if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key);
     this.#counts[result.kind] += 1;
     if (result.kind !== "failed") this.#keep(flight, result);
@@ -223,14 +223,27 @@ export class ReadThrough {
     return scheduler.nowMs() + Math.max(1, Math.round(fillTtlMs * (1 - TTL_JITTER + 2 * TTL_JITTER * random())));
   }
 
-  /** Those who waited so long get an answer; a call that is under way has its own timeout, and may come a moment later. */
-  #timeOut(flights: readonly Flight[]): void {
-    const late = flights.filter((flight) => !flight.isSettled);
-    if (late.length === 0) return;
-    const gone = new Set(late);
-    this.#waiting = this.#waiting.filter((flight) => !gone.has(flight));
-    const error = new BackendError("ERR_BACKEND_TIMEOUT", `no answer within ${this.options.timeoutMs} ms`);
-    for (const flight of late) this.#settle(flight, { kind: "failed", error });
+  /** One timer, for the load that has waited longest. */
+  #watch(): void {
+    if (this.#cancelTimer !== null) return;
+    for (const { deadlineMs } of this.#unsettled) {
+      const remainingMs = Math.max(0, deadlineMs - this.options.scheduler.nowMs());
+      this.#cancelTimer = this.options.scheduler.after(remainingMs, () => this.#timeOut());
+      return;
+    }
+  }
+
+  /** Who waited so long gets an answer; a call that is under way has its own timeout, and may end a moment later. */
+  #timeOut(): void {
+    this.#cancelTimer = null;
+    const { scheduler, timeoutMs } = this.options;
+    const error = new BackendError("ERR_BACKEND_TIMEOUT", `no answer within ${timeoutMs} ms`);
+    for (const flight of this.#unsettled) {
+      if (flight.deadlineMs > scheduler.nowMs()) break;
+      this.#settle(flight, { kind: "failed", error });
+    }
+    this.#waiting = this.#waiting.filter((flight) => this.#unsettled.has(flight));
+    this.#watch();
   }
 }
 

@@ -11,6 +11,7 @@ import type { Outbox, Settlement } from "../outbox/outbox.ts";
 import { type Backend, BackendError, type BackendRow, type RowResult } from "./backend.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { Suspects } from "./suspects.ts";
 import { WriteWaiters } from "./write-waiters.ts";
 
 export interface WriteBehindOptions {
@@ -48,11 +49,9 @@ export interface WriteBehindStats {
   readonly lastError: string;
 }
 
-/** A row that fails all alone for the moment's reasons makes way for the others for at most this long. */
-const POSTPONE_MAX_MS = 5000;
-
 export class WriteBehind {
   readonly #waiters = new WriteWaiters();
+  readonly #suspects = new Suspects();
   readonly #ending = new AbortController();
   #running = 0;
   #failuresInARow = 0;
@@ -144,7 +143,8 @@ export class WriteBehind {
     const isUrgent = this.#isDraining || this.#waiters.size > 0;
     try {
       return outbox.take(destination, {
-        limitEntries: this.#batchRows,
+        // Suspects are due first; they are not to fill a small batch by themselves.
+        limitEntries: this.#batchRows + this.#suspects.size,
         limitBytes: batchBytes,
         queuedUntilMs: scheduler.nowMs() - (isUrgent ? 0 : delayMs),
       });
@@ -175,7 +175,31 @@ export class WriteBehind {
   }
 
   async #write(batch: readonly OutboxEntry[]): Promise<void> {
-    const { backend, outbox, timeoutMs } = this.options;
+    const alone = batch.filter((entry) => this.#suspects.has(entry.key));
+    const crowd = alone.length === 0 ? batch : batch.filter((entry) => !this.#suspects.has(entry.key));
+    if (crowd.length > 0) this.#judge(await this.#writeAll(crowd));
+    await this.#writeAlone(alone, crowd.length > 0);
+    this.#running -= 1;
+    this.#pump();
+  }
+
+  /** While the backend is away, one suspect at most is tried: they say nothing that the others don't. */
+  async #writeAlone(suspects: readonly OutboxEntry[], isCrowdTried: boolean): Promise<void> {
+    let mayTry = !isCrowdTried || this.#failuresInARow === 0;
+    for (const entry of suspects) {
+      if (!mayTry) {
+        const dueAtMs = this.options.scheduler.nowMs() + this.#pauseMs(this.#failuresInARow);
+        await this.#settle([{ kind: "postponed", entry, reason: this.#lastError, dueAtMs }]);
+        continue;
+      }
+      const results = await this.#writeAll([entry]);
+      if (this.#failuresInARow > 0) this.#judge(results);
+      mayTry = this.#failuresInARow === 0;
+    }
+  }
+
+  async #writeAll(batch: readonly OutboxEntry[]): Promise<RowResult[]> {
+    const { backend, timeoutMs } = this.options;
     let results: RowResult[];
     try {
       results = await backend.write(batch.map(rowOf), { timeoutMs, signal: this.#ending.signal });
@@ -184,17 +208,19 @@ export class WriteBehind {
       const failure = new BackendError("ERR_BACKEND_UNAVAILABLE", String(error), { cause: error });
       results = batch.map(() => ({ kind: "retry", error: failure }));
     }
-    this.#judge(results);
     const settlements = batch.map((entry, i) => this.#settlement(entry, results[i] ?? NOTHING_SAID, batch.length));
-    // Where the outbox can't be written now it tries again on its own; until then the rows stay in flight.
-    await outbox.settle(settlements).catch(() => {});
-    this.#running -= 1;
-    this.#pump();
+    await this.#settle(settlements);
+    return results;
+  }
+
+  /** Where the outbox can't be written now it tries again on its own; until then the rows stay in flight. */
+  async #settle(settlements: readonly Settlement[]): Promise<void> {
+    await this.options.outbox.settle(settlements).catch(() => {});
   }
 
   /** What the batch says about the backend: pause and smaller batches, or full speed. */
   #judge(results: readonly RowResult[]): void {
-    const { backoffFirstMs, backoffMaxMs, batchRows, random, scheduler } = this.options;
+    const { batchRows, scheduler } = this.options;
     const failed = results.find((result) => result.kind === "retry");
     if (failed === undefined) {
       this.#failuresInARow = 0;
@@ -206,8 +232,7 @@ export class WriteBehind {
     this.#failuresInARow += 1;
     this.#counts.failures += 1;
     this.#lastError = failed.error.message;
-    const pauseMs = backoffMs(this.#failuresInARow, { firstMs: backoffFirstMs, maxMs: backoffMaxMs, random });
-    this.#pausedUntilMs = scheduler.nowMs() + pauseMs;
+    this.#pausedUntilMs = scheduler.nowMs() + this.#pauseMs(this.#failuresInARow);
     // It may be one row that makes the whole batch fail (too long for the server, say): look for it.
     this.#batchRows = Math.max(1, this.#batchRows >> 1);
   }
@@ -218,12 +243,13 @@ export class WriteBehind {
       case "written":
       case "superseded":
         this.#counts[result.kind] += 1;
+        this.#suspects.clear(entry.key);
         this.#waiters.done(entry.key, entry.stamp.version);
         return { kind: "done", entry };
       case "retry": {
-        if (batchLength > 1) return { kind: "released", entry };
-        const postponeMs = Math.min(POSTPONE_MAX_MS, Math.max(1, this.#pausedUntilMs - nowMs));
-        return { kind: "postponed", entry, reason: result.error.message, dueAtMs: nowMs + postponeMs };
+        if (batchLength > 1 || this.#ending.signal.aborted) return { kind: "released", entry };
+        const pauseMs = this.#pauseMs(this.#suspects.failed(entry.key));
+        return { kind: "postponed", entry, reason: result.error.message, dueAtMs: nowMs + pauseMs };
       }
       case "refused":
         return this.#refusal(entry, result.reason, nowMs);
@@ -231,17 +257,21 @@ export class WriteBehind {
   }
 
   #refusal(entry: OutboxEntry, reason: string, nowMs: number): Settlement {
-    const { attempts, backoffFirstMs, backoffMaxMs, random } = this.options;
     this.#counts.refusals += 1;
+    this.#suspects.clear(entry.key);
     // Who waits for the answer is told, so nothing has to be kept for him.
     if (this.#waiters.refused(entry.key, entry.stamp.version, reason)) return { kind: "done", entry };
     const tries = entry.attempts + 1;
-    if (tries >= attempts) {
+    if (tries >= this.options.attempts) {
       this.#counts.deadLetters += 1;
       return { kind: "refused", entry, reason, dueAtMs: null };
     }
-    const pauseMs = backoffMs(tries, { firstMs: backoffFirstMs, maxMs: backoffMaxMs, random });
-    return { kind: "refused", entry, reason, dueAtMs: nowMs + pauseMs };
+    return { kind: "refused", entry, reason, dueAtMs: nowMs + this.#pauseMs(tries) };
+  }
+
+  #pauseMs(failures: number): number {
+    const { backoffFirstMs, backoffMaxMs, random } = this.options;
+    return backoffMs(failures, { firstMs: backoffFirstMs, maxMs: backoffMaxMs, random });
   }
 
   #pending(): number {
