@@ -1,6 +1,5 @@
 /** What was taken from the queue and is not yet settled, per destination. In memory only. */
 import type { OutboxEntry } from "./entry.ts";
-import type { OutboxStore } from "./outbox-store.ts";
 
 export class InFlight {
   readonly #destinations = new Map<string, Flight>();
@@ -17,6 +16,7 @@ export class InFlight {
 
 class Flight {
   readonly #keys = new Set<string>();
+  readonly #newer = new Map<string, number>();
   /** Every ready row up to this id is in flight, so that taking does not look at them again. */
   cursor = 0;
 
@@ -32,11 +32,19 @@ class Flight {
     this.#keys.add(key);
   }
 
+  /** A newer mutation of a key that is in flight waits under this id. */
+  noteNewer(key: string, id: number): void {
+    this.#newer.set(key, id);
+  }
+
   /** Makes what is left of the entry's key visible to the next take. */
-  settle(entry: OutboxEntry, store: OutboxStore): void {
+  settle(entry: OutboxEntry, isLeft: boolean): void {
     this.#keys.delete(entry.key);
-    const left = store.find(entry.destination, entry.key);
-    if (left !== null && store.isReady(left)) this.lowerCursor(left.id);
+    if (isLeft) this.lowerCursor(entry.id);
+    const newerId = this.#newer.get(entry.key);
+    if (newerId === undefined) return;
+    this.#newer.delete(entry.key);
+    this.lowerCursor(newerId);
   }
 
   lowerCursor(id: number): void {

@@ -64,6 +64,7 @@ export class OutboxStore {
   readonly #insert: Statement;
   readonly #replace: Statement;
   readonly #remove: Statement;
+  readonly #removeAll: Statement<{ cost: number }>;
   readonly #ready: Statement<Head>;
   readonly #due: Statement<Head>;
   readonly #delay: Statement;
@@ -90,6 +91,9 @@ export class OutboxStore {
       ),
     );
     this.#remove = this.#keep(database.prepare("DELETE FROM entries WHERE id = ?"));
+    this.#removeAll = this.#keep(
+      database.prepare("DELETE FROM entries WHERE id IN (SELECT value FROM json_each(?)) RETURNING cost"),
+    );
     this.#ready = this.#keep(
       database.prepare(
         `SELECT ${HEAD} FROM entries WHERE destination = ? AND state = ${READY} AND id > ? ORDER BY id LIMIT ?`,
@@ -192,6 +196,11 @@ export class OutboxStore {
     this.#remove.run(id);
   }
 
+  /** Gives the costs of those that were there. */
+  removeAll(ids: readonly number[]): number[] {
+    return this.#removeAll.all(JSON.stringify(ids)).map((row) => row.cost);
+  }
+
   ready(destination: string, afterId: number, limit: number): Head[] {
     return this.#ready.all(destination, afterId, limit);
   }
@@ -204,8 +213,9 @@ export class OutboxStore {
     this.#delay.run(id, attempts, dueAtMs, reason);
   }
 
-  bury(id: number, attempts: number, reason: string): void {
-    this.#bury.run(id, attempts, reason);
+  /** False = there is none. */
+  bury(id: number, attempts: number, reason: string): boolean {
+    return this.#bury.run(id, attempts, reason).changes > 0;
   }
 
   revive(id: number): void {

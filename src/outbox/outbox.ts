@@ -268,6 +268,7 @@ export class Outbox {
     this.#group = newGroup();
     try {
       this.#transaction((tally) => {
+        this.#removeDone(group.settlements, tally);
         for (const settlement of group.settlements) this.#applySettlement(settlement, tally);
         for (const mutation of group.mutations) this.#applyMutation(mutation, tally);
       });
@@ -278,7 +279,9 @@ export class Outbox {
       return;
     }
     this.#forgetUncommitted(group);
-    for (const { entry } of group.settlements) this.#inFlight.of(entry.destination).settle(entry, this.#store);
+    for (const { entry, kind } of group.settlements) {
+      this.#inFlight.of(entry.destination).settle(entry, kind === "released");
+    }
     group.committed.resolve();
     for (const destination of destinationsOf(group)) this.#listeners.get(destination)?.();
   }
@@ -303,31 +306,45 @@ export class Outbox {
     }
     if (!isNewer(mutation.stamp, head)) return;
     tally.add(destination, { bytes: cost - head.cost });
-    if (this.#store.isReady(head) && !this.#inFlight.of(destination).has(key)) {
+    const flight = this.#inFlight.of(destination);
+    if (this.#store.isReady(head) && !flight.has(key)) {
       this.#store.replace(head.id, mutation);
       return;
     }
     // In flight, delayed or dead: the newer one gets a place of its own.
+    const id = this.#nextId++;
     this.#store.remove(head.id);
-    this.#store.insert(this.#nextId++, mutation, this.options.scheduler.nowMs());
+    this.#store.insert(id, mutation, this.options.scheduler.nowMs());
+    if (flight.has(key)) flight.noteNewer(key, id);
     if (this.#store.isDead(head)) tally.add(destination, { dead: -1, pending: 1 });
+  }
+
+  /** All in one statement: this is what a drain does most. */
+  #removeDone(settlements: readonly Settlement[], tally: Tally): void {
+    const idsOf = new Map<string, number[]>();
+    for (const { kind, entry } of settlements) {
+      if (kind !== "done") continue;
+      const ids = idsOf.get(entry.destination);
+      if (ids === undefined) idsOf.set(entry.destination, [entry.id]);
+      else ids.push(entry.id);
+    }
+    for (const [destination, ids] of idsOf) {
+      const costs = this.#store.removeAll(ids);
+      tally.add(destination, { pending: -costs.length, bytes: -costs.reduce((sum, cost) => sum + cost, 0) });
+    }
   }
 
   #applySettlement(settlement: Settlement, tally: Tally): void {
     const { entry, kind } = settlement;
-    const head = this.#store.find(entry.destination, entry.key);
-    // Replaced while it was in flight: the newer one waits for its own turn.
-    if (head === null || head.id !== entry.id || kind === "released") return;
-    if (kind === "done") {
-      this.#store.remove(entry.id);
-      tally.add(entry.destination, { pending: -1, bytes: -head.cost });
-    } else if (kind === "postponed") {
-      this.#store.delay(entry.id, entry.attempts, settlement.dueAtMs, settlement.reason);
+    const { destination, id, attempts } = entry;
+    // Where nothing changes, the entry was replaced while it was in flight: the newer one waits for its own turn.
+    if (kind === "released" || kind === "done") return;
+    if (kind === "postponed") {
+      this.#store.delay(id, attempts, settlement.dueAtMs, settlement.reason);
     } else if (settlement.dueAtMs === null) {
-      this.#store.bury(entry.id, entry.attempts + 1, settlement.reason);
-      tally.add(entry.destination, { pending: -1, dead: 1 });
+      if (this.#store.bury(id, attempts + 1, settlement.reason)) tally.add(destination, { pending: -1, dead: 1 });
     } else {
-      this.#store.delay(entry.id, entry.attempts + 1, settlement.dueAtMs, settlement.reason);
+      this.#store.delay(id, attempts + 1, settlement.dueAtMs, settlement.reason);
     }
   }
 
