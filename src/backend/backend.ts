@@ -64,7 +64,7 @@ export interface Backend {
  * - `ERR_BACKEND_UNAVAILABLE`: can't be reached, or said that it can't serve now.
  * - `ERR_BACKEND_ANSWER`: answered something that can't be understood.
  * - `ERR_BACKEND_REFUSED`: refuses this key for good.
- * - `ERR_BACKEND_BUSY`: too many loads wait already; nothing was asked.
+ * - `ERR_BACKEND_BUSY`: too many loads wait already, or an earlier write of the key is not yet over; nothing was asked.
  * - `ERR_BACKEND_BREAKER_OPEN`: failed too often a moment ago; nothing was asked.
  */
 export type BackendErrorCode =

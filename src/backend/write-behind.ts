@@ -49,6 +49,9 @@ export interface WriteBehindStats {
   readonly lastError: string;
 }
 
+/** When a row is tried again that has to wait for an earlier write of its key. */
+const BUSY_PAUSE_MS = 1000;
+
 export class WriteBehind {
   readonly #waiters = new WriteWaiters();
   readonly #suspects = new Suspects();
@@ -221,8 +224,8 @@ export class WriteBehind {
   /** What the batch says about the backend: pause and smaller batches, or full speed. */
   #judge(results: readonly RowResult[]): void {
     const { batchRows, scheduler } = this.options;
-    const failed = results.find((result) => result.kind === "retry");
-    if (failed === undefined) {
+    const failed = results.find((result) => result.kind === "retry" && !isHeld(result.error));
+    if (failed?.kind !== "retry") {
       this.#failuresInARow = 0;
       this.#lastError = "";
       this.#pausedUntilMs = 0;
@@ -247,6 +250,9 @@ export class WriteBehind {
         this.#waiters.done(entry.key, entry.stamp.version);
         return { kind: "done", entry };
       case "retry": {
+        if (isHeld(result.error)) {
+          return { kind: "postponed", entry, reason: result.error.message, dueAtMs: nowMs + BUSY_PAUSE_MS };
+        }
         if (batchLength > 1 || this.#ending.signal.aborted) return { kind: "released", entry };
         const pauseMs = this.#pauseMs(this.#suspects.failed(entry.key));
         return { kind: "postponed", entry, reason: result.error.message, dueAtMs: nowMs + pauseMs };
@@ -277,6 +283,11 @@ export class WriteBehind {
   #pending(): number {
     return this.options.outbox.stats(this.options.destination).pending;
   }
+}
+
+/** A row that waits for an earlier write of its key says nothing about the backend. */
+function isHeld(error: BackendError): boolean {
+  return error.code === "ERR_BACKEND_BUSY";
 }
 
 const NOTHING_SAID: RowResult = {

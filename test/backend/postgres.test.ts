@@ -4,6 +4,7 @@ import { createBackend } from "../../src/backend/create-backend.ts";
 import { deleteRow, jsonRow, testBackend, textOf, version } from "../contract/backend-contract.ts";
 import { backendSettings } from "../support/backend-settings.ts";
 import { startPostgres, type TestServer } from "../support/postgres.ts";
+import { until } from "../support/until.ts";
 
 let server: TestServer;
 let sql: SQL;
@@ -86,6 +87,26 @@ describe("the default table in PostgreSQL", () => {
     expect((await backend.load(["a"], IN_TIME)).map(textOf)).toEqual(["1"]);
     await backend.close();
   });
+});
+
+test("a delete waits until an older write that got no answer can't be carried out any more", async () => {
+  await sql.unsafe("DROP TABLE IF EXISTS servcache_entries");
+  const backend = createBackend(backendSettings(server.url, { writeTimeoutMs: 1_000 }));
+  await backend.write([jsonRow("a", '"first"', 1), jsonRow("b", "1", 1)], IN_TIME);
+  await sql.unsafe("BEGIN");
+  await sql.unsafe("SELECT * FROM servcache_entries WHERE key = 'a' FOR UPDATE");
+  expect((await backend.write([jsonRow("a", '"late"', 2)], { timeoutMs: 100 }))[0]?.kind).toBe("retry");
+  const [held, free] = await backend.write([deleteRow("a", 3), deleteRow("b", 3)], IN_TIME);
+  expect(held?.kind === "retry" ? held.error.code : held?.kind).toBe("ERR_BACKEND_BUSY");
+  expect(free).toEqual({ kind: "written" });
+  // The server does not know that nobody waits for the answer: the late write is done when the lock is gone.
+  await sql.unsafe("ROLLBACK");
+  await until(
+    "the delete is done",
+    async () => (await backend.write([deleteRow("a", 3)], IN_TIME))[0]?.kind === "written",
+  );
+  expect((await backend.load(["a"], IN_TIME)).map(textOf)).toEqual(["absent"]);
+  await backend.close();
 });
 
 describe("SQL of the user's own in PostgreSQL", () => {

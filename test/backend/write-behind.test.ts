@@ -159,6 +159,18 @@ describe("a row that is refused for good", () => {
   });
 });
 
+test("a row that has to wait for an earlier write of its key pauses nobody else", async () => {
+  using t = setUp();
+  t.backend.held.add("b");
+  await t.outbox.append([put("a", "1", 1), put("b", "1", 2)]);
+  await t.scheduler.advance(200);
+  expect([...t.backend.values.keys()]).toEqual(["a"]);
+  expect(t.writer.stats()).toMatchObject({ failures: 0, state: "running" });
+  t.backend.held.clear();
+  await t.scheduler.advance(1_100);
+  expect(t.backend.values.get("b")).toBe("1");
+});
+
 describe("the end", () => {
   test("a drain writes at once what still waits for its delay", async () => {
     using t = setUp({ delayMs: 60_000 });

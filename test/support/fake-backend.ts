@@ -13,6 +13,8 @@ export class FakeBackend implements Backend {
   isAway = false;
   /** Keys whose rows are refused for good. */
   readonly refused = new Set<string>();
+  /** Keys whose rows have to wait for an earlier write. */
+  readonly held = new Set<string>();
   /** A batch that holds one of these fails as a whole. */
   readonly poison = new Set<string>();
   concurrent = 0;
@@ -35,6 +37,9 @@ export class FakeBackend implements Backend {
     const fails = this.isAway || rows.some((row) => this.poison.has(row.key));
     return rows.map((row) => {
       if (fails) return { kind: "retry", error: away() };
+      if (this.held.has(row.key)) {
+        return { kind: "retry", error: new BackendError("ERR_BACKEND_BUSY", "an earlier write is under way") };
+      }
       if (this.refused.has(row.key)) return { kind: "refused", reason: "no such customer" };
       if (row.kind === "put") this.values.set(row.key, row.value.toString());
       else this.values.delete(row.key);

@@ -33,6 +33,8 @@ export interface SqlMapping {
   readonly loadBatchKeys: number;
   /** At most so many rows in one `put` or `remove`. */
   readonly writeBatchRows: number;
+  /** Whether an older put never replaces a newer one. */
+  readonly comparesVersions: boolean;
   /** Whether a refused put is worth a second try with the JSON as bytes. */
   readonly hasBytesForm: boolean;
   load(run: RunSql, keys: readonly string[]): Promise<LoadResult[]>;

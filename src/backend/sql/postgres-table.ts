@@ -13,6 +13,7 @@ import { quoteTable } from "./table-name.ts";
 export class PostgresTable implements SqlMapping {
   readonly loadBatchKeys = 500;
   readonly writeBatchRows = 1000;
+  readonly comparesVersions = true;
   readonly hasBytesForm = true;
   readonly probe: string;
   readonly create: readonly string[];

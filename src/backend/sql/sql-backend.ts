@@ -15,11 +15,15 @@ import {
 } from "../backend.ts";
 import { callSignal } from "../call-signal.ts";
 import { factsOf } from "./client-error.ts";
+import { DoubtfulWrites } from "./doubtful-writes.ts";
 import type { DeleteRow, JsonForm, PutRow, RunSql, SqlDialect, SqlMapping } from "./mapping.ts";
 import { SessionPool } from "./session-pool.ts";
 
 /** A statement of more than this is split, as long as it has more than one row. */
 const STATEMENT_LIMIT_BYTES = 8 * 1024 * 1024;
+
+/** What a statement may need to begin and to end, besides its own limit. */
+const DOUBT_MARGIN_MS = 1000;
 
 export interface SqlBackendOptions {
   readonly dialect: SqlDialect;
@@ -42,6 +46,7 @@ export class SqlBackend implements Backend {
   readonly #dialect: SqlDialect;
   readonly #loads: SessionPool;
   readonly #writes: SessionPool;
+  readonly #doubtful: DoubtfulWrites;
   #isTableThere = false;
 
   constructor(private readonly options: SqlBackendOptions) {
@@ -53,6 +58,7 @@ export class SqlBackend implements Backend {
     const pool = (size: number, timeoutMs: number) =>
       new SessionPool({ dialect, connect, label, setup: dialect.sessionSetup(timeoutMs) }, size);
     this.#loads = pool(options.loadConnections, options.loadStatementTimeoutMs);
+    this.#doubtful = new DoubtfulWrites(options.writeStatementTimeoutMs + DOUBT_MARGIN_MS, () => performance.now());
     this.#writes = pool(options.writeConnections, options.writeStatementTimeoutMs);
   }
 
@@ -68,15 +74,25 @@ export class SqlBackend implements Backend {
 
   async write(rows: readonly BackendRow[], options: CallOptions): Promise<RowResult[]> {
     const results = new Map<string, RowResult>();
+    const safe = rows.filter((row) => !this.#mustWait(row));
     try {
       await this.#with(this.#writes, callSignal(options), async (run) => {
-        for (const chunk of this.#chunks(rows)) await this.#writeChunk(run, chunk, results);
+        for (const chunk of this.#chunks(safe)) await this.#writeChunk(run, chunk, results);
       });
     } catch (error) {
       const failure = this.#toBackendError(error, "ERR_BACKEND_UNAVAILABLE");
-      return rows.map((row) => results.get(row.key) ?? { kind: "retry", error: failure });
+      for (const row of safe) {
+        if (results.has(row.key)) continue;
+        this.#doubtful.add(row);
+        results.set(row.key, { kind: "retry", error: failure });
+      }
     }
-    return rows.map((row) => results.get(row.key) ?? notReached(row.key));
+    return rows.map((row) => results.get(row.key) ?? overtaking(row.key));
+  }
+
+  /** Deletes, and puts whose SQL compares no versions, must not be overtaken by what came before them. */
+  #mustWait(row: BackendRow): boolean {
+    return (row.kind === "delete" || !this.#mapping.comparesVersions) && this.#doubtful.threatens(row);
   }
 
   async close(): Promise<void> {
@@ -181,6 +197,11 @@ export class SqlBackend implements Backend {
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function overtaking(key: string): RowResult {
+  const message = `an earlier write of ${JSON.stringify(key)} may still be under way`;
+  return { kind: "retry", error: new BackendError("ERR_BACKEND_BUSY", message) };
 }
 
 function notReached(key: string): RowResult {

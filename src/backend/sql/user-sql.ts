@@ -26,6 +26,7 @@ export class UserSql implements SqlMapping {
   readonly create = [];
   readonly loadBatchKeys = 1;
   readonly writeBatchRows = 64;
+  readonly comparesVersions = false;
   readonly hasBytesForm = false;
   readonly #dialect: SqlDialect["name"];
   readonly #read: SqlTemplate;

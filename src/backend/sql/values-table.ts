@@ -22,6 +22,7 @@ interface Texts {
 export class ValuesTable implements SqlMapping {
   readonly loadBatchKeys = 500;
   readonly writeBatchRows = 512;
+  readonly comparesVersions = true;
   readonly hasBytesForm = true;
   readonly probe: string;
   readonly create: readonly string[];
