@@ -6,8 +6,8 @@
  */
 
 import type { Version } from "../engine/engine.ts";
-import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
-import type { Outbox, Settlement } from "../outbox/outbox.ts";
+import type { OutboxEntry, OutboxMutation, Settlement } from "../outbox/entry.ts";
+import type { Outbox } from "../outbox/outbox.ts";
 import { type Backend, BackendError, type BackendRow, type RowResult } from "./backend.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Scheduler } from "./scheduler.ts";

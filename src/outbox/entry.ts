@@ -26,6 +26,16 @@ export interface OutboxEntry extends OutboxMutation {
   readonly queuedAtMs: number;
 }
 
+/** What became of an entry that was taken. */
+export type Settlement =
+  | { readonly kind: "done"; readonly entry: OutboxEntry }
+  /** Not tried, or not to be blamed: it waits again where it was. */
+  | { readonly kind: "released"; readonly entry: OutboxEntry }
+  /** Not to be blamed either, but it makes way for the others until `dueAtMs`. */
+  | { readonly kind: "postponed"; readonly entry: OutboxEntry; readonly reason: string; readonly dueAtMs: number }
+  /** Tried and refused: again at `dueAtMs`; null = to the dead letters. */
+  | { readonly kind: "refused"; readonly entry: OutboxEntry; readonly reason: string; readonly dueAtMs: number | null };
+
 export interface DeadLetter {
   readonly id: number;
   readonly destination: string;

@@ -8,12 +8,15 @@
 import type { Scheduler } from "../backend/scheduler.ts";
 import type { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
-import { costBytes, type DeadLetter, isNewer, type OutboxEntry, type OutboxMutation } from "./entry.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { costBytes, isNewer, type OutboxEntry, type OutboxMutation, type Settlement } from "./entry.ts";
 import { InFlight } from "./in-flight.ts";
 import { openStore, type StoreOptions } from "./open-store.ts";
 import { OutboxFullError } from "./outbox-errors.ts";
 import type { OutboxStore } from "./outbox-store.ts";
+import { QueueChanges } from "./queue-changes.ts";
 import { Tally } from "./tally.ts";
+import { Uncommitted } from "./uncommitted.ts";
 
 export interface OutboxOptions extends Omit<StoreOptions, "nowMs"> {
   /** Bound on what waits, dead letters included, in bytes. */
@@ -29,16 +32,6 @@ export interface TakeRequest {
   /** Only what was queued up to this time, in ms since the Unix epoch. */
   readonly queuedUntilMs: number;
 }
-
-/** What became of an entry that was taken. */
-export type Settlement =
-  | { readonly kind: "done"; readonly entry: OutboxEntry }
-  /** Not tried, or not to be blamed: it waits again where it was. */
-  | { readonly kind: "released"; readonly entry: OutboxEntry }
-  /** Not to be blamed either, but it makes way for the others until `dueAtMs`. */
-  | { readonly kind: "postponed"; readonly entry: OutboxEntry; readonly reason: string; readonly dueAtMs: number }
-  /** Tried and refused: again at `dueAtMs`; null = to the dead letters. */
-  | { readonly kind: "refused"; readonly entry: OutboxEntry; readonly reason: string; readonly dueAtMs: number | null };
 
 export interface OutboxStats {
   readonly pending: number;
@@ -68,16 +61,16 @@ export class Outbox {
   /** What an operator must know of how the file was found; empty when all is well. */
   readonly warnings: readonly string[];
   readonly limitBytes: number;
+  readonly dead: DeadLetters;
   readonly #store: OutboxStore;
   readonly #mark: CommitMark;
   readonly #tally: Tally;
+  readonly #changes: QueueChanges;
   readonly #inFlight = new InFlight();
   readonly #listeners = new Map<string, () => void>();
-  /** Appended and not yet committed: newest per destination and key. */
-  readonly #uncommitted = new Map<string, Map<string, OutboxMutation>>();
+  readonly #uncommitted = new Uncommitted();
   #group = newGroup();
   #isScheduled = false;
-  #nextId: number;
   #commits: number;
   #isClosed = false;
 
@@ -90,8 +83,16 @@ export class Outbox {
     this.#store = opened.store;
     this.#mark = opened.mark;
     this.#tally = new Tally(opened.store.totals());
-    this.#nextId = opened.store.largestId() + 1;
+    this.#changes = new QueueChanges(opened.store, this.#inFlight, () => options.scheduler.nowMs());
     this.#commits = opened.store.commits();
+    this.dead = new DeadLetters(
+      opened.store,
+      (work) => this.#transaction(work),
+      (letter) => {
+        this.#inFlight.of(letter.destination).lowerCursor(letter.id);
+        this.#listeners.get(letter.destination)?.();
+      },
+    );
     this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
   }
 
@@ -123,7 +124,7 @@ export class Outbox {
     group.bytes += bytes;
     for (const mutation of mutations) {
       group.mutations.push(mutation);
-      this.#remember(mutation);
+      this.#uncommitted.add(mutation);
     }
     if (group.bytes > GROUP_LIMIT_BYTES || group.mutations.length >= GROUP_LIMIT_MUTATIONS) this.#commit();
     else this.#schedule();
@@ -135,7 +136,7 @@ export class Outbox {
    * and not yet holds. Null = nothing waits, or it is a dead letter.
    */
   pendingValue(destination: string, key: string): OutboxMutation | null {
-    const uncommitted = this.#uncommitted.get(destination)?.get(key) ?? null;
+    const uncommitted = this.#uncommitted.get(destination, key);
     const head = this.#tally.of(destination).pending === 0 ? null : this.#store.find(destination, key);
     if (head === null || this.#store.isDead(head)) return uncommitted;
     const committed = this.#store.read(head.id);
@@ -205,38 +206,6 @@ export class Outbox {
     return this.#tally.destinations();
   }
 
-  /** Dead letters after the one with id `afterId` (0 = from the first). */
-  deadLetters(destination: string, afterId: number, limit: number): DeadLetter[] {
-    return this.#store.dead(destination, afterId, limit);
-  }
-
-  /** Queues dead letters again, by id; gives how many. */
-  retryDead(destination: string, ids: readonly number[]): number {
-    const dead = this.#deadAmong(destination, ids);
-    this.#transaction((tally) => {
-      for (const letter of dead) {
-        this.#store.revive(letter.id);
-        tally.add(destination, { dead: -1, pending: 1 });
-      }
-    });
-    for (const letter of dead) this.#inFlight.of(destination).lowerCursor(letter.id);
-    this.#listeners.get(destination)?.();
-    return dead.length;
-  }
-
-  /** Forgets dead letters, by id; gives how many. */
-  dropDead(destination: string, ids: readonly number[]): number {
-    const dead = this.#deadAmong(destination, ids);
-    this.#transaction((tally) => {
-      for (const letter of dead) {
-        const head = this.#store.find(destination, letter.key);
-        this.#store.remove(letter.id);
-        tally.add(destination, { dead: -1, bytes: -(head?.cost ?? 0) });
-      }
-    });
-    return dead.length;
-  }
-
   /** Forgets everything that waits for a destination, which is no more. */
   forget(destination: string): void {
     this.#transaction((tally) => {
@@ -268,17 +237,16 @@ export class Outbox {
     this.#group = newGroup();
     try {
       this.#transaction((tally) => {
-        this.#removeDone(group.settlements, tally);
-        for (const settlement of group.settlements) this.#applySettlement(settlement, tally);
-        for (const mutation of group.mutations) this.#applyMutation(mutation, tally);
+        this.#changes.settle(group.settlements, tally);
+        for (const mutation of group.mutations) this.#changes.append(mutation, tally);
       });
     } catch (error) {
-      this.#forgetUncommitted(group);
+      this.#uncommitted.remove(group.mutations);
       this.#retrySettlements(group.settlements);
       group.committed.reject(toFullError(error));
       return;
     }
-    this.#forgetUncommitted(group);
+    this.#uncommitted.remove(group.mutations);
     for (const { entry, kind } of group.settlements) {
       this.#inFlight.of(entry.destination).settle(entry, kind === "released");
     }
@@ -293,59 +261,6 @@ export class Outbox {
     this.#tally.adopt(tally);
     this.#commits += 1;
     this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
-  }
-
-  #applyMutation(mutation: OutboxMutation, tally: Tally): void {
-    const { destination, key } = mutation;
-    const cost = costBytes(mutation);
-    const head = this.#store.find(destination, key);
-    if (head === null) {
-      this.#store.insert(this.#nextId++, mutation, this.options.scheduler.nowMs());
-      tally.add(destination, { pending: 1, bytes: cost });
-      return;
-    }
-    if (!isNewer(mutation.stamp, head)) return;
-    tally.add(destination, { bytes: cost - head.cost });
-    const flight = this.#inFlight.of(destination);
-    if (this.#store.isReady(head) && !flight.has(key)) {
-      this.#store.replace(head.id, mutation);
-      return;
-    }
-    // In flight, delayed or dead: the newer one gets a place of its own.
-    const id = this.#nextId++;
-    this.#store.remove(head.id);
-    this.#store.insert(id, mutation, this.options.scheduler.nowMs());
-    if (flight.has(key)) flight.noteNewer(key, id);
-    if (this.#store.isDead(head)) tally.add(destination, { dead: -1, pending: 1 });
-  }
-
-  /** All in one statement: this is what a drain does most. */
-  #removeDone(settlements: readonly Settlement[], tally: Tally): void {
-    const idsOf = new Map<string, number[]>();
-    for (const { kind, entry } of settlements) {
-      if (kind !== "done") continue;
-      const ids = idsOf.get(entry.destination);
-      if (ids === undefined) idsOf.set(entry.destination, [entry.id]);
-      else ids.push(entry.id);
-    }
-    for (const [destination, ids] of idsOf) {
-      const costs = this.#store.removeAll(ids);
-      tally.add(destination, { pending: -costs.length, bytes: -costs.reduce((sum, cost) => sum + cost, 0) });
-    }
-  }
-
-  #applySettlement(settlement: Settlement, tally: Tally): void {
-    const { entry, kind } = settlement;
-    const { destination, id, attempts } = entry;
-    // Where nothing changes, the entry was replaced while it was in flight: the newer one waits for its own turn.
-    if (kind === "released" || kind === "done") return;
-    if (kind === "postponed") {
-      this.#store.delay(id, attempts, settlement.dueAtMs, settlement.reason);
-    } else if (settlement.dueAtMs === null) {
-      if (this.#store.bury(id, attempts + 1, settlement.reason)) tally.add(destination, { pending: -1, dead: 1 });
-    } else {
-      this.#store.delay(id, attempts + 1, settlement.dueAtMs, settlement.reason);
-    }
   }
 
   #retrySettlements(settlements: readonly Settlement[]): void {
@@ -364,26 +279,6 @@ export class Outbox {
       tally.add(destination, { pending: -1, dead: 1 });
     });
     return null;
-  }
-
-  #deadAmong(destination: string, ids: readonly number[]): DeadLetter[] {
-    return ids.flatMap((id) => this.#store.dead(destination, id - 1, 1).filter((letter) => letter.id === id));
-  }
-
-  #remember(mutation: OutboxMutation): void {
-    let keys = this.#uncommitted.get(mutation.destination);
-    if (keys === undefined) {
-      keys = new Map();
-      this.#uncommitted.set(mutation.destination, keys);
-    }
-    const other = keys.get(mutation.key);
-    if (other === undefined || isNewer(mutation.stamp, other.stamp)) keys.set(mutation.key, mutation);
-  }
-
-  #forgetUncommitted(group: Group): void {
-    for (const mutation of group.mutations) {
-      this.#uncommitted.get(mutation.destination)?.delete(mutation.key);
-    }
   }
 }
 

@@ -135,7 +135,7 @@ describe("a row that is refused for good", () => {
     await t.scheduler.advance(10_000);
     expect(t.backend.writes.flat().filter((key) => key === "b").length).toBe(3);
     expect(t.stats()).toMatchObject({ pending: 0, dead: 1 });
-    expect(t.outbox.deadLetters("backend", 0, 10)[0]).toMatchObject({
+    expect(t.outbox.dead.list("backend", 0, 10)[0]).toMatchObject({
       key: "b",
       attempts: 3,
       reason: "no such customer",
@@ -149,9 +149,9 @@ describe("a row that is refused for good", () => {
     await t.outbox.append([put("b", "1", 2)]);
     await t.scheduler.advance(300);
     t.backend.refused.clear();
-    t.outbox.retryDead(
+    t.outbox.dead.retry(
       "backend",
-      t.outbox.deadLetters("backend", 0, 10).map((letter) => letter.id),
+      t.outbox.dead.list("backend", 0, 10).map((letter) => letter.id),
     );
     await t.scheduler.advance(300);
     expect(t.backend.values.get("b")).toBe("1");

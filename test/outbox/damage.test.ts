@@ -94,7 +94,7 @@ describe("a damaged outbox", () => {
     flipAll(path, "MARK");
     using opened = openTestOutbox(folder.path);
     expect(drained(opened.outbox)).toBe(COUNT);
-    expect(opened.outbox.deadLetters("backend", 0, 10).map((letter) => letter.reason)).toEqual([
+    expect(opened.outbox.dead.list("backend", 0, 10).map((letter) => letter.reason)).toEqual([
       "damaged in the outbox file; it can't be delivered",
     ]);
   });

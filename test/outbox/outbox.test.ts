@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import type { OutboxEntry } from "../../src/outbox/entry.ts";
-import type { Outbox, Settlement } from "../../src/outbox/outbox.ts";
+import type { OutboxEntry, Settlement } from "../../src/outbox/entry.ts";
+import type { Outbox } from "../../src/outbox/outbox.ts";
 import { OutboxFullError } from "../../src/outbox/outbox-errors.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox, put, remove, shown, takeAll } from "../support/test-outbox.ts";
@@ -177,10 +177,10 @@ describe("dead letters", () => {
     await withDead(outbox, 5);
     await outbox.append([put("fine", "1", 10)]);
     expect(takeAll(outbox).map((entry) => entry.key)).toEqual(["fine"]);
-    const page = outbox.deadLetters("backend", 0, 3);
+    const page = outbox.dead.list("backend", 0, 3);
     expect(page.map((letter) => letter.key)).toEqual(["k0", "k1", "k2"]);
     expect(page[0]).toMatchObject({ reason: "no such customer", attempts: 1, version: 1, valueBytes: 1, kind: "put" });
-    expect(outbox.deadLetters("backend", page[2]?.id ?? 0, 3).map((letter) => letter.key)).toEqual(["k3", "k4"]);
+    expect(outbox.dead.list("backend", page[2]?.id ?? 0, 3).map((letter) => letter.key)).toEqual(["k3", "k4"]);
     expect(outbox.stats("backend")).toMatchObject({ pending: 1, dead: 5 });
   });
 
@@ -189,12 +189,12 @@ describe("dead letters", () => {
     using opened = openTestOutbox(folder.path);
     const { outbox } = opened;
     await withDead(outbox, 3);
-    const [first, second] = outbox.deadLetters("backend", 0, 10).map((letter) => letter.id);
-    expect(outbox.retryDead("backend", [first ?? 0, 999])).toBe(1);
-    expect(outbox.dropDead("backend", [second ?? 0, first ?? 0])).toBe(1);
+    const [first, second] = outbox.dead.list("backend", 0, 10).map((letter) => letter.id);
+    expect(outbox.dead.retry("backend", [first ?? 0, 999])).toBe(1);
+    expect(outbox.dead.drop("backend", [second ?? 0, first ?? 0])).toBe(1);
     expect(outbox.stats("backend")).toMatchObject({ pending: 1, dead: 1 });
     expect(takeAll(outbox).map(shown)).toEqual(["k0=1@1"]);
-    expect(outbox.deadLetters("backend", 0, 10).map((letter) => letter.key)).toEqual(["k2"]);
+    expect(outbox.dead.list("backend", 0, 10).map((letter) => letter.key)).toEqual(["k2"]);
   });
 
   test("a newer mutation of the key takes the dead letter's place", async () => {
