@@ -27,6 +27,9 @@ export const SCHEMA = `
   INSERT OR IGNORE INTO meta VALUES ('commits', 0);
 `;
 
+const SHRINK_STEPS = 20;
+const SHRINK_PAGES = 500;
+
 /** A row without its value. */
 export interface Head {
   readonly id: number;
@@ -257,6 +260,18 @@ export class OutboxStore {
 
   isDead(head: Head): boolean {
     return head.state === DEAD;
+  }
+
+  /** Gives unused pages back to the disk, a few at a time, for that needs room itself. */
+  shrink(): void {
+    try {
+      for (let step = 0; step < SHRINK_STEPS; step++) {
+        this.database.run(`PRAGMA incremental_vacuum(${SHRINK_PAGES})`);
+        this.database.run("PRAGMA wal_checkpoint(TRUNCATE)");
+      }
+    } catch {
+      // No room even for that; the caller looks whether there is enough now.
+    }
   }
 
   close(): void {

@@ -6,6 +6,7 @@
  * it waits again, so whoever takes must do no harm when he writes twice.
  */
 import type { Scheduler } from "../backend/scheduler.ts";
+import { Ballast } from "./ballast.ts";
 import type { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import { DeadLetters } from "./dead-letters.ts";
@@ -46,7 +47,7 @@ export interface OutboxStats {
 const GROUP_LIMIT_BYTES = 8 * 1024 * 1024;
 const GROUP_LIMIT_MUTATIONS = 4096;
 
-/** After a failed commit, settlements are tried again after this. */
+/** After a failed commit, the next look for room. */
 const RETRY_MS = 1000;
 const FULL_RETRY_AFTER_MS = 1000;
 
@@ -69,6 +70,9 @@ export class Outbox {
   readonly #inFlight = new InFlight();
   readonly #listeners = new Map<string, () => void>();
   readonly #uncommitted = new Uncommitted();
+  readonly #ballast: Ballast;
+  /** False from a failed commit on until the disk has room again. */
+  #hasDisk = true;
   #group = newGroup();
   #isScheduled = false;
   #commits: number;
@@ -77,7 +81,10 @@ export class Outbox {
   private constructor(
     private readonly options: OutboxOptions,
     opened: ReturnType<typeof openStore>,
+    ballast: Ballast,
   ) {
+    this.#ballast = ballast;
+    this.#ballast.raise();
     this.limitBytes = options.limitBytes;
     this.warnings = opened.warnings;
     this.#store = opened.store;
@@ -99,7 +106,8 @@ export class Outbox {
   /** Throws `OutboxOpenError` where the file can't be used. */
   static open(directory: DataDirectory, options: OutboxOptions): Outbox {
     const { sync, limitPages, scheduler } = options;
-    return new Outbox(options, openStore(directory, { sync, limitPages, nowMs: () => scheduler.nowMs() }));
+    const opened = openStore(directory, { sync, limitPages, nowMs: () => scheduler.nowMs() });
+    return new Outbox(options, opened, new Ballast(directory.file("ballast")));
   }
 
   /** Bytes that wait, those of appends under way included. */
@@ -112,6 +120,8 @@ export class Outbox {
    * Throws `OutboxFullError` at once where there is no room, and rejects with it where the disk has none.
    */
   append(mutations: readonly OutboxMutation[]): Promise<void> {
+    if (this.#isClosed) throw new OutboxFullError("the node stops; try another", FULL_RETRY_AFTER_MS);
+    if (!this.#hasDisk) throw diskFull("it was full a moment ago");
     let bytes = 0;
     for (const mutation of mutations) bytes += costBytes(mutation);
     if (this.usedBytes + bytes > this.limitBytes) {
@@ -242,16 +252,47 @@ export class Outbox {
       });
     } catch (error) {
       this.#uncommitted.remove(group.mutations);
-      this.#retrySettlements(group.settlements);
-      group.committed.reject(toFullError(error));
+      group.committed.reject(diskFull(error));
+      this.#makeRoom(group.settlements);
       return;
     }
     this.#uncommitted.remove(group.mutations);
-    for (const { entry, kind } of group.settlements) {
-      this.#inFlight.of(entry.destination).settle(entry, kind === "released");
-    }
+    this.#land(group.settlements);
     group.committed.resolve();
     for (const destination of destinationsOf(group)) this.#listeners.get(destination)?.();
+  }
+
+  /** What was settled durably is in flight no more. */
+  #land(settlements: readonly Settlement[]): void {
+    for (const { entry, kind } of settlements) {
+      this.#inFlight.of(entry.destination).settle(entry, kind === "released");
+    }
+  }
+
+  /** After a failed commit: what is done goes first, and appends wait until there is room again. */
+  #makeRoom(settlements: readonly Settlement[]): void {
+    this.#hasDisk = false;
+    this.#ballast.drop();
+    let left = settlements;
+    try {
+      this.#transaction((tally) => this.#changes.settle(settlements, tally));
+      this.#land(settlements);
+      left = [];
+    } catch {
+      // Still no room: the settlements are tried again with the next look.
+    }
+    this.options.scheduler.after(RETRY_MS, () => {
+      if (this.#isClosed) return;
+      if (left.length > 0) void this.settle(left);
+      this.#lookForRoom();
+    });
+  }
+
+  #lookForRoom(): void {
+    if (this.#isClosed || this.#hasDisk) return;
+    this.#store.shrink();
+    this.#hasDisk = this.#ballast.raise();
+    if (!this.#hasDisk) this.options.scheduler.after(RETRY_MS, () => this.#lookForRoom());
   }
 
   /** The counts change when the commit is done, and not before. */
@@ -261,13 +302,6 @@ export class Outbox {
     this.#tally.adopt(tally);
     this.#commits += 1;
     this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
-  }
-
-  #retrySettlements(settlements: readonly Settlement[]): void {
-    if (settlements.length === 0) return;
-    this.options.scheduler.after(RETRY_MS, () => {
-      if (!this.#isClosed) this.settle(settlements);
-    });
   }
 
   /** A row that is not what was written goes nowhere but to the dead letters. */
@@ -293,11 +327,11 @@ function destinationsOf(group: Group): Set<string> {
   return destinations;
 }
 
-function toFullError(error: unknown): OutboxFullError {
-  const message = error instanceof Error ? error.message : String(error);
+function diskFull(cause: unknown): OutboxFullError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
   return new OutboxFullError(
-    `the outbox can't be written (${message}): make room on the disk of SERV_CACHE_DATA_DIR`,
+    `the outbox can't be written (${reason}): make room on the disk of SERV_CACHE_DATA_DIR`,
     FULL_RETRY_AFTER_MS,
-    { cause: error },
+    { cause },
   );
 }

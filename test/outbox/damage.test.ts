@@ -167,9 +167,11 @@ describe("a full disk", () => {
     expect(refusal).toBeInstanceOf(OutboxFullError);
     expect(accepted.length).toBeGreaterThan(10);
     expect(outbox.pendingValue("backend", `key:${accepted.length}`)).toBeNull();
+    expect(() => outbox.append([put("small", "1", 999)])).toThrow("make room on the disk");
     const taken = takeAll(outbox);
     expect(taken.map((entry) => entry.key)).toEqual(accepted);
     await outbox.settle(taken.map((entry) => ({ kind: "done", entry })));
+    await opened.scheduler.advance(1_000);
     await outbox.append([put("later", "x".repeat(10_000), 1_000)]);
     expect(takeAll(outbox).map((entry) => entry.key)).toEqual(["later"]);
   });
