@@ -6,10 +6,10 @@
  * else: it is not cached, and who asks after that gets a load of his own.
  */
 import type { Version } from "../engine/engine.ts";
+import type { Scheduler } from "../outbox/scheduler.ts";
 import { type Backend, BackendError, type BackendValue, type LoadResult } from "./backend.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import { NegativeCache } from "./negative-cache.ts";
-import type { Scheduler } from "./scheduler.ts";
 
 export interface ReadThroughOptions {
   readonly backend: Pick<Backend, "load" | "loadBatchKeys">;

@@ -8,9 +8,9 @@
 import type { Version } from "../engine/engine.ts";
 import type { OutboxEntry, OutboxMutation, Settlement } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
+import type { Scheduler } from "../outbox/scheduler.ts";
 import { type Backend, BackendError, type BackendRow, type RowResult } from "./backend.ts";
 import { backoffMs } from "./backoff.ts";
-import type { Scheduler } from "./scheduler.ts";
 import { Suspects } from "./suspects.ts";
 import { WriteWaiters } from "./write-waiters.ts";
 

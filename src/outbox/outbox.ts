@@ -5,7 +5,7 @@
  * share one transaction, because the commit is what costs. What was taken is in flight in memory only: after a restart
  * it waits again, so whoever takes must do no harm when he writes twice.
  */
-import type { Scheduler } from "../backend/scheduler.ts";
+
 import { Ballast } from "./ballast.ts";
 import type { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
@@ -16,6 +16,7 @@ import { openStore, type StoreOptions } from "./open-store.ts";
 import { OutboxFullError } from "./outbox-errors.ts";
 import type { OutboxStore } from "./outbox-store.ts";
 import { QueueChanges } from "./queue-changes.ts";
+import type { Scheduler } from "./scheduler.ts";
 import { Tally } from "./tally.ts";
 import { Uncommitted } from "./uncommitted.ts";
 
@@ -84,7 +85,8 @@ export class Outbox {
     ballast: Ballast,
   ) {
     this.#ballast = ballast;
-    this.#ballast.raise();
+    // Without a reserve, the log must not grow to what its own checkpoint then has no room for.
+    if (!this.#ballast.raise()) opened.store.checkpointOften();
     this.limitBytes = options.limitBytes;
     this.warnings = opened.warnings;
     this.#store = opened.store;

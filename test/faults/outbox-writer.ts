@@ -1,8 +1,8 @@
 /** A process that appends to an outbox as fast as it can and says what was acknowledged, until it is killed. */
 
-import { systemScheduler } from "../../src/backend/scheduler.ts";
 import { DataDirectory } from "../../src/outbox/data-directory.ts";
 import { Outbox } from "../../src/outbox/outbox.ts";
+import { systemScheduler } from "../../src/outbox/scheduler.ts";
 import { put } from "../support/test-outbox.ts";
 
 const [folder, firstVersion] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-import type { Scheduler } from "../../src/backend/scheduler.ts";
+import type { Scheduler } from "../../src/outbox/scheduler.ts";
 
 /** Time that stands still until a test moves it. */
 export class ManualScheduler implements Scheduler {
