@@ -29,6 +29,9 @@ export interface BackendSettings {
 /** `SERV_CACHE_BACKEND_TABLE` where it is not set. */
 export const DEFAULT_TABLE = "servcache_entries";
 
+/** Connections that rest are closed before firewalls forget them, which would show as a timeout only. */
+const IDLE_TIMEOUT_S = 240;
+
 /** Rows of one write that an HTTP backend gets at the same time. */
 const HTTP_WRITE_CONCURRENCY = 32;
 
@@ -102,6 +105,7 @@ function serverClient(settings: BackendSettings, adapter: "postgres" | "mysql"):
     url,
     adapter,
     max: 1,
+    idleTimeout: IDLE_TIMEOUT_S,
     connectionTimeout: Math.max(1, Math.ceil(settings.loadTimeoutMs / 1000)),
     ...(database === "" ? {} : { database }),
     ...(tlsCa === null ? {} : { tls: { ca: tlsCa } }),

@@ -176,6 +176,18 @@ describe("SQL of the user's own in PostgreSQL", () => {
   });
 });
 
+test("a backend that is closed asks nothing any more, and ends what is under way", async () => {
+  const backend = createBackend(backendSettings(server.url));
+  await backend.load(["a"], IN_TIME);
+  await sql.unsafe("BEGIN");
+  await sql.unsafe("LOCK TABLE servcache_entries IN ACCESS EXCLUSIVE MODE");
+  const loading = backend.load(["a"], IN_TIME);
+  await backend.close();
+  expect((await loading)[0]?.kind).toBe("failed");
+  expect((await backend.load(["a"], IN_TIME))[0]?.kind).toBe("failed");
+  await sql.unsafe("ROLLBACK");
+});
+
 test("a server that refuses connections is unavailable, at once", async () => {
   const backend = createBackend(backendSettings("postgres://servcache@127.0.0.1:1/postgres"));
   const [loaded] = await backend.load(["a"], IN_TIME);

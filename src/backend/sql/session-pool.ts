@@ -1,4 +1,5 @@
 /** A bounded set of sessions. Who finds none free waits in line, not longer than its own time. */
+import { BackendError } from "../backend.ts";
 import { abortError } from "../call-signal.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
@@ -6,6 +7,8 @@ export class SessionPool {
   readonly #sessions: Session[] = [];
   readonly #free: Session[] = [];
   readonly #waiting: ((session: Session) => void)[] = [];
+
+  #isClosed = false;
 
   constructor(
     private readonly options: SessionOptions,
@@ -17,17 +20,21 @@ export class SessionPool {
 
   /** Lends a session to `work`. Throws `BackendError` when none gets free in time. */
   async use<T>(signal: AbortSignal, work: (session: Session) => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new BackendError("ERR_BACKEND_UNAVAILABLE", `${this.options.label} is closed`);
     const session = this.#free.pop() ?? (await this.#wait(signal));
     try {
       return await work(session);
     } finally {
+      if (this.#isClosed) session.discard();
       const next = this.#waiting.shift();
       if (next === undefined) this.#free.push(session);
       else next(session);
     }
   }
 
+  /** Cuts what is under way; nothing can be lent after. */
   close(): void {
+    this.#isClosed = true;
     for (const session of this.#sessions) session.discard();
   }
 
