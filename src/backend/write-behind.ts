@@ -15,7 +15,7 @@ import { Suspects } from "./suspects.ts";
 import { WriteWaiters } from "./write-waiters.ts";
 
 export interface WriteBehindOptions {
-  readonly outbox: Pick<Outbox, "append" | "take" | "settle" | "stats" | "nextDueAtMs" | "onQueued">;
+  readonly outbox: Pick<Outbox, "append" | "take" | "settle" | "counts" | "nextDueAtMs" | "onQueued">;
   readonly backend: Pick<Backend, "write">;
   /** The name of the backend's queue in the outbox. */
   readonly destination: string;
@@ -166,7 +166,7 @@ export class WriteBehind {
     }
     if (!this.#isStarted || this.#running >= this.options.concurrency) return;
     const { outbox, destination, delayMs, scheduler } = this.options;
-    const { pending, inFlight } = outbox.stats(destination);
+    const { pending, inFlight } = outbox.counts(destination);
     if (pending <= inFlight) return;
     const dueAtMs = outbox.nextDueAtMs(destination) ?? Number.POSITIVE_INFINITY;
     const dueInMs = Math.max(1, dueAtMs - scheduler.nowMs());
@@ -281,7 +281,7 @@ export class WriteBehind {
   }
 
   #pending(): number {
-    return this.options.outbox.stats(this.options.destination).pending;
+    return this.options.outbox.counts(this.options.destination).pending;
   }
 }
 

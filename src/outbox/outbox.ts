@@ -35,11 +35,14 @@ export interface TakeRequest {
   readonly queuedUntilMs: number;
 }
 
-export interface OutboxStats {
+export interface OutboxCounts {
   readonly pending: number;
   readonly dead: number;
   readonly bytes: number;
   readonly inFlight: number;
+}
+
+export interface OutboxStats extends OutboxCounts {
   /** Age of what waits longest, in ms; 0 = nothing waits. */
   readonly oldestAgeMs: number;
 }
@@ -207,11 +210,17 @@ export class Outbox {
     this.#listeners.set(destination, wake);
   }
 
-  stats(destination: string): OutboxStats {
+  /** Costs nothing: no row is looked at. */
+  counts(destination: string): OutboxCounts {
     const { pending, dead, bytes } = this.#tally.of(destination);
-    const oldest = pending === 0 ? null : this.#store.oldestQueuedAtMs(destination);
+    return { pending, dead, bytes, inFlight: this.#inFlight.of(destination).size };
+  }
+
+  stats(destination: string): OutboxStats {
+    const counts = this.counts(destination);
+    const oldest = counts.pending === 0 ? null : this.#store.oldestQueuedAtMs(destination);
     const oldestAgeMs = oldest === null ? 0 : Math.max(0, this.options.scheduler.nowMs() - oldest);
-    return { pending, dead, bytes, inFlight: this.#inFlight.of(destination).size, oldestAgeMs };
+    return { ...counts, oldestAgeMs };
   }
 
   destinations(): string[] {
