@@ -1,0 +1,268 @@
+/**
+ * Brings what the cache lacks from the backend.
+ *
+ * However many ask for a key, it is loaded once; keys that are asked for within one turn of the event loop go together.
+ * A load that began before its key was written, deleted or cleared answers those who wait for it already, and nobody
+ * else: it is not cached, and who asks after that gets a load of his own.
+ */
+import type { Version } from "../engine/engine.ts";
+import type { Scheduler } from "../outbox/scheduler.ts";
+import { type Backend, BackendError, type BackendValue, type LoadResult } from "./backend.ts";
+import { Breaker, type BreakerState } from "./breaker.ts";
+import { NegativeCache } from "./negative-cache.ts";
+
+export interface ReadThroughOptions {
+  readonly backend: Pick<Backend, "load" | "loadBatchKeys">;
+  /** A load may take so long, waiting for its turn included, in ms. */
+  readonly timeoutMs: number;
+  /** Calls to the backend at the same time. */
+  readonly concurrentCalls: number;
+  /** Keys that may wait for their turn; more are refused at once. */
+  readonly waitingKeys: number;
+  /** TTL of what is loaded, in ms (`SERV_CACHE_FILL_TTL`); 0 = never expires. */
+  readonly fillTtlMs: number;
+  /** How long the absence of a key is remembered, in ms (`SERV_CACHE_NEGATIVE_TTL`); 0 = not at all. */
+  readonly negativeTtlMs: number;
+  readonly negativeKeys: number;
+  /** Share of its TTL that an entry has left when it is reloaded (`SERV_CACHE_REFRESH_AHEAD`); 0 = not reloaded. */
+  readonly refreshAhead: number;
+  readonly breaker: { readonly failures: number; readonly openMs: number; readonly openMaxMs: number };
+  /** The stamp of a load that begins now. */
+  readonly nextVersion: () => Version;
+  readonly sink: FillSink;
+  readonly scheduler: Scheduler;
+  /** Runs after the requests of this turn of the event loop. */
+  readonly defer: (run: () => void) => void;
+  /** In [0, 1). */
+  readonly random: () => number;
+}
+
+/** Where loads go. Called before those who wait get their answer. */
+export interface FillSink {
+  /** To be put with the version of the moment at which the load began. `expiresAtMs` 0 = never. */
+  fill(key: string, value: BackendValue, expiresAtMs: number, version: Version): void;
+  /** The backend does not have it: what the cache has of it and is older than the version is to go. */
+  absent(key: string, version: Version): void;
+}
+
+export interface ReadThroughStats {
+  readonly loads: number;
+  readonly calls: number;
+  readonly found: number;
+  readonly absent: number;
+  readonly failed: number;
+  /** Requests that joined a load that was under way. */
+  readonly joined: number;
+  readonly negativeHits: number;
+  /** Loads that were not cached, because their key changed while they ran. */
+  readonly discarded: number;
+  readonly waiting: number;
+  readonly breaker: BreakerState;
+}
+
+interface Flight {
+  readonly key: string;
+  readonly version: Version;
+  readonly answer: PromiseWithResolvers<LoadResult>;
+  readonly deadlineMs: number;
+  mayFill: boolean;
+}
+
+/** Expiries spread by this share to either side, so that what was loaded together does not expire together. */
+const TTL_JITTER = 0.1;
+
+export class ReadThrough {
+  readonly #breaker: Breaker;
+  readonly #negative: NegativeCache;
+  readonly #flights = new Map<string, Flight>();
+  #waiting: Flight[] = [];
+  /** Not yet answered, in the order of their deadlines. */
+  readonly #unsettled = new Set<Flight>();
+  #cancelTimer: (() => void) | null = null;
+  #calls = 0;
+  #isScheduled = false;
+  #counts = { loads: 0, calls: 0, found: 0, absent: 0, failed: 0, joined: 0, negativeHits: 0, discarded: 0 };
+
+  constructor(private readonly options: ReadThroughOptions) {
+    const { scheduler, negativeKeys, negativeTtlMs } = options;
+    this.#breaker = new Breaker({ ...options.breaker, scheduler });
+    this.#negative = new NegativeCache(negativeKeys, negativeTtlMs);
+  }
+
+  /** Never rejects: what went wrong is in the result. */
+  load(key: string): Promise<LoadResult> {
+    if (this.#negative.has(key, this.options.scheduler.nowMs())) {
+      this.#counts.negativeHits += 1;
+      return Promise.resolve({ kind: "absent" });
+    }
+    const flight = this.#flights.get(key);
+    if (flight === undefined) return this.#begin(key);
+    this.#counts.joined += 1;
+    return flight.answer.promise;
+  }
+
+  /** Reloads a key in the background, unless that is under way or the backend is in trouble. */
+  refresh(key: string): void {
+    if (this.#flights.has(key) || this.#breaker.state !== "closed") return;
+    if (this.#waiting.length * 2 > this.options.waitingKeys) return;
+    void this.#begin(key);
+  }
+
+  /** Whether an entry that was found with so much of its life left is to be reloaded now. */
+  wantsRefresh(remainingMs: number): boolean {
+    const { refreshAhead, fillTtlMs } = this.options;
+    return refreshAhead > 0 && remainingMs > 0 && remainingMs < fillTtlMs * refreshAhead;
+  }
+
+  /** To be called for each write, delete and replicated mutation of a key, before it is answered. */
+  changed(key: string): void {
+    this.#negative.forget(key);
+    const flight = this.#flights.get(key);
+    if (flight === undefined) return;
+    flight.mayFill = false;
+    this.#flights.delete(key);
+  }
+
+  /** The same for all keys that `matches`; null = for every key. */
+  changedMatching(matches: ((key: string) => boolean) | null): void {
+    this.#negative.forgetMatching(matches);
+    for (const key of [...this.#flights.keys()]) if (matches === null || matches(key)) this.changed(key);
+  }
+
+  stats(): ReadThroughStats {
+    return { ...this.#counts, waiting: this.#waiting.length, breaker: this.#breaker.state };
+  }
+
+  #begin(key: string): Promise<LoadResult> {
+    if (this.#waiting.length >= this.options.waitingKeys) return Promise.resolve(busy(this.options.waitingKeys));
+    if (this.#breaker.state === "open") return Promise.resolve(open(this.#breaker.retryAfterMs));
+    const flight: Flight = {
+      key,
+      version: this.options.nextVersion(),
+      answer: Promise.withResolvers(),
+      deadlineMs: this.options.scheduler.nowMs() + this.options.timeoutMs,
+      mayFill: true,
+    };
+    this.#counts.loads += 1;
+    this.#flights.set(key, flight);
+    this.#waiting.push(flight);
+    this.#unsettled.add(flight);
+    this.#watch();
+    this.#schedule();
+    return flight.answer.promise;
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.options.defer(() => {
+      this.#isScheduled = false;
+      this.#callWaiting();
+    });
+  }
+
+  #callWaiting(): void {
+    const { backend, concurrentCalls } = this.options;
+    while (this.#waiting.length > 0 && this.#calls < concurrentCalls) {
+      if (!this.#breaker.admits()) {
+        // Half open: one call is on its way to see. The others are not to hang on it.
+        for (const flight of this.#waiting.splice(0)) this.#settle(flight, open(this.#breaker.retryAfterMs));
+        return;
+      }
+      const batch = this.#waiting.splice(0, Math.max(1, backend.loadBatchKeys));
+      this.#calls += 1;
+      this.#counts.calls += 1;
+      void this.#call(batch);
+    }
+  }
+
+  async #call(batch: readonly Flight[]): Promise<void> {
+    const { backend, timeoutMs } = this.options;
+    // A load that was overtaken by a change may wait beside its successor.
+    const keys = [...new Set(batch.map((flight) => flight.key))];
+    let results: LoadResult[];
+    try {
+      results = await backend.load(keys, { timeoutMs });
+    } catch (error) {
+      const failure = new BackendError("ERR_BACKEND_UNAVAILABLE", String(error), { cause: error });
+      results = keys.map(() => ({ kind: "failed", error: failure }));
+    }
+    this.#calls -= 1;
+    if (results.some(isOutage)) this.#breaker.failed();
+    else this.#breaker.succeeded();
+    const resultOf = new Map(keys.map((key, i) => [key, results[i] ?? NOTHING_SAID]));
+    for (const flight of batch) this.#settle(flight, resultOf.get(flight.key) ?? NOTHING_SAID);
+    this.#callWaiting();
+  }
+
+  #settle(flight: Flight, result: LoadResult): void {
+    if (!this.#unsettled.delete(flight)) return;
+    if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key);
+    this.#counts[result.kind] += 1;
+    if (result.kind !== "failed") this.#keep(flight, result);
+    flight.answer.resolve(result);
+  }
+
+  #keep(flight: Flight, result: Exclude<LoadResult, { kind: "failed" }>): void {
+    if (!flight.mayFill) {
+      this.#counts.discarded += 1;
+      return;
+    }
+    const { sink, scheduler } = this.options;
+    if (result.kind === "found") {
+      sink.fill(flight.key, result.value, this.#expiresAtMs(), flight.version);
+      return;
+    }
+    this.#negative.add(flight.key, scheduler.nowMs());
+    sink.absent(flight.key, flight.version);
+  }
+
+  #expiresAtMs(): number {
+    const { fillTtlMs, random, scheduler } = this.options;
+    if (fillTtlMs === 0) return 0;
+    return scheduler.nowMs() + Math.max(1, Math.round(fillTtlMs * (1 - TTL_JITTER + 2 * TTL_JITTER * random())));
+  }
+
+  /** One timer, for the load that has waited longest. */
+  #watch(): void {
+    if (this.#cancelTimer !== null) return;
+    for (const { deadlineMs } of this.#unsettled) {
+      const remainingMs = Math.max(0, deadlineMs - this.options.scheduler.nowMs());
+      this.#cancelTimer = this.options.scheduler.after(remainingMs, () => this.#timeOut());
+      return;
+    }
+  }
+
+  /** Who waited so long gets an answer; a call that is under way has its own timeout, and may end a moment later. */
+  #timeOut(): void {
+    this.#cancelTimer = null;
+    const { scheduler, timeoutMs } = this.options;
+    const error = new BackendError("ERR_BACKEND_TIMEOUT", `no answer within ${timeoutMs} ms`);
+    for (const flight of this.#unsettled) {
+      if (flight.deadlineMs > scheduler.nowMs()) break;
+      this.#settle(flight, { kind: "failed", error });
+    }
+    this.#waiting = this.#waiting.filter((flight) => this.#unsettled.has(flight));
+    this.#watch();
+  }
+}
+
+const NOTHING_SAID: LoadResult = {
+  kind: "failed",
+  error: new BackendError("ERR_BACKEND_ANSWER", "the backend said nothing about a key"),
+};
+
+/** Whether a result speaks of the backend and not of its key. */
+function isOutage(result: LoadResult): boolean {
+  if (result.kind !== "failed") return false;
+  return result.error.code === "ERR_BACKEND_TIMEOUT" || result.error.code === "ERR_BACKEND_UNAVAILABLE";
+}
+
+function busy(limit: number): LoadResult {
+  return { kind: "failed", error: new BackendError("ERR_BACKEND_BUSY", `${limit} loads wait already; try again`) };
+}
+
+function open(retryAfterMs: number): LoadResult {
+  const message = `the backend failed repeatedly; it is asked again in ${retryAfterMs} ms`;
+  return { kind: "failed", error: new BackendError("ERR_BACKEND_BREAKER_OPEN", message) };
+}

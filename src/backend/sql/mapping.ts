@@ -1,0 +1,58 @@
+/**
+ * How keys lie in a database: in the default table, or wherever the user's own SQL says. A mapping knows its dialect's
+ * texts; connections, time, retries and the isolation of refused rows are `SqlBackend`'s affair.
+ */
+import type { BackendRow, LoadResult, RowResult } from "../backend.ts";
+
+export type PutRow = Extract<BackendRow, { kind: "put" }>;
+export type DeleteRow = Extract<BackendRow, { kind: "delete" }>;
+
+export interface SqlColumn {
+  readonly name: string;
+  /** The server's number of the type; 0 = not known. */
+  readonly type: number;
+}
+
+export interface SqlResult {
+  /** Objects by column name; arrays of `Buffer | null` where the call asked for raw rows. */
+  readonly rows: readonly unknown[];
+  readonly columns: readonly SqlColumn[];
+}
+
+/** Runs one statement on one connection. Throws what the client throws, or a `BackendError` for time and connection. */
+export type RunSql = (text: string, parameters: readonly unknown[], form?: "objects" | "raw") => Promise<SqlResult>;
+
+/** How JSON is stored: as text that SQL can read, or as plain bytes where the database refuses the text. */
+export type JsonForm = "text" | "bytes";
+
+export interface SqlMapping {
+  /** Fails where the tables are not there yet; null = nothing to look for. */
+  readonly probe: string | null;
+  /** Makes what `probe` did not find. */
+  readonly create: readonly string[];
+  readonly loadBatchKeys: number;
+  /** At most so many rows in one `put` or `remove`. */
+  readonly writeBatchRows: number;
+  /** Whether an older put never replaces a newer one. */
+  readonly comparesVersions: boolean;
+  /** Whether a refused put is worth a second try with the JSON as bytes. */
+  readonly hasBytesForm: boolean;
+  load(run: RunSql, keys: readonly string[]): Promise<LoadResult[]>;
+  /** All rows or none: when it throws, none is known to be written. */
+  put(run: RunSql, rows: readonly PutRow[], form: JsonForm): Promise<RowResult[]>;
+  remove(run: RunSql, rows: readonly DeleteRow[]): Promise<RowResult[]>;
+}
+
+/** Whose fault a failed statement is: one of its rows' (for good), or the moment's. */
+export type Blame = "row" | "moment";
+
+export interface SqlDialect {
+  readonly name: "postgres" | "mysql" | "sqlite";
+  /** Statements that each new connection starts with. */
+  sessionSetup(statementTimeoutMs: number): readonly string[];
+  blame(error: unknown): Blame;
+  /** Whether the statement failed because a table is missing. */
+  isMissingTable(error: unknown): boolean;
+  /** Whether the connection is in an unknown state after the error. */
+  isConnectionLost(error: unknown): boolean;
+}

@@ -1,0 +1,88 @@
+/**
+ * The default table in PostgreSQL. A batch of any size is one statement with one array per column, so the server plans
+ * one text and the limit of 65,535 parameters is far away (measured: as fast as multi-row VALUES at 500 rows, a third
+ * faster at 5,000).
+ *
+ * `value` is bound as text and cast in the statement: a parameter of type json would be serialised once more.
+ */
+import type { LoadResult, RowResult } from "../backend.ts";
+import type { DeleteRow, JsonForm, PutRow, RunSql, SqlMapping } from "./mapping.ts";
+import { inOrder, keyText, toStored } from "./stored-value.ts";
+import { quoteTable } from "./table-name.ts";
+
+export class PostgresTable implements SqlMapping {
+  readonly loadBatchKeys = 500;
+  readonly writeBatchRows = 1000;
+  readonly comparesVersions = true;
+  readonly hasBytesForm = true;
+  readonly probe: string;
+  readonly create: readonly string[];
+  readonly #loadSql: string;
+  readonly #putSql: string;
+  readonly #removeSql: string;
+
+  /** Throws `BackendConfigError` where `tableName` is not one. */
+  constructor(tableName: string) {
+    const table = quoteTable(tableName, '"');
+    this.probe = `SELECT key, value, bytes, content_type, version FROM ${table} WHERE false`;
+    this.create = [
+      `CREATE TABLE IF NOT EXISTS ${table} (key text COLLATE "C" PRIMARY KEY, value json, bytes bytea,
+        content_type text NOT NULL, version bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())`,
+    ];
+    this.#loadSql = `SELECT key, value::text AS value, bytes, content_type FROM ${table} WHERE key = ANY($1::text[])`;
+    this.#putSql = `INSERT INTO ${table} AS stored (key, value, bytes, content_type, version, updated_at)
+      SELECT key, value::json, bytes, content_type, version, now()
+      FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::bigint[])
+        AS given (key, value, bytes, content_type, version)
+      ON CONFLICT (key) DO UPDATE SET value = excluded.value, bytes = excluded.bytes,
+        content_type = excluded.content_type, version = excluded.version, updated_at = excluded.updated_at
+      WHERE stored.version <= excluded.version RETURNING key`;
+    // The select sees the table as it was before the delete: what is newer there stays.
+    this.#removeSql = `WITH given AS (SELECT * FROM unnest($1::text[], $2::bigint[]) AS given (key, version)),
+      gone AS (DELETE FROM ${table} AS stored USING given
+        WHERE stored.key = given.key AND stored.version <= given.version)
+      SELECT given.key FROM given JOIN ${table} AS stored ON stored.key = given.key AND stored.version > given.version`;
+  }
+
+  async load(run: RunSql, keys: readonly string[]): Promise<LoadResult[]> {
+    const { rows } = await run(this.#loadSql, [textArray(keys)]);
+    return inOrder(keys, rows);
+  }
+
+  async put(run: RunSql, rows: readonly PutRow[], form: JsonForm): Promise<RowResult[]> {
+    const stored = rows.map((row) => toStored(row, form));
+    const result = await run(this.#putSql, [
+      textArray(rows.map((row) => row.key)),
+      textArray(stored.map((row) => row.value)),
+      byteaArray(stored.map((row) => row.bytes)),
+      textArray(rows.map((row) => row.contentType)),
+      `{${rows.map((row) => row.version).join(",")}}`,
+    ]);
+    const written = keysOf(result.rows);
+    return rows.map((row) => ({ kind: written.has(row.key) ? "written" : "superseded" }));
+  }
+
+  async remove(run: RunSql, rows: readonly DeleteRow[]): Promise<RowResult[]> {
+    const result = await run(this.#removeSql, [
+      textArray(rows.map((row) => row.key)),
+      `{${rows.map((row) => row.version).join(",")}}`,
+    ]);
+    const newer = keysOf(result.rows);
+    return rows.map((row) => ({ kind: newer.has(row.key) ? "superseded" : "written" }));
+  }
+}
+
+function keysOf(rows: readonly unknown[]): Set<string> {
+  const keys = new Set<string>();
+  for (const row of rows) if (typeof row === "object" && row !== null) keys.add(keyText(Reflect.get(row, "key")));
+  return keys;
+}
+
+/** An array as PostgreSQL reads it: `{"a","b",NULL}`. */
+function textArray(values: readonly (string | null)[]): string {
+  return `{${values.map((value) => (value === null ? "NULL" : `"${value.replace(/[\\"]/g, "\\$&")}"`)).join(",")}}`;
+}
+
+function byteaArray(values: readonly (Buffer | null)[]): string {
+  return `{${values.map((value) => (value === null ? "NULL" : `"\\\\x${value.toString("hex")}"`)).join(",")}}`;
+}

@@ -1,0 +1,210 @@
+/**
+ * A database behind the cache, through Bun's SQL client.
+ *
+ * Loads and writes have connections of their own, so that a drain in full flow keeps no reader waiting. A statement that
+ * fails for its content is halved until the row to blame is alone; everything else is for the caller to try again.
+ */
+import type { SQL } from "bun";
+import {
+  type Backend,
+  BackendError,
+  type BackendRow,
+  type CallOptions,
+  type LoadResult,
+  type RowResult,
+} from "../backend.ts";
+import { callSignal } from "../call-signal.ts";
+import { factsOf } from "./client-error.ts";
+import { DoubtfulWrites } from "./doubtful-writes.ts";
+import type { DeleteRow, JsonForm, PutRow, RunSql, SqlDialect, SqlMapping } from "./mapping.ts";
+import { SessionPool } from "./session-pool.ts";
+
+/** A statement of more than this is split, as long as it has more than one row. */
+const STATEMENT_LIMIT_BYTES = 8 * 1024 * 1024;
+
+/** What a statement may need to begin and to end, besides its own limit. */
+const DOUBT_MARGIN_MS = 1000;
+
+export interface SqlBackendOptions {
+  readonly dialect: SqlDialect;
+  readonly mapping: SqlMapping;
+  /** Makes a client with one connection. */
+  readonly connect: (onClose: () => void) => SQL;
+  /** Names the server in errors, without credentials. */
+  readonly label: string;
+  readonly loadConnections: number;
+  readonly writeConnections: number;
+  /** The server ends a statement after this time by itself, in ms. */
+  readonly loadStatementTimeoutMs: number;
+  readonly writeStatementTimeoutMs: number;
+}
+
+export class SqlBackend implements Backend {
+  readonly name: Backend["name"];
+  readonly loadBatchKeys: number;
+  readonly #mapping: SqlMapping;
+  readonly #dialect: SqlDialect;
+  readonly #loads: SessionPool;
+  readonly #writes: SessionPool;
+  readonly #doubtful: DoubtfulWrites;
+  #isTableThere = false;
+
+  constructor(private readonly options: SqlBackendOptions) {
+    const { dialect, mapping, connect, label } = options;
+    this.name = dialect.name;
+    this.loadBatchKeys = mapping.loadBatchKeys;
+    this.#mapping = mapping;
+    this.#dialect = dialect;
+    const pool = (size: number, timeoutMs: number) =>
+      new SessionPool({ dialect, connect, label, setup: dialect.sessionSetup(timeoutMs) }, size);
+    this.#loads = pool(options.loadConnections, options.loadStatementTimeoutMs);
+    this.#doubtful = new DoubtfulWrites(options.writeStatementTimeoutMs + DOUBT_MARGIN_MS, () => performance.now());
+    this.#writes = pool(options.writeConnections, options.writeStatementTimeoutMs);
+  }
+
+  async load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]> {
+    try {
+      return await this.#with(this.#loads, callSignal(options), (run) => this.#mapping.load(run, keys));
+    } catch (error) {
+      const kind = this.#dialect.blame(error) === "row" ? "ERR_BACKEND_REFUSED" : "ERR_BACKEND_UNAVAILABLE";
+      const failure = this.#toBackendError(error, kind);
+      return keys.map(() => ({ kind: "failed", error: failure }));
+    }
+  }
+
+  async write(rows: readonly BackendRow[], options: CallOptions): Promise<RowResult[]> {
+    const results = new Map<string, RowResult>();
+    const safe = rows.filter((row) => !this.#mustWait(row));
+    try {
+      await this.#with(this.#writes, callSignal(options), async (run) => {
+        for (const chunk of this.#chunks(safe)) await this.#writeChunk(run, chunk, results);
+      });
+    } catch (error) {
+      const failure = this.#toBackendError(error, "ERR_BACKEND_UNAVAILABLE");
+      for (const row of safe) {
+        if (results.has(row.key)) continue;
+        this.#doubtful.add(row);
+        results.set(row.key, { kind: "retry", error: failure });
+      }
+    }
+    return rows.map((row) => results.get(row.key) ?? overtaking(row.key));
+  }
+
+  /** Deletes, and puts whose SQL compares no versions, must not be overtaken by what came before them. */
+  #mustWait(row: BackendRow): boolean {
+    return (row.kind === "delete" || !this.#mapping.comparesVersions) && this.#doubtful.threatens(row);
+  }
+
+  async close(): Promise<void> {
+    this.#loads.close();
+    this.#writes.close();
+  }
+
+  async #with<T>(pool: SessionPool, signal: AbortSignal, work: (run: RunSql) => Promise<T>): Promise<T> {
+    return pool.use(signal, async (session) => {
+      const run: RunSql = (text, parameters, form) => session.run(text, parameters, signal, form);
+      await this.#ensureTable(run);
+      try {
+        return await work(run);
+      } catch (error) {
+        if (this.#dialect.isMissingTable(error)) this.#isTableThere = false;
+        throw error;
+      }
+    });
+  }
+
+  /** Looks first: who may not make tables may still use one. */
+  async #ensureTable(run: RunSql): Promise<void> {
+    const { probe, create } = this.#mapping;
+    if (this.#isTableThere || probe === null) return;
+    try {
+      await run(probe, []);
+    } catch (error) {
+      if (!this.#dialect.isMissingTable(error)) throw error;
+      // Two nodes that start together may both get here; the one that loses finds the table on the second look.
+      for (const statement of create) await run(statement, []).catch(() => run(probe, []));
+    }
+    this.#isTableThere = true;
+  }
+
+  /** Runs of one kind, sorted by key so that two writers never lock the same rows in opposite order. */
+  #chunks(rows: readonly BackendRow[]): BackendRow[][] {
+    const sorted = [...rows].sort((a, b) => (a.kind === b.kind ? compare(a.key, b.key) : compare(a.kind, b.kind)));
+    const chunks: BackendRow[][] = [];
+    let chunk: BackendRow[] = [];
+    let chunkBytes = 0;
+    for (const row of sorted) {
+      const rowBytes = row.key.length + (row.kind === "put" ? row.value.length : 0);
+      const isFull = chunk.length >= this.#mapping.writeBatchRows || chunkBytes + rowBytes > STATEMENT_LIMIT_BYTES;
+      if (chunk.length > 0 && (isFull || chunk[0]?.kind !== row.kind)) {
+        chunks.push(chunk);
+        chunk = [];
+        chunkBytes = 0;
+      }
+      chunk.push(row);
+      chunkBytes += rowBytes;
+    }
+    if (chunk.length > 0) chunks.push(chunk);
+    return chunks;
+  }
+
+  async #writeChunk(run: RunSql, rows: readonly BackendRow[], results: Map<string, RowResult>): Promise<void> {
+    try {
+      const outcomes = await this.#statement(run, rows, "text");
+      rows.forEach((row, i) => {
+        results.set(row.key, outcomes[i] ?? notReached(row.key));
+      });
+    } catch (error) {
+      if (this.#dialect.blame(error) !== "row") throw error;
+      if (rows.length === 1) {
+        for (const row of rows) results.set(row.key, await this.#writeRefused(run, row, error));
+        return;
+      }
+      const half = rows.length >> 1;
+      await this.#writeChunk(run, rows.slice(0, half), results);
+      await this.#writeChunk(run, rows.slice(half), results);
+    }
+  }
+
+  /** A JSON text that the database's own type refuses (nested too deep, say) is kept as bytes, not refused. */
+  async #writeRefused(run: RunSql, row: BackendRow, refusal: unknown): Promise<RowResult> {
+    const refused: RowResult = { kind: "refused", reason: factsOf(refusal).message };
+    if (row.kind === "delete" || !this.#mapping.hasBytesForm) return refused;
+    try {
+      const [outcome] = await this.#statement(run, [row], "bytes");
+      return outcome ?? notReached(row.key);
+    } catch (error) {
+      if (this.#dialect.blame(error) !== "row") throw error;
+      return refused;
+    }
+  }
+
+  #statement(run: RunSql, rows: readonly BackendRow[], form: JsonForm): Promise<RowResult[]> {
+    const puts: PutRow[] = [];
+    const deletes: DeleteRow[] = [];
+    for (const row of rows) {
+      if (row.kind === "put") puts.push(row);
+      else deletes.push(row);
+    }
+    return deletes.length > 0 ? this.#mapping.remove(run, deletes) : this.#mapping.put(run, puts, form);
+  }
+
+  #toBackendError(error: unknown, code: "ERR_BACKEND_REFUSED" | "ERR_BACKEND_UNAVAILABLE"): BackendError {
+    if (error instanceof BackendError) return error;
+    return new BackendError(code, `${this.options.label}: ${factsOf(error).message}`, { cause: error });
+  }
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function overtaking(key: string): RowResult {
+  const message = `an earlier write of ${JSON.stringify(key)} may still be under way`;
+  return { kind: "retry", error: new BackendError("ERR_BACKEND_BUSY", message) };
+}
+
+function notReached(key: string): RowResult {
+  const error = new BackendError("ERR_BACKEND_ANSWER", `the database said nothing about ${JSON.stringify(key)}`);
+  return { kind: "retry", error };
+}

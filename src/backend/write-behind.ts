@@ -1,0 +1,308 @@
+/**
+ * Brings what waits in the outbox into the backend: in batches, several at a time, one mutation of a key at a time.
+ *
+ * When the backend is away, the same rows are tried again for as long as it takes, with growing pauses; a row that the
+ * backend refuses for good is tried a few times and then put to the dead letters, and holds up no other.
+ */
+
+import type { Version } from "../engine/engine.ts";
+import type { OutboxEntry, OutboxMutation, Settlement } from "../outbox/entry.ts";
+import type { Outbox } from "../outbox/outbox.ts";
+import type { Scheduler } from "../outbox/scheduler.ts";
+import { type Backend, BackendError, type BackendRow, type RowResult } from "./backend.ts";
+import { backoffMs } from "./backoff.ts";
+import { Suspects } from "./suspects.ts";
+import { WriteWaiters } from "./write-waiters.ts";
+
+export interface WriteBehindOptions {
+  readonly outbox: Pick<Outbox, "append" | "take" | "settle" | "counts" | "nextDueAtMs" | "onQueued">;
+  readonly backend: Pick<Backend, "write">;
+  /** The name of the backend's queue in the outbox. */
+  readonly destination: string;
+  /** How long a mutation waits for newer ones of its key, in ms (`SERV_CACHE_WRITE_BEHIND_DELAY`). */
+  readonly delayMs: number;
+  /** `SERV_CACHE_WRITE_BEHIND_BATCH` */
+  readonly batchRows: number;
+  readonly batchBytes: number;
+  /** Batches under way at the same time. */
+  readonly concurrency: number;
+  /** Refusals of a row before it goes to the dead letters (`SERV_CACHE_WRITE_BEHIND_ATTEMPTS`). */
+  readonly attempts: number;
+  readonly timeoutMs: number;
+  readonly backoffFirstMs: number;
+  readonly backoffMaxMs: number;
+  readonly scheduler: Scheduler;
+  /** In [0, 1). */
+  readonly random: () => number;
+}
+
+export interface WriteBehindStats {
+  readonly written: number;
+  readonly superseded: number;
+  readonly refusals: number;
+  readonly deadLetters: number;
+  /** Batches that failed because the backend was away. */
+  readonly failures: number;
+  /** `paused`: the backend failed a moment ago. */
+  readonly state: "running" | "paused" | "stopped";
+  /** What the backend said last when it failed; empty = it did not fail since the last success. */
+  readonly lastError: string;
+}
+
+/** When a row is tried again that has to wait for an earlier write of its key. */
+const BUSY_PAUSE_MS = 1000;
+
+export class WriteBehind {
+  readonly #waiters = new WriteWaiters();
+  readonly #suspects = new Suspects();
+  readonly #ending = new AbortController();
+  #running = 0;
+  #failuresInARow = 0;
+  #pausedUntilMs = 0;
+  #batchRows: number;
+  #isStarted = false;
+  #isDraining = false;
+  #cancelTimer: (() => void) | null = null;
+  #whenIdle: (() => void)[] = [];
+  #counts = { written: 0, superseded: 0, refusals: 0, deadLetters: 0, failures: 0 };
+  #lastError = "";
+
+  constructor(private readonly options: WriteBehindOptions) {
+    this.#batchRows = options.batchRows;
+  }
+
+  /** Begins to write what waits, also from before a restart. */
+  start(): void {
+    this.#isStarted = true;
+    this.options.outbox.onQueued(this.options.destination, () => this.#pump());
+    this.#pump();
+  }
+
+  /**
+   * Appends a mutation and resolves when the backend has it, or something newer of its key.
+   * Rejects with `BackendError`: refused (then it is kept nowhere), or not written in time (then it stays in the outbox
+   * and is written later). Throws `OutboxFullError` like the outbox.
+   */
+  async writeThrough(mutation: OutboxMutation): Promise<void> {
+    const waiter = this.#waiters.add(mutation.key, mutation.stamp.version);
+    const cancel = this.options.scheduler.after(this.options.timeoutMs, () => waiter.timeOut());
+    try {
+      await Promise.all([this.options.outbox.append([mutation]), waiter.promise]);
+    } finally {
+      cancel();
+      waiter.remove();
+    }
+  }
+
+  /** Writes without delay until nothing waits or the time is over; gives how much still waits. It goes on after. */
+  async drain(limitMs: number): Promise<number> {
+    this.#isDraining = true;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const cancel = this.options.scheduler.after(limitMs, resolve);
+    this.#whenIdle.push(resolve);
+    this.#pump();
+    await promise;
+    cancel();
+    return this.#pending();
+  }
+
+  /** Cuts what is under way; resolves when nothing is. What was not acknowledged stays in the outbox. */
+  async stop(): Promise<void> {
+    this.#isStarted = false;
+    this.#cancelTimer?.();
+    this.#ending.abort();
+    this.#waiters.endAll();
+    if (this.#running === 0) return;
+    await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  stats(): WriteBehindStats {
+    const isPaused = this.options.scheduler.nowMs() < this.#pausedUntilMs;
+    const state = this.#isStarted ? (isPaused ? "paused" : "running") : "stopped";
+    return { ...this.#counts, state, lastError: this.#lastError };
+  }
+
+  #pump(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
+    const { concurrency, scheduler } = this.options;
+    if (this.#isStarted && scheduler.nowMs() < this.#pausedUntilMs) {
+      this.#wakeIn(this.#pausedUntilMs - scheduler.nowMs());
+      return;
+    }
+    // While it fails, one batch at a time shows whether the backend is back.
+    const limit = this.#failuresInARow > 0 ? 1 : concurrency;
+    while (this.#isStarted && this.#running < limit) {
+      const batch = this.#take();
+      if (batch.length === 0) break;
+      this.#running += 1;
+      void this.#write(batch);
+    }
+    this.#rest();
+  }
+
+  #take(): OutboxEntry[] {
+    const { outbox, destination, batchBytes, delayMs, scheduler } = this.options;
+    const isUrgent = this.#isDraining || this.#waiters.size > 0;
+    try {
+      return outbox.take(destination, {
+        // Suspects are due first; they are not to fill a small batch by themselves.
+        limitEntries: this.#batchRows + this.#suspects.size,
+        limitBytes: batchBytes,
+        queuedUntilMs: scheduler.nowMs() - (isUrgent ? 0 : delayMs),
+      });
+    } catch (error) {
+      // The disk, not the backend: what waits is looked at again a little later.
+      this.#lastError = `the outbox can't be read: ${error instanceof Error ? error.message : String(error)}`;
+      return [];
+    }
+  }
+
+  /** Sees to the next call of `#pump`, or tells those who wait for the end. */
+  #rest(): void {
+    if (this.#running === 0 && (!this.#isStarted || this.#pending() === 0)) {
+      for (const resolve of this.#whenIdle.splice(0)) resolve();
+      return;
+    }
+    if (!this.#isStarted || this.#running >= this.options.concurrency) return;
+    const { outbox, destination, delayMs, scheduler } = this.options;
+    const { pending, inFlight } = outbox.counts(destination);
+    if (pending <= inFlight) return;
+    const dueAtMs = outbox.nextDueAtMs(destination) ?? Number.POSITIVE_INFINITY;
+    const dueInMs = Math.max(1, dueAtMs - scheduler.nowMs());
+    this.#wakeIn(Math.min(Math.max(1, delayMs), dueInMs));
+  }
+
+  #wakeIn(ms: number): void {
+    this.#cancelTimer = this.options.scheduler.after(ms, () => this.#pump());
+  }
+
+  async #write(batch: readonly OutboxEntry[]): Promise<void> {
+    const alone = batch.filter((entry) => this.#suspects.has(entry.key));
+    const crowd = alone.length === 0 ? batch : batch.filter((entry) => !this.#suspects.has(entry.key));
+    if (crowd.length > 0) this.#judge(await this.#writeAll(crowd));
+    await this.#writeAlone(alone, crowd.length > 0);
+    this.#running -= 1;
+    this.#pump();
+  }
+
+  /** While the backend is away, one suspect at most is tried: they say nothing that the others don't. */
+  async #writeAlone(suspects: readonly OutboxEntry[], isCrowdTried: boolean): Promise<void> {
+    let mayTry = !isCrowdTried || this.#failuresInARow === 0;
+    for (const entry of suspects) {
+      if (!mayTry) {
+        const dueAtMs = this.options.scheduler.nowMs() + this.#pauseMs(this.#failuresInARow);
+        await this.#settle([{ kind: "postponed", entry, reason: this.#lastError, dueAtMs }]);
+        continue;
+      }
+      const results = await this.#writeAll([entry]);
+      if (this.#failuresInARow > 0) this.#judge(results);
+      mayTry = this.#failuresInARow === 0;
+    }
+  }
+
+  async #writeAll(batch: readonly OutboxEntry[]): Promise<RowResult[]> {
+    const { backend, timeoutMs } = this.options;
+    let results: RowResult[];
+    try {
+      results = await backend.write(batch.map(rowOf), { timeoutMs, signal: this.#ending.signal });
+    } catch (error) {
+      // A backend reports failures row by row; one that throws is treated as one that is away.
+      const failure = new BackendError("ERR_BACKEND_UNAVAILABLE", String(error), { cause: error });
+      results = batch.map(() => ({ kind: "retry", error: failure }));
+    }
+    const settlements = batch.map((entry, i) => this.#settlement(entry, results[i] ?? NOTHING_SAID, batch.length));
+    await this.#settle(settlements);
+    return results;
+  }
+
+  /** Where the outbox can't be written now it tries again on its own; until then the rows stay in flight. */
+  async #settle(settlements: readonly Settlement[]): Promise<void> {
+    await this.options.outbox.settle(settlements).catch(() => {});
+  }
+
+  /** What the batch says about the backend: pause and smaller batches, or full speed. */
+  #judge(results: readonly RowResult[]): void {
+    const { batchRows, scheduler } = this.options;
+    const failed = results.find((result) => result.kind === "retry" && !isHeld(result.error));
+    if (failed?.kind !== "retry") {
+      this.#failuresInARow = 0;
+      this.#lastError = "";
+      this.#pausedUntilMs = 0;
+      this.#batchRows = Math.min(batchRows, this.#batchRows * 2);
+      return;
+    }
+    this.#failuresInARow += 1;
+    this.#counts.failures += 1;
+    this.#lastError = failed.error.message;
+    this.#pausedUntilMs = scheduler.nowMs() + this.#pauseMs(this.#failuresInARow);
+    // It may be one row that makes the whole batch fail (too long for the server, say): look for it.
+    this.#batchRows = Math.max(1, this.#batchRows >> 1);
+  }
+
+  #settlement(entry: OutboxEntry, result: RowResult, batchLength: number): Settlement {
+    const nowMs = this.options.scheduler.nowMs();
+    switch (result.kind) {
+      case "written":
+      case "superseded":
+        this.#counts[result.kind] += 1;
+        this.#suspects.clear(entry.key);
+        this.#waiters.done(entry.key, entry.stamp.version);
+        return { kind: "done", entry };
+      case "retry": {
+        if (isHeld(result.error)) {
+          return { kind: "postponed", entry, reason: result.error.message, dueAtMs: nowMs + BUSY_PAUSE_MS };
+        }
+        if (batchLength > 1 || this.#ending.signal.aborted) return { kind: "released", entry };
+        const pauseMs = this.#pauseMs(this.#suspects.failed(entry.key));
+        return { kind: "postponed", entry, reason: result.error.message, dueAtMs: nowMs + pauseMs };
+      }
+      case "refused":
+        return this.#refusal(entry, result.reason, nowMs);
+    }
+  }
+
+  #refusal(entry: OutboxEntry, reason: string, nowMs: number): Settlement {
+    this.#counts.refusals += 1;
+    this.#suspects.clear(entry.key);
+    // Who waits for the answer is told, so nothing has to be kept for him.
+    if (this.#waiters.refused(entry.key, entry.stamp.version, reason)) return { kind: "done", entry };
+    const tries = entry.attempts + 1;
+    if (tries >= this.options.attempts) {
+      this.#counts.deadLetters += 1;
+      return { kind: "refused", entry, reason, dueAtMs: null };
+    }
+    return { kind: "refused", entry, reason, dueAtMs: nowMs + this.#pauseMs(tries) };
+  }
+
+  #pauseMs(failures: number): number {
+    const { backoffFirstMs, backoffMaxMs, random } = this.options;
+    return backoffMs(failures, { firstMs: backoffFirstMs, maxMs: backoffMaxMs, random });
+  }
+
+  #pending(): number {
+    return this.options.outbox.counts(this.options.destination).pending;
+  }
+}
+
+/** A row that waits for an earlier write of its key says nothing about the backend. */
+function isHeld(error: BackendError): boolean {
+  return error.code === "ERR_BACKEND_BUSY";
+}
+
+const NOTHING_SAID: RowResult = {
+  kind: "retry",
+  error: new BackendError("ERR_BACKEND_ANSWER", "the backend said nothing about a row"),
+};
+
+function rowOf(entry: OutboxEntry): BackendRow {
+  const version: Version = entry.stamp.version;
+  if (entry.kind === "delete") return { kind: "delete", key: entry.key, version };
+  return {
+    kind: "put",
+    key: entry.key,
+    value: entry.value ?? Buffer.alloc(0),
+    contentType: entry.contentType,
+    version,
+  };
+}

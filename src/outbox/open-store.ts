@@ -1,0 +1,104 @@
+/**
+ * Opens the outbox's file, or says why not. A damaged file is set aside under another name and what can be read of it is
+ * taken over; nothing is ever taken for empty in silence.
+ */
+import { Database } from "bun:sqlite";
+import { existsSync, renameSync } from "node:fs";
+import { CommitMark } from "./commit-mark.ts";
+import type { DataDirectory } from "./data-directory.ts";
+import { OutboxOpenError } from "./outbox-errors.ts";
+import { OutboxStore, SCHEMA } from "./outbox-store.ts";
+import { salvage } from "./salvage.ts";
+
+export interface StoreOptions {
+  /** `full` survives the loss of power, `normal` the loss of the process. */
+  readonly sync: "normal" | "full";
+  /** Bound on the file for tests of a full disk, in pages of 4 KiB; null = the disk's. */
+  readonly limitPages: number | null;
+  readonly nowMs: () => number;
+}
+
+export interface OpenedStore {
+  readonly store: OutboxStore;
+  readonly mark: CommitMark;
+  /** What an operator must know; empty when all is well. */
+  readonly warnings: readonly string[];
+}
+
+const FILE = "outbox.db";
+
+/** Throws `OutboxOpenError` where the file is whole but can't be used (rights, disk). */
+export function openStore(directory: DataDirectory, options: StoreOptions): OpenedStore {
+  const path = directory.file(FILE);
+  const mark = CommitMark.open(directory.file("outbox.mark"));
+  try {
+    const warnings: string[] = [];
+    const database = openWhole(path, options) ?? replaceDamaged(path, options, warnings);
+    const store = new OutboxStore(database);
+    const lost = lostCommits(store, mark);
+    if (warnings.length === 0 && lost !== null) warnings.push(lost);
+    return { store, mark, warnings };
+  } catch (error) {
+    mark.close();
+    throw error;
+  }
+}
+
+/** Null = the file is damaged. */
+function openWhole(path: string, options: StoreOptions): Database | null {
+  let database: Database | null = null;
+  try {
+    database = new Database(path, { create: true });
+    // Exclusive before WAL: no shared memory file, and nobody else changes what this process counts.
+    database.run("PRAGMA locking_mode = EXCLUSIVE");
+    database.run("PRAGMA auto_vacuum = INCREMENTAL");
+    database.run("PRAGMA journal_mode = WAL");
+    database.run(`PRAGMA synchronous = ${options.sync === "full" ? "FULL" : "NORMAL"}`);
+    const check = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check(1)").get();
+    if (check?.integrity_check !== "ok") {
+      database.close();
+      return null;
+    }
+    database.run(SCHEMA);
+    if (options.limitPages !== null) database.run(`PRAGMA max_page_count = ${options.limitPages}`);
+    return database;
+  } catch (error) {
+    database?.close();
+    if (isDamage(error)) return null;
+    const message = error instanceof Error ? error.message : String(error);
+    throw new OutboxOpenError(`the outbox ${path} can't be opened: ${message}; mend that, or move the file away`, {
+      cause: error,
+    });
+  }
+}
+
+function replaceDamaged(path: string, options: StoreOptions, warnings: string[]): Database {
+  const aside = `${path}.damaged-${options.nowMs()}`;
+  for (const suffix of ["", "-wal", "-shm", "-journal"]) {
+    if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
+  }
+  const fresh = openWhole(path, options);
+  if (fresh === null) throw new OutboxOpenError(`a new outbox ${path} can't be made: its disk gives back damaged data`);
+  const rescued = salvage(aside, new OutboxStore(fresh));
+  warnings.push(
+    `the outbox ${path} is damaged; it was set aside as ${aside}, and ${rescued} waiting writes were taken over from it. ` +
+      "Writes that could not be read from it have not reached the backend: compare it, or keep the file for recovery",
+  );
+  return fresh;
+}
+
+function isDamage(error: unknown): boolean {
+  const code: unknown = error instanceof Error ? Reflect.get(error, "code") : null;
+  return typeof code === "string" && /^SQLITE_(CORRUPT|NOTADB|FORMAT)/.test(code);
+}
+
+/** Whether commits that were acknowledged are missing, as a warning; null = none. */
+function lostCommits(store: OutboxStore, mark: CommitMark): string | null {
+  const last = mark.read();
+  const commits = store.commits();
+  if (last === null || last.commits <= commits) return null;
+  return (
+    `the outbox lacks its last ${last.commits - commits} commits: its files were cut, changed or removed while ` +
+    `${last.entries} writes waited. Writes of that time may not have reached the backend: compare it`
+  );
+}

@@ -1,0 +1,312 @@
+/**
+ * The outbox's table: one row per (destination, key). Everything here is synchronous; transactions are the caller's.
+ *
+ * Rows keep their place in the queue (`id`) when a newer mutation of the key replaces what waits, so a key that is written
+ * all the time is not put off for ever.
+ */
+import type { Database, Statement } from "bun:sqlite";
+import type { Version } from "../engine/engine.ts";
+import { checksum, costBytes, type DeadLetter, type OutboxEntry, type OutboxMutation } from "./entry.ts";
+
+/** Ready rows are taken by id; delayed ones when they are due; dead ones wait for an operator. */
+const READY = 0;
+const DELAYED = 1;
+const DEAD = 2;
+
+export const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY, destination TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,
+    version INTEGER NOT NULL, origin INTEGER NOT NULL, expires_at INTEGER NOT NULL, content_type TEXT NOT NULL,
+    state INTEGER NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER NOT NULL, queued_at INTEGER NOT NULL,
+    reason TEXT NOT NULL, checksum INTEGER NOT NULL, cost INTEGER NOT NULL, value BLOB);
+  CREATE UNIQUE INDEX IF NOT EXISTS entry_of_key ON entries (destination, key);
+  CREATE INDEX IF NOT EXISTS ready ON entries (destination, id) WHERE state = ${READY};
+  CREATE INDEX IF NOT EXISTS delayed ON entries (destination, due_at) WHERE state = ${DELAYED};
+  CREATE INDEX IF NOT EXISTS dead ON entries (destination, id) WHERE state = ${DEAD};
+  CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+  INSERT OR IGNORE INTO meta VALUES ('commits', 0);
+`;
+
+const SHRINK_STEPS = 20;
+const SHRINK_PAGES = 500;
+
+/** A row without its value. */
+export interface Head {
+  readonly id: number;
+  readonly key: string;
+  readonly version: Version;
+  readonly origin: number;
+  readonly state: number;
+  readonly cost: number;
+  readonly queued_at: number;
+}
+
+export interface Row extends Head {
+  readonly destination: string;
+  readonly kind: string;
+  readonly expires_at: number;
+  readonly content_type: string;
+  readonly attempts: number;
+  readonly reason: string;
+  readonly checksum: number;
+  readonly value: Uint8Array | null;
+}
+
+export interface Totals {
+  readonly destination: string;
+  readonly pending: number;
+  readonly dead: number;
+  readonly bytes: number;
+}
+
+const HEAD = "id, key, version, origin, state, cost, queued_at";
+
+export class OutboxStore {
+  readonly #find: Statement<Head>;
+  readonly #read: Statement<Row>;
+  readonly #insert: Statement;
+  readonly #replace: Statement;
+  readonly #remove: Statement;
+  readonly #removeAll: Statement<{ cost: number }>;
+  readonly #ready: Statement<Head>;
+  readonly #due: Statement<Head>;
+  readonly #delay: Statement;
+  readonly #bury: Statement;
+  readonly #dead: Statement<Omit<Row, "value"> & { readonly value_bytes: number | null }>;
+  readonly #revive: Statement;
+  readonly #oldest: Statement<{ queued_at: number | null }>;
+  readonly #soonest: Statement<{ due_at: number | null }>;
+  readonly #count: Statement;
+
+  /** Closing the file waits for these: one that is left open keeps the lock. */
+  readonly #statements: Statement[] = [];
+
+  constructor(private readonly database: Database) {
+    this.#find = this.#keep(database.prepare(`SELECT ${HEAD} FROM entries WHERE destination = ? AND key = ?`));
+    this.#read = this.#keep(database.prepare("SELECT * FROM entries WHERE id = ?"));
+    this.#insert = this.#keep(
+      database.prepare("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, ?9, '', ?10, ?11, ?12)"),
+    );
+    this.#replace = this.#keep(
+      database.prepare(
+        `UPDATE entries SET kind = ?2, version = ?3, origin = ?4, expires_at = ?5, content_type = ?6, state = ${READY},
+       attempts = 0, due_at = 0, reason = '', checksum = ?7, cost = ?8, value = ?9 WHERE id = ?1`,
+      ),
+    );
+    this.#remove = this.#keep(database.prepare("DELETE FROM entries WHERE id = ?"));
+    this.#removeAll = this.#keep(
+      database.prepare("DELETE FROM entries WHERE id IN (SELECT value FROM json_each(?)) RETURNING cost"),
+    );
+    this.#ready = this.#keep(
+      database.prepare(
+        `SELECT ${HEAD} FROM entries WHERE destination = ? AND state = ${READY} AND id > ? ORDER BY id LIMIT ?`,
+      ),
+    );
+    this.#due = this.#keep(
+      database.prepare(
+        `SELECT ${HEAD} FROM entries WHERE destination = ? AND state = ${DELAYED} AND due_at <= ? ORDER BY due_at LIMIT ?`,
+      ),
+    );
+    this.#delay = this.#keep(
+      database.prepare(`UPDATE entries SET state = ${DELAYED}, attempts = ?2, due_at = ?3, reason = ?4 WHERE id = ?1`),
+    );
+    this.#bury = this.#keep(
+      database.prepare(`UPDATE entries SET state = ${DEAD}, attempts = ?2, reason = ?3 WHERE id = ?1`),
+    );
+    this.#dead = this.#keep(
+      database.prepare(
+        `SELECT ${HEAD}, destination, kind, content_type, attempts, reason, length(value) AS value_bytes FROM entries
+       WHERE destination = ? AND state = ${DEAD} AND id > ? ORDER BY id LIMIT ?`,
+      ),
+    );
+    this.#revive = this.#keep(
+      database.prepare(
+        `UPDATE entries SET state = ${READY}, attempts = 0, reason = '' WHERE id = ? AND state = ${DEAD}`,
+      ),
+    );
+    this.#oldest = this.#keep(
+      database.prepare(
+        `SELECT min(queued_at) AS queued_at FROM (
+         SELECT queued_at FROM (SELECT queued_at FROM entries WHERE destination = ? AND state = ${READY} ORDER BY id LIMIT 1)
+         UNION ALL SELECT min(queued_at) FROM entries WHERE destination = ? AND state = ${DELAYED})`,
+      ),
+    );
+    this.#soonest = this.#keep(
+      database.prepare(`SELECT min(due_at) AS due_at FROM entries WHERE destination = ? AND state = ${DELAYED}`),
+    );
+    this.#count = this.#keep(database.prepare("UPDATE meta SET number = number + 1 WHERE name = 'commits'"));
+  }
+
+  /** All of `work` or nothing. */
+  transaction(work: () => void): void {
+    this.database.run("BEGIN IMMEDIATE");
+    try {
+      work();
+      this.#count.run();
+      this.database.run("COMMIT");
+    } catch (error) {
+      // A full disk may have rolled back by itself.
+      if (this.database.inTransaction) this.database.run("ROLLBACK");
+      throw error;
+    }
+  }
+
+  commits(): number {
+    const row = this.database.query<{ number: number }, []>("SELECT number FROM meta WHERE name = 'commits'").get();
+    return row?.number ?? 0;
+  }
+
+  totals(): Totals[] {
+    return this.database
+      .query<Totals, []>(
+        `SELECT destination, sum(state < ${DEAD}) AS pending, sum(state = ${DEAD}) AS dead, sum(cost) AS bytes
+         FROM entries GROUP BY destination`,
+      )
+      .all();
+  }
+
+  largestId(): number {
+    return this.database.query<{ id: number | null }, []>("SELECT max(id) AS id FROM entries").get()?.id ?? 0;
+  }
+
+  find(destination: string, key: string): Head | null {
+    return this.#find.get(destination, key);
+  }
+
+  /** Null = there is none, or it is damaged. */
+  read(id: number): OutboxEntry | null {
+    const row = this.#read.get(id);
+    return row === null ? null : entryOf(row);
+  }
+
+  insert(id: number, mutation: OutboxMutation, queuedAtMs: number): void {
+    const { destination, key, kind, stamp, expiresAtMs, contentType, value } = mutation;
+    this.#insert.run(
+      ...[id, destination, key, kind, stamp.version, stamp.origin, expiresAtMs, contentType],
+      ...[queuedAtMs, checksum(mutation), costBytes(mutation), value],
+    );
+  }
+
+  replace(id: number, mutation: OutboxMutation): void {
+    const { kind, stamp, expiresAtMs, contentType, value } = mutation;
+    this.#replace.run(
+      ...[id, kind, stamp.version, stamp.origin, expiresAtMs, contentType],
+      ...[checksum(mutation), costBytes(mutation), value],
+    );
+  }
+
+  remove(id: number): void {
+    this.#remove.run(id);
+  }
+
+  /** Gives the costs of those that were there. */
+  removeAll(ids: readonly number[]): number[] {
+    return this.#removeAll.all(JSON.stringify(ids)).map((row) => row.cost);
+  }
+
+  ready(destination: string, afterId: number, limit: number): Head[] {
+    return this.#ready.all(destination, afterId, limit);
+  }
+
+  due(destination: string, nowMs: number, limit: number): Head[] {
+    return this.#due.all(destination, nowMs, limit);
+  }
+
+  delay(id: number, attempts: number, dueAtMs: number, reason: string): void {
+    this.#delay.run(id, attempts, dueAtMs, reason);
+  }
+
+  /** False = there is none. */
+  bury(id: number, attempts: number, reason: string): boolean {
+    return this.#bury.run(id, attempts, reason).changes > 0;
+  }
+
+  revive(id: number): void {
+    this.#revive.run(id);
+  }
+
+  dead(destination: string, afterId: number, limit: number): DeadLetter[] {
+    return this.#dead.all(destination, afterId, limit).map((row) => ({
+      id: row.id,
+      destination: row.destination,
+      key: row.key,
+      kind: row.kind === "put" ? "put" : "delete",
+      version: row.version,
+      valueBytes: row.value_bytes ?? 0,
+      contentType: row.content_type,
+      attempts: row.attempts,
+      reason: row.reason,
+      queuedAtMs: row.queued_at,
+    }));
+  }
+
+  removeDestination(destination: string): void {
+    this.database.query("DELETE FROM entries WHERE destination = ?").run(destination);
+  }
+
+  /** When what waits longest was queued, in ms since the Unix epoch; null = nothing waits. */
+  oldestQueuedAtMs(destination: string): number | null {
+    return this.#oldest.get(destination, destination)?.queued_at ?? null;
+  }
+
+  /** When the next delayed row is due, in ms since the Unix epoch; null = there is none. */
+  soonestDueAtMs(destination: string): number | null {
+    return this.#soonest.get(destination)?.due_at ?? null;
+  }
+
+  isReady(head: Head): boolean {
+    return head.state === READY;
+  }
+
+  isDead(head: Head): boolean {
+    return head.state === DEAD;
+  }
+
+  /** Keeps the log short, at the price of more syncs. */
+  checkpointOften(): void {
+    this.database.run("PRAGMA wal_autocheckpoint = 50");
+  }
+
+  /** Gives unused pages back to the disk, a few at a time, for that needs room itself. */
+  shrink(): void {
+    try {
+      for (let step = 0; step < SHRINK_STEPS; step++) {
+        this.database.run(`PRAGMA incremental_vacuum(${SHRINK_PAGES})`);
+        this.database.run("PRAGMA wal_checkpoint(TRUNCATE)");
+      }
+    } catch {
+      // No room even for that; the caller looks whether there is enough now.
+    }
+  }
+
+  close(): void {
+    for (const statement of this.#statements) statement.finalize();
+    this.database.close();
+  }
+
+  #keep<S extends Statement>(statement: S): S {
+    this.#statements.push(statement);
+    return statement;
+  }
+}
+
+/** Null = the row is not what was written. */
+export function entryOf(row: Row): OutboxEntry | null {
+  const { kind } = row;
+  if (kind !== "put" && kind !== "delete") return null;
+  const bytes = row.value === null ? null : Buffer.from(row.value.buffer, row.value.byteOffset, row.value.byteLength);
+  const entry: OutboxEntry = {
+    id: row.id,
+    destination: row.destination,
+    key: row.key,
+    kind,
+    // SQLite may give an empty blob as null.
+    value: kind === "put" ? (bytes ?? Buffer.alloc(0)) : null,
+    contentType: row.content_type,
+    expiresAtMs: row.expires_at,
+    stamp: { version: row.version, origin: row.origin },
+    attempts: row.attempts,
+    queuedAtMs: row.queued_at,
+  };
+  return checksum(entry) === row.checksum ? entry : null;
+}

@@ -1,0 +1,348 @@
+/**
+ * The durable queue of mutations that the backend or a peer has not yet acknowledged.
+ *
+ * Per destination and key, the newest mutation waits and older ones are forgotten. Appends of one turn of the event loop
+ * share one transaction, because the commit is what costs. What was taken is in flight in memory only: after a restart
+ * it waits again, so whoever takes must do no harm when he writes twice.
+ */
+
+import { Ballast } from "./ballast.ts";
+import type { CommitMark } from "./commit-mark.ts";
+import type { DataDirectory } from "./data-directory.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { costBytes, isNewer, type OutboxEntry, type OutboxMutation, type Settlement } from "./entry.ts";
+import { InFlight } from "./in-flight.ts";
+import { openStore, type StoreOptions } from "./open-store.ts";
+import { OutboxFullError } from "./outbox-errors.ts";
+import type { OutboxStore } from "./outbox-store.ts";
+import { QueueChanges } from "./queue-changes.ts";
+import type { Scheduler } from "./scheduler.ts";
+import { Tally } from "./tally.ts";
+import { Uncommitted } from "./uncommitted.ts";
+
+export interface OutboxOptions extends Omit<StoreOptions, "nowMs"> {
+  /** Bound on what waits, dead letters included, in bytes. */
+  readonly limitBytes: number;
+  readonly scheduler: Scheduler;
+  /** Runs the group commit after the appends of this turn. */
+  readonly defer: (run: () => void) => void;
+}
+
+export interface TakeRequest {
+  readonly limitEntries: number;
+  readonly limitBytes: number;
+  /** Only what was queued up to this time, in ms since the Unix epoch. */
+  readonly queuedUntilMs: number;
+}
+
+export interface OutboxCounts {
+  readonly pending: number;
+  readonly dead: number;
+  readonly bytes: number;
+  readonly inFlight: number;
+}
+
+export interface OutboxStats extends OutboxCounts {
+  /** Age of what waits longest, in ms; 0 = nothing waits. */
+  readonly oldestAgeMs: number;
+}
+
+/** A group is committed at once when it has grown to this. */
+const GROUP_LIMIT_BYTES = 8 * 1024 * 1024;
+const GROUP_LIMIT_MUTATIONS = 4096;
+
+/** After a failed commit, the next look for room. */
+const RETRY_MS = 1000;
+const FULL_RETRY_AFTER_MS = 1000;
+
+interface Group {
+  readonly mutations: OutboxMutation[];
+  readonly settlements: Settlement[];
+  readonly committed: PromiseWithResolvers<void>;
+  bytes: number;
+}
+
+export class Outbox {
+  /** What an operator must know of how the file was found; empty when all is well. */
+  readonly warnings: readonly string[];
+  readonly limitBytes: number;
+  readonly dead: DeadLetters;
+  readonly #store: OutboxStore;
+  readonly #mark: CommitMark;
+  readonly #tally: Tally;
+  readonly #changes: QueueChanges;
+  readonly #inFlight = new InFlight();
+  readonly #listeners = new Map<string, () => void>();
+  readonly #uncommitted = new Uncommitted();
+  readonly #ballast: Ballast;
+  /** False from a failed commit on until the disk has room again. */
+  #hasDisk = true;
+  #group = newGroup();
+  #isScheduled = false;
+  #commits: number;
+  #isClosed = false;
+
+  private constructor(
+    private readonly options: OutboxOptions,
+    opened: ReturnType<typeof openStore>,
+    ballast: Ballast,
+  ) {
+    this.#ballast = ballast;
+    // Without a reserve, the log must not grow to what its own checkpoint then has no room for.
+    if (!this.#ballast.raise()) opened.store.checkpointOften();
+    this.limitBytes = options.limitBytes;
+    this.warnings = opened.warnings;
+    this.#store = opened.store;
+    this.#mark = opened.mark;
+    this.#tally = new Tally(opened.store.totals());
+    this.#changes = new QueueChanges(opened.store, this.#inFlight, () => options.scheduler.nowMs());
+    this.#commits = opened.store.commits();
+    this.dead = new DeadLetters(
+      opened.store,
+      (work) => this.#transaction(work),
+      (letter) => {
+        this.#inFlight.of(letter.destination).lowerCursor(letter.id);
+        this.#listeners.get(letter.destination)?.();
+      },
+    );
+    this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
+  }
+
+  /** Throws `OutboxOpenError` where the file can't be used. */
+  static open(directory: DataDirectory, options: OutboxOptions): Outbox {
+    const { sync, limitPages, scheduler } = options;
+    const opened = openStore(directory, { sync, limitPages, nowMs: () => scheduler.nowMs() });
+    return new Outbox(options, opened, new Ballast(directory.file("ballast")));
+  }
+
+  /** Bytes that wait, those of appends under way included. */
+  get usedBytes(): number {
+    return this.#tally.bytes + this.#group.bytes;
+  }
+
+  /**
+   * Keeps mutations; resolves when the commit that contains them is done. All of them are kept or none.
+   * Throws `OutboxFullError` at once where there is no room, and rejects with it where the disk has none.
+   */
+  append(mutations: readonly OutboxMutation[]): Promise<void> {
+    if (this.#isClosed) throw new OutboxFullError("the node stops; try another", FULL_RETRY_AFTER_MS);
+    if (!this.#hasDisk) throw diskFull("it was full a moment ago");
+    let bytes = 0;
+    for (const mutation of mutations) bytes += costBytes(mutation);
+    if (this.usedBytes + bytes > this.limitBytes) {
+      throw new OutboxFullError(
+        `the outbox is full (SERV_CACHE_OUTBOX_MAX, ${this.limitBytes} bytes): the backend or a peer takes nothing; try again`,
+        FULL_RETRY_AFTER_MS,
+      );
+    }
+    const group = this.#group;
+    group.bytes += bytes;
+    for (const mutation of mutations) {
+      group.mutations.push(mutation);
+      this.#uncommitted.add(mutation);
+    }
+    if (group.bytes > GROUP_LIMIT_BYTES || group.mutations.length >= GROUP_LIMIT_MUTATIONS) this.#commit();
+    else this.#schedule();
+    return group.committed.promise;
+  }
+
+  /**
+   * The newest mutation of a key that waits for a destination, or is under way to it: what the destination will hold,
+   * and not yet holds. Null = nothing waits, or it is a dead letter.
+   */
+  pendingValue(destination: string, key: string): OutboxMutation | null {
+    const uncommitted = this.#uncommitted.get(destination, key);
+    const head = this.#tally.of(destination).pending === 0 ? null : this.#store.find(destination, key);
+    if (head === null || this.#store.isDead(head)) return uncommitted;
+    const committed = this.#store.read(head.id);
+    if (uncommitted === null || committed === null) return uncommitted ?? committed;
+    return isNewer(committed.stamp, uncommitted.stamp) ? committed : uncommitted;
+  }
+
+  /** Takes what waits longest; it is in flight until it is settled. Of a key, one mutation is in flight at a time. */
+  take(destination: string, request: TakeRequest): OutboxEntry[] {
+    const taken: OutboxEntry[] = [];
+    let bytes = 0;
+    const flight = this.#inFlight.of(destination);
+    const room = () => taken.length < request.limitEntries && bytes < request.limitBytes;
+    const take = (id: number, key: string, costs: number) => {
+      if (flight.has(key)) return;
+      const entry = this.#readOrBury(destination, id);
+      if (entry === null) return;
+      flight.add(key);
+      taken.push(entry);
+      bytes += costs;
+    };
+    const nowMs = this.options.scheduler.nowMs();
+    // Queued in the future: the clock was set back since; waiting for that time would hold up everything behind it.
+    const isRipe = (queuedAtMs: number) => queuedAtMs <= request.queuedUntilMs || queuedAtMs > nowMs;
+    const due = this.#store.due(destination, nowMs, request.limitEntries + flight.size);
+    for (const head of due) if (room()) take(head.id, head.key, head.cost);
+    while (room()) {
+      const heads = this.#store.ready(destination, flight.cursor, request.limitEntries);
+      for (const head of heads) {
+        if (!room() || !isRipe(head.queued_at)) return taken;
+        flight.cursor = head.id;
+        take(head.id, head.key, head.cost);
+      }
+      if (heads.length === 0) break;
+    }
+    return taken;
+  }
+
+  /** Says what became of entries that were taken; resolves when that is durable. */
+  settle(settlements: readonly Settlement[]): Promise<void> {
+    this.#group.settlements.push(...settlements);
+    const { promise } = this.#group.committed;
+    this.#schedule();
+    // The caller may go on without waiting; a failed commit is tried again.
+    promise.catch(() => {});
+    return promise;
+  }
+
+  /** When a delayed entry is due next, in ms since the Unix epoch; null = none is delayed. */
+  nextDueAtMs(destination: string): number | null {
+    return this.#store.soonestDueAtMs(destination);
+  }
+
+  /** Calls `wake` after each commit that leaves something new for a destination. */
+  onQueued(destination: string, wake: () => void): void {
+    this.#listeners.set(destination, wake);
+  }
+
+  /** Costs nothing: no row is looked at. */
+  counts(destination: string): OutboxCounts {
+    const { pending, dead, bytes } = this.#tally.of(destination);
+    return { pending, dead, bytes, inFlight: this.#inFlight.of(destination).size };
+  }
+
+  stats(destination: string): OutboxStats {
+    const counts = this.counts(destination);
+    const oldest = counts.pending === 0 ? null : this.#store.oldestQueuedAtMs(destination);
+    const oldestAgeMs = oldest === null ? 0 : Math.max(0, this.options.scheduler.nowMs() - oldest);
+    return { ...counts, oldestAgeMs };
+  }
+
+  destinations(): string[] {
+    return this.#tally.destinations();
+  }
+
+  /** Forgets everything that waits for a destination, which is no more. */
+  forget(destination: string): void {
+    this.#transaction((tally) => {
+      this.#store.removeDestination(destination);
+      const { pending, dead, bytes } = tally.of(destination);
+      tally.add(destination, { pending: -pending, dead: -dead, bytes: -bytes });
+    });
+  }
+
+  /** Commits what was appended, and closes the file. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#commit();
+    this.#isClosed = true;
+    this.#store.close();
+    this.#mark.close();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.options.defer(() => this.#commit());
+  }
+
+  #commit(): void {
+    this.#isScheduled = false;
+    const group = this.#group;
+    if (this.#isClosed || (group.mutations.length === 0 && group.settlements.length === 0)) return;
+    this.#group = newGroup();
+    try {
+      this.#transaction((tally) => {
+        this.#changes.settle(group.settlements, tally);
+        for (const mutation of group.mutations) this.#changes.append(mutation, tally);
+      });
+    } catch (error) {
+      this.#uncommitted.remove(group.mutations);
+      group.committed.reject(diskFull(error));
+      this.#makeRoom(group.settlements);
+      return;
+    }
+    this.#uncommitted.remove(group.mutations);
+    this.#land(group.settlements);
+    group.committed.resolve();
+    for (const destination of destinationsOf(group)) this.#listeners.get(destination)?.();
+  }
+
+  /** What was settled durably is in flight no more. */
+  #land(settlements: readonly Settlement[]): void {
+    for (const { entry, kind } of settlements) {
+      this.#inFlight.of(entry.destination).settle(entry, kind === "released");
+    }
+  }
+
+  /** After a failed commit: what is done goes first, and appends wait until there is room again. */
+  #makeRoom(settlements: readonly Settlement[]): void {
+    this.#hasDisk = false;
+    this.#ballast.drop();
+    let left = settlements;
+    try {
+      this.#transaction((tally) => this.#changes.settle(settlements, tally));
+      this.#land(settlements);
+      left = [];
+    } catch {
+      // Still no room: the settlements are tried again with the next look.
+    }
+    this.options.scheduler.after(RETRY_MS, () => {
+      if (this.#isClosed) return;
+      if (left.length > 0) void this.settle(left);
+      this.#lookForRoom();
+    });
+  }
+
+  #lookForRoom(): void {
+    if (this.#isClosed || this.#hasDisk) return;
+    this.#store.shrink();
+    this.#hasDisk = this.#ballast.raise();
+    if (!this.#hasDisk) this.options.scheduler.after(RETRY_MS, () => this.#lookForRoom());
+  }
+
+  /** The counts change when the commit is done, and not before. */
+  #transaction(work: (tally: Tally) => void): void {
+    const tally = this.#tally.fork();
+    this.#store.transaction(() => work(tally));
+    this.#tally.adopt(tally);
+    this.#commits += 1;
+    this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
+  }
+
+  /** A row that is not what was written goes nowhere but to the dead letters. */
+  #readOrBury(destination: string, id: number): OutboxEntry | null {
+    const entry = this.#store.read(id);
+    if (entry !== null) return entry;
+    this.#transaction((tally) => {
+      this.#store.bury(id, 0, "damaged in the outbox file; it can't be delivered");
+      tally.add(destination, { pending: -1, dead: 1 });
+    });
+    return null;
+  }
+}
+
+function newGroup(): Group {
+  return { mutations: [], settlements: [], committed: Promise.withResolvers(), bytes: 0 };
+}
+
+function destinationsOf(group: Group): Set<string> {
+  const destinations = new Set<string>();
+  for (const mutation of group.mutations) destinations.add(mutation.destination);
+  for (const { entry } of group.settlements) destinations.add(entry.destination);
+  return destinations;
+}
+
+function diskFull(cause: unknown): OutboxFullError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new OutboxFullError(
+    `the outbox can't be written (${reason}): make room on the disk of SERV_CACHE_DATA_DIR`,
+    FULL_RETRY_AFTER_MS,
+    { cause },
+  );
+}

@@ -1,0 +1,178 @@
+import { describe, expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Outbox } from "../../src/outbox/outbox.ts";
+import { OutboxFullError } from "../../src/outbox/outbox-errors.ts";
+import { tempFolder } from "../support/temp-folder.ts";
+import { openTestOutbox, put, takeAll } from "../support/test-outbox.ts";
+
+const COUNT = 2000;
+
+/** An outbox of 2,000 entries, closed, in a folder. */
+async function filled(folder: string): Promise<string> {
+  using opened = openTestOutbox(folder);
+  for (let i = 0; i < COUNT; i += 100) {
+    await opened.outbox.append(
+      Array.from({ length: 100 }, (_, j) => put(`key:${i + j}`, `"${"v".repeat(100)}"`, i + j + 1)),
+    );
+  }
+  return join(folder, "outbox.db");
+}
+
+/** The files of a running outbox, as a crash would leave them. */
+async function crashed(folder: string): Promise<string> {
+  using running = tempFolder();
+  {
+    using opened = openTestOutbox(running.path);
+    for (let i = 0; i < 10; i++) await opened.outbox.append([put(`key:${i}`, "1", i + 1)]);
+    for (const name of readdirSync(running.path)) {
+      writeFileSync(join(folder, name), readFileSync(join(running.path, name)));
+    }
+  }
+  return join(folder, "outbox.db");
+}
+
+function flip(path: string, from: number, length: number): void {
+  const bytes = readFileSync(path);
+  for (let i = from; i < from + length; i++) bytes[i] = (bytes[i] ?? 0) ^ 0xff;
+  writeFileSync(path, bytes);
+}
+
+/** Changes every place where `text` stands: SQLite may leave copies in unused space. */
+function flipAll(path: string, text: string): void {
+  const bytes = readFileSync(path);
+  for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text)) bytes[at] = 0x21;
+  writeFileSync(path, bytes);
+}
+
+function drained(outbox: Outbox): number {
+  const entries = takeAll(outbox);
+  for (const entry of entries) expect(entry.value?.toString()).toBe(`"${"v".repeat(100)}"`);
+  return entries.length;
+}
+
+describe("a damaged outbox", () => {
+  test("a file of garbage is set aside, and that is said", async () => {
+    using folder = tempFolder();
+    const path = await filled(folder.path);
+    flip(path, 0, 200);
+    using opened = openTestOutbox(folder.path);
+    expect(opened.outbox.warnings.length).toBe(1);
+    expect(opened.outbox.warnings[0]).toContain("is damaged; it was set aside as");
+    expect(readdirSync(folder.path).some((name) => name.startsWith("outbox.db.damaged-"))).toBe(true);
+    await opened.outbox.append([put("new", "1", 1)]);
+    expect(takeAll(opened.outbox).length).toBe(1);
+  });
+
+  test("pages in the middle that can't be read cost their rows, not the others", async () => {
+    using folder = tempFolder();
+    const path = await filled(folder.path);
+    flip(path, 4096 * 30, 4096 * 2);
+    using opened = openTestOutbox(folder.path);
+    expect(opened.outbox.warnings[0]).toContain("were taken over from it");
+    const left = drained(opened.outbox);
+    expect(left).toBeGreaterThan(COUNT * 0.8);
+    expect(left).toBeLessThan(COUNT);
+  });
+
+  test("a cut file is set aside, and what is left of it is taken over", async () => {
+    using folder = tempFolder();
+    const path = await filled(folder.path);
+    truncateSync(path, Math.floor(statSync(path).size / 2 / 4096) * 4096 + 100);
+    using opened = openTestOutbox(folder.path);
+    expect(opened.outbox.warnings.length).toBe(1);
+    expect(drained(opened.outbox)).toBeLessThan(COUNT);
+  });
+
+  test("a value that was changed on disk is never delivered; it becomes a dead letter", async () => {
+    using folder = tempFolder();
+    const path = await filled(folder.path);
+    {
+      using opened = openTestOutbox(folder.path);
+      await opened.outbox.append([put("marked", '"MARK"', COUNT + 1)]);
+    }
+    flipAll(path, "MARK");
+    using opened = openTestOutbox(folder.path);
+    expect(drained(opened.outbox)).toBe(COUNT);
+    expect(opened.outbox.dead.list("backend", 0, 10).map((letter) => letter.reason)).toEqual([
+      "damaged in the outbox file; it can't be delivered",
+    ]);
+  });
+
+  test("a file that is gone while writes waited is not taken for a first start", async () => {
+    using folder = tempFolder();
+    rmSync(await filled(folder.path));
+    using opened = openTestOutbox(folder.path);
+    expect(opened.outbox.warnings[0]).toContain("while 2000 writes waited");
+  });
+
+  test("a first start has nothing to warn of", () => {
+    using folder = tempFolder();
+    using opened = openTestOutbox(folder.path);
+    expect(opened.outbox.warnings).toEqual([]);
+  });
+});
+
+describe("the log of an outbox that crashed", () => {
+  test("is read to its end where it is whole", async () => {
+    using folder = tempFolder();
+    await crashed(folder.path);
+    using opened = openTestOutbox(folder.path);
+    expect(opened.outbox.warnings).toEqual([]);
+    expect(takeAll(opened.outbox).length).toBe(10);
+  });
+
+  test("with a cut tail says how many commits are gone, and keeps the others", async () => {
+    using folder = tempFolder();
+    const log = `${await crashed(folder.path)}-wal`;
+    truncateSync(log, statSync(log).size - 10_000);
+    using opened = openTestOutbox(folder.path);
+    expect(opened.outbox.warnings[0]).toMatch(/lacks its last [1-9] commits/);
+    expect(takeAll(opened.outbox).length).toBeGreaterThan(0);
+  });
+
+  test("with flipped bits in the middle says how many commits are gone", async () => {
+    using folder = tempFolder();
+    const log = `${await crashed(folder.path)}-wal`;
+    flip(log, Math.floor(statSync(log).size / 2), 8);
+    using opened = openTestOutbox(folder.path);
+    expect(opened.outbox.warnings[0]).toMatch(/lacks its last [1-9] commits/);
+  });
+
+  test("that was removed is noticed", async () => {
+    using folder = tempFolder();
+    const log = `${await crashed(folder.path)}-wal`;
+    expect(existsSync(log)).toBe(true);
+    rmSync(log);
+    using opened = openTestOutbox(folder.path);
+    expect(opened.outbox.warnings.length).toBe(1);
+  });
+});
+
+describe("a full disk", () => {
+  test("refuses the append, keeps what was there, and goes on when there is room", async () => {
+    using folder = tempFolder();
+    using opened = openTestOutbox(folder.path, { limitPages: 100 });
+    const { outbox } = opened;
+    const accepted: string[] = [];
+    let refusal: unknown = null;
+    for (let i = 0; refusal === null; i++) {
+      try {
+        await outbox.append([put(`key:${i}`, "x".repeat(10_000), i + 1)]);
+        accepted.push(`key:${i}`);
+      } catch (error) {
+        refusal = error;
+      }
+    }
+    expect(refusal).toBeInstanceOf(OutboxFullError);
+    expect(accepted.length).toBeGreaterThan(10);
+    expect(outbox.pendingValue("backend", `key:${accepted.length}`)).toBeNull();
+    expect(() => outbox.append([put("small", "1", 999)])).toThrow("make room on the disk");
+    const taken = takeAll(outbox);
+    expect(taken.map((entry) => entry.key)).toEqual(accepted);
+    await outbox.settle(taken.map((entry) => ({ kind: "done", entry })));
+    await opened.scheduler.advance(1_000);
+    await outbox.append([put("later", "x".repeat(10_000), 1_000)]);
+    expect(takeAll(outbox).map((entry) => entry.key)).toEqual(["later"]);
+  });
+});

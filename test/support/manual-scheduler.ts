@@ -1,0 +1,52 @@
+import type { Scheduler } from "../../src/outbox/scheduler.ts";
+
+/** Time that stands still until a test moves it. */
+export class ManualScheduler implements Scheduler {
+  #nowMs: number;
+  readonly #timers = new Set<{ readonly atMs: number; readonly run: () => void }>();
+
+  constructor(startMs = 1_800_000_000_000) {
+    this.#nowMs = startMs;
+  }
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  after(delayMs: number, run: () => void): () => void {
+    const timer = { atMs: this.#nowMs + delayMs, run };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  /** When the next timer is due, in ms from now; null = there is none. */
+  nextInMs(): number | null {
+    const times = [...this.#timers].map((timer) => timer.atMs - this.#nowMs);
+    return times.length === 0 ? null : Math.min(...times);
+  }
+
+  /** Moves on by `ms`, running timers in order, and lets promises settle in between. */
+  async advance(ms: number): Promise<void> {
+    const endMs = this.#nowMs + ms;
+    await settled();
+    for (;;) {
+      const due = [...this.#timers].filter((timer) => timer.atMs <= endMs).sort((a, b) => a.atMs - b.atMs)[0];
+      if (due === undefined) break;
+      this.#timers.delete(due);
+      this.#nowMs = Math.max(this.#nowMs, due.atMs);
+      due.run();
+      await settled();
+    }
+    this.#nowMs = endMs;
+  }
+
+  /** Sets the clock, timers untouched. */
+  jump(ms: number): void {
+    this.#nowMs += ms;
+  }
+}
+
+/** Lets everything run that needs no time. */
+export async function settled(): Promise<void> {
+  for (let i = 0; i < 10; i++) await new Promise<void>((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,12 @@
+/** Waits for a condition, looking every few milliseconds. Throws with `what` after `limitMs`. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  limitMs = 15_000,
+): Promise<void> {
+  const endMs = performance.now() + limitMs;
+  while (!(await condition())) {
+    if (performance.now() > endMs) throw new Error(`waited ${limitMs} ms in vain: ${what}`);
+    await Bun.sleep(5);
+  }
+}
