@@ -17,13 +17,19 @@ interface NeededServer {
 
 const neededServers: readonly NeededServer[] = [
   { command: "redis-server", aptPackage: "redis-server", neededBy: "the Redis engine" },
+  { command: "openssl", aptPackage: "openssl", neededBy: "TLS" },
+  { command: "mariadbd", aptPackage: "mariadb-server", neededBy: "the MySQL and MariaDB backend" },
+  { command: "postgres", aptPackage: "postgresql", neededBy: "the PostgreSQL backend" },
 ];
+
+/** Debian puts PostgreSQL's programs there, by version, and not into the path. */
+const POSTGRES_PROGRAMS = "/usr/lib/postgresql/*/bin/postgres";
 
 const root = dirname(import.meta.dir);
 
-const missing = neededServers.filter((server) => Bun.which(server.command) === null);
+const missing = neededServers.filter((server) => !isInstalled(server));
 if (missing.length > 0) install(missing);
-const stillMissing = missing.filter((server) => Bun.which(server.command) === null);
+const stillMissing = missing.filter((server) => !isInstalled(server));
 for (const server of stillMissing) {
   console.error(`MISSING: ${server.command}, install it to test ${server.neededBy}: those tests will fail`);
 }
@@ -35,6 +41,11 @@ const tests = Bun.spawn([process.execPath, "test", ...process.argv.slice(2)], {
 });
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => tests.kill(signal));
 process.exit(await tests.exited);
+
+function isInstalled({ command }: NeededServer): boolean {
+  if (Bun.which(command, { PATH: `${process.env.PATH}:/usr/sbin` }) !== null) return true;
+  return command === "postgres" && !new Bun.Glob(POSTGRES_PROGRAMS.slice(1)).scanSync({ cwd: "/" }).next().done;
+}
 
 /** With the system's package manager, where that is apt and this is root; else nothing is done. */
 function install(servers: readonly NeededServer[]): void {
