@@ -9,15 +9,19 @@ const PATIENCE_ROWS = 256;
 export function salvage(damagedPath: string, target: OutboxStore): number {
   let rescued = 0;
   try {
-    using damaged = new Database(damagedPath);
-    target.transaction(() => {
-      for (const row of readable(damaged)) {
-        const entry = entryOf(row);
-        if (entry === null || target.find(entry.destination, entry.key) !== null) continue;
-        rescued += 1;
-        target.insert(rescued, entry, entry.queuedAtMs);
-      }
-    });
+    const damaged = new Database(damagedPath);
+    try {
+      target.transaction(() => {
+        for (const row of readable(damaged)) {
+          const entry = entryOf(row);
+          if (entry === null || target.find(entry.destination, entry.key) !== null) continue;
+          rescued += 1;
+          target.insert(rescued, entry, entry.queuedAtMs);
+        }
+      });
+    } finally {
+      damaged.close();
+    }
   } catch {
     // Not even a database any more: there is nothing to take over, and the caller says so.
   }
