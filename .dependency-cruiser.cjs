@@ -7,7 +7,7 @@ const mayImport = {
   engine: ["config", "telemetry"],
   cache: ["engine", "config", "telemetry"],
   outbox: ["engine", "config", "telemetry"],
-  backend: ["cache", "engine", "config", "telemetry"],
+  backend: ["cache", "engine", "outbox", "config", "telemetry"],
   replication: ["cache", "engine", "outbox", "config", "telemetry"],
   http: ["cache", "engine", "config", "telemetry"],
   dashboard: ["http", "config", "telemetry"],
