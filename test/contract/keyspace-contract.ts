@@ -15,7 +15,7 @@ export function testKeyspace(calls: ContractCalls): void {
     test.each([1, 7, 1000])("gives every key that is there throughout, in pages of at most %d", async (limit) => {
       const keys = Array.from({ length: 120 }, (_, i) => `key:${i}`);
       for (const key of keys) await put(key, "1");
-      expect([...new Set(await listAll(null, limit))].sort()).toEqual([...keys].sort());
+      expect(distinct(await listAll(null, limit))).toEqual([...keys].sort());
     });
 
     test("gives every key that stays while others come and go", async () => {
@@ -37,7 +37,7 @@ export function testKeyspace(calls: ContractCalls): void {
 
     test("filters by pattern", async () => {
       for (const key of ["user:1", "user:2", "order:1"]) await put(key, "1");
-      expect((await listAll("user:*", 1)).sort()).toEqual(["user:1", "user:2"]);
+      expect(distinct(await listAll("user:*", 1))).toEqual(["user:1", "user:2"]);
     });
 
     test.each(["nonsense", "", "-1", "0|", "null", "abc", "🙂"])(
@@ -120,7 +120,7 @@ export function testKeyspace(calls: ContractCalls): void {
       for (const key of KEYS) await put(key, "1");
       const matched = KEYS.filter((key) => pattern.matches(Buffer.from(key), 0, Buffer.byteLength(key)));
       expect(await calls.engine.deleteMatching(pattern, stamp())).toBe(matched.length);
-      expect((await listAll()).sort()).toEqual(KEYS.filter((key) => !matched.includes(key)).sort());
+      expect(distinct(await listAll())).toEqual(KEYS.filter((key) => !matched.includes(key)).sort());
     });
 
     test("leaves other work of this thread its turn", async () => {
@@ -149,4 +149,9 @@ export function testKeyspace(calls: ContractCalls): void {
       expect(await textOf("k1")).toBe("2");
     });
   });
+}
+
+/** Redis may give a key more than once while its table is being resized: a scan promises every key, not each once. */
+function distinct(keys: readonly string[]): string[] {
+  return [...new Set(keys)].sort();
 }
