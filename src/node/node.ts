@@ -90,11 +90,20 @@ function listenInThreads(
   });
 }
 
-/** Calls background work whenever it wants to be called. */
+/** Calls background work whenever it wants to be called; if that is at once, after other work had its turn. */
 function repeat(work: () => number): { stop(): void } {
+  let stopped = false;
   let timer = setTimeout(run, 0);
   function run(): void {
-    timer = setTimeout(run, work());
+    if (stopped) return;
+    const delayMs = work();
+    if (delayMs === 0) setImmediate(run);
+    else timer = setTimeout(run, delayMs);
   }
-  return { stop: () => clearTimeout(timer) };
+  return {
+    stop: () => {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
 }

@@ -26,12 +26,17 @@ import type { ShardStore } from "./shard-store.ts";
 const EMPTY_SLOTS_PER_RECORD = 32;
 /** Cost of what is done while a shard's lock is held: some 50 µs. */
 const COST_PER_LOCK = 256;
-/** Cost after which other work of the thread gets its turn: about a millisecond. */
-const COST_PER_TURN = 4096;
+/**
+ * Cost after which other work of the thread gets its turn: some 0.2 ms. A turn of the event loop answers about one
+ * request per connection, so longer steps would leave busy connections too small a share of the thread.
+ */
+const COST_PER_TURN = 512;
+/** Cost of one page of a scan at most: a millisecond or two. */
+const COST_PER_PAGE = 4096;
 /** Records that are pruned while a shard's lock is held … */
 const PRUNED_PER_LOCK = 128;
 /** … and before other work of the thread gets its turn. */
-const PRUNED_PER_TURN = 2048;
+const PRUNED_PER_TURN = 512;
 const HASH_RANGE = 2 ** 30;
 /** Tells cursors from words that clients send by mistake, such as `null`, which are numbers too in this radix. */
 const CURSOR_PREFIX = "p.";
@@ -72,7 +77,7 @@ export class Sweeper {
     const nowMs = this.clock();
     const keys: string[] = [];
     let cost = 0;
-    while (keys.length < request.limit && cost < COST_PER_TURN) {
+    while (keys.length < request.limit && cost < COST_PER_PAGE) {
       if (this.shardNumber === this.arena.geometry.shardCount) return { keys, cursor: null };
       cost += this.step((location) => {
         if (this.store.isTombstone(location) || this.store.isExpired(location, nowMs)) return false;
