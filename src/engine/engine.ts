@@ -33,6 +33,11 @@ export interface Stamp {
   readonly origin: number;
 }
 
+/** Whether (version, origin) of `a` is newer than that of `b`. */
+export function isNewer(a: Stamp, b: Stamp): boolean {
+  return a.version !== b.version ? a.version > b.version : a.origin > b.origin;
+}
+
 /** What a call gives at once, or later. */
 export type Awaitable<T> = T | Promise<T>;
 

@@ -7,13 +7,22 @@ export interface OutboxMutation {
   /** Whom it is for: the backend, or a peer by its id. */
   readonly destination: string;
   readonly key: string;
-  readonly kind: "put" | "delete";
+  /** `invalidate`: of all keys that a pattern names; only peers get those. */
+  readonly kind: OutboxKind;
   /** The value of a put. The outbox keeps the buffer as it is: it belongs to the outbox from now on. */
   readonly value: Buffer | null;
   readonly contentType: string;
   /** Absolute expiry in ms since the Unix epoch; `NEVER` = none. */
   readonly expiresAtMs: number;
   readonly stamp: Stamp;
+  /** W3C trace context of the request that it came with. */
+  readonly traceparent?: string | undefined;
+}
+
+export type OutboxKind = "put" | "delete" | "invalidate";
+
+export function isOutboxKind(text: string): text is OutboxKind {
+  return text === "put" || text === "delete" || text === "invalidate";
 }
 
 /** A mutation as it was taken from the queue. */
@@ -40,7 +49,7 @@ export interface DeadLetter {
   readonly id: number;
   readonly destination: string;
   readonly key: string;
-  readonly kind: "put" | "delete";
+  readonly kind: OutboxKind;
   readonly version: number;
   readonly valueBytes: number;
   readonly contentType: string;
@@ -62,9 +71,4 @@ export function checksum(mutation: OutboxMutation): number {
   const head = [destination, key, kind, contentType, expiresAtMs, stamp.version, stamp.origin].join("\0");
   const headSum = crc32(head);
   return value === null ? headSum : crc32(value, headSum);
-}
-
-/** Whether (version, origin) of `a` is newer than that of `b`. */
-export function isNewer(a: Stamp, b: Stamp): boolean {
-  return a.version !== b.version ? a.version > b.version : a.origin > b.origin;
 }

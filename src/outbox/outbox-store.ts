@@ -6,7 +6,7 @@
  */
 import type { Database, Statement } from "bun:sqlite";
 import type { Version } from "../engine/engine.ts";
-import { checksum, costBytes, type DeadLetter, type OutboxEntry, type OutboxMutation } from "./entry.ts";
+import { checksum, costBytes, type DeadLetter, isOutboxKind, type OutboxEntry, type OutboxMutation } from "./entry.ts";
 
 /** Ready rows are taken by id; delayed ones when they are due; dead ones wait for an operator. */
 const READY = 0;
@@ -18,7 +18,7 @@ export const SCHEMA = `
     id INTEGER PRIMARY KEY, destination TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,
     version INTEGER NOT NULL, origin INTEGER NOT NULL, expires_at INTEGER NOT NULL, content_type TEXT NOT NULL,
     state INTEGER NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER NOT NULL, queued_at INTEGER NOT NULL,
-    reason TEXT NOT NULL, checksum INTEGER NOT NULL, cost INTEGER NOT NULL, value BLOB);
+    reason TEXT NOT NULL, checksum INTEGER NOT NULL, cost INTEGER NOT NULL, value BLOB, traceparent TEXT);
   CREATE UNIQUE INDEX IF NOT EXISTS entry_of_key ON entries (destination, key);
   CREATE INDEX IF NOT EXISTS ready ON entries (destination, id) WHERE state = ${READY};
   CREATE INDEX IF NOT EXISTS delayed ON entries (destination, due_at) WHERE state = ${DELAYED};
@@ -50,6 +50,7 @@ export interface Row extends Head {
   readonly reason: string;
   readonly checksum: number;
   readonly value: Uint8Array | null;
+  readonly traceparent: string | null;
 }
 
 export interface Totals {
@@ -85,12 +86,14 @@ export class OutboxStore {
     this.#find = this.#keep(database.prepare(`SELECT ${HEAD} FROM entries WHERE destination = ? AND key = ?`));
     this.#read = this.#keep(database.prepare("SELECT * FROM entries WHERE id = ?"));
     this.#insert = this.#keep(
-      database.prepare("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, ?9, '', ?10, ?11, ?12)"),
+      database.prepare(
+        "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, ?9, '', ?10, ?11, ?12, ?13)",
+      ),
     );
     this.#replace = this.#keep(
       database.prepare(
         `UPDATE entries SET kind = ?2, version = ?3, origin = ?4, expires_at = ?5, content_type = ?6, state = ${READY},
-       attempts = 0, due_at = 0, reason = '', checksum = ?7, cost = ?8, value = ?9 WHERE id = ?1`,
+       attempts = 0, due_at = 0, reason = '', checksum = ?7, cost = ?8, value = ?9, traceparent = ?10 WHERE id = ?1`,
       ),
     );
     this.#remove = this.#keep(database.prepare("DELETE FROM entries WHERE id = ?"));
@@ -180,18 +183,18 @@ export class OutboxStore {
   }
 
   insert(id: number, mutation: OutboxMutation, queuedAtMs: number): void {
-    const { destination, key, kind, stamp, expiresAtMs, contentType, value } = mutation;
+    const { destination, key, kind, stamp, expiresAtMs, contentType, value, traceparent } = mutation;
     this.#insert.run(
       ...[id, destination, key, kind, stamp.version, stamp.origin, expiresAtMs, contentType],
-      ...[queuedAtMs, checksum(mutation), costBytes(mutation), value],
+      ...[queuedAtMs, checksum(mutation), costBytes(mutation), value, traceparent ?? null],
     );
   }
 
   replace(id: number, mutation: OutboxMutation): void {
-    const { kind, stamp, expiresAtMs, contentType, value } = mutation;
+    const { kind, stamp, expiresAtMs, contentType, value, traceparent } = mutation;
     this.#replace.run(
       ...[id, kind, stamp.version, stamp.origin, expiresAtMs, contentType],
-      ...[checksum(mutation), costBytes(mutation), value],
+      ...[checksum(mutation), costBytes(mutation), value, traceparent ?? null],
     );
   }
 
@@ -230,7 +233,7 @@ export class OutboxStore {
       id: row.id,
       destination: row.destination,
       key: row.key,
-      kind: row.kind === "put" ? "put" : "delete",
+      kind: isOutboxKind(row.kind) ? row.kind : "delete",
       version: row.version,
       valueBytes: row.value_bytes ?? 0,
       contentType: row.content_type,
@@ -293,7 +296,7 @@ export class OutboxStore {
 /** Null = the row is not what was written. */
 export function entryOf(row: Row): OutboxEntry | null {
   const { kind } = row;
-  if (kind !== "put" && kind !== "delete") return null;
+  if (!isOutboxKind(kind)) return null;
   const bytes = row.value === null ? null : Buffer.from(row.value.buffer, row.value.byteOffset, row.value.byteLength);
   const entry: OutboxEntry = {
     id: row.id,
@@ -307,6 +310,7 @@ export function entryOf(row: Row): OutboxEntry | null {
     stamp: { version: row.version, origin: row.origin },
     attempts: row.attempts,
     queuedAtMs: row.queued_at,
+    traceparent: row.traceparent ?? undefined,
   };
   return checksum(entry) === row.checksum ? entry : null;
 }

@@ -6,11 +6,12 @@
  * it waits again, so whoever takes must do no harm when he writes twice.
  */
 
+import { isNewer } from "../engine/engine.ts";
 import { Ballast } from "./ballast.ts";
 import type { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import { DeadLetters } from "./dead-letters.ts";
-import { costBytes, isNewer, type OutboxEntry, type OutboxMutation, type Settlement } from "./entry.ts";
+import { costBytes, type OutboxEntry, type OutboxMutation, type Settlement } from "./entry.ts";
 import { InFlight } from "./in-flight.ts";
 import { openStore, type StoreOptions } from "./open-store.ts";
 import { OutboxFullError } from "./outbox-errors.ts";

@@ -1,5 +1,6 @@
 /** How the queue's table changes; called within a transaction, and the counts go along. */
-import { costBytes, isNewer, type OutboxMutation, type Settlement } from "./entry.ts";
+import { isNewer } from "../engine/engine.ts";
+import { costBytes, type OutboxMutation, type Settlement } from "./entry.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { OutboxStore } from "./outbox-store.ts";
 import type { Tally } from "./tally.ts";

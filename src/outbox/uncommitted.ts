@@ -1,5 +1,6 @@
 /** What was appended and is not yet committed: the newest mutation per destination and key. */
-import { isNewer, type OutboxMutation } from "./entry.ts";
+import { isNewer } from "../engine/engine.ts";
+import type { OutboxMutation } from "./entry.ts";
 
 export class Uncommitted {
   readonly #keysOf = new Map<string, Map<string, OutboxMutation>>();

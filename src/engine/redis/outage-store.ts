@@ -10,6 +10,7 @@ import {
   type EntrySink,
   type IncrementOutcome,
   type IncrementRequest,
+  isNewer,
   type Key,
   type KeyPattern,
   NEVER,
@@ -207,10 +208,6 @@ export class OutageStore implements Substitute {
 function atOnce<T>(result: Awaitable<T>): T {
   if (result instanceof Promise) throw new TypeError("the engine that stands in for Redis must answer at once");
   return result;
-}
-
-function isNewer(a: Stamp, b: Stamp): boolean {
-  return a.version > b.version || (a.version === b.version && a.origin > b.origin);
 }
 
 /** Takes an entry's stamp and not its value. */

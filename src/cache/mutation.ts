@@ -1,0 +1,40 @@
+/** A change of the cache as it goes to the backend and the peers, and comes from them. */
+import type { Stamp } from "../engine/engine.ts";
+
+/** A value with its type. */
+export interface CacheValue {
+  readonly bytes: Buffer;
+  readonly contentType: string;
+}
+
+interface Common {
+  readonly stamp: Stamp;
+  /** It came from a peer that speaks the plain calls (`replicated=true`): it goes neither to the backend nor to peers. */
+  readonly isReplicated: boolean;
+  /** W3C trace context of the request. */
+  readonly traceparent?: string | undefined;
+}
+
+export interface PutMutation extends Common {
+  readonly kind: "put";
+  readonly key: string;
+  readonly value: CacheValue;
+  /** Absolute, in ms since the Unix epoch; `NEVER` = none. */
+  readonly expiresAtMs: number;
+  /** Only the expiry is new (touch): the backend has the value already. */
+  readonly isTouch: boolean;
+}
+
+export interface DeleteMutation extends Common {
+  readonly kind: "delete";
+  readonly key: string;
+}
+
+/** Everything that matches and is older goes, also what comes later and is older. */
+export interface InvalidateMutation extends Common {
+  readonly kind: "invalidate";
+  /** A glob; null = all keys. */
+  readonly pattern: string | null;
+}
+
+export type Mutation = PutMutation | DeleteMutation | InvalidateMutation;

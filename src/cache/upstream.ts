@@ -1,0 +1,111 @@
+/**
+ * What stands behind the cache of a node, as the cache sees it: the database, the peers, and the outbox between.
+ *
+ * All of that lives once per node, in the main thread. An HTTP thread reaches it through messages, a node of one thread
+ * by direct calls; both keep this contract.
+ */
+import type { Awaitable, Stamp } from "../engine/engine.ts";
+import type { CacheValue, Mutation } from "./mutation.ts";
+
+/** What came of a load. */
+export type Loaded =
+  | {
+      readonly kind: "found";
+      readonly value: CacheValue;
+      /** Absolute, in ms since the Unix epoch; `NEVER` = none. */
+      readonly expiresAtMs: number;
+      readonly stamp: Stamp;
+      /** The backend can't say now: this is what it said before, and its TTL is over. */
+      readonly isStale: boolean;
+    }
+  /** The backend says that there is none, or the key is not for it. */
+  | { readonly kind: "absent" };
+
+export interface Upstream {
+  /** Whether a miss is worth a `load`: there is a backend. */
+  readonly loads: boolean;
+  /** How long a delete has to be remembered against older puts that may still come, in ms. */
+  readonly tombstoneMs: number;
+  /** An entry that is read with less than this left of its life is to be reloaded, in ms; 0 = none is. */
+  readonly refreshAheadMs: number;
+
+  /**
+   * Takes note of a mutation, and of what has to reach the backend and the peers durably. Settles when that is so: the
+   * client may be answered then. Rejects with `UpstreamError`; then the mutation is kept nowhere, unless the error says so.
+   */
+  record(mutation: Mutation): Promise<void>;
+
+  /**
+   * What is behind the cache of a key that the engine doesn't have: a write that waits for the backend, or the backend's
+   * own value; the engine has it by then. Rejects with `UpstreamError`: a failure is not an absence.
+   */
+  load(key: string): Promise<Loaded>;
+
+  /** Loads a key again in the background. */
+  refresh(key: string): void;
+}
+
+/** For operators; of the node as a whole. */
+export interface UpstreamReport {
+  /** Answers of `report` go into `/health` under these names. */
+  readonly health: Readonly<Record<string, PartHealth>>;
+  /** The same for `/api/stats`. */
+  readonly stats: Readonly<Record<string, unknown>>;
+}
+
+export interface PartHealth {
+  readonly status: "ok" | "degraded" | "unavailable";
+  /** When it came to be so, in ms since the Unix epoch. */
+  readonly sinceMs: number;
+  /** What an operator needs to know; empty when all is well. */
+  readonly detail: string;
+  readonly [more: string]: unknown;
+}
+
+/** What operators ask for and do; all of it asks the main thread. */
+export interface UpstreamAdmin {
+  report(): Awaitable<UpstreamReport>;
+  deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]>;
+  /** Gives how many there were; ids `null` = all. */
+  retryDead(ids: readonly number[] | null): Promise<number>;
+  dropDead(ids: readonly number[] | null): Promise<number>;
+}
+
+/** A write that the backend refuses for good. */
+export interface DeadWrite {
+  readonly id: number;
+  readonly key: string;
+  readonly kind: "put" | "delete";
+  readonly valueBytes: number;
+  readonly contentType: string;
+  readonly attempts: number;
+  readonly reason: string;
+  readonly queuedAtMs: number;
+}
+
+/**
+ * - `ERR_OUTBOX_FULL`: there is no room for the write; it is kept nowhere.
+ * - `ERR_BACKEND_TIMEOUT`, `ERR_BACKEND_UNAVAILABLE`, `ERR_BACKEND_ANSWER`, `ERR_BACKEND_BUSY`,
+ *   `ERR_BACKEND_BREAKER_OPEN`: a load failed, or a write through did; the write is written later then (`isKept`).
+ * - `ERR_BACKEND_REFUSED`: the backend refuses this key or value for good; it is kept nowhere.
+ */
+export type UpstreamErrorCode =
+  | "ERR_OUTBOX_FULL"
+  | "ERR_BACKEND_TIMEOUT"
+  | "ERR_BACKEND_UNAVAILABLE"
+  | "ERR_BACKEND_ANSWER"
+  | "ERR_BACKEND_BUSY"
+  | "ERR_BACKEND_BREAKER_OPEN"
+  | "ERR_BACKEND_REFUSED";
+
+export class UpstreamError extends Error {
+  constructor(
+    readonly code: UpstreamErrorCode,
+    message: string,
+    readonly retryAfterMs: number,
+    /** The write waits in the outbox all the same. */
+    readonly isKept: boolean,
+  ) {
+    super(message);
+  }
+}
