@@ -24,6 +24,8 @@ export type Loaded =
 export interface Upstream {
   /** Whether a miss is worth a `load`: there is a backend. */
   readonly loads: boolean;
+  /** Deletes reach the backend, too. */
+  readonly deletes: boolean;
   /** How long a delete has to be remembered against older puts that may still come, in ms. */
   readonly tombstoneMs: number;
   /** An entry that is read with less than this left of its life is to be reloaded, in ms; 0 = none is. */
