@@ -55,13 +55,18 @@ export interface UpstreamReport {
   readonly stats: Readonly<Record<string, unknown>>;
 }
 
-export interface PartHealth {
+/** How a part of the node does. */
+export interface PartState {
   readonly status: "ok" | "degraded" | "unavailable";
-  /** When it came to be so, in ms since the Unix epoch. */
-  readonly sinceMs: number;
   /** What an operator needs to know; empty when all is well. */
   readonly detail: string;
-  readonly [more: string]: unknown;
+  /** Shown beside it. */
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
+export interface PartHealth extends PartState {
+  /** When it came to be so, in ms since the Unix epoch. */
+  readonly sinceMs: number;
 }
 
 /** What operators ask for and do; all of it asks the main thread. */
