@@ -24,8 +24,6 @@ export interface ReadThroughOptions {
   /** How long the absence of a key is remembered, in ms (`SERV_CACHE_NEGATIVE_TTL`); 0 = not at all. */
   readonly negativeTtlMs: number;
   readonly negativeKeys: number;
-  /** Share of its TTL that an entry has left when it is reloaded (`SERV_CACHE_REFRESH_AHEAD`); 0 = not reloaded. */
-  readonly refreshAhead: number;
   readonly breaker: { readonly failures: number; readonly openMs: number; readonly openMaxMs: number };
   /** The stamp of a load that begins now. */
   readonly nextVersion: () => Version;
@@ -45,6 +43,18 @@ export interface FillSink {
   absent(key: string, version: Version): void;
 }
 
+/** What a load gives to those who asked. */
+export type FillResult =
+  | {
+      readonly kind: "found";
+      readonly value: BackendValue;
+      /** Absolute, in ms since the Unix epoch; 0 = never. */
+      readonly expiresAtMs: number;
+      /** Of the moment at which the load began. */
+      readonly version: Version;
+    }
+  | Exclude<LoadResult, { kind: "found" }>;
+
 export interface ReadThroughStats {
   readonly loads: number;
   readonly calls: number;
@@ -63,7 +73,7 @@ export interface ReadThroughStats {
 interface Flight {
   readonly key: string;
   readonly version: Version;
-  readonly answer: PromiseWithResolvers<LoadResult>;
+  readonly answer: PromiseWithResolvers<FillResult>;
   readonly deadlineMs: number;
   mayFill: boolean;
 }
@@ -90,7 +100,7 @@ export class ReadThrough {
   }
 
   /** Never rejects: what went wrong is in the result. */
-  load(key: string): Promise<LoadResult> {
+  load(key: string): Promise<FillResult> {
     if (this.#negative.has(key, this.options.scheduler.nowMs())) {
       this.#counts.negativeHits += 1;
       return Promise.resolve({ kind: "absent" });
@@ -108,12 +118,6 @@ export class ReadThrough {
     void this.#begin(key);
   }
 
-  /** Whether an entry that was found with so much of its life left is to be reloaded now. */
-  wantsRefresh(remainingMs: number): boolean {
-    const { refreshAhead, fillTtlMs } = this.options;
-    return refreshAhead > 0 && remainingMs > 0 && remainingMs < fillTtlMs * refreshAhead;
-  }
-
   /** To be called for each write, delete and replicated mutation of a key, before it is answered. */
   changed(key: string): void {
     this.#negative.forget(key);
@@ -129,11 +133,23 @@ export class ReadThrough {
     for (const key of [...this.#flights.keys()]) if (matches === null || matches(key)) this.changed(key);
   }
 
+  /** How long until the backend is asked again, in ms; 0 = it is asked. */
+  get retryAfterMs(): number {
+    return this.#breaker.retryAfterMs;
+  }
+
   stats(): ReadThroughStats {
     return { ...this.#counts, waiting: this.#waiting.length, breaker: this.#breaker.state };
   }
 
-  #begin(key: string): Promise<LoadResult> {
+  /** When what is read now expires, in ms since the Unix epoch; 0 = never. Spread, see `TTL_JITTER`. */
+  fillExpiryMs(): number {
+    const { fillTtlMs, random, scheduler } = this.options;
+    if (fillTtlMs === 0) return 0;
+    return scheduler.nowMs() + Math.max(1, Math.round(fillTtlMs * (1 - TTL_JITTER + 2 * TTL_JITTER * random())));
+  }
+
+  #begin(key: string): Promise<FillResult> {
     if (this.#waiting.length >= this.options.waitingKeys) return Promise.resolve(busy(this.options.waitingKeys));
     if (this.#breaker.state === "open") return Promise.resolve(open(this.#breaker.retryAfterMs));
     const flight: Flight = {
@@ -199,28 +215,24 @@ export class ReadThrough {
     if (!this.#unsettled.delete(flight)) return;
     if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key);
     this.#counts[result.kind] += 1;
-    if (result.kind !== "failed") this.#keep(flight, result);
-    flight.answer.resolve(result);
+    const { version } = flight;
+    const filled = result.kind === "found" ? { ...result, expiresAtMs: this.fillExpiryMs(), version } : result;
+    if (filled.kind !== "failed") this.#keep(flight, filled);
+    flight.answer.resolve(filled);
   }
 
-  #keep(flight: Flight, result: Exclude<LoadResult, { kind: "failed" }>): void {
+  #keep(flight: Flight, result: Exclude<FillResult, { kind: "failed" }>): void {
     if (!flight.mayFill) {
       this.#counts.discarded += 1;
       return;
     }
     const { sink, scheduler } = this.options;
     if (result.kind === "found") {
-      sink.fill(flight.key, result.value, this.#expiresAtMs(), flight.version);
+      sink.fill(flight.key, result.value, result.expiresAtMs, flight.version);
       return;
     }
     this.#negative.add(flight.key, scheduler.nowMs());
     sink.absent(flight.key, flight.version);
-  }
-
-  #expiresAtMs(): number {
-    const { fillTtlMs, random, scheduler } = this.options;
-    if (fillTtlMs === 0) return 0;
-    return scheduler.nowMs() + Math.max(1, Math.round(fillTtlMs * (1 - TTL_JITTER + 2 * TTL_JITTER * random())));
   }
 
   /** One timer, for the load that has waited longest. */
@@ -258,11 +270,11 @@ function isOutage(result: LoadResult): boolean {
   return result.error.code === "ERR_BACKEND_TIMEOUT" || result.error.code === "ERR_BACKEND_UNAVAILABLE";
 }
 
-function busy(limit: number): LoadResult {
+function busy(limit: number): FillResult {
   return { kind: "failed", error: new BackendError("ERR_BACKEND_BUSY", `${limit} loads wait already; try again`) };
 }
 
-function open(retryAfterMs: number): LoadResult {
+function open(retryAfterMs: number): FillResult {
   const message = `the backend failed repeatedly; it is asked again in ${retryAfterMs} ms`;
   return { kind: "failed", error: new BackendError("ERR_BACKEND_BREAKER_OPEN", message) };
 }

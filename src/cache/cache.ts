@@ -25,7 +25,24 @@ export const DEFAULT_TTL = -1;
 const MOST_SCANS = 64;
 
 /** Stamps that a mutation takes before it gives way to newer ones; reached only where a stamp from ahead is stored. */
-const MOST_STAMPS = 100;
+export const MOST_STAMPS = 100;
+
+/** Where a mutation comes from. */
+export interface MutationContext {
+  /** A peer of the original's kind sent it on: it goes neither to the backend nor to peers. */
+  readonly isReplicated: boolean;
+  /** W3C trace context of the request. */
+  readonly traceparent?: string | undefined;
+}
+
+/** Of a client that says nothing about it. */
+export const FROM_CLIENT: MutationContext = { isReplicated: false };
+
+/** Where a value goes that was loaded. */
+export interface LoadSink extends EntrySink {
+  /** Called before `begin`: the backend can't say now, and this is what it said before its TTL was over. */
+  markStale(): void;
+}
 
 export interface CacheOptions {
   readonly engine: Engine;
@@ -35,6 +52,8 @@ export interface CacheOptions {
   readonly nowMs: () => number;
   /** TTL of writes that name none, in ms; null = they never expire. */
   readonly defaultTtlMs: number | null;
+  /** The id of this node; 0 where it has neither peers nor a backend. */
+  readonly origin: number;
 }
 
 /** A value to be stored: `source[start .. end)`. */
@@ -56,24 +75,33 @@ export interface NewValue {
  * superseded is stamped anew: the two ran at the same time, and either may be the later one.
  */
 export class Cache {
-  private readonly engine: Engine;
+  /** Whether a `load` may find what `get` did not. */
+  readonly loads: boolean = false;
+  protected readonly engine: Engine;
   private readonly versions: HybridClock;
-  private readonly nowMs: () => number;
+  protected readonly nowMs: () => number;
   private readonly defaultTtlMs: number;
+  private readonly origin: number;
 
   constructor(options: CacheOptions) {
     this.engine = options.engine;
     this.versions = options.versions;
     this.nowMs = options.nowMs;
     this.defaultTtlMs = options.defaultTtlMs ?? 0;
+    this.origin = options.origin;
   }
 
   get engineName(): string {
     return this.engine.name;
   }
 
-  /** Every call but `deleteMatching` answers without a promise. */
-  get answersAtOnce(): boolean {
+  /** Reads answer without a promise. */
+  get readsAtOnce(): boolean {
+    return this.engine.answersAtOnce;
+  }
+
+  /** Mutations of one key do, too. */
+  get writesAtOnce(): boolean {
     return this.engine.answersAtOnce;
   }
 
@@ -87,7 +115,18 @@ export class Cache {
     this.engine.expectGets?.(keys, count);
   }
 
-  put(key: Key, value: NewValue, ttlMs: number, condition: Condition | null): Awaitable<PutOutcome> {
+  /** Hands what is behind the cache to the sink, when `get` found nothing; false = there is nothing there either. */
+  load(_key: Key, _sink: LoadSink): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  put(
+    key: Key,
+    value: NewValue,
+    ttlMs: number,
+    condition: Condition | null,
+    _context: MutationContext = FROM_CLIENT,
+  ): Awaitable<PutOutcome> {
     const { source, start, end, contentType } = value;
     const expiresAtMs = this.expiryOf(ttlMs);
     for (let stamps = 1; ; stamps++) {
@@ -97,14 +136,19 @@ export class Cache {
     }
   }
 
-  delete(key: Key, condition: Condition | null): Awaitable<DeleteOutcome> {
+  delete(key: Key, condition: Condition | null, _context: MutationContext = FROM_CLIENT): Awaitable<DeleteOutcome> {
     for (let stamps = 1; ; stamps++) {
       const outcome = this.engine.delete({ key, stamp: this.stamp(), condition, tombstoneUntilMs: NEVER });
       if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
     }
   }
 
-  touch(key: Key, ttlMs: number, condition: Condition | null): Awaitable<TouchOutcome> {
+  touch(
+    key: Key,
+    ttlMs: number,
+    condition: Condition | null,
+    _context: MutationContext = FROM_CLIENT,
+  ): Awaitable<TouchOutcome> {
     const expiresAtMs = this.expiryOf(ttlMs);
     for (let stamps = 1; ; stamps++) {
       const outcome = this.engine.touch({ key, expiresAtMs, stamp: this.stamp(), condition });
@@ -113,7 +157,12 @@ export class Cache {
   }
 
   /** Adds to a counter; an absent one counts from 0 and gets the default TTL. */
-  increment(key: Key, delta: number, condition: Condition | null): Awaitable<IncrementOutcome> {
+  increment(
+    key: Key,
+    delta: number,
+    condition: Condition | null,
+    _context: MutationContext = FROM_CLIENT,
+  ): Awaitable<IncrementOutcome> {
     const expiresAtMsIfNew = this.expiryOf(DEFAULT_TTL);
     for (let stamps = 1; ; stamps++) {
       const outcome = this.engine.increment({ key, delta, expiresAtMsIfNew, stamp: this.stamp(), condition });
@@ -122,12 +171,12 @@ export class Cache {
   }
 
   /** Removes what matches and was there when the call came; gives how many entries that were. */
-  deleteMatching(pattern: KeyPattern): Promise<number> {
+  deleteMatching(pattern: KeyPattern, _context: MutationContext = FROM_CLIENT): Promise<number> {
     return this.engine.deleteMatching(pattern, this.stamp());
   }
 
   /** Removes everything that was there when the call came; gives how many entries that were. */
-  clear(): Awaitable<number> {
+  clear(_context: MutationContext = FROM_CLIENT): Awaitable<number> {
     return this.engine.clear(this.stamp());
   }
 
@@ -161,11 +210,11 @@ export class Cache {
     return { keys, cursor };
   }
 
-  private stamp(): Stamp {
-    return { version: this.versions.next(), origin: 0 };
+  protected stamp(): Stamp {
+    return { version: this.versions.next(), origin: this.origin };
   }
 
-  private expiryOf(ttlMs: number): number {
+  protected expiryOf(ttlMs: number): number {
     const wanted = ttlMs === DEFAULT_TTL ? this.defaultTtlMs : ttlMs;
     return wanted === 0 ? NEVER : this.nowMs() + wanted;
   }

@@ -24,6 +24,8 @@ export type Loaded =
 export interface Upstream {
   /** Whether a miss is worth a `load`: there is a backend. */
   readonly loads: boolean;
+  /** Deletes reach the backend, too. */
+  readonly deletes: boolean;
   /** How long a delete has to be remembered against older puts that may still come, in ms. */
   readonly tombstoneMs: number;
   /** An entry that is read with less than this left of its life is to be reloaded, in ms; 0 = none is. */
@@ -53,13 +55,18 @@ export interface UpstreamReport {
   readonly stats: Readonly<Record<string, unknown>>;
 }
 
-export interface PartHealth {
+/** How a part of the node does. */
+export interface PartState {
   readonly status: "ok" | "degraded" | "unavailable";
-  /** When it came to be so, in ms since the Unix epoch. */
-  readonly sinceMs: number;
   /** What an operator needs to know; empty when all is well. */
   readonly detail: string;
-  readonly [more: string]: unknown;
+  /** Shown beside it. */
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
+export interface PartHealth extends PartState {
+  /** When it came to be so, in ms since the Unix epoch. */
+  readonly sinceMs: number;
 }
 
 /** What operators ask for and do; all of it asks the main thread. */

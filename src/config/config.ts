@@ -19,6 +19,49 @@ export interface Config {
   readonly idleTimeoutMs: number;
   /** Null = the entries are in this node's memory. */
   readonly redis: RedisConfig | null;
+  /** Null = nothing is behind the cache. */
+  readonly backend: BackendConfig | null;
+  readonly outbox: OutboxConfig;
+}
+
+/** The database behind the cache. Files are named, not read. */
+export interface BackendConfig {
+  readonly url: string;
+  readonly table: string;
+  readonly readSql: string | null;
+  readonly writeSql: string | null;
+  readonly deleteSql: string | null;
+  /** Globs; none = all keys. */
+  readonly keys: readonly string[];
+  readonly deletes: boolean;
+  readonly caFile: string | null;
+  readonly timeoutMs: number;
+  readonly writeTimeoutMs: number;
+  readonly connections: number;
+  readonly writeConnections: number;
+  /** 0 = what is loaded never expires. */
+  readonly fillTtlMs: number;
+  readonly negativeTtlMs: number;
+  /** 0 = off. */
+  readonly staleIfErrorMs: number;
+  /** Null = a share of `maxMemoryBytes`. */
+  readonly staleMemoryBytes: number | null;
+  /** Share of the fill TTL; 0 = off. */
+  readonly refreshAhead: number;
+  readonly writeMode: "behind" | "through" | "none";
+  readonly writeDelayMs: number;
+  readonly writeBatchRows: number;
+  readonly writeAttempts: number;
+}
+
+/** Matters only where there is a backend or a peer. */
+export interface OutboxConfig {
+  readonly limitBytes: number;
+  readonly sync: "normal" | "full";
+  readonly drainTimeoutMs: number;
+  readonly dataDirectory: string;
+  /** Null = the one in the data directory. */
+  readonly nodeId: number | null;
 }
 
 /** Files are named, not read. */
@@ -65,6 +108,14 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
     maxConnections: read(options.maxConnections),
     idleTimeoutMs: read(options.idleTimeoutMs),
     redis: redisConfig(read),
+    backend: backendConfig(read),
+    outbox: {
+      limitBytes: read(options.outboxMaxBytes),
+      sync: read(options.outboxSync),
+      drainTimeoutMs: read(options.drainTimeoutMs),
+      dataDirectory: read(options.dataDirectory),
+      nodeId: read(options.nodeId),
+    },
   };
   return { config, warnings: unknownVariables(env) };
 }
@@ -89,6 +140,55 @@ function redisConfig(read: <T>(option: Option<T>) => T): RedisConfig | null {
   return url === null ? null : { url, ...config };
 }
 
+function backendConfig(read: <T>(option: Option<T>) => T): BackendConfig | null {
+  const url = read(options.backendUrl);
+  const config = {
+    table: read(options.backendTable),
+    readSql: read(options.backendReadSql),
+    writeSql: read(options.backendWriteSql),
+    deleteSql: read(options.backendDeleteSql),
+    keys: read(options.backendKeys),
+    deletes: read(options.backendDelete),
+    caFile: read(options.backendCaFile),
+    timeoutMs: read(options.backendTimeoutMs),
+    writeTimeoutMs: read(options.backendWriteTimeoutMs),
+    connections: read(options.backendConnections),
+    writeConnections: read(options.backendWriteConnections),
+    fillTtlMs: read(options.fillTtlMs),
+    negativeTtlMs: read(options.negativeTtlMs),
+    staleIfErrorMs: read(options.staleIfErrorMs),
+    staleMemoryBytes: read(options.staleMemoryBytes),
+    refreshAhead: read(options.refreshAhead),
+    writeMode: read(options.writeMode),
+    writeDelayMs: read(options.writeDelayMs),
+    writeBatchRows: read(options.writeBatchRows),
+    writeAttempts: read(options.writeAttempts),
+  };
+  if (url === null) return null;
+  requireWholeSql(config);
+  return { url, ...config };
+}
+
+/** SQL of the user's own must be there for whatever is to be done. */
+function requireWholeSql(
+  config: Pick<BackendConfig, "readSql" | "writeSql" | "deleteSql" | "deletes" | "writeMode">,
+): void {
+  const { readSql, writeSql, deleteSql, deletes, writeMode } = config;
+  if (readSql === null) {
+    const other = writeSql !== null ? "SERV_CACHE_BACKEND_WRITE_SQL" : "SERV_CACHE_BACKEND_DELETE_SQL";
+    if (writeSql === null && deleteSql === null) return;
+    throw new ConfigError(`${other} is set, but SERV_CACHE_BACKEND_READ_SQL is not: set that, too`);
+  }
+  if (writeSql === null && writeMode !== "none") {
+    throw new ConfigError(
+      "SERV_CACHE_BACKEND_READ_SQL is set, but SERV_CACHE_BACKEND_WRITE_SQL is not: set that, or SERV_CACHE_WRITE_MODE=none",
+    );
+  }
+  if (deleteSql === null && deletes) {
+    throw new ConfigError("SERV_CACHE_BACKEND_DELETE is true: set SERV_CACHE_BACKEND_DELETE_SQL beside the other SQL");
+  }
+}
+
 function readOption<T>(option: Option<T>, flags: FlagValues, env: Environment, machine: Machine): T {
   const flag = option.flags.find((name) => flags.has(name));
   if (flag !== undefined) return parsed(option, `--${flag}`, flags.get(flag) ?? "", machine);
@@ -99,8 +199,14 @@ function readOption<T>(option: Option<T>, flags: FlagValues, env: Environment, m
 
 function parsed<T>(option: Option<T>, name: string, text: string, machine: Machine): T {
   const value = option.parse(text, machine);
-  if (value === undefined) throw new ConfigError(`${name} is ${JSON.stringify(text)}, expected ${option.expected}`);
+  if (value === undefined)
+    throw new ConfigError(`${name} is ${JSON.stringify(withoutSecrets(text))}, expected ${option.expected}`);
   return value;
+}
+
+/** What stands before the `@` of a URL is nobody's business who reads logs. */
+function withoutSecrets(text: string): string {
+  return text.replace(/\/\/[^/]*@/g, "//…@");
 }
 
 function refuseNotYet(flags: FlagValues, env: Environment): void {

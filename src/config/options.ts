@@ -1,6 +1,7 @@
 /** The table of everything that can be set: `--help`, the reading of the environment and the guide follow it. */
 
 import { type Address, parseAddress } from "./address.ts";
+import { backendOptions, outboxOptions } from "./backend-options.ts";
 import { parseByteSize } from "./byte-size.ts";
 import { type Option, parseMs, parseWhole, within } from "./option.ts";
 import { redisOptions } from "./redis-options.ts";
@@ -108,10 +109,11 @@ export const options = {
   maxConnections,
   idleTimeoutMs,
   ...redisOptions,
+  ...backendOptions,
+  ...outboxOptions,
 } as const;
 
 /** Announced for later versions: set now, they stop the start instead of being ignored. */
 export const notYet: readonly { readonly env: string; readonly flag: string }[] = [
-  { env: "SERV_CACHE_BACKEND_DB", flag: "backend-db" },
   { env: "SERV_CACHE_PEERS", flag: "peers" },
 ];

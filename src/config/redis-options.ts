@@ -2,6 +2,7 @@
 
 import { parseByteSize } from "./byte-size.ts";
 import { type Option, parseMs, within } from "./option.ts";
+import { textOption } from "./option-kinds.ts";
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
@@ -9,9 +10,16 @@ const MAX_MEMORY_BYTES = 28 * GIB;
 const MAX_TIMEOUT_MS = 60_000;
 
 const redisUrl: Option<string | null> = {
-  ...text("REDIS_URL", "redis-url", "URL"),
-  meaning: "keeps the entries in Redis or Valkey: one server, seeds of a cluster, or redis+sentinel://h1,h2/mymaster",
-  defaultText: "in memory",
+  ...textOption(
+    {
+      env: "REDIS_URL",
+      flag: "redis-url",
+      meaning:
+        "keeps the entries in Redis or Valkey: one server, seeds of a cluster, or redis+sentinel://h1,h2/mymaster",
+    },
+    "URL",
+    "in memory",
+  ),
   expected:
     "a URL such as redis://host:6379, rediss://user:password@host, valkey://a:1,b:2 or redis+sentinel://h1,h2/name",
   parse: (given) => (/^[a-z+]+:\/\//i.test(given) ? given : undefined),
@@ -71,27 +79,27 @@ const redisJournalBytes: Option<number> = {
   parse: (given, machine) => within(parseByteSize(given, machine.memoryBytes), MIB, 4 * GIB),
 };
 
-const redisCaFile: Option<string | null> = {
-  ...text("SERV_CACHE_REDIS_CA", "redis-ca", "FILE"),
-  meaning: "PEM file of the authorities that sign Redis' certificate",
-  defaultText: "the system's",
-};
+const redisCaFile = textOption(
+  { env: "SERV_CACHE_REDIS_CA", flag: "redis-ca", meaning: "PEM file of the authorities that sign Redis' certificate" },
+  "FILE",
+  "the system's",
+);
 
-const redisCertFile: Option<string | null> = {
-  ...text("SERV_CACHE_REDIS_CERT", "redis-cert", "FILE"),
-  meaning: "PEM file of the certificate to show to Redis",
-};
+const redisCertFile = textOption(
+  { env: "SERV_CACHE_REDIS_CERT", flag: "redis-cert", meaning: "PEM file of the certificate to show to Redis" },
+  "FILE",
+);
 
-const redisKeyFile: Option<string | null> = {
-  ...text("SERV_CACHE_REDIS_KEY", "redis-key", "FILE"),
-  meaning: "PEM file of that certificate's private key",
-};
+const redisKeyFile = textOption(
+  { env: "SERV_CACHE_REDIS_KEY", flag: "redis-key", meaning: "PEM file of that certificate's private key" },
+  "FILE",
+);
 
-const redisServerName: Option<string | null> = {
-  ...text("SERV_CACHE_REDIS_SERVER_NAME", "redis-server-name", "NAME"),
-  meaning: "name to expect in Redis' certificate",
-  defaultText: "the host of the URL",
-};
+const redisServerName = textOption(
+  { env: "SERV_CACHE_REDIS_SERVER_NAME", flag: "redis-server-name", meaning: "name to expect in Redis' certificate" },
+  "NAME",
+  "the host of the URL",
+);
 
 const redisTlsVerify: Option<boolean> = {
   env: "SERV_CACHE_REDIS_TLS_VERIFY",
@@ -104,15 +112,19 @@ const redisTlsVerify: Option<boolean> = {
   parse: (given) => (given === "true" ? true : given === "false" ? false : undefined),
 };
 
-const redisSentinelUser: Option<string | null> = {
-  ...text("SERV_CACHE_REDIS_SENTINEL_USER", "redis-sentinel-user", "NAME"),
-  meaning: "user at the sentinels themselves",
-};
+const redisSentinelUser = textOption(
+  { env: "SERV_CACHE_REDIS_SENTINEL_USER", flag: "redis-sentinel-user", meaning: "user at the sentinels themselves" },
+  "NAME",
+);
 
-const redisSentinelPassword: Option<string | null> = {
-  ...text("SERV_CACHE_REDIS_SENTINEL_PASSWORD", "redis-sentinel-password", "TEXT"),
-  meaning: "password at the sentinels themselves",
-};
+const redisSentinelPassword = textOption(
+  {
+    env: "SERV_CACHE_REDIS_SENTINEL_PASSWORD",
+    flag: "redis-sentinel-password",
+    meaning: "password at the sentinels themselves",
+  },
+  "TEXT",
+);
 
 export const redisOptions = {
   redisUrl,
@@ -130,18 +142,6 @@ export const redisOptions = {
   redisSentinelUser,
   redisSentinelPassword,
 } as const;
-
-function text(env: string, flag: string, placeholder: string): Omit<Option<string | null>, "meaning"> {
-  return {
-    env,
-    flags: [flag],
-    placeholder,
-    defaultText: "none",
-    defaultValue: () => null,
-    expected: "a text that is not empty",
-    parse: (given) => (given === "" ? undefined : given),
-  };
-}
 
 function timeout(
   env: string,

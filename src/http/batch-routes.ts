@@ -1,4 +1,4 @@
-import type { Cache } from "../cache/cache.ts";
+import type { Cache, MutationContext } from "../cache/cache.ts";
 import { type Awaitable, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/engine.ts";
 import { after } from "./after.ts";
 import { type ApiError, asApiError, invalid } from "./api-error.ts";
@@ -9,6 +9,7 @@ import { refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { isPresent, JsonObjectScanner, type JsonRange } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
+import { contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { refuseTags } from "./tags.ts";
 import { parseJsonTtl } from "./ttl.ts";
@@ -54,11 +55,22 @@ export class BatchRoutes {
     if (count > MAX_OPERATIONS) {
       throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
     }
-    return this.cache.answersAtOnce ? this.runHere(body, response) : this.runLater(body, response);
+    const context = contextOf(request);
+    return this.runsHere(body) ? this.runHere(body, response, context) : this.runLater(body, response, context);
+  }
+
+  /** Whether every operation is answered without a promise. */
+  private runsHere(body: Buffer): boolean {
+    const { cache, operations } = this;
+    if (cache.writesAtOnce || !cache.readsAtOnce || cache.loads) return cache.writesAtOnce;
+    for (let number = 0; number < operations.count; number++) {
+      if (operations.select(number) && !isOp(body, operations.op, GET)) return false;
+    }
+    return true;
   }
 
   /** Every operation writes its result behind the one before. Gets in a row are told to the engine beforehand. */
-  private runHere(body: Buffer, response: HttpResponse): void {
+  private runHere(body: Buffer, response: HttpResponse, context: MutationContext): void {
     const { operations, shared } = this;
     shared.reset();
     for (let number = 0; number < operations.count; ) {
@@ -68,16 +80,16 @@ export class BatchRoutes {
         this.get(this.expectedKey(at), shared);
       }
       number += gets;
-      if (gets === 0) this.perform(body, number++, shared);
+      if (gets === 0) this.perform(body, number++, shared, context);
     }
     sendResults(response, shared);
   }
 
   /** Operations are under way together; each writes for itself. They reach the engine in order. */
-  private async runLater(body: Buffer, response: HttpResponse): Promise<void> {
+  private async runLater(body: Buffer, response: HttpResponse, context: MutationContext): Promise<void> {
     const room = new AnswerRoom();
     const writers = Array.from({ length: this.operations.count }, () => new BatchWriter(RESULT_BYTES, room));
-    await Promise.all(writers.map((writer, number) => this.perform(body, number, writer)));
+    await Promise.all(writers.map((writer, number) => this.perform(body, number, writer, context)));
     const all = new BatchWriter(RESULTS_BYTES, room);
     for (const writer of writers) all.append(writer);
     sendResults(response, all);
@@ -107,7 +119,7 @@ export class BatchRoutes {
     return key;
   }
 
-  private perform(body: Buffer, number: number, writer: BatchWriter): Awaitable<void> {
+  private perform(body: Buffer, number: number, writer: BatchWriter, context: MutationContext): Awaitable<void> {
     const { operations } = this;
     let key: string | null = null;
     const failed = (error: unknown) => writer.instead(failure(asApiError(error), key));
@@ -118,9 +130,9 @@ export class BatchRoutes {
       }
       readKey(body, operations.key, this.key);
       if (isOp(body, operations.op, GET))
-        return this.get(this.cache.answersAtOnce ? this.key : this.key.copy(), writer);
+        return this.get(this.cache.readsAtOnce && !this.cache.loads ? this.key : this.key.copy(), writer);
       key = this.key.toString();
-      const answer = this.mutate(body, writer, key);
+      const answer = this.mutate(body, writer, key, context);
       return answer instanceof Promise ? answer.catch(failed) : answer;
     } catch (error) {
       failed(error);
@@ -130,17 +142,22 @@ export class BatchRoutes {
   private get(key: KeyBuffer, writer: BatchWriter): Awaitable<void> {
     writer.prepare(key);
     const found = this.cache.get(key, writer);
-    if (!(found instanceof Promise)) return finishGet(writer, key, found);
-    return found.then(
-      (wasFound) => finishGet(writer, key, wasFound),
-      (error) => writer.instead(failure(asApiError(error), key.toString())),
-    );
+    if (found instanceof Promise || (!found && this.cache.loads)) return this.getLater(key, writer, found);
+    finishGet(writer, key, found);
   }
 
-  private mutate(body: Buffer, writer: BatchWriter, key: string): Awaitable<void> {
+  private async getLater(key: KeyBuffer, writer: BatchWriter, found: Awaitable<boolean>): Promise<void> {
+    try {
+      finishGet(writer, key, (await found) || (this.cache.loads && (await this.cache.load(key, writer))));
+    } catch (error) {
+      writer.instead(failure(asApiError(error), key.toString()));
+    }
+  }
+
+  private mutate(body: Buffer, writer: BatchWriter, key: string, context: MutationContext): Awaitable<void> {
     const { op, value, ttl, tags } = this.operations;
     const done = () => writer.instead(JSON.stringify({ status: 200, key }));
-    if (isOp(body, op, DELETE)) return after(this.cache.delete(this.key, null), done);
+    if (isOp(body, op, DELETE)) return after(this.cache.delete(this.key, null, context), done);
     if (!isOp(body, op, SET)) {
       throw invalid(
         "ERR_BAD_OPERATION",
@@ -152,7 +169,7 @@ export class BatchRoutes {
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
-    return after(this.cache.put(this.key, newValue, parseJsonTtl(textOf(body, ttl)), null), (outcome) => {
+    return after(this.cache.put(this.key, newValue, parseJsonTtl(textOf(body, ttl)), null, context), (outcome) => {
       requireSuccess(outcome, null);
       done();
     });

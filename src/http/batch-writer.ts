@@ -1,4 +1,5 @@
-import { type EntryInfo, type EntrySink, JSON_CONTENT_TYPE, type Key, MAX_VALUE_BYTES } from "../engine/engine.ts";
+import type { LoadSink } from "../cache/cache.ts";
+import { type EntryInfo, JSON_CONTENT_TYPE, type Key, MAX_VALUE_BYTES } from "../engine/engine.ts";
 import { escapedLength, writeEscaped } from "./entry-answer.ts";
 
 /** Values that one answer may hold, in bytes: two of the largest. Else a small request could ask for 16 GiB at once. */
@@ -11,6 +12,7 @@ const KEY_ENDS = '"';
 const VALUE = ',"value":';
 const CONTENT_TYPE = ',"content_type":';
 const BASE64 = ',"base64":"';
+const STALE = ',"stale":true';
 const COMMA = 0x2c;
 const CLOSING_BRACE = 0x7d;
 
@@ -23,7 +25,7 @@ export class AnswerRoom {
  * Collects the results of a batch as JSON text. Values that are JSON are copied by the engine into the text itself;
  * others are given as base64 with their content type.
  */
-export class BatchWriter implements EntrySink {
+export class BatchWriter implements LoadSink {
   target: Buffer;
   offset = 0;
   private key: Key = { bytes: Buffer.alloc(0), length: 0 };
@@ -37,6 +39,7 @@ export class BatchWriter implements EntrySink {
   /** What the result that is being written has taken of the room. */
   private taken = 0;
   private refused = false;
+  private isStale = false;
 
   /** `initialBytes`: what is at hand before it has to grow. */
   constructor(
@@ -77,11 +80,16 @@ export class BatchWriter implements EntrySink {
     this.resultStart = this.position;
     this.taken = 0;
     this.refused = false;
+    this.isStale = false;
   }
 
   /** To be called before the engine is asked for an entry. */
   prepare(key: Key): void {
     this.key = key;
+  }
+
+  markStale(): void {
+    this.isStale = true;
   }
 
   begin(entry: EntryInfo): boolean {
@@ -110,7 +118,8 @@ export class BatchWriter implements EntrySink {
       this.add(this.bytes.toString("base64"));
       this.write('"');
     }
-    this.makeRoom(1);
+    this.makeRoom(STALE.length + 1);
+    if (this.isStale) this.write(STALE);
     this.collected[this.position++] = CLOSING_BRACE;
   }
 

@@ -1,4 +1,5 @@
-import { type EntryInfo, type EntrySink, JSON_CONTENT_TYPE, type Key } from "../engine/engine.ts";
+import type { LoadSink } from "../cache/cache.ts";
+import { type EntryInfo, JSON_CONTENT_TYPE, type Key } from "../engine/engine.ts";
 import { etagOf, noneMatchNames } from "./etag.ts";
 import type { HttpResponse } from "./exchange.ts";
 
@@ -7,6 +8,8 @@ const DOCUMENT_MIDDLE = '","value":';
 /** Without the key and the value: `{"key":"","value":}`. */
 const DOCUMENT_BYTES = DOCUMENT_START.length + DOCUMENT_MIDDLE.length + 1;
 const JSON_HEADER = "Content-Type: application/json\r\n";
+/** RFC 9211 and, for older clients, RFC 7234 section 5.5.2. */
+const STALE_HEADERS = 'Cache-Status: ServCache; hit; detail=stale-if-error\r\nWarning: 111 - "Revalidation Failed"\r\n';
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const CLOSING_BRACE = 0x7d;
@@ -28,7 +31,7 @@ export const WHOLE_ENTRY: EntryDemand = { raw: false, headOnly: false, noneMatch
  * connection's buffer, and the engine copies the value in between. One object serves all requests of a thread, as long
  * as the engine answers at once.
  */
-export class EntryAnswer implements EntrySink {
+export class EntryAnswer implements LoadSink {
   target: Buffer = Buffer.alloc(0);
   offset = 0;
   private response: HttpResponse | null = null;
@@ -37,6 +40,7 @@ export class EntryAnswer implements EntrySink {
   private finish: Finish = "document";
   private headers = "";
   private bodyBytes = 0;
+  private isStale = false;
 
   constructor(private readonly nowMs: () => number) {}
 
@@ -45,6 +49,11 @@ export class EntryAnswer implements EntrySink {
     this.response = response;
     this.key = key;
     this.demand = demand;
+    this.isStale = false;
+  }
+
+  markStale(): void {
+    this.isStale = true;
   }
 
   begin(entry: EntryInfo): boolean {
@@ -101,6 +110,7 @@ export class EntryAnswer implements EntrySink {
 
   /** Nothing where the entry never expires: it may change at any time all the same. */
   private cacheControl(expiresAtMs: number): string {
+    if (this.isStale) return `Cache-Control: max-age=0\r\n${STALE_HEADERS}`;
     if (expiresAtMs === 0) return "";
     const leftSeconds = Math.max(0, Math.trunc((expiresAtMs - this.nowMs()) / 1000));
     return `Cache-Control: max-age=${leftSeconds}\r\n`;

@@ -16,6 +16,7 @@ import { conditionOf, refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { isJson, isPresent, JsonObjectScanner, readSafeInteger } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
+import { contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
 import { isFlagSet, queryOf } from "./query.ts";
@@ -29,10 +30,7 @@ const CONTENT_TYPE = /^[\x20-\x7e]+$/;
 const DEFAULT_PAGE_KEYS = 100;
 const MAX_PAGE_KEYS = 10_000;
 
-/**
- * The calls about entries. `replicated=true` is accepted with every mutation: without peers and without a backend there
- * is nothing that such a mutation must be kept from.
- */
+/** The calls about entries. */
 export class EntryRoutes {
   private readonly key = new KeyBuffer();
   private readonly scanner = new JsonObjectScanner();
@@ -102,7 +100,7 @@ export class EntryRoutes {
 
   delete(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const condition = conditionOf(request);
-    return after(this.cache.delete(this.key, condition), (outcome) => {
+    return after(this.cache.delete(this.key, condition, contextOf(request)), (outcome) => {
       requireSuccess(outcome, condition);
       response.sendText(200, JSON_HEADERS, SUCCESS);
     });
@@ -113,7 +111,9 @@ export class EntryRoutes {
     const query = queryOf(request);
     refuseTags(query.get("tag") ?? null);
     const pattern = query.get("pattern");
-    const deleted = pattern === undefined ? this.cache.clear() : this.cache.deleteMatching(Glob.parse(pattern));
+    const context = contextOf(request);
+    const deleted =
+      pattern === undefined ? this.cache.clear(context) : this.cache.deleteMatching(Glob.parse(pattern), context);
     return after(deleted, (count) => {
       response.sendText(200, JSON_HEADERS, `{"status":"success","deleted":${count}}`);
     });
@@ -134,12 +134,21 @@ export class EntryRoutes {
   private read(response: HttpResponse, demand: EntryDemand): Awaitable<void> {
     const { cache } = this;
     // What answers later must not share its sink, nor its key, with the requests in between.
-    const answer = cache.answersAtOnce ? this.answer : new EntryAnswer(this.nowMs);
-    const key = cache.answersAtOnce ? this.key : this.key.copy();
+    const answer = cache.readsAtOnce ? this.answer : new EntryAnswer(this.nowMs);
+    const key = cache.readsAtOnce ? this.key : this.key.copy();
     answer.prepare(response, key, demand);
     const found = cache.get(key, answer);
     if (found === true) return answer.end();
-    return after(found, (wasFound) => {
+    if (found === false) return this.missed(response, key, demand);
+    return found.then((wasFound) => (wasFound ? answer.end() : this.missed(response, key, demand)));
+  }
+
+  private missed(response: HttpResponse, key: KeyBuffer, demand: EntryDemand): Awaitable<void> {
+    if (!this.cache.loads) throw NOT_FOUND;
+    const own = this.cache.readsAtOnce ? key.copy() : key;
+    const answer = new EntryAnswer(this.nowMs);
+    answer.prepare(response, own, demand);
+    return this.cache.load(own, answer).then((wasFound) => {
       if (!wasFound) throw NOT_FOUND;
       answer.end();
     });
@@ -155,7 +164,7 @@ export class EntryRoutes {
       throw tooLarge(`the value has ${value.end - value.start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
     }
     const condition = conditionOf(request);
-    const outcome = this.cache.put(this.key, value, ttlMs, condition);
+    const outcome = this.cache.put(this.key, value, ttlMs, condition, contextOf(request));
     return outcome instanceof Promise
       ? outcome.then((late) => stored(response, late, condition))
       : stored(response, outcome, condition);
@@ -165,7 +174,7 @@ export class EntryRoutes {
     const key = this.key.copy();
     const answer = new PatchAnswer(response, key, this.nowMs);
     const condition = conditionOf(request);
-    return after(this.cache.touch(key, ttlMs, condition), (outcome) => {
+    return after(this.cache.touch(key, ttlMs, condition, contextOf(request)), (outcome) => {
       requireSuccess(outcome, condition);
       if (outcome === "absent") throw NOT_FOUND;
       return after(this.cache.get(key, answer), (found) => {
@@ -184,7 +193,7 @@ export class EntryRoutes {
     }
     const key = this.key.toString();
     const condition = conditionOf(request);
-    return after(this.cache.increment(this.key, delta, condition), (outcome) => {
+    return after(this.cache.increment(this.key, delta, condition, contextOf(request)), (outcome) => {
       requireSuccess(outcome.kind, condition);
       if (outcome.kind !== "incremented") {
         throw new ApiError(409, "ERR_CONFLICT", "a newer write is stored and nothing was counted: try again");

@@ -31,6 +31,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     versions: HybridClock.attach(shared.versions, Date.now),
     nowMs: Date.now,
     defaultTtlMs: config.defaultTtlMs,
+    origin: 0,
   });
   const handler = createApi({
     cache,

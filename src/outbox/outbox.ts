@@ -126,6 +126,11 @@ export class Outbox {
     return this.#newestVersion;
   }
 
+  /** Why nothing can be appended now; empty = it can, unless it is full. */
+  get problem(): string {
+    return this.#hasDisk ? "" : "the disk of SERV_CACHE_DATA_DIR has no room";
+  }
+
   /** Bytes that wait, those of appends under way included. */
   get usedBytes(): number {
     return this.#tally.bytes + this.#group.bytes;

@@ -18,7 +18,6 @@ function setUp(options: Partial<ReadThroughOptions> = {}) {
     fillTtlMs: 60_000,
     negativeTtlMs: 5_000,
     negativeKeys: 100,
-    refreshAhead: 0,
     breaker: { failures: 3, openMs: 1_000, openMaxMs: 8_000 },
     nextVersion: () => version(++lastVersion),
     sink: {
@@ -243,12 +242,6 @@ describe("a backend in trouble", () => {
 });
 
 describe("refresh ahead", () => {
-  test("is wanted in the last part of an entry's life", () => {
-    const { reader } = setUp({ refreshAhead: 0.1 });
-    expect([6_001, 5_999, 0].map((remainingMs) => reader.wantsRefresh(remainingMs))).toEqual([false, true, false]);
-    expect(setUp().reader.wantsRefresh(1)).toBe(false);
-  });
-
   test("reloads once, and not while the breaker is open", async () => {
     const { backend, fills, reader } = setUp();
     backend.values.set("a", "1");

@@ -21,7 +21,7 @@ beforeEach(() => {
 });
 
 function cacheOver(below: Engine, defaultTtlMs: number | null = null): Cache {
-  return new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs });
+  return new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs, origin: 0 });
 }
 
 function json(text: string): NewValue {

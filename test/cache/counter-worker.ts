@@ -18,6 +18,7 @@ const cache = new Cache({
   versions: HybridClock.attach(versions, Date.now),
   nowMs: Date.now,
   defaultTtlMs: null,
+  origin: 0,
 });
 let lost = 0;
 for (let turn = 0; turn < count; turn++) {

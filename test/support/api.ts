@@ -46,7 +46,7 @@ export async function startTestApi({ engine = atOnce, defaultTtlMs = null }: Tes
   const clock = new ManualClock();
   const versions = HybridClock.create(clock.read);
   const below = engine(clock);
-  const cache = new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs });
+  const cache = new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs, origin: 0 });
   const state = { ready: true };
   const options = { cache, nowMs: clock.read, startedMs: clock.nowMs, version: "1.2.3", isReady: () => state.ready };
   const server = startTestHttpServer(createApi(options));

@@ -38,7 +38,7 @@ export class RestNode implements Disposable {
     const nowMs = this.clock.read;
     this.engine = MemoryEngine.create({ limitBytes, threads: 1, clock: nowMs });
     const versions = HybridClock.create(nowMs);
-    const cache = new Cache({ engine: this.engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null });
+    const cache = new Cache({ engine: this.engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null, origin: 0 });
     this.server = startHttpServer({
       hostname: "127.0.0.1",
       port: 0,

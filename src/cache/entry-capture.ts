@@ -1,0 +1,32 @@
+import type { EntryInfo, EntrySink, Stamp } from "../engine/engine.ts";
+import type { CacheValue } from "./mutation.ts";
+
+export interface CapturedEntry {
+  readonly value: CacheValue;
+  readonly expiresAtMs: number;
+  readonly stamp: Stamp;
+}
+
+/** Takes a copy of an entry out of an engine. */
+export class EntryCapture implements EntrySink {
+  target: Buffer = Buffer.alloc(0);
+  readonly offset = 0;
+  #contentType = "";
+  #expiresAtMs = 0;
+  #stamp: Stamp | null = null;
+
+  begin(entry: EntryInfo): boolean {
+    this.target = Buffer.allocUnsafeSlow(entry.valueLength);
+    this.#contentType = entry.contentType;
+    this.#expiresAtMs = entry.expiresAtMs;
+    this.#stamp = { version: entry.stamp.version, origin: entry.stamp.origin };
+    return true;
+  }
+
+  /** To be called after the engine has found the entry. */
+  entry(): CapturedEntry {
+    if (this.#stamp === null) throw new Error("no entry was captured");
+    const value = { bytes: this.target, contentType: this.#contentType };
+    return { value, expiresAtMs: this.#expiresAtMs, stamp: this.#stamp };
+  }
+}

@@ -1,0 +1,45 @@
+/** Puts what was read from the backend into the engine, unless something newer is known of its key. */
+import { type Engine, type Key, NEVER, type Stamp } from "../engine/engine.ts";
+import type { CacheValue } from "./mutation.ts";
+import type { RecentInvalidations } from "./recent-invalidations.ts";
+
+export interface FillerOptions {
+  readonly engine: Engine;
+  readonly invalidations: RecentInvalidations;
+  /** A fill failed: the engine is away. Whoever asked has his answer all the same. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+export class Filler {
+  constructor(private readonly options: FillerOptions) {}
+
+  /** `stamp`: of the moment at which the load began. Settles when the engine has the value, or has refused it. */
+  async fill(name: string, value: CacheValue, expiresAtMs: number, stamp: Stamp): Promise<void> {
+    const { engine, invalidations, onFailure } = this.options;
+    const key = keyOf(name);
+    const { bytes, contentType } = value;
+    if (invalidations.covering(key, stamp) !== null) return;
+    try {
+      const request = { key, source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, stamp };
+      if ((await engine.put({ ...request, condition: null })) !== "stored") return;
+      const newer = invalidations.covering(key, stamp);
+      if (newer !== null) await engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NEVER });
+    } catch (error) {
+      onFailure(error);
+    }
+  }
+
+  /** The backend did not have it when the load began: what is older goes. */
+  async absent(name: string, stamp: Stamp): Promise<void> {
+    try {
+      await this.options.engine.delete({ key: keyOf(name), stamp, condition: null, tombstoneUntilMs: NEVER });
+    } catch (error) {
+      this.options.onFailure(error);
+    }
+  }
+}
+
+export function keyOf(name: string): Key {
+  const bytes = Buffer.from(name);
+  return { bytes, length: bytes.length };
+}

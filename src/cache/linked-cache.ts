@@ -1,0 +1,340 @@
+/**
+ * The use cases of a node that has something behind its cache: a backend, peers, or both.
+ *
+ * Reads are as before; who misses may ask for a load. A write without a condition is durable in the outbox first, and
+ * then put, so that nothing is in the cache that was refused. What depends on the stored entry (a condition, a counter, a
+ * touch) is done first and then recorded; where that fails, the entry is dropped, and the next read loads what is true.
+ */
+import {
+  type Awaitable,
+  type Condition,
+  type DeleteOutcome,
+  type EntryInfo,
+  type EntrySink,
+  type IncrementOutcome,
+  type Key,
+  type KeyPattern,
+  NEVER,
+  type PutOutcome,
+  type PutRequest,
+  type Stamp,
+  type TouchOutcome,
+} from "../engine/engine.ts";
+import {
+  Cache,
+  type CacheOptions,
+  DEFAULT_TTL,
+  FROM_CLIENT,
+  type LoadSink,
+  MOST_STAMPS,
+  type MutationContext,
+  type NewValue,
+} from "./cache.ts";
+import { type CapturedEntry, EntryCapture } from "./entry-capture.ts";
+import type { RecentInvalidations } from "./recent-invalidations.ts";
+import { type Loaded, type Upstream, UpstreamError } from "./upstream.ts";
+
+export interface LinkedCacheOptions extends CacheOptions {
+  readonly upstream: Upstream;
+  readonly invalidations: RecentInvalidations;
+}
+
+/** Values from this size on are put first and recorded then: whether the engine can take them is not known before. */
+const LARGE_VALUE_BYTES = 16 * 1024;
+
+/** Keys whose deletes are recorded together, when a pattern deletes from the backend as well. */
+const DELETES_TOGETHER = 500;
+
+export class LinkedCache extends Cache {
+  override readonly loads: boolean;
+  readonly #upstream: Upstream;
+  readonly #invalidations: RecentInvalidations;
+  readonly #refreshing: RefreshSink;
+
+  constructor(options: LinkedCacheOptions) {
+    super(options);
+    this.#upstream = options.upstream;
+    this.#invalidations = options.invalidations;
+    this.loads = options.upstream.loads;
+    this.#refreshing = new RefreshSink(options.upstream.refreshAheadMs, options.nowMs);
+  }
+
+  override get writesAtOnce(): boolean {
+    return false;
+  }
+
+  override get(key: Key, sink: EntrySink): Awaitable<boolean> {
+    if (this.#upstream.refreshAheadMs === 0) return this.engine.get(key, sink);
+    return this.#getAndRefresh(key, sink);
+  }
+
+  override async load(key: Key, sink: LoadSink): Promise<boolean> {
+    const loaded = await this.#upstream.load(nameOf(key));
+    if (loaded.kind === "absent") return false;
+    deliver(loaded, sink);
+    return true;
+  }
+
+  override put(
+    key: Key,
+    value: NewValue,
+    ttlMs: number,
+    condition: Condition | null,
+    context: MutationContext = FROM_CLIENT,
+  ): Promise<PutOutcome> {
+    const { source, start, end, contentType } = value;
+    // The request's buffers are somebody else's when this call has returned.
+    const bytes = Buffer.from(source.subarray(start, end));
+    const expiresAtMs = this.expiryOf(ttlMs);
+    const put = { key: copyOf(key), source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, condition };
+    if (condition !== null || bytes.length >= LARGE_VALUE_BYTES) return this.#putFirst(put, context);
+    return this.#recordFirst(put, context);
+  }
+
+  override async delete(
+    key: Key,
+    condition: Condition | null,
+    context: MutationContext = FROM_CLIENT,
+  ): Promise<DeleteOutcome> {
+    const own = copyOf(key);
+    const name = nameOf(own);
+    if (condition !== null) await this.#fetch(own, name);
+    for (let stamps = 1; ; stamps++) {
+      const stamp = this.stamp();
+      const request = { key: own, stamp, condition, tombstoneUntilMs: this.#tombstoneUntilMs() };
+      const record = () => this.#upstream.record({ kind: "delete", key: name, stamp, ...context });
+      if (condition === null) await record();
+      const outcome = await this.engine.delete(request);
+      // A delete that can't be recorded is no loss for the cache: what it removed is loaded again.
+      if (condition !== null && outcome === "deleted") await record();
+      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
+    }
+  }
+
+  override async touch(
+    key: Key,
+    ttlMs: number,
+    condition: Condition | null,
+    context: MutationContext = FROM_CLIENT,
+  ): Promise<TouchOutcome> {
+    const own = copyOf(key);
+    const name = nameOf(own);
+    const expiresAtMs = this.expiryOf(ttlMs);
+    await this.#fetch(own, name);
+    for (let stamps = 1; ; stamps++) {
+      const stamp = this.stamp();
+      const outcome = await this.engine.touch({ key: own, expiresAtMs, stamp, condition });
+      if (outcome === "touched") {
+        if (await this.#isInvalidated(own, stamp)) return "absent";
+        await this.#recordEntry(own, name, true, context);
+        return outcome;
+      }
+      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
+    }
+  }
+
+  override async increment(
+    key: Key,
+    delta: number,
+    condition: Condition | null,
+    context: MutationContext = FROM_CLIENT,
+  ): Promise<IncrementOutcome> {
+    const own = copyOf(key);
+    const name = nameOf(own);
+    await this.#fetch(own, name);
+    const expiresAtMsIfNew = this.expiryOf(DEFAULT_TTL);
+    for (let stamps = 1; ; stamps++) {
+      const stamp = this.stamp();
+      const outcome = await this.engine.increment({ key: own, delta, expiresAtMsIfNew, stamp, condition });
+      const isUndone = outcome.kind === "incremented" && (await this.#isInvalidated(own, stamp));
+      if (outcome.kind === "incremented" && !isUndone) {
+        await this.#recordEntry(own, name, false, context);
+        return outcome;
+      }
+      if ((outcome.kind !== "superseded" && !isUndone) || stamps === MOST_STAMPS) return outcome;
+    }
+  }
+
+  override async deleteMatching(pattern: KeyPattern, context: MutationContext = FROM_CLIENT): Promise<number> {
+    const stamp = this.stamp();
+    await this.#recordInvalidation(pattern, stamp, context);
+    this.#invalidations.add(pattern.text, stamp);
+    return this.engine.deleteMatching(pattern, stamp);
+  }
+
+  override async clear(context: MutationContext = FROM_CLIENT): Promise<number> {
+    const stamp = this.stamp();
+    await this.#recordInvalidation(null, stamp, context);
+    this.#invalidations.add(null, stamp);
+    return this.engine.clear(stamp);
+  }
+
+  async #recordFirst(put: Omit<PutRequest, "stamp">, context: MutationContext): Promise<PutOutcome> {
+    const { key, source, contentType, expiresAtMs } = put;
+    const name = nameOf(key);
+    for (let stamps = 1; ; stamps++) {
+      const stamp = this.stamp();
+      const value = { bytes: source, contentType };
+      try {
+        await this.#upstream.record({ kind: "put", key: name, value, expiresAtMs, stamp, isTouch: false, ...context });
+      } catch (error) {
+        // It is written later all the same: what the cache has is not to be served until then.
+        if (isKept(error)) await this.#drop(key, stamp);
+        throw error;
+      }
+      const outcome = await this.#store({ ...put, stamp });
+      // The entry is in the backend and not here: the older one must not stay.
+      if (outcome === "too-large") await this.#drop(key, stamp);
+      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
+    }
+  }
+
+  async #putFirst(put: Omit<PutRequest, "stamp">, context: MutationContext): Promise<PutOutcome> {
+    const { key, source, contentType, expiresAtMs, condition } = put;
+    const name = nameOf(key);
+    if (condition !== null) await this.#fetch(key, name);
+    for (let stamps = 1; ; stamps++) {
+      const stamp = this.stamp();
+      const outcome = await this.#store({ ...put, stamp });
+      if (outcome === "stored") {
+        const value = { bytes: source, contentType };
+        await this.#recordOrDrop(key, stamp, () =>
+          this.#upstream.record({ kind: "put", key: name, value, expiresAtMs, stamp, isTouch: false, ...context }),
+        );
+        return outcome;
+      }
+      if (outcome !== "superseded" || condition !== null || stamps === MOST_STAMPS) return outcome;
+    }
+  }
+
+  /** Puts, unless a pattern delete or a clear is newer than the stamp. */
+  async #store(request: PutRequest): Promise<PutOutcome> {
+    if (this.#invalidations.covering(request.key, request.stamp) !== null) return "superseded";
+    const outcome = await this.engine.put(request);
+    if (outcome !== "stored") return outcome;
+    return (await this.#isInvalidated(request.key, request.stamp)) ? "superseded" : outcome;
+  }
+
+  /** Whether a pattern delete or a clear that is newer came meanwhile; what it is about is removed then. */
+  async #isInvalidated(key: Key, stamp: Stamp): Promise<boolean> {
+    const newer = this.#invalidations.covering(key, stamp);
+    if (newer === null) return false;
+    await this.#drop(key, newer);
+    return true;
+  }
+
+  async #drop(key: Key, stamp: Stamp): Promise<void> {
+    await this.engine.delete({ key, stamp, condition: null, tombstoneUntilMs: NEVER });
+  }
+
+  /** Records an entry as it stands now: what a touch or a counter has left. */
+  async #recordEntry(key: Key, name: string, isTouch: boolean, context: MutationContext): Promise<void> {
+    const entry = await this.#capture(key);
+    if (entry === null) return;
+    const { value, expiresAtMs, stamp } = entry;
+    await this.#recordOrDrop(key, stamp, () =>
+      this.#upstream.record({ kind: "put", key: name, value, expiresAtMs, stamp, isTouch, ...context }),
+    );
+  }
+
+  async #recordOrDrop(key: Key, stamp: Stamp, record: () => Promise<void>): Promise<void> {
+    try {
+      await record();
+    } catch (error) {
+      if (!isKept(error)) await this.#drop(key, stamp);
+      throw error;
+    }
+  }
+
+  async #capture(key: Key): Promise<CapturedEntry | null> {
+    const capture = new EntryCapture();
+    return (await this.engine.get(key, capture)) ? capture.entry() : null;
+  }
+
+  /** What depends on the stored entry needs it here, not in the backend alone. */
+  async #fetch(key: Key, name: string): Promise<void> {
+    if (!this.loads || (await this.engine.get(key, IGNORED))) return;
+    await this.#upstream.load(name);
+  }
+
+  async #recordInvalidation(pattern: KeyPattern | null, stamp: Stamp, context: MutationContext): Promise<void> {
+    if (this.#upstream.deletes && !context.isReplicated) await this.#recordDeletes(pattern, stamp, context);
+    await this.#upstream.record({ kind: "invalidate", pattern: pattern?.text ?? null, stamp, ...context });
+  }
+
+  /** The backend is told key by key: of the keys that this cache has. */
+  async #recordDeletes(pattern: KeyPattern | null, stamp: Stamp, context: MutationContext): Promise<void> {
+    let cursor: string | null = null;
+    do {
+      const page = await this.keys({ pattern, cursor, limit: DELETES_TOGETHER });
+      await Promise.all(page.keys.map((key) => this.#upstream.record({ kind: "delete", key, stamp, ...context })));
+      cursor = page.cursor;
+    } while (cursor !== null);
+  }
+
+  #tombstoneUntilMs(): number {
+    const { tombstoneMs } = this.#upstream;
+    return tombstoneMs === 0 ? NEVER : this.nowMs() + tombstoneMs;
+  }
+
+  #getAndRefresh(key: Key, sink: EntrySink): Awaitable<boolean> {
+    const watching = this.readsAtOnce ? this.#refreshing : new RefreshSink(this.#upstream.refreshAheadMs, this.nowMs);
+    watching.watch(sink);
+    const refresh = (found: boolean): boolean => {
+      if (found && watching.isDue) this.#upstream.refresh(nameOf(key));
+      return found;
+    };
+    const found = this.engine.get(key, watching);
+    return found instanceof Promise ? found.then(refresh) : refresh(found);
+  }
+}
+
+/** Passes an entry on, and notes whether it is to be reloaded before it expires. */
+class RefreshSink implements EntrySink {
+  isDue = false;
+  #sink: EntrySink = IGNORED;
+
+  constructor(
+    private readonly aheadMs: number,
+    private readonly nowMs: () => number,
+  ) {}
+
+  watch(sink: EntrySink): void {
+    this.#sink = sink;
+  }
+
+  get target(): Buffer {
+    return this.#sink.target;
+  }
+
+  get offset(): number {
+    return this.#sink.offset;
+  }
+
+  begin(entry: EntryInfo): boolean {
+    this.isDue = entry.expiresAtMs !== NEVER && entry.expiresAtMs - this.nowMs() < this.aheadMs;
+    return this.#sink.begin(entry);
+  }
+}
+
+const IGNORED: EntrySink = { target: Buffer.alloc(0), offset: 0, begin: () => false };
+
+function deliver(loaded: Extract<Loaded, { kind: "found" }>, sink: LoadSink): void {
+  const { value, expiresAtMs, stamp, isStale } = loaded;
+  const { bytes, contentType } = value;
+  if (isStale) sink.markStale();
+  const entry: EntryInfo = { valueLength: bytes.length, contentType, expiresAtMs, tag: stamp.version, stamp };
+  if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
+}
+
+function isKept(error: unknown): boolean {
+  return error instanceof UpstreamError && error.isKept;
+}
+
+function nameOf(key: Key): string {
+  return key.bytes.toString("utf8", 0, key.length);
+}
+
+function copyOf(key: Key): Key {
+  return { bytes: Buffer.from(key.bytes.subarray(0, key.length)), length: key.length };
+}

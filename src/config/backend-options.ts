@@ -1,0 +1,326 @@
+/** The options of the database behind the cache, and of the outbox before it. */
+
+import { parseByteSize } from "./byte-size.ts";
+import { type Option, within } from "./option.ts";
+import { booleanOption, durationOption, numberOption, sizeOption, textOption, wordOption } from "./option-kinds.ts";
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+const TIB = 1024 ** 4;
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+const MAX_NODE_ID = 2 ** 32 - 1;
+
+const backendUrl: Option<string | null> = {
+  ...textOption(
+    {
+      env: "SERV_CACHE_BACKEND_DB",
+      flag: "backend-db",
+      meaning: "the database behind the cache: misses are loaded from it, writes reach it in the background",
+    },
+    "URL",
+    "off",
+  ),
+  expected:
+    "a URL such as https://host/path, postgres://user:password@host/db, mysql://host/db or sqlite:/path/file.db",
+  parse: (given) => (/^(https?|postgres|postgresql|mysql|mysql2|mariadb|sqlite):/i.test(given) ? given : undefined),
+};
+
+const backendTable: Option<string> = {
+  env: "SERV_CACHE_BACKEND_TABLE",
+  flags: ["backend-table"],
+  placeholder: "NAME",
+  meaning: "the table that holds the entries; made if there is none",
+  defaultText: "servcache_entries",
+  defaultValue: () => "servcache_entries",
+  expected: "the name of a table, with or without its schema, such as cache.entries",
+  parse: (given) => (given === "" ? undefined : given),
+};
+
+const backendReadSql = textOption(
+  {
+    env: "SERV_CACHE_BACKEND_READ_SQL",
+    flag: "backend-read-sql",
+    meaning: "your own query for the value of :key (or of its parts :1, :2 …), in place of the table",
+  },
+  "SQL",
+);
+
+const backendWriteSql = textOption(
+  {
+    env: "SERV_CACHE_BACKEND_WRITE_SQL",
+    flag: "backend-write-sql",
+    meaning: "your own statement that stores :value under :key; it may use :version and :content_type",
+  },
+  "SQL",
+);
+
+const backendDeleteSql = textOption(
+  {
+    env: "SERV_CACHE_BACKEND_DELETE_SQL",
+    flag: "backend-delete-sql",
+    meaning: "your own statement that deletes :key",
+  },
+  "SQL",
+);
+
+const backendKeys: Option<readonly string[]> = {
+  env: "SERV_CACHE_BACKEND_KEYS",
+  flags: ["backend-keys"],
+  placeholder: "GLOBS",
+  meaning: "keys that the database is for: globs, separated by commas; others never touch it",
+  defaultText: "all",
+  defaultValue: () => [],
+  expected: "globs separated by commas, such as user:*,order:*",
+  parse: (given) => {
+    const globs = given.split(",").map((glob) => glob.trim());
+    return globs.some((glob) => glob === "" || Buffer.byteLength(glob) > 1024) ? undefined : globs;
+  },
+};
+
+const backendDelete = booleanOption(
+  {
+    env: "SERV_CACHE_BACKEND_DELETE",
+    flag: "backend-delete",
+    meaning: "true deletes from the database, too, what is deleted from the cache",
+  },
+  false,
+);
+
+const backendCaFile = textOption(
+  {
+    env: "SERV_CACHE_BACKEND_CA",
+    flag: "backend-ca",
+    meaning: "PEM file of the authorities that sign the database's certificate",
+  },
+  "FILE",
+  "the system's",
+);
+
+const backendTimeoutMs = durationOption(
+  {
+    env: "SERV_CACHE_BACKEND_TIMEOUT",
+    flag: "backend-timeout",
+    meaning: "how long a load may take, waiting for its turn included",
+  },
+  [SECOND_MS, "1s"],
+  { minMs: 1, maxMs: MINUTE_MS, range: "from 1ms to 1m such as 500ms" },
+);
+
+const backendWriteTimeoutMs = durationOption(
+  {
+    env: "SERV_CACHE_BACKEND_WRITE_TIMEOUT",
+    flag: "backend-write-timeout",
+    meaning: "how long a batch of writes may take before it is tried again",
+  },
+  [10 * SECOND_MS, "10s"],
+  { minMs: 100, maxMs: 10 * MINUTE_MS, range: "from 100ms to 10m such as 30s" },
+);
+
+const backendConnections = numberOption(
+  {
+    env: "SERV_CACHE_BACKEND_CONNECTIONS",
+    flag: "backend-connections",
+    meaning: "loads under way at the same time; writes have connections of their own",
+  },
+  8,
+  1,
+  1_000,
+);
+
+const backendWriteConnections = numberOption(
+  {
+    env: "SERV_CACHE_BACKEND_WRITE_CONNECTIONS",
+    flag: "backend-write-connections",
+    meaning: "batches of writes under way at the same time",
+  },
+  2,
+  1,
+  100,
+);
+
+const fillTtlMs = durationOption(
+  {
+    env: "SERV_CACHE_FILL_TTL",
+    flag: "fill-ttl",
+    meaning: "TTL of what is loaded, give or take a tenth; 0 = it never expires",
+  },
+  [MINUTE_MS, "1m"],
+  { minMs: 0, maxMs: Number.MAX_SAFE_INTEGER, range: "such as 30s or 1h, or 0 for none" },
+);
+
+const negativeTtlMs = durationOption(
+  {
+    env: "SERV_CACHE_NEGATIVE_TTL",
+    flag: "negative-ttl",
+    meaning: "how long it is remembered that the database does not have a key; 0 = not at all",
+  },
+  [5 * SECOND_MS, "5s"],
+  { minMs: 0, maxMs: DAY_MS, range: "from 0 to 24h such as 5s" },
+);
+
+const staleIfErrorMs = durationOption(
+  {
+    env: "SERV_CACHE_STALE_IF_ERROR",
+    flag: "stale-if-error",
+    meaning: "how long after its TTL a value may be served while the database fails",
+  },
+  [0, "off"],
+  { minMs: 1, maxMs: 365 * DAY_MS, range: "from 1ms to 8760h such as 10m", offWord: "off" },
+);
+
+const staleMemoryBytes: Option<number | null> = {
+  env: "SERV_CACHE_STALE_MEMORY",
+  flags: ["stale-memory"],
+  placeholder: "SIZE",
+  meaning: "memory for values that are kept after their TTL; part of SERV_CACHE_MAX_MEMORY",
+  defaultText: "a fifth of SERV_CACHE_MAX_MEMORY",
+  defaultValue: () => null,
+  expected: "a size from 4MiB to 28GiB such as 64MiB",
+  parse: (given, machine) => within(parseByteSize(given, machine.memoryBytes), 4 * MIB, 28 * GIB),
+};
+
+const refreshAhead: Option<number> = {
+  env: "SERV_CACHE_REFRESH_AHEAD",
+  flags: ["refresh-ahead"],
+  placeholder: "SHARE",
+  meaning:
+    "entries that are read when they have less than this share of SERV_CACHE_FILL_TTL left are reloaded in the background",
+  defaultText: "off",
+  defaultValue: () => 0,
+  expected: "off, or a share from 1% to 90% such as 20%",
+  parse: (given) => {
+    if (given === "off") return 0;
+    const percent = /^(\d{1,2})%$/.exec(given)?.[1];
+    const share = within(percent === undefined ? null : Number(percent), 1, 90);
+    return share === undefined ? undefined : share / 100;
+  },
+};
+
+const writeMode = wordOption(
+  {
+    env: "SERV_CACHE_WRITE_MODE",
+    flag: "write-mode",
+    meaning: "behind = writes reach the database in the background, through = before they are answered, none = never",
+  },
+  ["behind", "through", "none"],
+  "behind",
+);
+
+const writeDelayMs = durationOption(
+  {
+    env: "SERV_CACHE_WRITE_BEHIND_DELAY",
+    flag: "write-behind-delay",
+    meaning: "how long a write waits for newer ones of its key before it goes to the database",
+  },
+  [100, "100ms"],
+  { minMs: 0, maxMs: 60 * MINUTE_MS, range: "from 0 to 1h such as 100ms" },
+);
+
+const writeBatchRows = numberOption(
+  {
+    env: "SERV_CACHE_WRITE_BEHIND_BATCH",
+    flag: "write-behind-batch",
+    meaning: "rows that go to the database together",
+  },
+  500,
+  1,
+  10_000,
+);
+
+const writeAttempts = numberOption(
+  {
+    env: "SERV_CACHE_WRITE_BEHIND_ATTEMPTS",
+    flag: "write-behind-attempts",
+    meaning: "how often the database may refuse a row before it goes to the dead letters",
+  },
+  10,
+  1,
+  1_000,
+);
+
+const outboxMaxBytes = sizeOption(
+  {
+    env: "SERV_CACHE_OUTBOX_MAX",
+    flag: "outbox-max",
+    meaning: "bound on what waits for the database and the peers; beyond it writes are refused with 503",
+  },
+  [GIB, "1GiB"],
+  { minBytes: MIB, maxBytes: 100 * TIB, range: "from 1MiB to 100TiB such as 512MiB" },
+);
+
+const outboxSync = wordOption(
+  {
+    env: "SERV_CACHE_OUTBOX_SYNC",
+    flag: "outbox-sync",
+    meaning: "normal survives the end of the process, full also the loss of power",
+  },
+  ["normal", "full"],
+  "normal",
+);
+
+const drainTimeoutMs = durationOption(
+  {
+    env: "SERV_CACHE_DRAIN_TIMEOUT",
+    flag: "drain-timeout",
+    meaning: "how long a stop goes on writing what waits; the rest is kept for the next start",
+  },
+  [10 * SECOND_MS, "10s"],
+  { minMs: 0, maxMs: 60 * MINUTE_MS, range: "from 0 to 1h such as 10s" },
+);
+
+const dataDirectory: Option<string> = {
+  env: "SERV_CACHE_DATA_DIR",
+  flags: ["data-dir"],
+  placeholder: "FOLDER",
+  meaning: "where the outbox is kept; made only when a database or peers are set, and for one running node alone",
+  defaultText: "./servcache-data",
+  defaultValue: () => "./servcache-data",
+  expected: "a folder",
+  parse: (given) => (given === "" ? undefined : given),
+};
+
+const nodeId: Option<number | null> = {
+  env: "SERV_CACHE_NODE_ID",
+  flags: ["node-id"],
+  placeholder: "N",
+  meaning: "number of this node among its peers, different from theirs",
+  defaultText: "made once, kept in the data directory",
+  defaultValue: () => null,
+  expected: `a whole number from 1 to ${MAX_NODE_ID}`,
+  parse: (given) => within(/^\d{1,10}$/.test(given) ? Number(given) : null, 1, MAX_NODE_ID),
+};
+
+export const backendOptions = {
+  backendUrl,
+  backendTable,
+  backendReadSql,
+  backendWriteSql,
+  backendDeleteSql,
+  backendKeys,
+  backendDelete,
+  backendCaFile,
+  backendTimeoutMs,
+  backendWriteTimeoutMs,
+  backendConnections,
+  backendWriteConnections,
+  fillTtlMs,
+  negativeTtlMs,
+  staleIfErrorMs,
+  staleMemoryBytes,
+  refreshAhead,
+  writeMode,
+  writeDelayMs,
+  writeBatchRows,
+  writeAttempts,
+} as const;
+
+/** Of what waits for the backend and the peers. */
+export const outboxOptions = {
+  outboxMaxBytes,
+  outboxSync,
+  drainTimeoutMs,
+  dataDirectory,
+  nodeId,
+} as const;

@@ -1,0 +1,290 @@
+/** The database behind a node, in its main thread: what is loaded from it, and what is on its way to it. */
+
+import { type Backend, BackendError } from "../backend/backend.ts";
+import { type FillResult, ReadThrough } from "../backend/read-through.ts";
+import { WriteBehind } from "../backend/write-behind.ts";
+import { EntryCapture } from "../cache/entry-capture.ts";
+import { Filler, keyOf } from "../cache/filler.ts";
+import { Glob } from "../cache/glob.ts";
+import type { HybridClock } from "../cache/hybrid-clock.ts";
+import type { Mutation } from "../cache/mutation.ts";
+import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
+import type { BackendConfig } from "../config/config.ts";
+import { type Engine, NEVER } from "../engine/engine.ts";
+import type { OutboxMutation } from "../outbox/entry.ts";
+import type { Outbox } from "../outbox/outbox.ts";
+import type { Scheduler } from "../outbox/scheduler.ts";
+
+/** The backend's queue in the outbox. */
+export const BACKEND = "backend";
+
+export interface BackendPartOptions {
+  readonly config: BackendConfig;
+  readonly backend: Backend;
+  readonly outbox: Outbox;
+  readonly engine: Engine;
+  /** Keeps values after their TTL; null = none are kept. */
+  readonly staleEngine: Engine | null;
+  readonly invalidations: RecentInvalidations;
+  readonly versions: HybridClock;
+  readonly origin: number;
+  readonly scheduler: Scheduler;
+  readonly random: () => number;
+  readonly log: (message: string) => void;
+}
+
+const WAITING_KEYS = 10_000;
+const NEGATIVE_KEYS = 100_000;
+const BREAKER = { failures: 10, openMs: 500, openMaxMs: 10_000 };
+const WRITE_BATCH_BYTES = 8 * 1024 * 1024;
+const WRITE_BACKOFF = { firstMs: 100, maxMs: 10_000 };
+const RETRY_AFTER_MS = 1_000;
+
+export class BackendPart {
+  readonly #options: BackendPartOptions;
+  readonly #globs: readonly Glob[];
+  readonly #readThrough: ReadThrough;
+  readonly #writeBehind: WriteBehind;
+  readonly #filler: Filler;
+  readonly #stale: StaleValues | null;
+
+  /** Throws `InvalidPatternError` for a glob that can't be used. */
+  constructor(options: BackendPartOptions) {
+    this.#options = options;
+    const { config, backend, outbox, scheduler, random, staleEngine, invalidations } = options;
+    const onFailure = (error: unknown) => options.log(`a loaded value could not be cached: ${String(error)}`);
+    this.#globs = config.keys.map((text) => Glob.parse(text));
+    this.#filler = new Filler({ engine: options.engine, invalidations, onFailure });
+    this.#stale = staleEngine === null ? null : new StaleValues(staleEngine, config.staleIfErrorMs, options, onFailure);
+    this.#readThrough = new ReadThrough({
+      backend,
+      timeoutMs: config.timeoutMs,
+      concurrentCalls: config.connections,
+      waitingKeys: WAITING_KEYS,
+      fillTtlMs: config.fillTtlMs,
+      negativeTtlMs: config.negativeTtlMs,
+      negativeKeys: NEGATIVE_KEYS,
+      breaker: BREAKER,
+      nextVersion: () => options.versions.next(),
+      sink: {
+        fill: (key, value, expiresAtMs, version) => {
+          const stamp = { version, origin: options.origin };
+          this.#keep(this.#filler.fill(key, value, expiresAtMs, stamp));
+          this.#keep(this.#stale?.keep(key, value, expiresAtMs, stamp));
+        },
+        absent: (key, version) => {
+          const stamp = { version, origin: options.origin };
+          this.#keep(this.#filler.absent(key, stamp));
+          this.#keep(this.#stale?.drop(key, stamp));
+        },
+      },
+      scheduler,
+      defer: (run) => setImmediate(run),
+      random,
+    });
+    this.#writeBehind = new WriteBehind({
+      outbox,
+      backend,
+      destination: BACKEND,
+      delayMs: config.writeDelayMs,
+      batchRows: config.writeBatchRows,
+      batchBytes: WRITE_BATCH_BYTES,
+      concurrency: config.writeConnections,
+      attempts: config.writeAttempts,
+      timeoutMs: config.writeTimeoutMs,
+      backoffFirstMs: WRITE_BACKOFF.firstMs,
+      backoffMaxMs: WRITE_BACKOFF.maxMs,
+      scheduler,
+      random,
+    });
+  }
+
+  start(): void {
+    this.#writeBehind.start();
+  }
+
+  /** Whether a key is one of those that the database is for. */
+  concerns(key: string): boolean {
+    if (this.#globs.length === 0) return true;
+    const { bytes, length } = keyOf(key);
+    return this.#globs.some((glob) => glob.matches(bytes, 0, length));
+  }
+
+  /** To be called for each mutation before it is answered: what was loaded before it is not to be cached after it. */
+  note(mutation: Mutation): void {
+    if (mutation.kind === "invalidate") {
+      const glob = mutation.pattern === null ? null : Glob.parse(mutation.pattern);
+      this.#readThrough.changedMatching(glob === null ? null : (key) => matches(glob, key));
+      this.#keep(this.#stale?.invalidate(glob, mutation.stamp));
+      return;
+    }
+    this.#readThrough.changed(mutation.key);
+    if (mutation.kind === "delete") this.#keep(this.#stale?.drop(mutation.key, mutation.stamp));
+    else this.#keep(this.#stale?.keep(mutation.key, mutation.value, mutation.expiresAtMs, mutation.stamp));
+  }
+
+  /** What the database has to get of a mutation; null = nothing. */
+  rowOf(mutation: Mutation): OutboxMutation | null {
+    const { config } = this.#options;
+    if (mutation.isReplicated || config.writeMode === "none" || mutation.kind === "invalidate") return null;
+    if (mutation.kind === "delete" ? !config.deletes : mutation.isTouch) return null;
+    if (!this.concerns(mutation.key)) return null;
+    const isPut = mutation.kind === "put";
+    return {
+      destination: BACKEND,
+      key: mutation.key,
+      kind: mutation.kind,
+      value: isPut ? mutation.value.bytes : null,
+      contentType: isPut ? mutation.value.contentType : "",
+      expiresAtMs: isPut ? mutation.expiresAtMs : NEVER,
+      stamp: mutation.stamp,
+      traceparent: mutation.traceparent,
+    };
+  }
+
+  /** Settles when the database has it. Rejects with `UpstreamError`. */
+  async writeThrough(row: OutboxMutation): Promise<void> {
+    try {
+      await this.#writeBehind.writeThrough(row);
+    } catch (error) {
+      throw error instanceof BackendError ? upstreamError(error, error.code !== "ERR_BACKEND_REFUSED") : error;
+    }
+  }
+
+  /** See `Upstream.load`. */
+  async load(key: string): Promise<Loaded> {
+    if (!this.concerns(key)) return { kind: "absent" };
+    const waiting = this.#options.outbox.pendingValue(BACKEND, key);
+    if (waiting !== null) return this.#fillFrom(waiting);
+    return this.#loaded(key, await this.#readThrough.load(key));
+  }
+
+  /** Loads a key again in the background; failures show in the statistics. */
+  refresh(key: string): void {
+    if (!this.concerns(key) || this.#options.outbox.pendingValue(BACKEND, key) !== null) return;
+    this.#readThrough.refresh(key);
+  }
+
+  health(): PartState {
+    const { breaker } = this.#readThrough.stats();
+    const { state, lastError } = this.#writeBehind.stats();
+    const { dead } = this.#options.outbox.counts(BACKEND);
+    const problems = [
+      ...(breaker === "closed" ? [] : ["loads failed repeatedly: the database is asked again from time to time"]),
+      ...(state === "paused" ? [`writes wait in the outbox: ${lastError}`] : []),
+    ];
+    return {
+      status: problems.length === 0 ? "ok" : "degraded",
+      detail: problems.join("; "),
+      facts: { name: this.#options.backend.name, breaker, writing: state, dead_letters: dead },
+    };
+  }
+
+  stats(): Record<string, unknown> {
+    const { loads, calls, found, absent, failed, joined, negativeHits, discarded, waiting } = this.#readThrough.stats();
+    const { written, superseded, refusals, deadLetters, failures } = this.#writeBehind.stats();
+    return {
+      loads,
+      queries: calls,
+      found,
+      absent,
+      failed,
+      coalesced: joined,
+      negative_hits: negativeHits,
+      discarded,
+      waiting,
+      stale_answers: this.#stale?.answers ?? 0,
+      rows_written: written,
+      rows_superseded: superseded,
+      rows_refused: refusals,
+      rows_dead: deadLetters,
+      failed_batches: failures,
+    };
+  }
+
+  /** Writes what waits; gives how much still does when the time is over. */
+  drain(limitMs: number): Promise<number> {
+    return this.#writeBehind.drain(limitMs);
+  }
+
+  async stop(): Promise<void> {
+    await this.#writeBehind.stop();
+    await this.#options.backend.close();
+    await this.#options.staleEngine?.close();
+  }
+
+  /** A write that waits for the database is what the database will have: as if it had been loaded from there. */
+  async #fillFrom(waiting: OutboxMutation): Promise<Loaded> {
+    if (waiting.kind === "delete" || waiting.value === null) return { kind: "absent" };
+    const value = { bytes: waiting.value, contentType: waiting.contentType };
+    const expiresAtMs = this.#readThrough.fillExpiryMs();
+    const stamp = { version: this.#options.versions.next(), origin: this.#options.origin };
+    await this.#filler.fill(waiting.key, value, expiresAtMs, stamp);
+    return { kind: "found", value, expiresAtMs, stamp, isStale: false };
+  }
+
+  async #loaded(key: string, result: FillResult): Promise<Loaded> {
+    if (result.kind === "absent") return { kind: "absent" };
+    if (result.kind === "found") {
+      const { value, expiresAtMs, version } = result;
+      return { kind: "found", value, expiresAtMs, stamp: { version, origin: this.#options.origin }, isStale: false };
+    }
+    const stale = (await this.#stale?.get(key)) ?? null;
+    if (stale !== null) return stale;
+    throw upstreamError(result.error, false, this.#readThrough.retryAfterMs);
+  }
+
+  /** Errors of fills are logged where they happen: nothing waits for them. */
+  #keep(_done: Promise<void> | undefined): void {}
+}
+
+/** Values that the backend is known to have had, kept for a while after their TTL. */
+class StaleValues {
+  answers = 0;
+  readonly #filler: Filler;
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly keepMs: number,
+    private readonly options: Pick<BackendPartOptions, "invalidations" | "scheduler">,
+    private readonly onFailure: (error: unknown) => void,
+  ) {
+    this.#filler = new Filler({ engine, invalidations: options.invalidations, onFailure });
+  }
+
+  keep(...[key, value, expiresAtMs, stamp]: Parameters<Filler["fill"]>): Promise<void> {
+    return this.#filler.fill(key, value, expiresAtMs === NEVER ? NEVER : expiresAtMs + this.keepMs, stamp);
+  }
+
+  drop(...[key, stamp]: Parameters<Filler["absent"]>): Promise<void> {
+    return this.#filler.absent(key, stamp);
+  }
+
+  async invalidate(glob: Glob | null, stamp: Mutation["stamp"]): Promise<void> {
+    try {
+      await (glob === null ? this.engine.clear(stamp) : this.engine.deleteMatching(glob, stamp));
+    } catch (error) {
+      this.onFailure(error);
+    }
+  }
+
+  async get(key: string): Promise<Loaded | null> {
+    const capture = new EntryCapture();
+    if (!(await this.engine.get(keyOf(key), capture))) return null;
+    const { value, expiresAtMs, stamp } = capture.entry();
+    const endMs = expiresAtMs === NEVER ? NEVER : expiresAtMs - this.keepMs;
+    const isStale = endMs !== NEVER && endMs <= this.options.scheduler.nowMs();
+    if (isStale) this.answers += 1;
+    return { kind: "found", value, expiresAtMs: endMs, stamp, isStale };
+  }
+}
+
+function matches(glob: Glob, key: string): boolean {
+  const { bytes, length } = keyOf(key);
+  return glob.matches(bytes, 0, length);
+}
+
+function upstreamError(error: BackendError, isKept: boolean, retryAfterMs = RETRY_AFTER_MS): UpstreamError {
+  return new UpstreamError(error.code, error.message, Math.max(retryAfterMs, RETRY_AFTER_MS), isKept);
+}

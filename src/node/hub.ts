@@ -1,0 +1,223 @@
+/**
+ * What a node has once, in its main thread, behind all its caches: the outbox, the database, the peers.
+ *
+ * A mutation is noted by every part and then kept in the outbox in one go, for all who have to get it: after that it may
+ * be answered, whatever happens to the process.
+ */
+
+import type { Mutation } from "../cache/mutation.ts";
+import {
+  type DeadWrite,
+  type Loaded,
+  type PartState,
+  type Upstream,
+  type UpstreamAdmin,
+  UpstreamError,
+  type UpstreamReport,
+} from "../cache/upstream.ts";
+import type { OutboxMutation } from "../outbox/entry.ts";
+import type { Outbox } from "../outbox/outbox.ts";
+import { OutboxFullError } from "../outbox/outbox-errors.ts";
+import type { Scheduler } from "../outbox/scheduler.ts";
+import { BACKEND, type BackendPart } from "./backend-part.ts";
+import { HealthLog } from "./health-log.ts";
+
+/** The peers of a node, as its hub sees them. */
+export interface PeersPart {
+  /** What the peers have to get of a mutation. */
+  rowsOf(mutation: Mutation): OutboxMutation[];
+  health(): PartState;
+  stats(): Record<string, unknown>;
+  start(): void;
+  drain(limitMs: number): Promise<number>;
+  stop(): Promise<void>;
+}
+
+export interface HubOptions {
+  readonly outbox: Outbox;
+  readonly backend: BackendPart | null;
+  readonly peers: PeersPart | null;
+  readonly writesThrough: boolean;
+  /** See `Upstream`. */
+  readonly deletes: boolean;
+  readonly tombstoneMs: number;
+  readonly refreshAheadMs: number;
+  readonly scheduler: Scheduler;
+  readonly log: (message: string) => void;
+}
+
+/** From this share of the outbox' bound on, `/health` says so. */
+const FULL_SHARE = 0.8;
+const LETTERS_TOGETHER = 1_000;
+
+export class Hub implements Upstream, UpstreamAdmin {
+  readonly loads: boolean;
+  readonly deletes: boolean;
+  readonly tombstoneMs: number;
+  readonly refreshAheadMs: number;
+  /** False where each mutation has to wait for an answer of its own. */
+  readonly recordsTogether: boolean;
+  readonly #options: HubOptions;
+  readonly #healthLog: HealthLog;
+  #stopped: Promise<void> | null = null;
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.loads = options.backend !== null;
+    this.deletes = options.deletes;
+    this.recordsTogether = !options.writesThrough;
+    this.tombstoneMs = options.tombstoneMs;
+    this.refreshAheadMs = options.refreshAheadMs;
+    this.#healthLog = new HealthLog(options.scheduler, () => this.#health());
+  }
+
+  start(): void {
+    this.#options.backend?.start();
+    this.#options.peers?.start();
+    this.#healthLog.start();
+  }
+
+  record(mutation: Mutation): Promise<void> {
+    return this.recordAll([mutation]);
+  }
+
+  /** All of them are kept or none, where `recordsTogether`. */
+  async recordAll(mutations: readonly Mutation[]): Promise<void> {
+    const { backend, peers, writesThrough } = this.#options;
+    const rows: OutboxMutation[] = [];
+    const through: Promise<void>[] = [];
+    for (const mutation of mutations) {
+      backend?.note(mutation);
+      const peerRows = mutation.isReplicated ? [] : (peers?.rowsOf(mutation) ?? []);
+      const row = backend?.rowOf(mutation) ?? null;
+      if (row === null || !writesThrough) {
+        if (row !== null) rows.push(row);
+        rows.push(...peerRows);
+      } else if (backend !== null) {
+        // What the database refuses is not for the peers either.
+        through.push(backend.writeThrough(row).then(() => this.#append(peerRows)));
+      }
+    }
+    await Promise.all([this.#append(rows), ...through].map(asUpstreamError));
+  }
+
+  async load(key: string): Promise<Loaded> {
+    return this.#options.backend?.load(key) ?? { kind: "absent" };
+  }
+
+  refresh(key: string): void {
+    this.#options.backend?.refresh(key);
+  }
+
+  report(): UpstreamReport {
+    const { backend, peers, outbox } = this.#options;
+    const stats = {
+      ...(backend === null ? {} : { backend: backend.stats() }),
+      ...(peers === null ? {} : { peers: peers.stats() }),
+      outbox: {
+        bytes: outbox.usedBytes,
+        limit_bytes: outbox.limitBytes,
+        queues: Object.fromEntries(outbox.destinations().map((name) => [name, queueStats(outbox, name)])),
+      },
+    };
+    return { health: this.#healthLog.look(), stats };
+  }
+
+  async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {
+    return this.#options.outbox.dead.list(BACKEND, afterId, limit).map((letter) => ({
+      id: letter.id,
+      key: letter.key,
+      kind: letter.kind === "put" ? "put" : "delete",
+      valueBytes: letter.valueBytes,
+      contentType: letter.contentType,
+      attempts: letter.attempts,
+      reason: letter.reason,
+      queuedAtMs: letter.queuedAtMs,
+    }));
+  }
+
+  async retryDead(ids: readonly number[] | null): Promise<number> {
+    const { dead } = this.#options.outbox;
+    return this.#eachLetter(ids, (some) => dead.retry(BACKEND, some));
+  }
+
+  async dropDead(ids: readonly number[] | null): Promise<number> {
+    const { dead } = this.#options.outbox;
+    return this.#eachLetter(ids, (some) => dead.drop(BACKEND, some));
+  }
+
+  /** Brings out what waits for at most `limitMs`; what is left is kept for the next start, and said. */
+  async drain(limitMs: number): Promise<void> {
+    const { backend, peers, log } = this.#options;
+    const left = await Promise.all([backend?.drain(limitMs) ?? 0, peers?.drain(limitMs) ?? 0]);
+    const [forBackend, forPeers] = left;
+    if (forBackend > 0) log(`${forBackend} writes have not reached the database: they are kept for the next start`);
+    if (forPeers > 0) log(`${forPeers} mutations have not reached all peers: they are kept for the next start`);
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    const { backend, peers, outbox } = this.#options;
+    this.#healthLog.stop();
+    await Promise.all([backend?.stop(), peers?.stop()]);
+    outbox.close();
+  }
+
+  async #append(rows: readonly OutboxMutation[]): Promise<void> {
+    if (rows.length > 0) await this.#options.outbox.append(rows);
+  }
+
+  #eachLetter(ids: readonly number[] | null, work: (ids: readonly number[]) => number): number {
+    if (ids !== null) return work(ids);
+    let done = 0;
+    let afterId = 0;
+    for (;;) {
+      const letters = this.#options.outbox.dead.list(BACKEND, afterId, LETTERS_TOGETHER);
+      const last = letters.at(-1);
+      if (last === undefined) return done;
+      afterId = last.id;
+      done += work(letters.map((letter) => letter.id));
+    }
+  }
+
+  #health(): Record<string, PartState> {
+    const { backend, peers, outbox } = this.#options;
+    return {
+      ...(backend === null ? {} : { backend: backend.health() }),
+      ...(peers === null ? {} : { peers: peers.health() }),
+      outbox: outboxHealth(outbox),
+    };
+  }
+}
+
+function outboxHealth(outbox: Outbox): PartState {
+  const share = outbox.usedBytes / outbox.limitBytes;
+  const problems = [
+    ...outbox.warnings,
+    ...(outbox.problem === "" ? [] : [`writes are refused: ${outbox.problem}`]),
+    ...(share < FULL_SHARE ? [] : [`${Math.floor(share * 100)} % full: beyond 100 % writes are refused`]),
+  ];
+  return {
+    status: problems.length === 0 ? "ok" : "degraded",
+    detail: problems.join("; "),
+    facts: { bytes: outbox.usedBytes, limit_bytes: outbox.limitBytes },
+  };
+}
+
+function queueStats(outbox: Outbox, destination: string): Record<string, number> {
+  const { pending, dead, bytes, inFlight, oldestAgeMs } = outbox.stats(destination);
+  return { pending, dead, bytes, in_flight: inFlight, oldest_age_ms: oldestAgeMs };
+}
+
+async function asUpstreamError(work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof OutboxFullError)) throw error;
+    throw new UpstreamError("ERR_OUTBOX_FULL", error.message, error.retryAfterMs, false);
+  }
+}

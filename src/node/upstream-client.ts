@@ -1,0 +1,197 @@
+import type { Mutation } from "../cache/mutation.ts";
+import {
+  type DeadWrite,
+  type Loaded,
+  type Upstream,
+  type UpstreamAdmin,
+  UpstreamError,
+  type UpstreamReport,
+} from "../cache/upstream.ts";
+import { MutationWriter } from "./mutation-codec.ts";
+import {
+  type CallResult,
+  type Failure,
+  isFailure,
+  type UpstreamAnswer,
+  type UpstreamCall,
+  type UpstreamRequest,
+} from "./upstream-messages.ts";
+
+/** What a thread is told of the hub when it starts. */
+export interface UpstreamTraits {
+  readonly loads: boolean;
+  readonly deletes: boolean;
+  readonly tombstoneMs: number;
+  readonly refreshAheadMs: number;
+}
+
+export interface UpstreamClientOptions extends UpstreamTraits {
+  readonly post: (request: UpstreamRequest, transfer: readonly ArrayBuffer[]) => void;
+  /** Runs after the requests of this turn of the event loop. */
+  readonly defer: (run: () => void) => void;
+  readonly nowMs: () => number;
+}
+
+type Asked<T> = Pick<PromiseWithResolvers<T>, "resolve" | "reject">;
+type CallWithoutId = UpstreamCall extends infer C ? (C extends UpstreamCall ? Omit<C, "id"> : never) : never;
+
+/** A key that was found to be due is not asked for again for so long, in ms. */
+const REFRESH_PAUSE_MS = 1_000;
+
+/** The hub as an HTTP thread sees it. What is asked for in one turn of the event loop goes in one message. */
+export class UpstreamClient implements Upstream, UpstreamAdmin {
+  readonly loads: boolean;
+  readonly deletes: boolean;
+  readonly tombstoneMs: number;
+  readonly refreshAheadMs: number;
+  readonly #options: UpstreamClientOptions;
+  readonly #writer = new MutationWriter();
+  readonly #recording = new Map<number, Asked<void>>();
+  readonly #loading = new Map<number, Asked<Loaded>>();
+  readonly #calling = new Map<number, Asked<CallResult>>();
+  /** Asked for since `#refreshedSinceMs`. */
+  readonly #refreshed = new Set<string>();
+  #refreshedSinceMs = 0;
+  #loadIds: number[] = [];
+  #loadKeys: string[] = [];
+  #refreshKeys: string[] = [];
+  #calls: UpstreamCall[] = [];
+  #nextId = 1;
+  #nextRecord = 1;
+  #isScheduled = false;
+
+  constructor(options: UpstreamClientOptions) {
+    this.#options = options;
+    this.loads = options.loads;
+    this.deletes = options.deletes;
+    this.tombstoneMs = options.tombstoneMs;
+    this.refreshAheadMs = options.refreshAheadMs;
+  }
+
+  record(mutation: Mutation): Promise<void> {
+    this.#writer.add(mutation);
+    this.#schedule();
+    return asked(this.#recording, this.#nextRecord++);
+  }
+
+  load(key: string): Promise<Loaded> {
+    const id = this.#nextId++;
+    this.#loadIds.push(id);
+    this.#loadKeys.push(key);
+    this.#schedule();
+    return asked(this.#loading, id);
+  }
+
+  refresh(key: string): void {
+    const nowMs = this.#options.nowMs();
+    if (Math.abs(nowMs - this.#refreshedSinceMs) >= REFRESH_PAUSE_MS) {
+      this.#refreshed.clear();
+      this.#refreshedSinceMs = nowMs;
+    }
+    if (this.#refreshed.has(key)) return;
+    this.#refreshed.add(key);
+    this.#refreshKeys.push(key);
+    this.#schedule();
+  }
+
+  async report(): Promise<UpstreamReport> {
+    const result = await this.#call({ name: "report" });
+    if (typeof result === "number" || !("health" in result)) throw unexpected("report");
+    return result;
+  }
+
+  async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {
+    const result = await this.#call({ name: "deadLetters", afterId, limit });
+    if (typeof result === "number" || "health" in result) throw unexpected("deadLetters");
+    return result;
+  }
+
+  retryDead(ids: readonly number[] | null): Promise<number> {
+    return this.#count({ name: "retryDead", ids });
+  }
+
+  dropDead(ids: readonly number[] | null): Promise<number> {
+    return this.#count({ name: "dropDead", ids });
+  }
+
+  /** To be called with each answer of the hub. */
+  receive(answer: UpstreamAnswer): void {
+    for (const { from, to, failure } of answer.records) {
+      for (let id = from; id <= to; id++) settle(this.#recording, id, failure, undefined);
+    }
+    for (const { ids, result } of answer.loads) {
+      const loaded = isFailure(result) ? null : withBuffer(result);
+      for (const id of ids) settle(this.#loading, id, isFailure(result) ? result : null, loaded);
+    }
+    for (const { id, result } of answer.calls) {
+      settle(this.#calling, id, isFailure(result) ? result : null, isFailure(result) ? null : result);
+    }
+  }
+
+  async #count(call: CallWithoutId): Promise<number> {
+    const result = await this.#call(call);
+    if (typeof result !== "number") throw unexpected(call.name);
+    return result;
+  }
+
+  #call(call: CallWithoutId): Promise<CallResult> {
+    const id = this.#nextId++;
+    this.#calls.push({ ...call, id });
+    this.#schedule();
+    return asked(this.#calling, id);
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#options.defer(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#isScheduled = false;
+    const { count } = this.#writer;
+    const records = count === 0 ? null : this.#writer.take();
+    const request: UpstreamRequest = {
+      kind: "upstream",
+      records,
+      firstRecord: this.#nextRecord - count,
+      loadIds: this.#loadIds,
+      loadKeys: this.#loadKeys,
+      refreshKeys: this.#refreshKeys,
+      calls: this.#calls,
+    };
+    this.#loadIds = [];
+    this.#loadKeys = [];
+    this.#refreshKeys = [];
+    this.#calls = [];
+    this.#options.post(request, records === null ? [] : [records.buffer]);
+  }
+}
+
+function asked<T>(waiting: Map<number, Asked<T>>, id: number): Promise<T> {
+  return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
+}
+
+function settle<T>(waiting: Map<number, Asked<T>>, id: number, failure: Failure | null, value: T | null): void {
+  const one = waiting.get(id);
+  if (one === undefined) return;
+  waiting.delete(id);
+  if (failure !== null) one.reject(errorOf(failure));
+  else if (value !== null) one.resolve(value);
+}
+
+function errorOf({ code, message, retryAfterMs, isKept }: Failure): Error {
+  return code === null ? new Error(message) : new UpstreamError(code, message, retryAfterMs, isKept);
+}
+
+/** A buffer arrives as the plain array below it. */
+function withBuffer(loaded: Loaded): Loaded {
+  if (loaded.kind === "absent") return loaded;
+  const { bytes, contentType } = loaded.value;
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return { ...loaded, value: { bytes: buffer, contentType } };
+}
+
+function unexpected(name: string): Error {
+  return new Error(`the hub gave an answer to ${name} that is not one`);
+}

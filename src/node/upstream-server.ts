@@ -1,0 +1,117 @@
+import { type Loaded, UpstreamError } from "../cache/upstream.ts";
+import type { Hub } from "./hub.ts";
+import { readMutations } from "./mutation-codec.ts";
+import type { CallResult, Failure, UpstreamAnswer, UpstreamCall, UpstreamRequest } from "./upstream-messages.ts";
+
+interface Answers {
+  readonly records: { from: number; to: number; failure: Failure | null }[];
+  readonly loads: { ids: readonly number[]; result: Loaded | Failure }[];
+  readonly calls: { id: number; result: CallResult | Failure }[];
+}
+
+/** Serves one HTTP thread from the hub. What is answered in one turn of the event loop goes in one message. */
+export class UpstreamServer {
+  #answers = noAnswers();
+  #isScheduled = false;
+
+  constructor(
+    private readonly hub: Hub,
+    private readonly post: (answer: UpstreamAnswer) => void,
+    private readonly defer: (run: () => void) => void,
+  ) {}
+
+  receive(request: UpstreamRequest): void {
+    if (request.records !== null) this.#record(request.records, request.firstRecord);
+    this.#load(request.loadIds, request.loadKeys);
+    for (const key of request.refreshKeys) this.hub.refresh(key);
+    for (const call of request.calls) void this.#call(call);
+  }
+
+  #record(records: Uint8Array<ArrayBuffer>, first: number): void {
+    const mutations = readMutations(records);
+    if (this.hub.recordsTogether) {
+      this.#answerRecords(this.hub.recordAll(mutations), first, first + mutations.length - 1);
+      return;
+    }
+    for (const [number, mutation] of mutations.entries()) {
+      this.#answerRecords(this.hub.record(mutation), first + number, first + number);
+    }
+  }
+
+  #answerRecords(done: Promise<void>, from: number, to: number): void {
+    const answer = (failure: Failure | null): void => {
+      this.#answers.records.push({ from, to, failure });
+      this.#schedule();
+    };
+    done.then(
+      () => answer(null),
+      (error) => answer(failureOf(error)),
+    );
+  }
+
+  /** Those who ask for the same key get one copy of the answer together. */
+  #load(ids: readonly number[], keys: readonly string[]): void {
+    const idsOf = new Map<string, number[]>();
+    for (const [number, key] of keys.entries()) {
+      const id = ids[number] ?? 0;
+      const others = idsOf.get(key);
+      if (others === undefined) idsOf.set(key, [id]);
+      else others.push(id);
+    }
+    for (const [key, asking] of idsOf) {
+      const answer = (result: Loaded | Failure): void => {
+        this.#answers.loads.push({ ids: asking, result });
+        this.#schedule();
+      };
+      this.hub.load(key).then(answer, (error) => answer(failureOf(error)));
+    }
+  }
+
+  async #call(call: UpstreamCall): Promise<void> {
+    const { id } = call;
+    let result: CallResult | Failure;
+    try {
+      result = await this.#resultOf(call);
+    } catch (error) {
+      result = failureOf(error);
+    }
+    this.#answers.calls.push({ id, result });
+    this.#schedule();
+  }
+
+  #resultOf(call: UpstreamCall): CallResult | Promise<CallResult> {
+    switch (call.name) {
+      case "report":
+        return this.hub.report();
+      case "deadLetters":
+        return this.hub.deadLetters(call.afterId, call.limit);
+      case "retryDead":
+        return this.hub.retryDead(call.ids);
+      case "dropDead":
+        return this.hub.dropDead(call.ids);
+    }
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.defer(() => {
+      this.#isScheduled = false;
+      const answers = this.#answers;
+      this.#answers = noAnswers();
+      this.post({ kind: "upstream", ...answers });
+    });
+  }
+}
+
+function noAnswers(): Answers {
+  return { records: [], loads: [], calls: [] };
+}
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof UpstreamError) {
+    const { code, message, retryAfterMs, isKept } = error;
+    return { kind: "failure", code, message, retryAfterMs, isKept };
+  }
+  return { kind: "failure", code: null, message: String(error), retryAfterMs: 0, isKept: false };
+}
