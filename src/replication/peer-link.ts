@@ -243,7 +243,7 @@ export class PeerLink {
     this.#isConnecting = true;
     const sentAtMs = scheduler.nowMs();
     try {
-      const head = { protocol: PROTOCOL, ...node.signature(sentAtMs), next: this.#next, newest: clock.next() };
+      const head = { protocol: PROTOCOL, ...node.signature(sentAtMs), next: this.#lowestUnderWay(), newest: clock.next() };
       const { head: answer } = await caller.ask("hello", head, [], this.#ending.signal);
       const nowMs = scheduler.nowMs();
       const session: PeerSession = {
@@ -260,6 +260,13 @@ export class PeerLink {
       else this.#failed(error);
     }
     if (this.#isStarted) this.#pump();
+  }
+
+  /** What is below is settled or given up: one that is still under way must not be taken for done. */
+  #lowestUnderWay(): number {
+    let lowest = this.#next;
+    for (const number of this.#underWay) lowest = Math.min(lowest, number);
+    return lowest;
   }
 
   #met(session: PeerSession): void {

@@ -127,7 +127,7 @@ export class Receiver {
     }
     const id = head.number("id");
     if (id !== node.id) {
-      const unknownUntil = this.#unknownUntil(head.number("newest"));
+      const unknownUntil = this.#unknownUntil(head.number("newest"), head.number("clock"));
       const session = this.sessions.greet(id, head.number("incarnation"), head.number("next"), unknownUntil);
       this.#hear(session, message);
       onHeard(id);
@@ -137,11 +137,13 @@ export class Receiver {
   }
 
   /**
-   * What a peer stamped before this node started has a version up to its newest one, however its clock goes; and none
-   * that is accepted anywhere is further ahead of this node's start than two clocks may be apart.
+   * What a peer stamped before this node started has a version up to its newest one, however its clock goes; and, where
+   * the clocks are not too far apart, none that is accepted anywhere is further ahead of this node's start than two clocks
+   * may be.
    */
-  #unknownUntil(newest: number): Version {
-    const { startMs, maxSkewMs } = this.#options;
+  #unknownUntil(newest: number, clockMs: number): Version {
+    const { startMs, maxSkewMs, scheduler } = this.#options;
+    if (Math.abs(clockMs - scheduler.nowMs()) > maxSkewMs) return toVersion(newest);
     return toVersion(Math.min(newest, versionAt(startMs + 2 * maxSkewMs)));
   }
 

@@ -2,6 +2,7 @@
 import { Glob } from "../../src/cache/glob.ts";
 import type { Mutation } from "../../src/cache/mutation.ts";
 import { isNewer, type Stamp } from "../../src/engine/engine.ts";
+import type { OutboxMutation } from "../../src/outbox/entry.ts";
 
 export class History {
   readonly #mutations: Mutation[] = [];
@@ -20,9 +21,16 @@ export class History {
   }
 
   /** The disk that kept it is gone: some may know of it, and some never will. */
-  lost(stamp: Stamp): void {
-    const mutation = this.#byStamp.get(nameOf(stamp));
-    if (mutation !== undefined) this.#required.delete(mutation);
+  lost(row: OutboxMutation): void {
+    for (const mutation of this.#required) {
+      const { version, origin } = mutation.stamp;
+      if (origin !== row.stamp.origin || version > row.stamp.version) continue;
+      // A row stands for the older ones of its key, too, and one about many keys for all that waited.
+      const isSame = mutation.kind !== "invalidate" && mutation.key === row.key;
+      if (isSame || row.kind === "invalidate" || nameOf(mutation.stamp) === nameOf(row.stamp)) {
+        this.#required.delete(mutation);
+      }
+    }
   }
 
   /** What is wrong with an entry; null = nothing. */

@@ -51,6 +51,8 @@ export class ModelEngine implements Engine {
       readonly nowMs: () => number;
       readonly buckets: number;
       readonly pause: () => Promise<void>;
+      /** What happens to entries, for whoever looks into a seed. */
+      readonly trace: (line: string) => void;
     },
   ) {
     this.name = options.kind;
@@ -164,6 +166,7 @@ export class ModelEngine implements Engine {
   evict(name: string): void {
     const entry = this.memory.entries.get(name);
     if (entry === undefined) return;
+    this.options.trace(`forget ${name} ${entry.stamp.version}/${entry.stamp.origin}`);
     this.memory.entries.delete(name);
     this.#forget(name, entry.stamp.version);
   }
@@ -176,9 +179,13 @@ export class ModelEngine implements Engine {
 
   #put(name: string, request: PutRequest, value: Buffer): PutOutcome {
     const { contentType, expiresAtMs, stamp, condition } = request;
-    if (this.#isSuperseded(name, stamp)) return "superseded";
+    if (this.#isSuperseded(name, stamp)) {
+      this.options.trace(`put refused ${name} ${stamp.version}/${stamp.origin}`);
+      return "superseded";
+    }
     if (condition?.kind === "present" && this.live(name) === null) return "condition-failed";
     this.memory.entries.set(name, { value, contentType, expiresAtMs, stamp, isTouched: false });
+    this.options.trace(`put ${name} ${stamp.version}/${stamp.origin}`);
     this.memory.tombstones.delete(name);
     return "stored";
   }
@@ -186,6 +193,7 @@ export class ModelEngine implements Engine {
   #delete(name: string, { stamp, tombstoneUntilMs }: DeleteRequest): DeleteOutcome {
     if (this.#isSuperseded(name, stamp)) return "superseded";
     const wasThere = this.live(name) !== null;
+    this.options.trace(`delete ${name} ${stamp.version}/${stamp.origin}`);
     this.memory.entries.delete(name);
     if (tombstoneUntilMs !== NEVER) this.memory.tombstones.set(name, { stamp, untilMs: tombstoneUntilMs });
     else this.#forget(name, stamp.version);

@@ -87,6 +87,7 @@ export class ModelNode {
       nowMs: () => this.nowMs(),
       buckets: settings.buckets,
       pause,
+      trace: (line) => world.log(`${settings.url}: ${line}`),
     });
     const outbox = new ModelOutbox(this.#disk, {
       nowMs: () => this.nowMs(),
@@ -142,7 +143,7 @@ export class ModelNode {
     world.network.listen(settings.url, null);
     if (!losesDisk) return;
     for (const rows of this.#disk.rows.values()) {
-      for (const { mutation } of rows.values()) world.history.lost(mutation.stamp);
+      for (const { mutation } of rows.values()) world.history.lost(mutation);
     }
     this.#disk = new ModelDisk();
   }

@@ -234,7 +234,8 @@ class Simulation {
     let possible = 0;
     for (const key of this.#keys) {
       const newest = this.#history.newest(key);
-      if (newest?.kind !== "put") continue;
+      // A touch lets the entry live on, and a delete by pattern that is older than it ends it: either may have come first.
+      if (newest?.kind !== "put" || newest.isTouch) continue;
       for (const node of this.#nodes) {
         const isLive = newest.expiresAtMs === 0 || newest.expiresAtMs > node.nowMs();
         if (!isLive) continue;
