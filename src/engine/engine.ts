@@ -199,9 +199,15 @@ export interface Engine {
   readonly name: "memory" | "redis";
   /** Every call but `deleteMatching` gives its answer itself, never a promise. */
   readonly answersAtOnce: boolean;
+  /** A put is superseded also by what is forgotten: a newer entry that was evicted or expired, an old delete. */
+  readonly refusesForgotten: boolean;
 
   /** Finds a live entry, counts a hit or a miss, and hands the entry to `sink`. False = there is none. */
   get(key: Key, sink: EntrySink): Awaitable<boolean>;
+  /** As `get`, but counts nothing and makes no entry stay longer: for those who copy the cache. */
+  peek(key: Key, sink: EntrySink): Awaitable<boolean>;
+  /** The stamp of the newest mutation that is known of a key, of a delete too; null = none is known. */
+  stampOf(key: Key): Awaitable<Stamp | null>;
   /**
    * Gets of the first `count` keys will follow: a chance to wait for all of them together instead of one by one.
    * It changes nothing; engines that gain nothing leave it out.

@@ -24,7 +24,7 @@ export const SCHEMA = `
   CREATE INDEX IF NOT EXISTS delayed ON entries (destination, due_at) WHERE state = ${DELAYED};
   CREATE INDEX IF NOT EXISTS dead ON entries (destination, id) WHERE state = ${DEAD};
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
-  INSERT OR IGNORE INTO meta VALUES ('commits', 0);
+  INSERT OR IGNORE INTO meta VALUES ('commits', 0), ('newest', 0);
 `;
 
 const SHRINK_STEPS = 20;
@@ -78,6 +78,7 @@ export class OutboxStore {
   readonly #oldest: Statement<{ queued_at: number | null }>;
   readonly #soonest: Statement<{ due_at: number | null }>;
   readonly #count: Statement;
+  readonly #newest: Statement;
 
   /** Closing the file waits for these: one that is left open keeps the lock. */
   readonly #statements: Statement[] = [];
@@ -137,6 +138,7 @@ export class OutboxStore {
     this.#soonest = this.#keep(
       database.prepare(`SELECT min(due_at) AS due_at FROM entries WHERE destination = ? AND state = ${DELAYED}`),
     );
+    this.#newest = this.#keep(database.prepare("UPDATE meta SET number = ?1 WHERE name = 'newest' AND number < ?1"));
     this.#count = this.#keep(database.prepare("UPDATE meta SET number = number + 1 WHERE name = 'commits'"));
   }
 
@@ -166,6 +168,16 @@ export class OutboxStore {
          FROM entries GROUP BY destination`,
       )
       .all();
+  }
+
+  /** The newest version that was ever queued here. */
+  newestVersion(): number {
+    const row = this.database.query<{ number: number }, []>("SELECT number FROM meta WHERE name = 'newest'").get();
+    return row?.number ?? 0;
+  }
+
+  noteVersion(version: number): void {
+    this.#newest.run(version);
   }
 
   largestId(): number {

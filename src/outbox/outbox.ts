@@ -81,6 +81,7 @@ export class Outbox {
   #group = newGroup();
   #isScheduled = false;
   #commits: number;
+  #newestVersion: number;
   #isClosed = false;
 
   private constructor(
@@ -98,6 +99,7 @@ export class Outbox {
     this.#tally = new Tally(opened.store.totals());
     this.#changes = new QueueChanges(opened.store, this.#inFlight, () => options.scheduler.nowMs());
     this.#commits = opened.store.commits();
+    this.#newestVersion = opened.store.newestVersion();
     this.dead = new DeadLetters(
       opened.store,
       (work) => this.#transaction(work),
@@ -114,6 +116,14 @@ export class Outbox {
     const { sync, limitPages, scheduler } = options;
     const opened = openStore(directory, { sync, limitPages, nowMs: () => scheduler.nowMs() });
     return new Outbox(options, opened, new Ballast(directory.file("ballast")));
+  }
+
+  /**
+   * The newest version that was ever queued, also before a restart: a node that goes on with older stamps than it gave
+   * out before would lose against itself.
+   */
+  get newestVersion(): number {
+    return this.#newestVersion;
   }
 
   /** Why nothing can be appended now; empty = it can, unless it is full. */
@@ -196,6 +206,22 @@ export class Outbox {
     return taken;
   }
 
+  /** As `take`, of these keys alone, whatever waits longer. */
+  takeKeys(destination: string, keys: readonly string[]): OutboxEntry[] {
+    const taken: OutboxEntry[] = [];
+    const flight = this.#inFlight.of(destination);
+    for (const key of keys) {
+      if (flight.has(key)) continue;
+      const head = this.#store.find(destination, key);
+      if (head === null || !this.#store.isReady(head)) continue;
+      const entry = this.#readOrBury(destination, head.id);
+      if (entry === null) continue;
+      flight.add(key);
+      taken.push(entry);
+    }
+    return taken;
+  }
+
   /** Says what became of entries that were taken; resolves when that is durable. */
   settle(settlements: readonly Settlement[]): Promise<void> {
     this.#group.settlements.push(...settlements);
@@ -233,6 +259,18 @@ export class Outbox {
     return this.#tally.destinations();
   }
 
+  /** Replaces all that waits for a destination by a few mutations that say enough. Throws where the disk is full. */
+  replaceAll(destination: string, mutations: readonly OutboxMutation[]): void {
+    this.#transaction((tally) => {
+      this.#store.removeDestination(destination);
+      const { pending, dead, bytes } = tally.of(destination);
+      tally.add(destination, { pending: -pending, dead: -dead, bytes: -bytes });
+      for (const mutation of mutations) this.#changes.append(mutation, tally);
+      this.#noteNewest(mutations);
+    });
+    this.#listeners.get(destination)?.();
+  }
+
   /** Forgets everything that waits for a destination, which is no more. */
   forget(destination: string): void {
     this.#transaction((tally) => {
@@ -266,6 +304,7 @@ export class Outbox {
       this.#transaction((tally) => {
         this.#changes.settle(group.settlements, tally);
         for (const mutation of group.mutations) this.#changes.append(mutation, tally);
+        this.#noteNewest(group.mutations);
       });
     } catch (error) {
       this.#uncommitted.remove(group.mutations);
@@ -277,6 +316,14 @@ export class Outbox {
     this.#land(group.settlements);
     group.committed.resolve();
     for (const destination of destinationsOf(group)) this.#listeners.get(destination)?.();
+  }
+
+  #noteNewest(mutations: readonly OutboxMutation[]): void {
+    let newest = this.#newestVersion;
+    for (const { stamp } of mutations) newest = Math.max(newest, stamp.version);
+    if (newest === this.#newestVersion) return;
+    this.#store.noteVersion(newest);
+    this.#newestVersion = newest;
   }
 
   /** What was settled durably is in flight no more. */

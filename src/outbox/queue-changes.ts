@@ -27,8 +27,12 @@ export class QueueChanges {
     const cost = costBytes(mutation);
     const head = this.store.find(destination, key);
     if (head === null) {
-      this.store.insert(this.#nextId++, mutation, this.nowMs());
+      const id = this.#nextId++;
+      this.store.insert(id, mutation, this.nowMs());
       tally.add(destination, { pending: 1, bytes: cost });
+      // What was in flight of the key is gone from the queue, and still to be settled.
+      const flight = this.inFlight.of(destination);
+      if (flight.has(key)) flight.noteNewer(key, id);
       return;
     }
     if (!isNewer(mutation.stamp, head)) return;

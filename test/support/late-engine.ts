@@ -27,6 +27,7 @@ import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 export class LateEngine implements Engine {
   readonly name = "redis";
   readonly answersAtOnce = false;
+  readonly refusesForgotten = false;
   /** What every call ends with while it is set. */
   failure: Error | null = null;
 
@@ -38,6 +39,18 @@ export class LateEngine implements Engine {
     await this.later(null);
     if (wasFound) found.giveTo(sink);
     return wasFound;
+  }
+
+  async peek(key: Key, sink: EntrySink): Promise<boolean> {
+    const found = new KeptEntry();
+    const wasFound = this.below.peek(key, found);
+    await this.later(null);
+    if (wasFound) found.giveTo(sink);
+    return wasFound;
+  }
+
+  stampOf(key: Key): Promise<Stamp | null> {
+    return this.later(this.below.stampOf(key));
   }
 
   put(request: PutRequest): Promise<PutOutcome> {

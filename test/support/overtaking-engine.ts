@@ -34,6 +34,18 @@ export class OvertakingEngine implements Engine {
     return this.below.answersAtOnce;
   }
 
+  get refusesForgotten(): boolean {
+    return this.below.refusesForgotten;
+  }
+
+  peek(key: Key, sink: EntrySink): Awaitable<boolean> {
+    return this.below.peek(key, sink);
+  }
+
+  stampOf(key: Key): Awaitable<Stamp | null> {
+    return this.below.stampOf(key);
+  }
+
   put(request: PutRequest): Awaitable<PutOutcome> {
     this.letOvertake();
     return this.below.put(request);

@@ -38,6 +38,7 @@ interface Tombstone {
 export class PlainEngine implements Engine {
   readonly name = "memory";
   readonly answersAtOnce = true;
+  readonly refusesForgotten = false;
   readonly #clock: () => number;
   readonly #entries = new Map<string, Entry>();
   readonly #tombstones = new Map<string, Tombstone>();
@@ -59,6 +60,20 @@ export class PlainEngine implements Engine {
     const wanted = sink.begin({ valueLength: value.length, contentType, expiresAtMs, tag: stamp.version, stamp });
     if (wanted) value.copy(sink.target, sink.offset);
     return true;
+  }
+
+  peek(key: Key, sink: EntrySink): boolean {
+    const before = { ...this.#counts };
+    const found = this.get(key, sink);
+    Object.assign(this.#counts, before);
+    return found;
+  }
+
+  stampOf(key: Key): Stamp | null {
+    const name = textOf(key);
+    const [entry, tombstone] = [this.#entries.get(name)?.stamp ?? null, this.#tombstones.get(name)?.stamp ?? null];
+    if (entry === null || tombstone === null) return entry ?? tombstone;
+    return isNewer(entry, tombstone) ? entry : tombstone;
   }
 
   put(request: PutRequest): PutOutcome {

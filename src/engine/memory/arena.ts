@@ -1,3 +1,4 @@
+import { Forgotten, forgottenBytes } from "./forgotten.ts";
 import {
   BUFFER_BYTES,
   BUFFER_UNIT_MASK,
@@ -19,6 +20,8 @@ export interface MemoryHandle {
   readonly control: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly data: readonly SharedArrayBuffer[];
+  /** See `forgotten.ts`; of no bytes where nothing of the kind is remembered. */
+  readonly forgotten: SharedArrayBuffer;
 }
 
 /** Makes the shared memory. The kernel gives it pages as they are touched. Throws `MemoryLimitError`. */
@@ -27,8 +30,11 @@ export function allocateMemory(
   threads: number,
   nowMs: number,
   randomWord: () => number,
+  remembersForgotten: boolean,
 ): MemoryHandle {
-  const geometry = divideMemory(limitBytes, threads);
+  const shardCount = remembersForgotten ? divideMemory(limitBytes, threads).shardCount : 0;
+  const forgotten = new SharedArrayBuffer(remembersForgotten ? forgottenBytes(limitBytes, shardCount) : 0);
+  const geometry = divideMemory(limitBytes - forgotten.byteLength, threads);
   const control = new SharedArrayBuffer(geometry.controlBytes);
   const words = new Int32Array(control);
   words[HASH_KEY_0] = randomWord();
@@ -42,12 +48,13 @@ export function allocateMemory(
     data.push(new SharedArrayBuffer(bytes));
     left -= bytes;
   }
-  return { geometry, control, counters: new SharedArrayBuffer(geometry.counterBytes), data };
+  return { geometry, control, counters: new SharedArrayBuffer(geometry.counterBytes), data, forgotten };
 }
 
 /** One thread's views of the shared memory, and the arithmetic of addresses. */
 export class Arena {
   readonly geometry: Geometry;
+  readonly forgotten: Forgotten;
   readonly control: Int32Array;
   /** Words and bytes of the data buffers. A location that a torn read made up finds an empty array, not nothing. */
   readonly words: readonly Int32Array[];
@@ -68,6 +75,7 @@ export class Arena {
 
   constructor(readonly handle: MemoryHandle) {
     this.geometry = handle.geometry;
+    this.forgotten = new Forgotten(handle.forgotten, handle.geometry.shardCount);
     this.control = new Int32Array(handle.control);
     const words: Int32Array[] = handle.data.map((buffer) => new Int32Array(buffer));
     const bytes: Buffer[] = handle.data.map((buffer) => Buffer.from(buffer));

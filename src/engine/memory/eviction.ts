@@ -94,7 +94,7 @@ export class Eviction {
     const slot = this.store.slotOf(shard, location);
     if (this.store.isExpired(location, nowMs)) {
       if (!this.store.isTombstone(location)) this.counters[COUNT_EXPIRATIONS]!++;
-      this.store.remove(shard, slot, location);
+      this.store.forget(shard, slot, location);
       return;
     }
     const tombstone = this.store.isTombstone(location);
@@ -108,7 +108,7 @@ export class Eviction {
       this.store.hashOf(location);
       this.ghosts.add(shard, this.hasher.hi);
     }
-    this.store.remove(shard, slot, location);
+    this.store.forget(shard, slot, location);
   }
 
   /** Copies a record to the head of a queue. False = there is no segment to copy it to. */
@@ -183,7 +183,7 @@ export class Eviction {
     const slot = this.store.slotOf(shard, location);
     if (this.store.isExpired(location, nowMs)) {
       if (!this.store.isTombstone(location)) this.counters[COUNT_EXPIRATIONS]!++;
-      this.store.remove(shard, slot, location);
+      this.store.forget(shard, slot, location);
       return true;
     }
     const words = this.arena.wordsAt(location);

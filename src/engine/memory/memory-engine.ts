@@ -59,6 +59,11 @@ export interface MemoryEngineOptions {
   readonly threads: number;
   /** Ms since the Unix epoch. */
   readonly clock: () => number;
+  /**
+   * An older put is refused also when what was newer is gone: evicted, expired, or a delete whose time is over. Needed
+   * where mutations can arrive late. By default false.
+   */
+  readonly versioned?: boolean;
   /** A random 32-bit number, for the key of the hash function; by default from the system's secure source. */
   readonly randomWord?: () => number;
   /** Resolves when other work of this thread has had its turn; by default after one round of the event loop. */
@@ -76,6 +81,7 @@ export type MemoryEngineThread = Pick<MemoryEngineOptions, "clock" | "letOthersR
 export class MemoryEngine implements Engine {
   readonly name = "memory";
   readonly answersAtOnce = true;
+  readonly refusesForgotten: boolean;
   private readonly arena: Arena;
   private readonly reader: Reader;
   private readonly prefetch: Prefetch;
@@ -90,6 +96,7 @@ export class MemoryEngine implements Engine {
       options.threads,
       options.clock(),
       options.randomWord ?? secureWord,
+      options.versioned ?? false,
     );
     return new MemoryEngine(handle, 0, options);
   }
@@ -122,6 +129,7 @@ export class MemoryEngine implements Engine {
     const eviction = new Eviction(arena, pool, store, log, ghosts, storeHasher, counters);
     const room = new RoomMaker(arena, pool, eviction);
     this.arena = arena;
+    this.refusesForgotten = arena.forgotten.isEnabled;
     this.reader = new Reader(arena, index, store, hasher, counters, clock);
     this.prefetch = new Prefetch(arena, index, hasher);
     this.writer = new Writer(arena, pool, index, log, store, ghosts, room, hasher, counters, clock);
@@ -141,6 +149,14 @@ export class MemoryEngine implements Engine {
 
   get(key: Key, sink: EntrySink): boolean {
     return this.reader.get(key, sink);
+  }
+
+  peek(key: Key, sink: EntrySink): boolean {
+    return this.reader.peek(key, sink);
+  }
+
+  stampOf(key: Key): Stamp | null {
+    return this.writer.stampOf(key);
   }
 
   expectGets(keys: readonly Key[], count: number): void {

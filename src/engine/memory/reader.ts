@@ -58,6 +58,15 @@ export class Reader {
 
   /** Hands a live entry to the sink and counts a hit, or counts a miss and gives false. */
   get(key: Key, sink: EntrySink): boolean {
+    return this.read(key, sink) ? this.hit() : this.miss();
+  }
+
+  /** Hands a live entry to the sink and counts nothing. */
+  peek(key: Key, sink: EntrySink): boolean {
+    return this.read(key, sink);
+  }
+
+  private read(key: Key, sink: EntrySink): boolean {
     this.hasher.digest(key.bytes, 0, key.length);
     const shard = this.arena.shard(this.hasher.lo & this.shardMask);
     const hash = this.hasher.hi >>> 2;
@@ -69,15 +78,15 @@ export class Reader {
       const recycled = Atomics.load(this.control, shard + SHARD_RECYCLE_SEQUENCE);
       const found = this.find(shard, hash, key, nowMs);
       if (Atomics.load(this.control, shard + SHARD_INDEX_SEQUENCE) !== sequence) continue;
-      if (!found) return this.miss();
-      if (!this.copyTo(sink, shard, recycled)) lostCopies++;
-      else return this.hit();
+      if (!found) return false;
+      if (this.copyTo(sink, shard, recycled)) return true;
+      lostCopies++;
     }
     lockMutex(this.control, shard + SHARD_LOCK);
     try {
-      if (!this.find(shard, hash, key, nowMs)) return this.miss();
+      if (!this.find(shard, hash, key, nowMs)) return false;
       this.copyTo(sink, shard, Atomics.load(this.control, shard + SHARD_RECYCLE_SEQUENCE));
-      return this.hit();
+      return true;
     } finally {
       unlockMutex(this.control, shard + SHARD_LOCK);
     }

@@ -96,6 +96,11 @@ export class ShardStore {
     return this.arena.words[at >>> BUFFER_UNIT_SHIFT]![(at & BUFFER_UNIT_MASK) << 1]! & USE_COUNT_MASK;
   }
 
+  private slotHash(shard: number, slot: number): number {
+    const at = this.index.slotAt(this.arena.indexPageTable(shard), slot);
+    return this.arena.words[at >>> BUFFER_UNIT_SHIFT]![(at & BUFFER_UNIT_MASK) << 1]! >>> 2;
+  }
+
   locationAt(shard: number, slot: number): number {
     const at = this.index.slotAt(this.arena.indexPageTable(shard), slot);
     return this.arena.words[at >>> BUFFER_UNIT_SHIFT]![((at & BUFFER_UNIT_MASK) << 1) + SLOT_LOCATION]!;
@@ -127,6 +132,15 @@ export class ShardStore {
     if (this.isTombstone(location)) this.control[shard + SHARD_TOMBSTONES]!--;
     this.unfileExpiry(shard, location);
     this.log.kill(shard, location);
+  }
+
+  /** Removes a record that no newer mutation has asked to remove: what is older must not come back after it. */
+  forget(shard: number, slot: number, location: number): void {
+    const { forgotten } = this.arena;
+    if (forgotten.isEnabled) {
+      forgotten.add(this.arena.shardNumber(shard), this.slotHash(shard, slot), this.version(location));
+    }
+    this.remove(shard, slot, location);
   }
 
   /** Moves a live record to the head of a queue, with another use count. The log must have the room reserved. */

@@ -162,7 +162,7 @@ export class Sweeper {
         if (location === -1) return PRUNED_PER_LOCK;
         steps++;
         if (!this.store.isTombstone(location)) this.counters[COUNT_EXPIRATIONS]!++;
-        this.store.remove(shard, this.store.slotOf(shard, location), location);
+        this.store.forget(shard, this.store.slotOf(shard, location), location);
       }
     } finally {
       unlockMutex(this.control, shard + SHARD_LOCK);
@@ -202,7 +202,8 @@ export class Sweeper {
         }
         lastHash = hash;
         visits++;
-        if (visit(location)) this.store.remove(shard, slot, location);
+        // Also where a newer mutation asks for it: a touch may have given the record a version that is newer still.
+        if (visit(location)) this.store.forget(shard, slot, location);
         else slot++;
       }
       this.shardNumber++;
@@ -246,7 +247,7 @@ export class Sweeper {
         continue;
       }
       if (!this.store.isTombstone(location)) removed++;
-      this.store.remove(shard, slot, location);
+      this.store.forget(shard, slot, location);
     }
     return removed;
   }

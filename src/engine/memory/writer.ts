@@ -12,6 +12,7 @@ import {
   type Stamp,
   type TouchOutcome,
   type TouchRequest,
+  type Version,
 } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import type { GhostTable } from "./ghost-table.ts";
@@ -168,6 +169,19 @@ export class Writer {
     }
   }
 
+  /** Of the newest mutation that is known of a key, a delete's too; null = none is. */
+  stampOf(key: Key): Stamp | null {
+    const shard = this.lock(key);
+    try {
+      if (this.find(shard, key) < 0) return null;
+      const words = this.arena.wordsAt(this.store.foundLocation);
+      const word = this.arena.wordIndex(this.store.foundLocation);
+      return { version: versionOf(words, word) as Version, origin: originOf(words, word) };
+    } finally {
+      unlockMutex(this.control, shard + SHARD_LOCK);
+    }
+  }
+
   private lock(key: Key): number {
     this.hasher.digest(key.bytes, 0, key.length);
     const shard = this.arena.shard(this.hasher.lo & this.shardMask);
@@ -206,6 +220,9 @@ export class Writer {
     } else if (slot >= 0) {
       this.countIfExpired(nowMs);
       this.store.remove(shard, slot, this.store.foundLocation);
+    }
+    if (request.tombstoneUntilMs === NEVER) {
+      this.arena.forgotten.add(this.arena.shardNumber(shard), this.hasher.hi >>> 2, request.stamp.version);
     }
     if (!live) return "absent";
     this.counters[COUNT_DELETES]!++;
@@ -283,7 +300,10 @@ export class Writer {
   /** The version rule: what is stored, or was cleared, is as new as the stamp or newer. */
   private isSuperseded(shard: number, slot: number, stamp: Stamp): boolean {
     if (stamp.version <= this.store.floor(shard)) return true;
-    if (slot < 0) return false;
+    if (slot < 0) {
+      const { forgotten } = this.arena;
+      return stamp.version <= forgotten.newest(this.arena.shardNumber(shard), this.hasher.hi >>> 2);
+    }
     const words = this.arena.wordsAt(this.store.foundLocation);
     const word = this.arena.wordIndex(this.store.foundLocation);
     const version = versionOf(words, word);

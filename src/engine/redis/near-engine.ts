@@ -43,6 +43,7 @@ import { NO_STAMP, toVersion } from "./stored-form.ts";
 export class NearEngine implements Engine {
   readonly name = "redis";
   readonly answersAtOnce = false;
+  readonly refusesForgotten = false;
   readonly #remote: RemoteEngine;
   readonly #near: Engine;
   readonly #names: Names;
@@ -80,6 +81,14 @@ export class NearEngine implements Engine {
       return true;
     }
     return this.#load(copyKey(key), sink);
+  }
+
+  peek(key: Key, sink: EntrySink): Promise<boolean> {
+    return this.#remote.peek(key, sink);
+  }
+
+  stampOf(key: Key): Promise<Stamp | null> {
+    return this.#remote.stampOf(key);
   }
 
   put(request: PutRequest): Promise<PutOutcome> {

@@ -51,6 +51,7 @@ const RETRY_AFTER_MS = 1000;
 export class OutageStore implements Substitute {
   readonly name = "redis";
   readonly answersAtOnce = false;
+  readonly refusesForgotten = false;
   readonly #memory: Engine;
   readonly #journal: Journal;
   readonly #clock: () => number;
@@ -65,6 +66,14 @@ export class OutageStore implements Substitute {
 
   get(key: Key, sink: EntrySink) {
     return this.#memory.get(key, sink);
+  }
+
+  peek(key: Key, sink: EntrySink) {
+    return this.#memory.peek(key, sink);
+  }
+
+  stampOf(key: Key) {
+    return this.#memory.stampOf(key);
   }
 
   async put(request: PutRequest): Promise<PutOutcome> {

@@ -9,6 +9,7 @@ import {
   type EntrySink,
   type IncrementOutcome,
   type IncrementRequest,
+  isNewer,
   type Key,
   type KeyPattern,
   NEVER,
@@ -27,7 +28,7 @@ import { Keyspace } from "./keyspace.ts";
 import type { Names } from "./names.ts";
 import { DELETE, INCREMENT, PUT, type ServerScript, TOUCH } from "./scripts.ts";
 import { readServerStats, type ServerStats } from "./server-stats.ts";
-import { decodeStored, encodeStored, type StoredEntry } from "./stored-form.ts";
+import { decodeStored, decodeTombstone, encodeStored, type StoredEntry } from "./stored-form.ts";
 
 /** An entry that was read, and until when it is valid. */
 export interface Fetched extends StoredEntry {
@@ -49,6 +50,7 @@ const MAX_ATTEMPTS = 32;
 export class RemoteEngine implements Engine {
   readonly name = "redis";
   readonly answersAtOnce = false;
+  readonly refusesForgotten = false;
   readonly #client: RedisClient;
   readonly #names: Names;
   readonly #options: RemoteOptions;
@@ -68,6 +70,29 @@ export class RemoteEngine implements Engine {
 
   get(key: Key, sink: EntrySink): Promise<boolean> {
     return this.#getInto(this.#names.ofEntry(key), sink);
+  }
+
+  async peek(key: Key, sink: EntrySink): Promise<boolean> {
+    const name = this.#names.ofEntry(key);
+    const sentAtMs = this.#options.clock();
+    const reading = this.#client.send("get", [name]);
+    const remaining = this.#client.sendOnce("pttl", [name]);
+    remaining.catch(ignore);
+    const stored = await readString(reading);
+    if (stored === null) return false;
+    return deliver({ ...decodeStored(stored), expiresAtMs: expiryOf(await remaining, sentAtMs) }, sink);
+  }
+
+  async stampOf(key: Key): Promise<Stamp | null> {
+    const name = this.#names.ofEntry(key);
+    const reading = this.#client.send("get", [name]);
+    const tombstone = readString(this.#client.send("get", [this.#names.tombstoneOf(name)]));
+    tombstone.catch(ignore);
+    const stored = await readString(reading);
+    const deleted = decodeTombstone(await tombstone);
+    const stamp = stored === null ? null : decodeStored(stored).stamp;
+    if (stamp === null || deleted === null) return stamp ?? deleted;
+    return isNewer(deleted, stamp) ? deleted : stamp;
   }
 
   async #getInto(name: string, sink: EntrySink): Promise<boolean> {

@@ -49,6 +49,7 @@ const RETRY_AFTER_MS = 1000;
 export class ResilientEngine implements Engine {
   readonly name = "redis";
   readonly answersAtOnce = false;
+  readonly refusesForgotten = false;
   readonly #redis: Engine;
   readonly #substitute: Substitute | null;
   readonly #options: ResilientOptions;
@@ -86,6 +87,16 @@ export class ResilientEngine implements Engine {
     // A hit in the near cache: no promise, nothing that can fail.
     if (typeof reading === "boolean") return reading;
     return this.#guardRead(reading, this.#substitute === null ? null : copyKey(key), sink);
+  }
+
+  async peek(key: Key, sink: EntrySink): Promise<boolean> {
+    if (this.#breaker.outage !== null) return this.#whileAway().peek(key, sink);
+    return this.#attempt(async () => this.#redis.peek(key, sink));
+  }
+
+  async stampOf(key: Key): Promise<Stamp | null> {
+    if (this.#breaker.outage !== null) return this.#whileAway().stampOf(key);
+    return this.#attempt(async () => this.#redis.stampOf(key));
   }
 
   put(request: PutRequest): Promise<PutOutcome> {

@@ -86,6 +86,13 @@ function tagOf(stored: Buffer, stamp: Stamp): number {
   return (Bun.hash.xxHash32(stored, 0x5eed) & 0x1f_ffff) * TWO_32 + Bun.hash.crc32(stored);
 }
 
+/** What the scripts leave behind for a deleted key; null = nothing. */
+export function decodeTombstone(stored: Buffer | null): Stamp | null {
+  if (stored === null || stored.length < 12) return null;
+  const version = stored.readUInt32BE(0) * TWO_32 + stored.readUInt32BE(4);
+  return { version: toVersion(version), origin: stored.readUInt32BE(8) };
+}
+
 function decodePlain(stored: Buffer, start: number, stamp: Stamp): StoredEntry {
   const tag = tagOf(stored, stamp);
   const plain = start === 0 ? stored : stored.subarray(start);

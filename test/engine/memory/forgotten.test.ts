@@ -1,0 +1,98 @@
+import { describe, expect, test } from "bun:test";
+import { JSON_CONTENT_TYPE, NEVER, type Version } from "../../../src/engine/engine.ts";
+import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
+import { CollectingSink, keyOf } from "../../support/collecting-sink.ts";
+import { globPattern } from "../../support/glob-pattern.ts";
+
+const MIB = 1024 ** 2;
+
+function house(limitBytes = 4 * MIB) {
+  const clock = { nowMs: 1_800_000_000_000 };
+  const engine = MemoryEngine.create({ limitBytes, threads: 1, clock: () => clock.nowMs, versioned: true });
+  const put = (key: string, version: number, expiresAtMs = NEVER, value = "1") => {
+    const source = Buffer.from(value);
+    const stamp = { version: version as Version, origin: 7 };
+    const range = { source, start: 0, end: source.length };
+    return engine.put({
+      key: keyOf(key),
+      ...range,
+      contentType: JSON_CONTENT_TYPE,
+      expiresAtMs,
+      stamp,
+      condition: null,
+    });
+  };
+  const has = (key: string) => engine.peek(keyOf(key), new CollectingSink());
+  return { clock, engine, put, has };
+}
+
+describe("a memory engine that keeps versions", () => {
+  test("refuses what is older than an entry that was evicted", () => {
+    const { put, has } = house();
+    let version = 1000;
+    const keys = Array.from({ length: 400 }, (_, at) => `key:${at}`);
+    for (const key of keys) put(key, version++, NEVER, `"${"x".repeat(20_000)}"`);
+    const evicted = keys.filter((key) => !has(key));
+    expect(evicted.length).toBeGreaterThan(50);
+    for (const key of evicted) expect([key, put(key, 999)]).toEqual([key, "superseded"]);
+    for (const key of evicted) expect([key, put(key, version++)]).toEqual([key, "stored"]);
+  });
+
+  test("refuses what is older than an entry that expired and was pruned", () => {
+    const { clock, engine, put, has } = house();
+    put("a", 10, clock.nowMs + 1000);
+    clock.nowMs += 5000;
+    while (engine.maintain() === 0);
+    expect(engine.stampOf(keyOf("a"))).toBeNull();
+    expect(put("a", 9)).toBe("superseded");
+    expect(put("a", 11)).toBe("stored");
+    expect(has("a")).toBe(true);
+  });
+
+  test("refuses what is older than a delete whose tombstone is over, or that left none", () => {
+    const { clock, engine, put } = house();
+    const remove = (key: string, version: number, tombstoneUntilMs: number) =>
+      engine.delete({
+        key: keyOf(key),
+        stamp: { version: version as Version, origin: 7 },
+        condition: null,
+        tombstoneUntilMs,
+      });
+    remove("a", 10, clock.nowMs + 1000);
+    expect(engine.stampOf(keyOf("a"))).toEqual({ version: 10 as Version, origin: 7 });
+    remove("b", 10, NEVER);
+    clock.nowMs += 5000;
+    while (engine.maintain() === 0);
+    expect([put("a", 9), put("b", 9)]).toEqual(["superseded", "superseded"]);
+    expect([put("a", 11), put("b", 11)]).toEqual(["stored", "stored"]);
+  });
+
+  test("refuses what is older than a touched entry that an older delete by pattern removed", async () => {
+    const { engine, put } = house();
+    put("a", 10);
+    engine.touch({
+      key: keyOf("a"),
+      expiresAtMs: NEVER,
+      stamp: { version: 30 as Version, origin: 7 },
+      condition: null,
+    });
+    expect(await engine.deleteMatching(globPattern("*"), { version: 20 as Version, origin: 7 })).toBe(1);
+    expect(put("a", 25)).toBe("superseded");
+  });
+
+  test("stores late puts of keys that have nothing to do with what went", () => {
+    const { clock, engine, put } = house(64 * MIB);
+    put("gone", 1000, clock.nowMs + 1000);
+    clock.nowMs += 5000;
+    while (engine.maintain() === 0);
+    const outcomes = Array.from({ length: 1000 }, (_, at) => put(`late:${at}`, 500));
+    expect(outcomes.filter((outcome) => outcome === "stored").length).toBeGreaterThan(990);
+  });
+
+  test("peeking counts neither hits nor misses", () => {
+    const { engine, put, has } = house();
+    put("a", 10);
+    expect([has("a"), has("b")]).toEqual([true, false]);
+    expect(engine.stats()).toMatchObject({ hits: 0, misses: 0 });
+  });
+});
