@@ -1,3 +1,4 @@
+import { benchBackend } from "./backend.ts";
 import { benchEngine } from "./engine.ts";
 import { benchHitRatio } from "./hit-ratio.ts";
 import { benchHttp } from "./http.ts";
@@ -12,6 +13,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   "hit-ratio": benchHitRatio,
   memory: benchMemory,
   pause: benchPause,
+  backend: benchBackend,
   "replay-web12": replayWeb12,
 };
 

@@ -8,6 +8,8 @@ export interface NodeOptions {
   readonly workers: number;
   /** `SERV_CACHE_MAX_MEMORY`. */
   readonly limitBytes: number;
+  /** More settings. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -24,7 +26,8 @@ export function startNode(bench: Bench, options: NodeOptions): Promise<ServerPro
     env: {
       SERV_CACHE_WORKERS: String(options.workers),
       SERV_CACHE_MAX_MEMORY: String(options.limitBytes),
-      SERV_CACHE_DATA_DIR: join(bench.folder, "data"),
+      SERV_CACHE_DATA_DIR: join(bench.folder, `data-${port}`),
+      ...options.env,
     },
     port,
   });

@@ -21,7 +21,8 @@ export type Loaded =
   /** The backend says that there is none, or the key is not for it. */
   | { readonly kind: "absent" };
 
-export interface Upstream {
+/** What a cache needs to know of what is behind it. */
+export interface UpstreamTraits {
   /** Whether a miss is worth a `load`: there is a backend. */
   readonly loads: boolean;
   /** Deletes reach the backend, too. */
@@ -30,7 +31,9 @@ export interface Upstream {
   readonly tombstoneMs: number;
   /** An entry that is read with less than this left of its life is to be reloaded, in ms; 0 = none is. */
   readonly refreshAheadMs: number;
+}
 
+export interface Upstream extends UpstreamTraits {
   /**
    * Takes note of a mutation, and of what has to reach the backend and the peers durably. Settles when that is so: the
    * client may be answered then. Rejects with `UpstreamError`; then the mutation is kept nowhere, unless the error says so.

@@ -1,4 +1,5 @@
 import { InvalidPatternError } from "../cache/glob.ts";
+import { UpstreamError, type UpstreamErrorCode } from "../cache/upstream.ts";
 import { EngineFullError, EngineUnavailableError, InvalidCursorError } from "../engine/engine.ts";
 import { ERROR_HEADERS, errorBody, randomTraceId, traceIdOf } from "./error-body.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
@@ -44,8 +45,25 @@ export function asApiError(error: unknown): ApiError {
   }
   if (error instanceof EngineFullError) return new ApiError(507, error.code, error.message, "", { cause: error });
   if (error instanceof EngineUnavailableError) {
-    const retryAfter = `Retry-After: ${Math.ceil(error.retryAfterMs / 1000)}\r\n`;
-    return new ApiError(503, error.code, error.message, retryAfter, { cause: error });
+    return new ApiError(503, error.code, error.message, retryAfterHeader(error.retryAfterMs), { cause: error });
+  }
+  if (error instanceof UpstreamError) {
+    const retryAfter = error.code === "ERR_BACKEND_REFUSED" ? "" : retryAfterHeader(error.retryAfterMs);
+    return new ApiError(UPSTREAM_STATUS[error.code], error.code, error.message, retryAfter, { cause: error });
   }
   throw error;
+}
+
+const UPSTREAM_STATUS: Readonly<Record<UpstreamErrorCode, number>> = {
+  ERR_OUTBOX_FULL: 503,
+  ERR_BACKEND_TIMEOUT: 504,
+  ERR_BACKEND_UNAVAILABLE: 502,
+  ERR_BACKEND_ANSWER: 502,
+  ERR_BACKEND_BUSY: 502,
+  ERR_BACKEND_BREAKER_OPEN: 502,
+  ERR_BACKEND_REFUSED: 422,
+};
+
+function retryAfterHeader(retryAfterMs: number): string {
+  return `Retry-After: ${Math.ceil(retryAfterMs / 1000)}\r\n`;
 }

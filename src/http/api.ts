@@ -1,9 +1,11 @@
 import type { Cache } from "../cache/cache.ts";
+import type { UpstreamAdmin } from "../cache/upstream.ts";
 import { ApiError, asApiError, sendError } from "./api-error.ts";
 import { BatchRoutes } from "./batch-routes.ts";
 import { EntryRoutes } from "./entry-routes.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
 import { NodeRoutes } from "./node-routes.ts";
+import { OutboxRoutes } from "./outbox-routes.ts";
 
 export interface ApiOptions {
   readonly cache: Cache;
@@ -13,6 +15,8 @@ export interface ApiOptions {
   readonly version: string;
   /** False while the node starts or stops: what `/readyz` says. */
   readonly isReady: () => boolean;
+  /** What is behind the cache; null = nothing. */
+  readonly upstream: UpstreamAdmin | null;
 }
 
 type Answer = void | Promise<void>;
@@ -37,6 +41,7 @@ class Api {
     const entries = new EntryRoutes(options.cache, options.nowMs);
     const batch = new BatchRoutes(options.cache);
     const node = new NodeRoutes(options);
+    const outbox = new OutboxRoutes(options.upstream, options.nowMs);
     this.entries = entries;
     this.entryMethods = {
       GET: (request, response) => entries.get(request, response),
@@ -56,6 +61,14 @@ class Api {
       ],
       ["/api/batch", { POST: (request, response) => batch.run(request, response) }],
       ["/api/keys", get((request, response) => entries.keys(request, response))],
+      [
+        "/api/outbox/dead",
+        {
+          ...get((request, response) => outbox.list(request, response)),
+          POST: (request, response) => outbox.retry(request, response),
+          DELETE: (request, response) => outbox.drop(request, response),
+        },
+      ],
       ["/api/stats", get((_, response) => node.stats(response))],
       ["/api/version", get((_, response) => node.version(response))],
       ["/health", get((_, response) => node.health(response))],

@@ -1,9 +1,13 @@
 import type { Cache } from "../cache/cache.ts";
-import type { Awaitable, EngineStats } from "../engine/engine.ts";
+import type { PartHealth, UpstreamAdmin, UpstreamReport } from "../cache/upstream.ts";
+import type { Awaitable, EngineHealth, EngineStats } from "../engine/engine.ts";
+import { after } from "./after.ts";
 import type { HttpResponse } from "./exchange.ts";
 
 const JSON_HEADERS = "Content-Type: application/json\r\n";
 const PROMETHEUS_HEADERS = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n";
+
+const NOTHING_BEHIND: UpstreamReport = { health: {}, stats: {} };
 
 export interface NodeRoutesOptions {
   readonly cache: Cache;
@@ -11,6 +15,8 @@ export interface NodeRoutesOptions {
   readonly startedMs: number;
   readonly version: string;
   readonly isReady: () => boolean;
+  /** What is behind the cache; null = nothing. */
+  readonly upstream: UpstreamAdmin | null;
 }
 
 /** What an operator asks of the node as a whole. */
@@ -18,30 +24,17 @@ export class NodeRoutes {
   constructor(private readonly options: NodeRoutesOptions) {}
 
   stats(response: HttpResponse): Awaitable<void> {
-    const stats = this.options.cache.stats();
-    return stats instanceof Promise
-      ? stats.then((found) => this.sendStats(response, found))
-      : this.sendStats(response, stats);
+    return after(this.options.cache.stats(), (found) =>
+      after(this.report(), (report) => this.sendStats(response, found, report)),
+    );
   }
 
   version(response: HttpResponse): void {
     sendJson(response, 200, { version: this.options.version });
   }
 
-  health(response: HttpResponse): void {
-    const { cache, nowMs, startedMs, version } = this.options;
-    const engine = cache.health();
-    sendJson(response, engine.status === "unavailable" ? 503 : 200, {
-      status: engine.status,
-      engine: {
-        name: cache.engineName,
-        status: engine.status,
-        since: new Date(engine.sinceMs).toISOString(),
-        ...(engine.detail === "" ? {} : { detail: engine.detail }),
-      },
-      uptime_seconds: Math.floor((nowMs() - startedMs) / 1000),
-      version,
-    });
+  health(response: HttpResponse): Awaitable<void> {
+    return after(this.report(), (report) => this.sendHealth(response, report));
   }
 
   alive(response: HttpResponse): void {
@@ -60,7 +53,27 @@ export class NodeRoutes {
       : sendMetrics(response, stats);
   }
 
-  private sendStats(response: HttpResponse, stats: EngineStats): void {
+  private report(): Awaitable<UpstreamReport> {
+    return this.options.upstream?.report() ?? NOTHING_BEHIND;
+  }
+
+  private sendHealth(response: HttpResponse, report: UpstreamReport): void {
+    const { cache, nowMs, startedMs, version } = this.options;
+    const engine = cache.health();
+    const parts = Object.entries(report.health);
+    // What is behind the cache may be away: the node serves what it has all the same.
+    const isDegraded = engine.status === "degraded" || parts.some(([, part]) => part.status !== "ok");
+    const status = engine.status === "unavailable" ? engine.status : isDegraded ? "degraded" : "ok";
+    sendJson(response, status === "unavailable" ? 503 : 200, {
+      status,
+      engine: { name: cache.engineName, ...shown(engine) },
+      ...Object.fromEntries(parts.map(([name, part]) => [name, { ...shown(part), ...part.facts }])),
+      uptime_seconds: Math.floor((nowMs() - startedMs) / 1000),
+      version,
+    });
+  }
+
+  private sendStats(response: HttpResponse, stats: EngineStats, report: UpstreamReport): void {
     const { cache, nowMs, startedMs } = this.options;
     const reads = stats.hits + stats.misses;
     sendJson(response, 200, {
@@ -75,9 +88,14 @@ export class NodeRoutes {
       deletes: stats.deletes,
       evictions: stats.evictions,
       expirations: stats.expirations,
+      ...report.stats,
       uptime_seconds: Math.floor((nowMs() - startedMs) / 1000),
     });
   }
+}
+
+function shown({ status, sinceMs, detail }: EngineHealth | PartHealth): Record<string, unknown> {
+  return { status, since: new Date(sinceMs).toISOString(), ...(detail === "" ? {} : { detail }) };
 }
 
 function sendJson(response: HttpResponse, status: number, body: unknown): void {

@@ -232,7 +232,10 @@ export class BackendPart {
     }
     const stale = (await this.#stale?.get(key)) ?? null;
     if (stale !== null) return stale;
-    throw upstreamError(result.error, false, this.#readThrough.retryAfterMs);
+    const { code, message } = result.error;
+    // To a reader it is a failure of the database like any other.
+    const failure = code === "ERR_BACKEND_REFUSED" ? new BackendError("ERR_BACKEND_ANSWER", message) : result.error;
+    throw upstreamError(failure, false, this.#readThrough.retryAfterMs);
   }
 
   /** Errors of fills are logged where they happen: nothing waits for them. */
@@ -286,5 +289,5 @@ function matches(glob: Glob, key: string): boolean {
 }
 
 function upstreamError(error: BackendError, isKept: boolean, retryAfterMs = RETRY_AFTER_MS): UpstreamError {
-  return new UpstreamError(error.code, error.message, Math.max(retryAfterMs, RETRY_AFTER_MS), isKept);
+  return new UpstreamError(error.code, `the backend: ${error.message}`, Math.max(retryAfterMs, RETRY_AFTER_MS), isKept);
 }

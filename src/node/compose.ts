@@ -4,6 +4,9 @@ import { edenGC, fullGC, heapSize } from "bun:jsc";
 import manifest from "../../package.json";
 import { Cache } from "../cache/cache.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
+import { LinkedCache } from "../cache/linked-cache.ts";
+import { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import type { Upstream, UpstreamAdmin } from "../cache/upstream.ts";
 import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { createApi } from "../http/api.ts";
@@ -16,6 +19,8 @@ export interface ListenerOptions {
   readonly port: number;
   /** The port is shared with the listeners of other threads. */
   readonly reusePort: boolean;
+  /** Null = nothing is behind the cache. */
+  readonly upstream: (Upstream & UpstreamAdmin) | null;
   /** A bug: the handler threw. The client has got a 500 with the same trace id. */
   readonly onError: (error: unknown, traceId: string) => void;
 }
@@ -26,19 +31,15 @@ export type Listener = Pick<HttpServer, "port" | "drain" | "stop">;
 /** Listens, on one thread. Throws `ListenError`. */
 export function startListener(config: Config, shared: SharedParts, engine: Engine, options: ListenerOptions): Listener {
   let draining = false;
-  const cache = new Cache({
-    engine,
-    versions: HybridClock.attach(shared.versions, Date.now),
-    nowMs: Date.now,
-    defaultTtlMs: config.defaultTtlMs,
-    origin: 0,
-  });
+  const { upstream } = options;
+  const cache = cacheOf(config, shared, engine, upstream);
   const handler = createApi({
     cache,
     nowMs: Date.now,
     startedMs: shared.startedMs,
     version: manifest.version,
     isReady: () => !draining,
+    upstream,
   });
   const server = startHttpServer({
     ...options,
@@ -58,4 +59,17 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
       server.stop();
     },
   };
+}
+
+function cacheOf(config: Config, shared: SharedParts, engine: Engine, upstream: Upstream | null): Cache {
+  const options = {
+    engine,
+    versions: HybridClock.attach(shared.versions, Date.now),
+    nowMs: Date.now,
+    defaultTtlMs: config.defaultTtlMs,
+    origin: shared.link?.origin ?? 0,
+  };
+  if (upstream === null) return new Cache(options);
+  const invalidations = RecentInvalidations.attach(shared.invalidations);
+  return new LinkedCache({ ...options, upstream, invalidations });
 }

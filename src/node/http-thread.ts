@@ -3,22 +3,34 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { startListener } from "./compose.ts";
 import { openEngine } from "./shared-parts.ts";
-import type { DrainMessage, ThreadData, ThreadMessage } from "./thread-messages.ts";
+import type { MainMessage, ThreadData, ThreadMessage } from "./thread-messages.ts";
+import { UpstreamClient } from "./upstream-client.ts";
 
 const parent = parentPort;
 if (parent === null) throw new Error("http-thread.ts is started by http-threads.ts, never by itself");
 
 const { config, shared, thread, hostname, port }: ThreadData = workerData;
 const engine = await openEngine(config, shared, thread);
+const upstream =
+  shared.link === null
+    ? null
+    : new UpstreamClient({
+        ...shared.link,
+        post: (request, transfer) => parent.postMessage(request, [...transfer]),
+        defer: (run) => setImmediate(run),
+        nowMs: Date.now,
+      });
 const server = startListener(config, shared, engine, {
   hostname,
   port,
   reusePort: true,
+  upstream,
   onError: (error, traceId) => say({ kind: "request-failed", traceId, reason: String(error) }),
 });
 
-parent.on("message", (message: DrainMessage) => {
-  server.drain(message.graceMs).then(() => say({ kind: "drained" }), failThread);
+parent.on("message", (message: MainMessage) => {
+  if (message.kind === "upstream") upstream?.receive(message);
+  else server.drain(message.graceMs).then(() => say({ kind: "drained" }), failThread);
 });
 say({ kind: "listening", port: server.port });
 

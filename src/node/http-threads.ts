@@ -2,7 +2,9 @@
 
 import { Worker } from "node:worker_threads";
 import { NodeError } from "./errors.ts";
+import type { Hub } from "./hub.ts";
 import { type DrainMessage, isThreadMessage, type ThreadData } from "./thread-messages.ts";
+import { UpstreamServer } from "./upstream-server.ts";
 
 export interface HttpThreads {
   readonly port: number;
@@ -16,6 +18,8 @@ export interface HttpThreadsOptions {
   readonly script: URL;
   readonly count: number;
   readonly data: Omit<ThreadData, "thread">;
+  /** What is behind the caches of the threads; null = nothing. */
+  readonly hub: Hub | null;
   /** A thread failed or ended by itself after the start: the node can't go on. */
   readonly onFailure: (error: NodeError) => void;
   /** A request failed by a bug and was answered with a 500: the node goes on. */
@@ -24,10 +28,10 @@ export interface HttpThreadsOptions {
 
 /** Starts the threads: the first one picks the port where it is open, the others share it. Throws `NodeError`. */
 export async function startHttpThreads(options: HttpThreadsOptions): Promise<HttpThreads> {
-  const { script, count, data, onFailure, onRequestFailed } = options;
+  const { script, count, data, hub, onFailure, onRequestFailed } = options;
   const threads: HttpThread[] = [];
   const start = async (thread: number, port: number): Promise<number> => {
-    const started = new HttpThread(script, { ...data, thread, port }, onRequestFailed);
+    const started = new HttpThread(script, { ...data, thread, port }, hub, onRequestFailed);
     threads.push(started);
     return started.listening;
   };
@@ -61,7 +65,7 @@ class HttpThread {
   private readonly worker: Worker;
   private stopping = false;
 
-  constructor(script: URL, data: ThreadData, onRequestFailed: HttpThreadsOptions["onRequestFailed"]) {
+  constructor(script: URL, data: ThreadData, hub: Hub | null, onRequestFailed: HttpThreadsOptions["onRequestFailed"]) {
     const listening = Promise.withResolvers<number>();
     const drained = Promise.withResolvers<void>();
     const failed = Promise.withResolvers<NodeError>();
@@ -76,11 +80,14 @@ class HttpThread {
       failed.resolve(error);
     };
     this.worker = new Worker(script, { workerData: data });
+    const upstream =
+      hub === null ? null : new UpstreamServer(hub, (answer) => this.worker.postMessage(answer), setImmediate);
     this.worker.on("error", (error) => fail(`failed (${firstLine(error)})`, error));
     this.worker.on("exit", (code) => fail(`ended with code ${code}`));
     this.worker.on("message", (message: unknown) => {
       if (!isThreadMessage(message)) return;
-      if (message.kind === "listening") listening.resolve(message.port);
+      if (message.kind === "upstream") upstream?.receive(message);
+      else if (message.kind === "listening") listening.resolve(message.port);
       else if (message.kind === "drained") drained.resolve();
       else onRequestFailed(message.traceId, message.reason);
     });

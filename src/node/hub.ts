@@ -14,6 +14,7 @@ import {
   type UpstreamAdmin,
   UpstreamError,
   type UpstreamReport,
+  type UpstreamTraits,
 } from "../cache/upstream.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
@@ -38,10 +39,7 @@ export interface HubOptions {
   readonly backend: BackendPart | null;
   readonly peers: PeersPart | null;
   readonly writesThrough: boolean;
-  /** See `Upstream`. */
-  readonly deletes: boolean;
-  readonly tombstoneMs: number;
-  readonly refreshAheadMs: number;
+  readonly traits: UpstreamTraits;
   readonly scheduler: Scheduler;
   readonly log: (message: string) => void;
 }
@@ -63,11 +61,11 @@ export class Hub implements Upstream, UpstreamAdmin {
 
   constructor(options: HubOptions) {
     this.#options = options;
-    this.loads = options.backend !== null;
-    this.deletes = options.deletes;
+    this.loads = options.traits.loads;
+    this.deletes = options.traits.deletes;
+    this.tombstoneMs = options.traits.tombstoneMs;
+    this.refreshAheadMs = options.traits.refreshAheadMs;
     this.recordsTogether = !options.writesThrough;
-    this.tombstoneMs = options.tombstoneMs;
-    this.refreshAheadMs = options.refreshAheadMs;
     this.#healthLog = new HealthLog(options.scheduler, () => this.#health());
   }
 

@@ -6,6 +6,7 @@ import { formatByteSize } from "../config/byte-size.ts";
 import type { Config } from "../config/config.ts";
 import { NodeError } from "./errors.ts";
 import { type RunningNode, startNode } from "./node.ts";
+import { isLinked } from "./open-hub.ts";
 
 /** What it needs of the process that it runs in. */
 export interface HostProcess {
@@ -51,8 +52,9 @@ export async function runNode(
       onRequestFailed: (traceId, reason) => {
         host.printErrorLine(`servcache: request ${traceId} failed, please report it: ${oneLine(reason)}`);
       },
+      log: (message) => host.printErrorLine(`servcache: ${oneLine(message)}`),
     });
-    stopOnSignals(node, config.shutdownGraceMs, host, fail);
+    stopOnSignals(node, stopTimesOf(config), host, fail);
     host.printLine(readyLine(node, config, version));
   } catch (error) {
     fail(error);
@@ -66,10 +68,20 @@ function readyLine(node: RunningNode, config: Config, version: string): string {
   return `servcache ${version} listens on http://${address} · engine ${node.engineName} · limit ${limit} · ${threads}`;
 }
 
-/** The first signal drains and ends the process within the grace period, a second one ends it at once. */
+/** How long a stop may take: for the requests that are under way, and for what waits behind the cache then. */
+interface StopTimes {
+  readonly graceMs: number;
+  readonly drainMs: number;
+}
+
+function stopTimesOf(config: Config): StopTimes {
+  return { graceMs: config.shutdownGraceMs, drainMs: isLinked(config) ? config.outbox.drainTimeoutMs : 0 };
+}
+
+/** The first signal drains and ends the process in the time that it may take, a second one ends it at once. */
 export function stopOnSignals(
   node: DrainableNode,
-  graceMs: number,
+  times: StopTimes,
   host: HostProcess,
   fail: (error: unknown) => void,
 ): void {
@@ -78,7 +90,7 @@ export function stopOnSignals(
     const nowMs = host.monotonicMs();
     if (stoppingSinceMs === null) {
       stoppingSinceMs = nowMs;
-      drainAndExit(node, graceMs, host).catch(fail);
+      drainAndExit(node, times, host).catch(fail);
     } else if (nowMs - stoppingSinceMs >= SAME_PRESS_MS) {
       host.exit(128 + constants.signals[signal]);
     }
@@ -86,11 +98,11 @@ export function stopOnSignals(
   for (const signal of ["SIGTERM", "SIGINT"] as const) host.onSignal(signal, () => onSignal(signal));
 }
 
-async function drainAndExit(node: DrainableNode, graceMs: number, host: HostProcess): Promise<void> {
+async function drainAndExit(node: DrainableNode, { graceMs, drainMs }: StopTimes, host: HostProcess): Promise<void> {
   const guard = setTimeout(() => {
     host.printErrorLine("servcache: the grace period is over, what was still under way is cut");
     host.exit(EXIT_OK);
-  }, graceMs);
+  }, graceMs + drainMs);
   await node.drain(graceMs * DRAIN_SHARE);
   await node.stop();
   clearTimeout(guard);

@@ -1,17 +1,32 @@
 /** The composition root: one running node made from a `Config`. */
 
 import type { Config } from "../config/config.ts";
+import type { Engine } from "../engine/engine.ts";
+import { MemoryEngine } from "../engine/memory/memory-engine.ts";
+import type { DataDirectory } from "../outbox/data-directory.ts";
 import { startListener } from "./compose.ts";
 import { NodeError } from "./errors.ts";
 import { startHttpThreads } from "./http-threads.ts";
+import type { Hub } from "./hub.ts";
+import { isLinked, linkOf, openDataDirectory, openHub, originOf } from "./open-hub.ts";
 import { checkAddress } from "./port-check.ts";
-import { maintenanceOf, makeSharedParts, openEngine, type SharedParts } from "./shared-parts.ts";
+import {
+  type LinkParts,
+  maintenanceOf,
+  makeSharedParts,
+  openEngine,
+  type SharedParts,
+  staleBytesOf,
+} from "./shared-parts.ts";
 
 export interface RunningNode {
   /** The port that it listens on, also where any free one was asked for. */
   readonly port: number;
   readonly engineName: string;
-  /** Stops accepting and finishes what is under way; settles at the latest after `graceMs`. */
+  /**
+   * Stops accepting and finishes what is under way, for `graceMs` at most; then writes what waits for the database and
+   * the peers, for as long as the configuration says.
+   */
   drain(graceMs: number): Promise<void>;
   /** Ends everything at once. */
   stop(): Promise<void>;
@@ -22,72 +37,120 @@ export interface NodeOptions {
   readonly onFailure: (error: NodeError) => void;
   /** A request failed by a bug and was answered with a 500: the node goes on. */
   readonly onRequestFailed: (traceId: string, reason: string) => void;
+  /** Something that an operator should know. */
+  readonly log: (message: string) => void;
 }
 
 interface Listeners {
   readonly port: number;
   drain(graceMs: number): Promise<void>;
-  stop(): Promise<void> | void;
 }
 
 /** Starts a node; settles when it answers requests. Throws `NodeError`. */
 export async function startNode(config: Config, options: NodeOptions): Promise<RunningNode> {
   const hostname = await checkAddress(config.address);
-  const shared = makeSharedParts(config, config.workers === 1 ? 1 : config.workers + 1);
-  const listeners =
-    config.workers === 1
-      ? await listenHere(config, shared, hostname, options)
-      : await listenInThreads(config, shared, hostname, options);
-  const maintenance = repeat(maintenanceOf(shared));
-  return {
-    port: listeners.port,
-    engineName: config.redis === null ? "memory" : "redis",
-    drain: (graceMs) => listeners.drain(graceMs),
-    stop: async () => {
-      maintenance.stop();
-      await listeners.stop();
-    },
-  };
+  const closing = new Closing();
+  try {
+    const link = isLinked(config) ? openLink(config, closing) : null;
+    const shared = makeSharedParts(config, config.workers === 1 ? 1 : config.workers + 1, link?.parts ?? null);
+    const place = { config, shared, hostname, options, closing };
+    const engine = link !== null || config.workers === 1 ? await openEngine(config, shared, 0) : null;
+    if (engine !== null) closing.add(() => engine.close());
+    const stale = staleEngineOf(config);
+    const hub = link === null || engine === null ? null : startHub(place, link, engine, stale);
+    const listeners =
+      config.workers === 1 && engine !== null ? listenHere(place, engine, hub) : await listenInThreads(place, hub);
+    const maintenance = repeat(maintenanceOf(shared, stale === null ? [] : [stale]));
+    closing.add(() => maintenance.stop());
+    return {
+      port: listeners.port,
+      engineName: config.redis === null ? "memory" : "redis",
+      drain: async (graceMs) => {
+        await listeners.drain(graceMs);
+        await hub?.drain(config.outbox.drainTimeoutMs);
+      },
+      stop: () => closing.run(),
+    };
+  } catch (error) {
+    await closing.run();
+    throw error;
+  }
 }
 
-async function listenHere(
-  config: Config,
-  shared: SharedParts,
-  hostname: string,
-  options: NodeOptions,
-): Promise<Listeners> {
-  const engine = await openEngine(config, shared, 0);
+/** What the steps of a start need. */
+interface Place {
+  readonly config: Config;
+  readonly shared: SharedParts;
+  readonly hostname: string;
+  readonly options: NodeOptions;
+  readonly closing: Closing;
+}
+
+interface Link {
+  readonly directory: DataDirectory;
+  readonly parts: LinkParts;
+}
+
+function openLink(config: Config, closing: Closing): Link {
+  const directory = openDataDirectory(config);
+  closing.add(() => directory[Symbol.dispose]());
+  return { directory, parts: linkOf(config, originOf(config, directory)) };
+}
+
+function startHub({ config, shared, options, closing }: Place, link: Link, engine: Engine, stale: Engine | null): Hub {
+  const { directory, parts } = link;
+  const hub = openHub({ config, shared, directory, link: parts, engine, staleEngine: stale, log: options.log });
+  closing.add(() => hub.stop());
+  hub.start();
+  return hub;
+}
+
+function staleEngineOf(config: Config): Engine | null {
+  const limitBytes = staleBytesOf(config);
+  return limitBytes === 0 ? null : MemoryEngine.create({ limitBytes, threads: 1, clock: Date.now });
+}
+
+function listenHere({ config, shared, hostname, options, closing }: Place, engine: Engine, hub: Hub | null): Listeners {
   try {
     const listener = startListener(config, shared, engine, {
       hostname,
       port: config.address.port,
       reusePort: false,
+      upstream: hub,
       onError: (error, traceId) => options.onRequestFailed(traceId, String(error)),
     });
-    const stop = (): Promise<void> => {
-      listener.stop();
-      return engine.close();
-    };
-    return { port: listener.port, drain: (graceMs) => listener.drain(graceMs), stop };
+    closing.add(() => listener.stop());
+    return listener;
   } catch (cause) {
-    await engine.close();
     // The address was free a moment ago: somebody else was quicker.
     throw new NodeError(cause instanceof Error ? cause.message : String(cause), { cause });
   }
 }
 
-function listenInThreads(
-  config: Config,
-  shared: SharedParts,
-  hostname: string,
-  options: NodeOptions,
-): Promise<Listeners> {
-  return startHttpThreads({
+async function listenInThreads(place: Place, hub: Hub | null): Promise<Listeners> {
+  const { config, shared, hostname, options, closing } = place;
+  const threads = await startHttpThreads({
     script: new URL("./http-thread.ts", import.meta.url),
     count: config.workers,
     data: { config, shared, hostname, port: config.address.port },
+    hub,
     ...options,
   });
+  closing.add(() => threads.stop());
+  return threads;
+}
+
+/** What has to be closed, the last opened first. */
+class Closing {
+  readonly #steps: (() => Promise<void> | void)[] = [];
+
+  add(step: () => Promise<void> | void): void {
+    this.#steps.push(step);
+  }
+
+  async run(): Promise<void> {
+    for (const step of this.#steps.splice(0).reverse()) await step();
+  }
 }
 
 /** Calls background work whenever it wants to be called; if that is at once, after other work had its turn. */

@@ -2,7 +2,10 @@
 
 import { readFileSync } from "node:fs";
 import { HybridClock } from "../cache/hybrid-clock.ts";
+import { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import type { UpstreamTraits } from "../cache/upstream.ts";
 import type { Config, RedisConfig } from "../config/config.ts";
+import { MIN_MEMORY_BYTES } from "../config/options.ts";
 import type { Engine } from "../engine/engine.ts";
 import { MemoryEngine, type MemoryHandle } from "../engine/memory/memory-engine.ts";
 import { makeCounters } from "../engine/redis/counters.ts";
@@ -13,6 +16,9 @@ import { createRedisEngine } from "../engine/redis/redis-engine.ts";
 import { parseRedisUrl, type RedisTarget } from "../engine/redis/redis-url.ts";
 import { NodeError } from "./errors.ts";
 
+/** What values that are kept after their TTL get of the memory, where nothing else is said. */
+const STALE_SHARE = 0.2;
+
 /** Structured-cloneable. */
 export interface SharedParts {
   /** The state of the clock that stamps mutations. */
@@ -22,6 +28,15 @@ export interface SharedParts {
   readonly memory: MemoryHandle | null;
   /** Null = the entries are in `memory`. */
   readonly redis: SharedRedis | null;
+  /** The pattern deletes and clears of the last minutes. */
+  readonly invalidations: SharedArrayBuffer;
+  /** What the caches need to know of what is behind them; null = there is nothing. */
+  readonly link: LinkParts | null;
+}
+
+export interface LinkParts extends UpstreamTraits {
+  /** The id of this node. */
+  readonly origin: number;
 }
 
 interface SharedRedis {
@@ -33,13 +48,13 @@ interface SharedRedis {
 }
 
 /** Makes the parts for a node of `threads` threads, the calling one counted. Throws `NodeError`. */
-export function makeSharedParts(config: Config, threads: number): SharedParts {
+export function makeSharedParts(config: Config, threads: number, link: LinkParts | null): SharedParts {
   const memoryOf = (limitBytes: number) => MemoryEngine.create({ limitBytes, threads, clock: Date.now }).handle;
   const { redis } = config;
   return {
     versions: HybridClock.create(Date.now).buffer,
     startedMs: Date.now(),
-    memory: redis?.fallback === "error" ? null : memoryOf(config.maxMemoryBytes),
+    memory: redis?.fallback === "error" ? null : memoryOf(config.maxMemoryBytes - staleBytesOf(config)),
     redis:
       redis === null
         ? null
@@ -50,7 +65,20 @@ export function makeSharedParts(config: Config, threads: number): SharedParts {
             nearEpochs: makeNearEpochs(),
             counters: makeCounters(threads),
           },
+    invalidations: RecentInvalidations.create().buffer,
+    link,
   };
+}
+
+/** The memory for values that are kept after their TTL: a part of the node's limit. Throws `NodeError`. */
+export function staleBytesOf({ backend, maxMemoryBytes }: Config): number {
+  if (backend === null || backend.staleIfErrorMs === 0) return 0;
+  const bytes = backend.staleMemoryBytes ?? Math.floor(maxMemoryBytes * STALE_SHARE);
+  if (bytes >= MIN_MEMORY_BYTES && maxMemoryBytes - bytes >= MIN_MEMORY_BYTES) return bytes;
+  throw new NodeError(
+    `SERV_CACHE_STALE_MEMORY (${bytes} bytes) is a part of SERV_CACHE_MAX_MEMORY (${maxMemoryBytes} bytes): ` +
+      "set them so that either part has 4MiB at least",
+  );
 }
 
 /** Opens a thread's engine on the shared parts; `thread` is its number, 0 for the main thread. */
@@ -65,6 +93,7 @@ export async function openEngine(config: Config, shared: SharedParts, thread: nu
     target: redis.target,
     tls: redis.tls,
     prefix: config.redis.prefix,
+    versioned: shared.link !== null,
     connectTimeoutMs: config.redis.connectTimeoutMs,
     commandTimeoutMs: config.redis.commandTimeoutMs,
     fallbackEngine: memory === null ? null : attach(memory),
@@ -80,11 +109,12 @@ export async function openEngine(config: Config, shared: SharedParts, thread: nu
 }
 
 /** The background work of the node's memories, for the one thread that does it: gives ms until it wants the next call. */
-export function maintenanceOf(shared: SharedParts): () => number {
+export function maintenanceOf(shared: SharedParts, more: readonly Engine[] = []): () => number {
   const memories = [shared.memory, shared.redis?.near ?? null]
     .filter((handle) => handle !== null)
     .map((handle) => MemoryEngine.attach(handle, 0, { clock: Date.now }));
-  return () => Math.min(60_000, ...memories.map((memory) => memory.maintain()));
+  const all = [...memories, ...more];
+  return () => Math.min(60_000, ...all.map((memory) => memory.maintain()));
 }
 
 function targetOf({ url }: RedisConfig): RedisTarget {
@@ -106,7 +136,8 @@ function tlsOf(redis: RedisConfig): RedisTls {
   };
 }
 
-function pemText(variable: string, path: string | null): string | null {
+/** Throws `NodeError` where the file can't be read. */
+export function pemText(variable: string, path: string | null): string | null {
   if (path === null) return null;
   try {
     return readFileSync(path, "utf8");

@@ -2,6 +2,7 @@
 
 import type { Config } from "../config/config.ts";
 import type { SharedParts } from "./shared-parts.ts";
+import type { UpstreamAnswer, UpstreamRequest } from "./upstream-messages.ts";
 
 /** Handed to a thread when it starts. */
 export interface ThreadData {
@@ -20,7 +21,10 @@ export interface DrainMessage {
   readonly graceMs: number;
 }
 
+export type MainMessage = DrainMessage | UpstreamAnswer;
+
 export type ThreadMessage =
+  | UpstreamRequest
   | { readonly kind: "listening"; readonly port: number }
   | { readonly kind: "drained" }
   | { readonly kind: "request-failed"; readonly traceId: string; readonly reason: string };

@@ -6,6 +6,7 @@ import {
   type UpstreamAdmin,
   UpstreamError,
   type UpstreamReport,
+  type UpstreamTraits,
 } from "../cache/upstream.ts";
 import { MutationWriter } from "./mutation-codec.ts";
 import {
@@ -16,14 +17,6 @@ import {
   type UpstreamCall,
   type UpstreamRequest,
 } from "./upstream-messages.ts";
-
-/** What a thread is told of the hub when it starts. */
-export interface UpstreamTraits {
-  readonly loads: boolean;
-  readonly deletes: boolean;
-  readonly tombstoneMs: number;
-  readonly refreshAheadMs: number;
-}
 
 export interface UpstreamClientOptions extends UpstreamTraits {
   readonly post: (request: UpstreamRequest, transfer: readonly ArrayBuffer[]) => void;

@@ -63,7 +63,10 @@ export class UpstreamServer {
         this.#answers.loads.push({ ids: asking, result });
         this.#schedule();
       };
-      this.hub.load(key).then(answer, (error) => answer(failureOf(error)));
+      this.hub.load(key).then(
+        (loaded) => answer(withOwnBytes(loaded)),
+        (error) => answer(failureOf(error)),
+      );
     }
   }
 
@@ -102,6 +105,15 @@ export class UpstreamServer {
       this.post({ kind: "upstream", ...answers });
     });
   }
+}
+
+/** A view would take everything along that it is a view of. */
+function withOwnBytes(loaded: Loaded): Loaded {
+  if (loaded.kind === "absent" || loaded.value.bytes.byteLength === loaded.value.bytes.buffer.byteLength) return loaded;
+  const { bytes, contentType } = loaded.value;
+  const own = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(own);
+  return { ...loaded, value: { bytes: own, contentType } };
 }
 
 function noAnswers(): Answers {

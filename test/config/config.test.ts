@@ -20,6 +20,14 @@ function refusal(args: readonly string[], env: Environment = {}): string {
   throw new Error("the configuration was accepted");
 }
 
+const OUTBOX_DEFAULTS = {
+  limitBytes: 1024 ** 3,
+  sync: "normal",
+  drainTimeoutMs: 10_000,
+  dataDirectory: "./servcache-data",
+  nodeId: null,
+} as const;
+
 describe("configuration", () => {
   test("has a default for everything", () => {
     expect(load([])).toEqual({
@@ -32,6 +40,8 @@ describe("configuration", () => {
         maxConnections: 10_000,
         idleTimeoutMs: 60_000,
         redis: null,
+        backend: null,
+        outbox: OUTBOX_DEFAULTS,
       },
       warnings: [],
     });
@@ -56,6 +66,8 @@ describe("configuration", () => {
       maxConnections: 100,
       idleTimeoutMs: 300_000,
       redis: null,
+      backend: null,
+      outbox: OUTBOX_DEFAULTS,
     });
   });
 
@@ -123,17 +135,17 @@ describe("configuration", () => {
     expect(refusal(args)).toBe(line);
   });
 
-  test.each([
-    ["SERV_CACHE_BACKEND_DB", "backend-db"],
-    ["SERV_CACHE_PEERS", "peers"],
-  ])("is refused where %s asks for what this version lacks, without showing the value", (name, flag) => {
-    expect(refusal([], { [name]: "redis://:secret@host" })).toBe(
-      `${name} is set, but this version does not have it yet: leave it out`,
-    );
-    expect(refusal([`--${flag}`, "redis://:secret@host"])).toBe(
-      `--${flag} is set, but this version does not have it yet: leave it out`,
-    );
-  });
+  test.each([["SERV_CACHE_PEERS", "peers"]])(
+    "is refused where %s asks for what this version lacks, without showing the value",
+    (name, flag) => {
+      expect(refusal([], { [name]: "redis://:secret@host" })).toBe(
+        `${name} is set, but this version does not have it yet: leave it out`,
+      );
+      expect(refusal([`--${flag}`, "redis://:secret@host"])).toBe(
+        `--${flag} is set, but this version does not have it yet: leave it out`,
+      );
+    },
+  );
 
   test("warns of variables that look like ours and are not", () => {
     expect(load([], { SERV_CACHE_MAX_MEMROY: "1GiB", SERV_CACHE_: "x", HOME: "/" }).warnings).toEqual([
@@ -172,5 +184,60 @@ describe("configuration", () => {
     ["SERV_CACHE_REDIS_TLS_VERIFY", "perhaps"],
   ])("is refused where %s is %s", (name, value) => {
     expect(refusal([], { [name]: value })).toStartWith(`${name} is ${JSON.stringify(value)}, expected `);
+  });
+
+  test("reads what belongs to the backend, or nothing where there is no SERV_CACHE_BACKEND_DB", () => {
+    expect(load([], { SERV_CACHE_FILL_TTL: "5m" }).config.backend).toBeNull();
+    const { config } = load(["--write-mode=through"], {
+      SERV_CACHE_BACKEND_DB: "postgres://u:p@h/db",
+      SERV_CACHE_BACKEND_KEYS: "user:*, order:*",
+      SERV_CACHE_BACKEND_DELETE: "true",
+      SERV_CACHE_STALE_IF_ERROR: "10m",
+      SERV_CACHE_REFRESH_AHEAD: "20%",
+      SERV_CACHE_OUTBOX_MAX: "2MiB",
+      SERV_CACHE_NODE_ID: "4294967295",
+    });
+    expect(config.backend).toEqual({
+      url: "postgres://u:p@h/db",
+      table: "servcache_entries",
+      readSql: null,
+      writeSql: null,
+      deleteSql: null,
+      keys: ["user:*", "order:*"],
+      deletes: true,
+      caFile: null,
+      timeoutMs: 1_000,
+      writeTimeoutMs: 10_000,
+      connections: 8,
+      writeConnections: 2,
+      fillTtlMs: 60_000,
+      negativeTtlMs: 5_000,
+      staleIfErrorMs: 600_000,
+      staleMemoryBytes: null,
+      refreshAhead: 0.2,
+      writeMode: "through",
+      writeDelayMs: 100,
+      writeBatchRows: 500,
+      writeAttempts: 10,
+    });
+    expect(config.outbox).toEqual({ ...OUTBOX_DEFAULTS, limitBytes: 2 * 1024 ** 2, nodeId: 4_294_967_295 });
+  });
+
+  test("does not show the password of a URL that can't be used", () => {
+    expect(refusal([], { SERV_CACHE_BACKEND_DB: "postgress://me:secret@host/db" })).toBe(
+      `SERV_CACHE_BACKEND_DB is "postgress://…@host/db", expected ${options.backendUrl.expected}`,
+    );
+  });
+
+  test.each([
+    ["SERV_CACHE_BACKEND_WRITE_SQL is set", { SERV_CACHE_BACKEND_WRITE_SQL: "w" }],
+    ["SERV_CACHE_BACKEND_DELETE_SQL is set", { SERV_CACHE_BACKEND_DELETE_SQL: "d" }],
+    ["SERV_CACHE_BACKEND_READ_SQL is set", { SERV_CACHE_BACKEND_READ_SQL: "r" }],
+    [
+      "SERV_CACHE_BACKEND_DELETE is true",
+      { SERV_CACHE_BACKEND_READ_SQL: "r", SERV_CACHE_BACKEND_WRITE_SQL: "w", SERV_CACHE_BACKEND_DELETE: "true" },
+    ],
+  ])("is refused where SQL of the user's own is not whole: %s", (line, env) => {
+    expect(refusal([], { SERV_CACHE_BACKEND_DB: "sqlite:/x", ...env })).toStartWith(line);
   });
 });

@@ -6,7 +6,7 @@ import { makeSharedParts } from "../../src/node/shared-parts.ts";
 import { machine } from "../support/machine.ts";
 
 const { config } = loadConfig(["--max-memory=64MiB"], {}, machine);
-const shared = makeSharedParts(config, 3);
+const shared = makeSharedParts(config, 3, null);
 
 function start(
   script: string,
@@ -18,6 +18,7 @@ function start(
     script: new URL(`../support/threads/${script}.ts`, import.meta.url),
     count: 2,
     data: { config, shared, hostname, port: 0 },
+    hub: null,
     onFailure,
     onRequestFailed,
   });

@@ -33,7 +33,7 @@ function arrange(options: { readonly drain: (graceMs: number) => Promise<void>; 
       calls.push("stop");
     },
   };
-  stopOnSignals(node, options.graceMs, host, (error) => calls.push(String(error)));
+  stopOnSignals(node, { graceMs: options.graceMs, drainMs: 0 }, host, (error) => calls.push(String(error)));
   return {
     calls,
     signal: (signal: StopSignal) => listeners.get(signal)?.(),

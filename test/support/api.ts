@@ -48,7 +48,14 @@ export async function startTestApi({ engine = atOnce, defaultTtlMs = null }: Tes
   const below = engine(clock);
   const cache = new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs, origin: 0 });
   const state = { ready: true };
-  const options = { cache, nowMs: clock.read, startedMs: clock.nowMs, version: "1.2.3", isReady: () => state.ready };
+  const options = {
+    cache,
+    nowMs: clock.read,
+    startedMs: clock.nowMs,
+    version: "1.2.3",
+    isReady: () => state.ready,
+    upstream: null,
+  };
   const server = startTestHttpServer(createApi(options));
   const client = await RawClient.open(server.port);
   return {

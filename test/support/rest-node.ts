@@ -42,7 +42,14 @@ export class RestNode implements Disposable {
     this.server = startHttpServer({
       hostname: "127.0.0.1",
       port: 0,
-      handler: createApi({ cache, nowMs, startedMs: nowMs(), version: "1.2.3", isReady: () => this.ready }),
+      handler: createApi({
+        cache,
+        nowMs,
+        startedMs: nowMs(),
+        version: "1.2.3",
+        isReady: () => this.ready,
+        upstream: null,
+      }),
       clock: { nowMs },
       onError: (error) => this.errors.push(error),
     });

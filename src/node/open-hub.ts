@@ -1,0 +1,161 @@
+/** Makes the hub of a node as it is configured. */
+
+import { randomInt } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { BackendConfigError } from "../backend/backend.ts";
+import { createBackend } from "../backend/create-backend.ts";
+import { InvalidPatternError } from "../cache/glob.ts";
+import { HybridClock } from "../cache/hybrid-clock.ts";
+import { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import type { BackendConfig, Config } from "../config/config.ts";
+import type { Engine } from "../engine/engine.ts";
+import { DataDirectory } from "../outbox/data-directory.ts";
+import { Outbox } from "../outbox/outbox.ts";
+import { DataDirectoryInUseError, OutboxOpenError } from "../outbox/outbox-errors.ts";
+import { systemScheduler } from "../outbox/scheduler.ts";
+import { BackendPart } from "./backend-part.ts";
+import { NodeError } from "./errors.ts";
+import { Hub } from "./hub.ts";
+import { type LinkParts, pemText, type SharedParts } from "./shared-parts.ts";
+
+const MAX_NODE_ID = 2 ** 32 - 1;
+/** Longer than any load: what came before a delete has failed or is there by then. */
+const TOMBSTONE_SLACK_MS = 5_000;
+
+export interface OpenHubOptions {
+  readonly config: Config;
+  readonly shared: SharedParts;
+  readonly link: LinkParts;
+  readonly directory: DataDirectory;
+  /** Of the main thread. */
+  readonly engine: Engine;
+  /** Keeps values after their TTL; null = none are kept. */
+  readonly staleEngine: Engine | null;
+  readonly log: (message: string) => void;
+}
+
+/** Whether there is anything behind the cache of a node. */
+export function isLinked(config: Config): boolean {
+  return config.backend !== null;
+}
+
+/** Makes or finds the data directory, and locks it. Throws `NodeError`. */
+export function openDataDirectory(config: Config): DataDirectory {
+  return asNodeError(() => DataDirectory.open(config.outbox.dataDirectory));
+}
+
+/** The id of this node: as configured, or made once and kept. Throws `NodeError`. */
+export function originOf(config: Config, directory: DataDirectory): number {
+  if (config.outbox.nodeId !== null) return config.outbox.nodeId;
+  const path = directory.file("node-id");
+  const kept = readIfThere(path);
+  if (kept === null) {
+    const made = randomInt(1, MAX_NODE_ID);
+    writeFileSync(path, `${made}\n`);
+    return made;
+  }
+  const id = /^\d{1,10}\n?$/.test(kept) ? Number(kept) : 0;
+  if (id < 1 || id > MAX_NODE_ID) {
+    throw new NodeError(
+      `${path} holds no node id: set SERV_CACHE_NODE_ID to a number of this node's own, or remove it`,
+    );
+  }
+  return id;
+}
+
+/** What the caches of a node need to know of what is behind them. */
+export function linkOf({ backend }: Config, origin: number): LinkParts {
+  return {
+    origin,
+    loads: backend !== null,
+    deletes: backend?.deletes === true && backend.writeMode !== "none",
+    tombstoneMs: backend === null ? 0 : backend.timeoutMs + TOMBSTONE_SLACK_MS,
+    refreshAheadMs: backend === null ? 0 : backend.fillTtlMs * backend.refreshAhead,
+  };
+}
+
+/** Throws `NodeError`. */
+export function openHub(options: OpenHubOptions): Hub {
+  const { config, directory, log } = options;
+  return asNodeError(() => {
+    const outbox = Outbox.open(directory, {
+      sync: config.outbox.sync,
+      limitPages: null,
+      limitBytes: config.outbox.limitBytes,
+      scheduler: systemScheduler,
+      defer: (run) => setImmediate(run),
+    });
+    for (const warning of outbox.warnings) log(warning);
+    try {
+      return hubOn(outbox, options);
+    } catch (error) {
+      outbox.close();
+      throw error;
+    }
+  });
+}
+
+function hubOn(outbox: Outbox, options: OpenHubOptions): Hub {
+  const { backend } = options.config;
+  return new Hub({
+    outbox,
+    backend: backend === null ? null : backendPart(backend, outbox, options),
+    peers: null,
+    writesThrough: backend?.writeMode === "through",
+    traits: options.link,
+    scheduler: systemScheduler,
+    log: options.log,
+  });
+}
+
+function backendPart(config: BackendConfig, outbox: Outbox, options: OpenHubOptions): BackendPart {
+  const { readSql, writeSql, deleteSql } = config;
+  const backend = createBackend({
+    url: config.url,
+    table: config.table,
+    userSql: readSql === null ? null : { read: readSql, write: writeSql, remove: deleteSql },
+    tlsCa: pemText("SERV_CACHE_BACKEND_CA", config.caFile),
+    loadConnections: config.connections,
+    writeConnections: config.writeConnections,
+    loadTimeoutMs: config.timeoutMs,
+    writeTimeoutMs: config.writeTimeoutMs,
+  });
+  const { shared, engine, staleEngine, link, log } = options;
+  return new BackendPart({
+    config,
+    backend,
+    outbox,
+    engine,
+    staleEngine,
+    invalidations: RecentInvalidations.attach(shared.invalidations),
+    versions: HybridClock.attach(shared.versions, Date.now),
+    origin: link.origin,
+    scheduler: systemScheduler,
+    random: Math.random,
+    log,
+  });
+}
+
+function readIfThere(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+}
+
+function asNodeError<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (
+      cause instanceof DataDirectoryInUseError ||
+      cause instanceof OutboxOpenError ||
+      cause instanceof BackendConfigError ||
+      cause instanceof InvalidPatternError
+    ) {
+      throw new NodeError(cause.message, { cause });
+    }
+    throw cause;
+  }
+}
