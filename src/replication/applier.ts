@@ -94,8 +94,10 @@ export class Applier {
   #afterPut({ key: name, stamp }: PeerPut, outcome: PutOutcome): Awaitable<Applied> {
     // The newest value can't be here; the one before must not be either.
     if (outcome === "too-large") return this.#delete(name, stamp);
-    if (outcome !== "stored") return "superseded";
     const key = keyOf(name);
+    // It may be older than what was here, and newer than what comes next: that must not be taken either.
+    if (outcome === "condition-failed") return this.#drop(key, before(stamp));
+    if (outcome !== "stored") return "superseded";
     const newer = this.#options.invalidations.covering(key, stamp);
     return newer === null ? "applied" : this.#drop(key, newer);
   }

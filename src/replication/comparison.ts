@@ -5,7 +5,7 @@ import type { EntryHead, EntryReader } from "./entry-reader.ts";
 import type { LocalNode } from "./local-node.ts";
 import type { PeerLink } from "./peer-link.ts";
 import { type RangeDigests, rangesThatDiffer } from "./range-digests.ts";
-import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
+import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export interface ComparisonOptions {
   readonly node: LocalNode;
@@ -47,7 +47,8 @@ export class Comparison {
     const told: PeerMutation[] = entries.map(({ key, stamp }) => ({ kind: "outdated", key, stamp }));
     const answer = await link.caller.ask("compare", head, told, signal);
     for (const newer of answer.mutations) {
-      if ((await applier.apply(newer, toVersion(0))) === "applied") onRepair();
+      // Only to take the place of what is older: if that went meanwhile, something newer may have come and gone.
+      if ((await applier.apply(newer, newer.stamp.version)) === "applied") onRepair();
     }
     const wanted: PeerMutation[] = [];
     for (const at of answer.head.numbers("wanted")) {

@@ -17,14 +17,15 @@ export class IncomingSession {
   readonly #beyond = new Set<number>();
   readonly #answers = new Map<number, Promise<Buffer>>();
 
-  /**
-   * `next`: what is below was settled before this session. `unknownUntil`: of what the sender stamped up to here, this
-   * node may have known more before it started anew.
-   */
+  /** `next`: what is below was settled before this session. */
   constructor(
     readonly incarnation: number,
     next: number,
-    readonly unknownUntil: Version,
+    /**
+     * Of what the sender stamped up to here, this node may have known more before it started anew. Null = not known yet:
+     * nothing that the sender said after that start has come.
+     */
+    public unknownUntil: Version | null,
   ) {
     this.#acknowledged = next - 1;
   }
@@ -80,13 +81,13 @@ export class IncomingSessions {
   }
 
   /** The session of a sender that says hello; a new one where it has started anew. */
-  greet(senderId: number, incarnation: number, next: number, unknownUntil: Version): IncomingSession {
+  greet(senderId: number, incarnation: number, next: number): IncomingSession {
     const known = this.#sessions.get(senderId);
     if (known?.incarnation === incarnation) {
       known.startAt(next);
       return known;
     }
-    const session = new IncomingSession(incarnation, next, known?.unknownUntil ?? unknownUntil);
+    const session = new IncomingSession(incarnation, next, known?.unknownUntil ?? null);
     this.#sessions.set(senderId, session);
     if (this.#sessions.size > MOST_SESSIONS) this.#forgetSilent();
     return session;

@@ -106,6 +106,13 @@ export class PeerLink {
     return this.#peerId;
   }
 
+  /** Whether the peer has everything that waited for it before a time, in ms since the Unix epoch. */
+  hasAllSince(timeMs: number): boolean {
+    const { outbox, destination, scheduler } = this.#options;
+    const { pending, oldestAgeMs } = outbox.stats(destination);
+    return pending === 0 || scheduler.nowMs() - oldestAgeMs > timeMs;
+  }
+
   get caller(): Caller {
     return this.#options.caller;
   }
@@ -118,6 +125,11 @@ export class PeerLink {
     const { outbox, destination, queue } = this.#options;
     this.#isStarted = true;
     outbox.onQueued(destination, () => {
+      // Queued before it was known that this peer is this node.
+      if (this.stats.state === "self") {
+        outbox.forget(destination);
+        return;
+      }
       queue.committed();
       this.#pump();
     });
@@ -239,11 +251,11 @@ export class PeerLink {
   }
 
   async #connect(): Promise<void> {
-    const { caller, node, scheduler, clock } = this.#options;
+    const { caller, node, scheduler } = this.#options;
     this.#isConnecting = true;
     const sentAtMs = scheduler.nowMs();
     try {
-      const head = { protocol: PROTOCOL, ...node.signature(sentAtMs), next: this.#lowestUnderWay(), newest: clock.next() };
+      const head = { protocol: PROTOCOL, ...node.signature(sentAtMs), next: this.#lowestUnderWay() };
       const { head: answer } = await caller.ask("hello", head, [], this.#ending.signal);
       const nowMs = scheduler.nowMs();
       const session: PeerSession = {
@@ -346,7 +358,7 @@ export class PeerLink {
   }
 
   async #sendNative(number: number, batch: readonly OutboxEntry[]): Promise<Settlement[]> {
-    const { caller, node } = this.#options;
+    const { caller, node, clock } = this.#options;
     const nowMs = this.#nowMs();
     const mutations = batch.map((entry) => peerMutationOf(entry, nowMs));
     const head = {
@@ -354,6 +366,7 @@ export class PeerLink {
       to: this.#session?.incarnation ?? 0,
       number,
       watermark: this.#watermark.read(),
+      newest: clock.next(),
     };
     const message = caller.encode("batch", head, mutations);
     this.#bandwidth.spend(message.length);

@@ -26,6 +26,8 @@ export type PeerOutbox = Pick<
   | "destinations"
   | "usedBytes"
   | "limitBytes"
+  | "newestVersion"
+  | "warnings"
 >;
 
 export interface PeerQueueOptions {

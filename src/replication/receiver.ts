@@ -1,5 +1,5 @@
 /** Answers what peers send to `POST /api/replication`. */
-import { type HybridClock, versionAt } from "../cache/hybrid-clock.ts";
+import { versionAt } from "../cache/hybrid-clock.ts";
 import { isNewer, type Version } from "../engine/engine.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { Applied, Applier } from "./applier.ts";
@@ -37,10 +37,11 @@ export interface ReceiverOptions {
   readonly hasAllUntil: (version: number, exceptId: number) => boolean;
   /** A peer said hello: it is there. */
   readonly onHeard: (senderId: number) => void;
-  readonly clock: HybridClock;
   readonly maxSkewMs: number;
   /** When this node started, in ms since the Unix epoch. */
   readonly startMs: number;
+  /** The newest stamp that this node gave out before it started. */
+  readonly lastVersion: Version;
 }
 
 export interface ReceiverStats {
@@ -113,27 +114,25 @@ export class Receiver {
       case "compare":
         return answer(await answerCompare(this.#options.digests, message));
       case "repair":
-        return answer(await this.#repair(message));
+        return answer(await this.#repair(session, message));
       case "answer":
         throw new WireError("an answer is no question");
     }
   }
 
   #hello(message: Message): Buffer {
-    const { node, scheduler, clock, onHeard } = this.#options;
+    const { node, scheduler, onHeard } = this.#options;
     const { head } = message;
     if (head.number("protocol") !== PROTOCOL) {
       throw new WireError(`the peer speaks protocol ${head.number("protocol")}, this node ${PROTOCOL}`);
     }
     const id = head.number("id");
     if (id !== node.id) {
-      const unknownUntil = this.#unknownUntil(head.number("newest"), head.number("clock"));
-      const session = this.sessions.greet(id, head.number("incarnation"), head.number("next"), unknownUntil);
+      const session = this.sessions.greet(id, head.number("incarnation"), head.number("next"));
       this.#hear(session, message);
       onHeard(id);
     }
-    const newest = clock.next();
-    return encodeMessage("answer", { protocol: PROTOCOL, ...node.signature(scheduler.nowMs()), newest });
+    return encodeMessage("answer", { protocol: PROTOCOL, ...node.signature(scheduler.nowMs()) });
   }
 
   /**
@@ -142,9 +141,10 @@ export class Receiver {
    * may be.
    */
   #unknownUntil(newest: number, clockMs: number): Version {
-    const { startMs, maxSkewMs, scheduler } = this.#options;
-    if (Math.abs(clockMs - scheduler.nowMs()) > maxSkewMs) return toVersion(newest);
-    return toVersion(Math.min(newest, versionAt(startMs + 2 * maxSkewMs)));
+    const { startMs, maxSkewMs, scheduler, lastVersion } = this.#options;
+    const areApart = Math.abs(clockMs - scheduler.nowMs()) > maxSkewMs;
+    const bound = areApart ? newest : Math.min(newest, versionAt(startMs + 2 * maxSkewMs));
+    return toVersion(Math.max(lastVersion, bound));
   }
 
   #hear(session: IncomingSession, { head }: Message): void {
@@ -158,11 +158,14 @@ export class Receiver {
     const { head } = message;
     // Meant for who this node was before it started anew: what that one acknowledged is not here.
     if (head.number("to") !== node.incarnation) return unknownSession();
+    // Sent after this node started, for it knows its incarnation; a hello may have been under way since before.
+    const unknownUntil = session.unknownUntil ?? this.#unknownUntil(head.number("newest"), head.number("clock"));
+    session.unknownUntil = unknownUntil;
     const number = head.number("number");
     let isFirst = false;
     const work = session.once(number, () => {
       isFirst = true;
-      return this.#apply(session, message);
+      return this.#apply(session, message, unknownUntil);
     });
     if (!isFirst) this.#counts.repeated += 1;
     const answered = work === null ? this.#acknowledgement(session, [], []) : await work;
@@ -171,11 +174,11 @@ export class Receiver {
     return answer(answered);
   }
 
-  async #apply(session: IncomingSession, message: Message): Promise<Buffer> {
+  async #apply(session: IncomingSession, message: Message, unknownUntil: Version): Promise<Buffer> {
     const { mutations } = message;
     this.#counts.batches += 1;
     this.#counts.mutations += mutations.length;
-    const outcomes = await this.#applyAll(mutations, session.unknownUntil);
+    const outcomes = await this.#applyAll(mutations, unknownUntil);
     const refused: number[] = [];
     const lost: number[] = [];
     for (const [at, outcome] of outcomes.entries()) {
@@ -223,9 +226,12 @@ export class Receiver {
   }
 
   /** What a peer that compared has found to be older here. */
-  async #repair({ mutations }: Message): Promise<Buffer> {
+  async #repair(session: IncomingSession, { mutations }: Message): Promise<Buffer> {
     const { node, scheduler } = this.#options;
-    for (const outcome of await this.#applyAll(mutations, toVersion(0))) if (outcome === "applied") this.countRepair();
+    // A repair takes the place of something older, or of a delete that is.
+    const { unknownUntil } = session;
+    if (unknownUntil === null) throw new WireError("a repair comes after a batch");
+    for (const outcome of await this.#applyAll(mutations, unknownUntil)) if (outcome === "applied") this.countRepair();
     return encodeMessage("answer", node.signature(scheduler.nowMs()));
   }
 }

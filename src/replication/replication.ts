@@ -101,8 +101,9 @@ export class Replication {
       hasAllUntil: (version) => this.#allUntil(null) >= version,
     });
     this.receiver = new Receiver({
-      ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, clock, maxSkewMs },
+      ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, maxSkewMs },
       startMs: nowMs(),
+      lastVersion: toVersion(options.outbox.newestVersion),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
       onHeard: (senderId) => this.#wake(senderId),
     });
@@ -160,6 +161,7 @@ export class Replication {
 
   start(): void {
     this.#forgetFormerPeers();
+    this.#makeUpForDamage();
     this.#every(RESOLVE_EVERY_MS, () => this.#gate.refresh());
     void this.#gate.refresh();
     for (const link of this.links) link.start();
@@ -231,6 +233,14 @@ export class Replication {
       outbox.forget(destination);
       if (pending > 0) log(`${pending} mutations waited for ${destination}, which is not configured any more: dropped`);
     }
+  }
+
+  /** What the outbox has lost is not known: the peers must not serve what it may have been about. */
+  #makeUpForDamage(): void {
+    const { outbox, log } = this.#options;
+    if (outbox.warnings.length === 0 || this.#queues.length === 0) return;
+    log("the outbox was damaged: the peers are told to drop what is older");
+    for (const queue of this.#queues) queue.collapse();
   }
 
   /** A version up to which everything of all peers (but one) is here; 0 = one of them was not heard of yet. */

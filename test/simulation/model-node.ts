@@ -8,6 +8,7 @@ import { type Key, NEVER, type Stamp, type Version } from "../../src/engine/engi
 import type { Scheduler } from "../../src/outbox/scheduler.ts";
 import { keyOf } from "../../src/replication/applier.ts";
 import { Replication } from "../../src/replication/replication.ts";
+import { decodeMessage } from "../../src/replication/wire/message.ts";
 import type { History } from "./history.ts";
 import { ModelEngine, ModelMemory } from "./model-engine.ts";
 import type { ModelNetwork } from "./model-network.ts";
@@ -123,12 +124,16 @@ export class ModelNode {
     });
     life = { isOver: false, engine, outbox, clock, invalidations, replication };
     this.#life = life;
-    world.network.listen(settings.url, async (_from, request) => {
+    world.network.listen(settings.url, async (from, request) => {
+      world.log(`${settings.url} hears ${from}: ${summaryOf(request.body)}`);
       const response = await replication.receive({
         body: request.body ?? Buffer.alloc(0),
         authorization: null,
         remoteAddress: "127.0.0.1",
       });
+      world.log(
+        `${settings.url} answers ${from}: ${response.status} ${response.status === 200 ? summaryOf(response.body) : ""}`,
+      );
       if (isOver()) throw new Error("the node is gone");
       return response;
     });
@@ -215,4 +220,19 @@ export class ModelNode {
   #stamp(): Stamp {
     return { version: this.life.clock.next(), origin: this.settings.id };
   }
+}
+
+function summaryOf(body: Buffer | null): string {
+  if (body === null) return "";
+  const { kind, mutations } = decodeMessage(body);
+  const told = mutations.map(
+    (mutation) =>
+      `${mutation.kind} ${"key" in mutation ? mutation.key : mutation.pattern} ${mutation.stamp.version}/${mutation.stamp.origin}`,
+  );
+  return `${kind} ${headOf(body)} ${told.join(", ")}`;
+}
+
+/** The head's JSON, as it is on the wire: these messages are too small to be packed. */
+function headOf(body: Buffer): string {
+  return body[3] === 0 ? body.toString("latin1", 5, 5 + (body[4] ?? 0)) : "";
 }

@@ -27,6 +27,7 @@ interface Group {
 /** The outbox over plain maps, on a disk that a simulated process may leave behind. */
 export class ModelOutbox implements PeerOutbox {
   readonly limitBytes: number;
+  readonly warnings: readonly string[] = [];
   readonly #flights = new Map<string, Set<string>>();
   readonly #listeners = new Map<string, () => void>();
   #group: Group = newGroup();
@@ -48,6 +49,10 @@ export class ModelOutbox implements PeerOutbox {
     let bytes = 0;
     for (const rows of this.disk.rows.values()) for (const { mutation } of rows.values()) bytes += costBytes(mutation);
     return bytes;
+  }
+
+  get newestVersion(): number {
+    return this.disk.newestVersion;
   }
 
   append(mutations: readonly OutboxMutation[]): Promise<void> {

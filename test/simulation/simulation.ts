@@ -204,7 +204,15 @@ class Simulation {
     // Copies of what was sent before may still come.
     await this.#clock.runUntil(this.#clock.nowMs + 65_000);
     while (this.#clock.nowMs < endMs && !this.#isDrained()) await this.#clock.runUntil(this.#clock.nowMs + STEP_MS);
-    if (!this.#isDrained()) this.#faults.push(`after ${endMs - this.#clock.nowMs} ms of peace something still waits`);
+    if (!this.#isDrained()) {
+      this.#faults.push("after long peace something still waits");
+      for (const { life, settings } of this.#nodes) {
+        this.#note(`${settings.url} ${JSON.stringify(life.replication.stats())}`);
+        for (const rows of life.outbox.disk.rows.values()) {
+          for (const row of rows.values()) this.#note(`${settings.url} has waiting ${JSON.stringify(row)}`);
+        }
+      }
+    }
     await this.#clock.runUntil(this.#clock.nowMs + STEP_MS);
   }
 
