@@ -33,6 +33,13 @@ export class History {
     }
   }
 
+  /** Of one node's mutations, those from a version on. */
+  lostSince(origin: number, version: number): void {
+    for (const mutation of this.#required) {
+      if (mutation.stamp.origin === origin && mutation.stamp.version >= version) this.#required.delete(mutation);
+    }
+  }
+
   /** What is wrong with an entry; null = nothing. */
   faultOf(key: string, stamp: Stamp, value: string): string | null {
     const made = this.#byStamp.get(nameOf(stamp));

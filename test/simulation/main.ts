@@ -9,7 +9,7 @@ let present = 0;
 let possible = 0;
 let repairs = 0;
 for (let seed = from; seed < from + seeds; seed++) {
-  const result = await simulate(seed);
+  const result = await simulate(seed, { isTraced: seeds === 1 });
   present += result.present;
   possible += result.possible;
   repairs += result.repairs;

@@ -52,7 +52,7 @@ export class ModelEngine implements Engine {
       readonly buckets: number;
       readonly pause: () => Promise<void>;
       /** What happens to entries, for whoever looks into a seed. */
-      readonly trace: (line: string) => void;
+      readonly trace: (line: string) => unknown;
     },
   ) {
     this.name = options.kind;

@@ -1,7 +1,7 @@
 /** One node of the simulated world: the real replication, on a model of everything else. */
 
 import { Glob } from "../../src/cache/glob.ts";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
 import type { Mutation } from "../../src/cache/mutation.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { type Key, NEVER, type Stamp, type Version } from "../../src/engine/engine.ts";
@@ -36,6 +36,8 @@ interface World {
   readonly random: Random;
   readonly history: History;
   readonly log: (line: string) => void;
+  /** Whether everything that happens is to be in the log. */
+  readonly isTraced: boolean;
 }
 
 /** What lives as long as the process. */
@@ -88,7 +90,7 @@ export class ModelNode {
       nowMs: () => this.nowMs(),
       buckets: settings.buckets,
       pause,
-      trace: (line) => world.log(`${settings.url}: ${line}`),
+      trace: (line) => world.isTraced && world.log(`${settings.url}: ${line}`),
     });
     const outbox = new ModelOutbox(this.#disk, {
       nowMs: () => this.nowMs(),
@@ -125,7 +127,7 @@ export class ModelNode {
     life = { isOver: false, engine, outbox, clock, invalidations, replication };
     this.#life = life;
     world.network.listen(settings.url, async (from, request) => {
-      world.log(`${settings.url} hears ${from}: ${summaryOf(request.body)}`);
+      if (world.isTraced) world.log(`${settings.url} hears ${from}: ${summaryOf(request.body)}`);
       const response = await replication.receive({
         body: request.body ?? Buffer.alloc(0),
         authorization: null,
@@ -150,6 +152,9 @@ export class ModelNode {
     for (const rows of this.#disk.rows.values()) {
       for (const { mutation } of rows.values()) world.history.lost(mutation);
     }
+    // A node that lost its memory and its disk can't know that its clock was ahead of the others' when it stamped these;
+    // where another has started anew as well, and its clock is behind, nobody of the two does.
+    world.history.lostSince(settings.id, versionAt(world.clock.nowMs - settings.maxSkewMs));
     this.#disk = new ModelDisk();
   }
 

@@ -40,8 +40,9 @@ interface Weather {
 const PEACE_MS = 30 * 60_000;
 const STEP_MS = 5000;
 
-export async function simulate(seed: number): Promise<SimulationResult> {
-  const run = new Simulation(seed);
+/** `isTraced`: everything that happens is in the log. */
+export async function simulate(seed: number, { isTraced = false } = {}): Promise<SimulationResult> {
+  const run = new Simulation(seed, isTraced);
   return run.run();
 }
 
@@ -57,7 +58,10 @@ class Simulation {
   readonly #faults: string[] = [];
   #isPeace = false;
 
-  constructor(readonly seed: number) {
+  constructor(
+    readonly seed: number,
+    readonly isTraced: boolean,
+  ) {
     const random = new Random(seed);
     this.#random = random;
     this.#weather = weatherOf(random);
@@ -117,6 +121,7 @@ class Simulation {
       random,
       history: this.#history,
       log: (line: string) => this.#note(line),
+      isTraced: this.isTraced,
     };
     const node = new ModelNode(settings, world);
     node.skewMs = Math.round((random.next() * 2 - 1) * weather.maxSkewMs);
