@@ -1,8 +1,8 @@
 /** The options of replication. All but the first matter only where that one is set. */
 
+import { parseByteSize } from "./byte-size.ts";
 import { type Option, within } from "./option.ts";
 import { durationOption, numberOption, sizeOption, textOption, wordOption } from "./option-kinds.ts";
-import { parseByteSize } from "./byte-size.ts";
 
 const KIB = 1024;
 const MIB = 1024 ** 2;

@@ -56,6 +56,6 @@ export class Comparison {
       const put = entry === undefined ? null : await this.options.entries.read(entry.key);
       if (put !== null) wanted.push(put);
     }
-    if (wanted.length > 0) await link.caller.ask("repair", node.signature(nowMs()), wanted, signal);
+    if (wanted.length > 0) await link.repair(wanted, signal);
   }
 }

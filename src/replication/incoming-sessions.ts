@@ -21,11 +21,8 @@ export class IncomingSession {
   constructor(
     readonly incarnation: number,
     next: number,
-    /**
-     * Of what the sender stamped up to here, this node may have known more before it started anew. Null = not known yet:
-     * nothing that the sender said after that start has come.
-     */
-    public unknownUntil: Version | null,
+    /** The sender's newest stamp in what it first said after this node started; null = it has said nothing yet. */
+    public newestAtStart: Version | null,
   ) {
     this.#acknowledged = next - 1;
   }
@@ -80,6 +77,10 @@ export class IncomingSessions {
     return this.#sessions.get(senderId) ?? null;
   }
 
+  all(): Iterable<IncomingSession> {
+    return this.#sessions.values();
+  }
+
   /** The session of a sender that says hello; a new one where it has started anew. */
   greet(senderId: number, incarnation: number, next: number): IncomingSession {
     const known = this.#sessions.get(senderId);
@@ -87,7 +88,7 @@ export class IncomingSessions {
       known.startAt(next);
       return known;
     }
-    const session = new IncomingSession(incarnation, next, known?.unknownUntil ?? null);
+    const session = new IncomingSession(incarnation, next, known?.newestAtStart ?? null);
     this.#sessions.set(senderId, session);
     if (this.#sessions.size > MOST_SESSIONS) this.#forgetSilent();
     return session;

@@ -17,7 +17,7 @@ import type { PeerOutbox, PeerQueue } from "./peer-queue.ts";
 import { peerMutationOf } from "./peer-rows.ts";
 import { OwnWatermark } from "./watermark.ts";
 import { type Message, PROTOCOL } from "./wire/message.ts";
-import { toVersion } from "./wire/peer-mutation.ts";
+import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
 
 export interface PeerLinkOptions {
   readonly name: string;
@@ -162,6 +162,13 @@ export class PeerLink {
     this.#ending.abort();
     if (this.#underWay.size === 0) return;
     await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  /** Sends what the peer has older. Rejects where it fails. */
+  async repair(mutations: readonly PeerMutation[], signal: AbortSignal): Promise<void> {
+    const { caller, node, clock } = this.#options;
+    const head = { ...node.signature(this.#nowMs()), to: this.#session?.incarnation ?? 0, newest: clock.next() };
+    await caller.ask("repair", head, mutations, signal);
   }
 
   #pump(): void {

@@ -1,14 +1,14 @@
 /** Answers what peers send to `POST /api/replication`. */
-import { versionAt } from "../cache/hybrid-clock.ts";
 import { isNewer, type Version } from "../engine/engine.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { Applied, Applier } from "./applier.ts";
 import type { EntryReader } from "./entry-reader.ts";
 import type { Gate } from "./gate.ts";
-import { type IncomingSession, IncomingSessions } from "./incoming-sessions.ts";
+import type { IncomingSession, IncomingSessions } from "./incoming-sessions.ts";
 import type { LocalNode } from "./local-node.ts";
 import { MESSAGE_TYPE } from "./peer-caller.ts";
 import { answerCompare, answerDigest, type RangeDigests } from "./range-digests.ts";
+import type { StartHorizon } from "./start-horizon.ts";
 import { decodeMessage, encodeMessage, type HeadMembers, type Message, PROTOCOL } from "./wire/message.ts";
 import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
 import { WireError } from "./wire/wire-error.ts";
@@ -37,11 +37,8 @@ export interface ReceiverOptions {
   readonly hasAllUntil: (version: number, exceptId: number) => boolean;
   /** A peer said hello: it is there. */
   readonly onHeard: (senderId: number) => void;
-  readonly maxSkewMs: number;
-  /** When this node started, in ms since the Unix epoch. */
-  readonly startMs: number;
-  /** The newest stamp that this node gave out before it started. */
-  readonly lastVersion: Version;
+  readonly sessions: IncomingSessions;
+  readonly horizon: StartHorizon;
 }
 
 export interface ReceiverStats {
@@ -61,12 +58,13 @@ export interface ReceiverStats {
 const APPLIED_PER_TURN = 500;
 
 export class Receiver {
-  readonly sessions = new IncomingSessions();
+  readonly sessions: IncomingSessions;
   readonly #options: ReceiverOptions;
   readonly #counts = { batches: 0, mutations: 0, repeated: 0, won: 0, refused: 0, repairs: 0, unauthorized: 0 };
 
   constructor(options: ReceiverOptions) {
     this.#options = options;
+    this.sessions = options.sessions;
   }
 
   stats(): ReceiverStats {
@@ -114,7 +112,7 @@ export class Receiver {
       case "compare":
         return answer(await answerCompare(this.#options.digests, message));
       case "repair":
-        return answer(await this.#repair(session, message));
+        return this.#repair(session, message);
       case "answer":
         throw new WireError("an answer is no question");
     }
@@ -135,18 +133,6 @@ export class Receiver {
     return encodeMessage("answer", { protocol: PROTOCOL, ...node.signature(scheduler.nowMs()) });
   }
 
-  /**
-   * What a peer stamped before this node started has a version up to its newest one, however its clock goes; and, where
-   * the clocks are not too far apart, none that is accepted anywhere is further ahead of this node's start than two clocks
-   * may be.
-   */
-  #unknownUntil(newest: number, clockMs: number): Version {
-    const { startMs, maxSkewMs, scheduler, lastVersion } = this.#options;
-    const areApart = Math.abs(clockMs - scheduler.nowMs()) > maxSkewMs;
-    const bound = areApart ? newest : Math.min(newest, versionAt(startMs + 2 * maxSkewMs));
-    return toVersion(Math.max(lastVersion, bound));
-  }
-
   #hear(session: IncomingSession, { head }: Message): void {
     const nowMs = this.#options.scheduler.nowMs();
     session.heardAtMs = nowMs;
@@ -154,13 +140,12 @@ export class Receiver {
   }
 
   async #batch(session: IncomingSession, message: Message): Promise<ReplicationResponse> {
-    const { node } = this.#options;
+    const { node, horizon } = this.#options;
     const { head } = message;
     // Meant for who this node was before it started anew: what that one acknowledged is not here.
     if (head.number("to") !== node.incarnation) return unknownSession();
     // Sent after this node started, for it knows its incarnation; a hello may have been under way since before.
-    const unknownUntil = session.unknownUntil ?? this.#unknownUntil(head.number("newest"), head.number("clock"));
-    session.unknownUntil = unknownUntil;
+    const unknownUntil = horizon.horizonOf(session, head);
     const number = head.number("number");
     let isFirst = false;
     const work = session.once(number, () => {
@@ -226,13 +211,13 @@ export class Receiver {
   }
 
   /** What a peer that compared has found to be older here. */
-  async #repair(session: IncomingSession, { mutations }: Message): Promise<Buffer> {
-    const { node, scheduler } = this.#options;
+  async #repair(session: IncomingSession, { head, mutations }: Message): Promise<ReplicationResponse> {
+    const { node, scheduler, horizon } = this.#options;
+    if (head.number("to") !== node.incarnation) return unknownSession();
     // A repair takes the place of something older, or of a delete that is.
-    const { unknownUntil } = session;
-    if (unknownUntil === null) throw new WireError("a repair comes after a batch");
+    const unknownUntil = horizon.horizonOf(session, head);
     for (const outcome of await this.#applyAll(mutations, unknownUntil)) if (outcome === "applied") this.countRepair();
-    return encodeMessage("answer", node.signature(scheduler.nowMs()));
+    return answer(encodeMessage("answer", node.signature(scheduler.nowMs())));
   }
 }
 

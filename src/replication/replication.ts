@@ -16,6 +16,7 @@ import { Bootstrap, type BootstrapState } from "./bootstrap.ts";
 import { Comparison } from "./comparison.ts";
 import { EntryReader } from "./entry-reader.ts";
 import { Gate } from "./gate.ts";
+import { IncomingSessions } from "./incoming-sessions.ts";
 import { KeyFilter } from "./key-filter.ts";
 import { LocalNode } from "./local-node.ts";
 import { PeerCaller } from "./peer-caller.ts";
@@ -26,6 +27,7 @@ import { RangeDigests } from "./range-digests.ts";
 import { Receiver, type ReplicationRequest, type ReplicationResponse } from "./receiver.ts";
 import { peersReport, peersState } from "./report.ts";
 import { SeenVersions } from "./seen-versions.ts";
+import { StartHorizon } from "./start-horizon.ts";
 import type { Transport } from "./transport.ts";
 import { DEFAULT_TUNING, type ReplicationTuning } from "./tuning.ts";
 import { toVersion } from "./wire/peer-mutation.ts";
@@ -100,10 +102,14 @@ export class Replication {
       ...{ node, entries, invalidations, nowMs },
       hasAllUntil: (version) => this.#allUntil(null) >= version,
     });
-    this.receiver = new Receiver({
-      ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, maxSkewMs },
-      startMs: nowMs(),
+    const sessions = new IncomingSessions();
+    const horizon = new StartHorizon({
+      ...{ scheduler, maxSkewMs, sessions },
       lastVersion: toVersion(options.outbox.newestVersion),
+      peerIds: () => this.#peerIds(),
+    });
+    this.receiver = new Receiver({
+      ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
       onHeard: (senderId) => this.#wake(senderId),
     });
@@ -255,6 +261,10 @@ export class Replication {
       if (watermark < least) least = watermark;
     }
     return least;
+  }
+
+  *#peerIds(): Generator<number | null> {
+    for (const link of this.links) if (link.stats.state !== "self" && !link.isLegacy) yield link.peerId;
   }
 
   #nearestFirst(): PeerLink[] {
