@@ -5,6 +5,7 @@ const PACKAGES = {
   wrk: "wrk",
   nginx: "nginx-light",
   webdis: "webdis",
+  psql: "postgresql",
   "redis-server": "redis-server",
   "redis-cli": "redis-tools",
   node: "nodejs",

@@ -16,7 +16,6 @@ export class InFlight {
 
 class Flight {
   readonly #keys = new Set<string>();
-  readonly #newer = new Map<string, number>();
   /** Every ready row up to this id is in flight, so that taking does not look at them again. */
   cursor = 0;
 
@@ -32,19 +31,11 @@ class Flight {
     this.#keys.add(key);
   }
 
-  /** A newer mutation of a key that is in flight waits under this id. */
-  noteNewer(key: string, id: number): void {
-    this.#newer.set(key, id);
-  }
-
   /** Makes what is left of the entry's key visible to the next take. */
   settle(entry: OutboxEntry, isLeft: boolean): void {
     this.#keys.delete(entry.key);
-    if (isLeft) this.lowerCursor(entry.id);
-    const newerId = this.#newer.get(entry.key);
-    if (newerId === undefined) return;
-    this.#newer.delete(entry.key);
-    this.lowerCursor(newerId);
+    // Without a row, it is not in the table that the cursor is about.
+    if (isLeft && entry.id > 0) this.lowerCursor(entry.id);
   }
 
   lowerCursor(id: number): void {

@@ -6,6 +6,7 @@ import { Database } from "bun:sqlite";
 import { existsSync, renameSync } from "node:fs";
 import { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
+import { JOURNAL_SCHEMA } from "./journal.ts";
 import { OutboxOpenError } from "./outbox-errors.ts";
 import { OutboxStore, SCHEMA } from "./outbox-store.ts";
 import { salvage } from "./salvage.ts";
@@ -60,6 +61,7 @@ function openWhole(path: string, options: StoreOptions): Database | null {
       return null;
     }
     database.run(SCHEMA);
+    database.run(JOURNAL_SCHEMA);
     if (options.limitPages !== null) database.run(`PRAGMA max_page_count = ${options.limitPages}`);
     return database;
   } catch (error) {

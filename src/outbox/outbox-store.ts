@@ -7,6 +7,7 @@
 import type { Database, Statement } from "bun:sqlite";
 import type { Version } from "../engine/engine.ts";
 import { checksum, costBytes, type DeadLetter, isOutboxKind, type OutboxEntry, type OutboxMutation } from "./entry.ts";
+import { Journal } from "./journal.ts";
 
 /** Ready rows are taken by id; delayed ones when they are due; dead ones wait for an operator. */
 const READY = 0;
@@ -80,6 +81,8 @@ export class OutboxStore {
   readonly #count: Statement;
   readonly #newest: Statement;
 
+  readonly journal: Journal;
+
   /** Closing the file waits for these: one that is left open keeps the lock. */
   readonly #statements: Statement[] = [];
 
@@ -139,6 +142,7 @@ export class OutboxStore {
       database.prepare(`SELECT min(due_at) AS due_at FROM entries WHERE destination = ? AND state = ${DELAYED}`),
     );
     this.#newest = this.#keep(database.prepare("UPDATE meta SET number = ?1 WHERE name = 'newest' AND number < ?1"));
+    this.journal = new Journal(database, (statement) => this.#keep(statement));
     this.#count = this.#keep(database.prepare("UPDATE meta SET number = number + 1 WHERE name = 'commits'"));
   }
 

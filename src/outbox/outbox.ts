@@ -16,7 +16,7 @@ import { InFlight } from "./in-flight.ts";
 import { openStore, type StoreOptions } from "./open-store.ts";
 import { OutboxFullError } from "./outbox-errors.ts";
 import type { OutboxStore } from "./outbox-store.ts";
-import { QueueChanges } from "./queue-changes.ts";
+import { FRESH_LIMITS, type FreshLimits, Queue } from "./queue.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Tally } from "./tally.ts";
 import { Uncommitted } from "./uncommitted.ts";
@@ -27,6 +27,8 @@ export interface OutboxOptions extends Omit<StoreOptions, "nowMs"> {
   readonly scheduler: Scheduler;
   /** Runs the group commit after the appends of this turn. */
   readonly defer: (run: () => void) => void;
+  /** Bounds on what is in memory before it has a row of its own; as usual where it is left out. */
+  readonly fresh?: FreshLimits;
 }
 
 export interface TakeRequest {
@@ -71,7 +73,7 @@ export class Outbox {
   readonly #store: OutboxStore;
   readonly #mark: CommitMark;
   readonly #tally: Tally;
-  readonly #changes: QueueChanges;
+  readonly #queue: Queue;
   readonly #inFlight = new InFlight();
   readonly #listeners = new Map<string, () => void>();
   readonly #uncommitted = new Uncommitted();
@@ -93,12 +95,13 @@ export class Outbox {
     // Without a reserve, the log must not grow to what its own checkpoint then has no room for.
     if (!this.#ballast.raise()) opened.store.checkpointOften();
     this.limitBytes = options.limitBytes;
-    this.warnings = opened.warnings;
     this.#store = opened.store;
     this.#mark = opened.mark;
     this.#tally = new Tally(opened.store.totals());
-    this.#changes = new QueueChanges(opened.store, this.#inFlight, () => options.scheduler.nowMs());
-    this.#commits = opened.store.commits();
+    const { store } = opened;
+    const nowMs = () => options.scheduler.nowMs();
+    this.#queue = new Queue(store, store.journal, this.#inFlight, nowMs, options.fresh ?? FRESH_LIMITS);
+    this.#commits = store.commits();
     this.#newestVersion = opened.store.newestVersion();
     this.dead = new DeadLetters(
       opened.store,
@@ -108,6 +111,7 @@ export class Outbox {
         this.#listeners.get(letter.destination)?.();
       },
     );
+    this.warnings = [...opened.warnings, ...this.#adoptJournal()];
     this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
   }
 
@@ -168,9 +172,7 @@ export class Outbox {
    */
   pendingValue(destination: string, key: string): OutboxMutation | null {
     const uncommitted = this.#uncommitted.get(destination, key);
-    const head = this.#tally.of(destination).pending === 0 ? null : this.#store.find(destination, key);
-    if (head === null || this.#store.isDead(head)) return uncommitted;
-    const committed = this.#store.read(head.id);
+    const committed = this.#queue.find(destination, key) ?? this.#pendingRow(destination, key);
     if (uncommitted === null || committed === null) return uncommitted ?? committed;
     return isNewer(committed.stamp, uncommitted.stamp) ? committed : uncommitted;
   }
@@ -192,16 +194,26 @@ export class Outbox {
     const nowMs = this.options.scheduler.nowMs();
     // Queued in the future: the clock was set back since; waiting for that time would hold up everything behind it.
     const isRipe = (queuedAtMs: number) => queuedAtMs <= request.queuedUntilMs || queuedAtMs > nowMs;
-    const due = this.#store.due(destination, nowMs, request.limitEntries + flight.size);
-    for (const head of due) if (room()) take(head.id, head.key, head.cost);
-    while (room()) {
-      const heads = this.#store.ready(destination, flight.cursor, request.limitEntries);
-      for (const head of heads) {
-        if (!room() || !isRipe(head.queued_at)) return taken;
-        flight.cursor = head.id;
-        take(head.id, head.key, head.cost);
+    if (this.#queue.hasRows(destination, this.#tally)) {
+      const due = this.#store.due(destination, nowMs, request.limitEntries + flight.size);
+      for (const head of due) if (room()) take(head.id, head.key, head.cost);
+      while (room()) {
+        const heads = this.#store.ready(destination, flight.cursor, request.limitEntries);
+        for (const head of heads) {
+          if (!room() || !isRipe(head.queued_at)) return taken;
+          flight.cursor = head.id;
+          take(head.id, head.key, head.cost);
+        }
+        if (heads.length === 0) break;
       }
-      if (heads.length === 0) break;
+    }
+    if (!room()) return taken;
+    for (const entry of this.#queue.waiting(destination)) {
+      if (!isRipe(entry.queuedAtMs)) break;
+      flight.add(entry.key);
+      taken.push(entry);
+      bytes += costBytes(entry);
+      if (!room()) break;
     }
     return taken;
   }
@@ -212,9 +224,7 @@ export class Outbox {
     const flight = this.#inFlight.of(destination);
     for (const key of keys) {
       if (flight.has(key)) continue;
-      const head = this.#store.find(destination, key);
-      if (head === null || !this.#store.isReady(head)) continue;
-      const entry = this.#readOrBury(destination, head.id);
+      const entry = this.#queue.entry(destination, key) ?? this.#readyRow(destination, key);
       if (entry === null) continue;
       flight.add(key);
       taken.push(entry);
@@ -234,6 +244,7 @@ export class Outbox {
 
   /** When a delayed entry is due next, in ms since the Unix epoch; null = none is delayed. */
   nextDueAtMs(destination: string): number | null {
+    if (!this.#queue.hasRows(destination, this.#tally)) return null;
     return this.#store.soonestDueAtMs(destination);
   }
 
@@ -250,9 +261,10 @@ export class Outbox {
 
   stats(destination: string): OutboxStats {
     const counts = this.counts(destination);
-    const oldest = counts.pending === 0 ? null : this.#store.oldestQueuedAtMs(destination);
-    const oldestAgeMs = oldest === null ? 0 : Math.max(0, this.options.scheduler.nowMs() - oldest);
-    return { ...counts, oldestAgeMs };
+    const inTable = this.#queue.hasRows(destination, this.#tally) ? this.#store.oldestQueuedAtMs(destination) : null;
+    const nowMs = this.options.scheduler.nowMs();
+    const oldestMs = Math.min(inTable ?? nowMs, this.#queue.oldestQueuedAtMs(destination) ?? nowMs);
+    return { ...counts, oldestAgeMs: nowMs - oldestMs };
   }
 
   destinations(): string[] {
@@ -262,10 +274,8 @@ export class Outbox {
   /** Replaces all that waits for a destination by a few mutations that say enough. Throws where the disk is full. */
   replaceAll(destination: string, mutations: readonly OutboxMutation[]): void {
     this.#transaction((tally) => {
-      this.#store.removeDestination(destination);
-      const { pending, dead, bytes } = tally.of(destination);
-      tally.add(destination, { pending: -pending, dead: -dead, bytes: -bytes });
-      for (const mutation of mutations) this.#changes.append(mutation, tally);
+      this.#queue.clear(destination, tally);
+      this.#queue.append(mutations, tally);
       this.#noteNewest(mutations);
     });
     this.#listeners.get(destination)?.();
@@ -273,11 +283,7 @@ export class Outbox {
 
   /** Forgets everything that waits for a destination, which is no more. */
   forget(destination: string): void {
-    this.#transaction((tally) => {
-      this.#store.removeDestination(destination);
-      const { pending, dead, bytes } = tally.of(destination);
-      tally.add(destination, { pending: -pending, dead: -dead, bytes: -bytes });
-    });
+    this.#transaction((tally) => this.#queue.clear(destination, tally));
   }
 
   /** Commits what was appended, and closes the file. */
@@ -285,8 +291,41 @@ export class Outbox {
     if (this.#isClosed) return;
     this.#commit();
     this.#isClosed = true;
+    try {
+      this.#transaction(() => {
+        this.#queue.moveAll();
+        this.#queue.tidy(0);
+      });
+    } catch {
+      // The disk is full: all of it is in the journal, and found there at the next start.
+    }
     this.#store.close();
     this.#mark.close();
+  }
+
+  /** What a process that was killed had in its journal. */
+  #adoptJournal(): string[] {
+    let damaged = 0;
+    this.#transaction((tally) => {
+      damaged = this.#queue.adopt(tally);
+    });
+    if (damaged === 0) return [];
+    return [
+      `${damaged} groups of waiting writes are damaged in the outbox file and could not all be read; they are kept in its ` +
+        "table journal_damaged. Writes of theirs may not have reached the backend: compare it",
+    ];
+  }
+
+  #pendingRow(destination: string, key: string): OutboxMutation | null {
+    if (!this.#queue.hasRows(destination, this.#tally)) return null;
+    const head = this.#store.find(destination, key);
+    return head === null || this.#store.isDead(head) ? null : this.#store.read(head.id);
+  }
+
+  #readyRow(destination: string, key: string): OutboxEntry | null {
+    if (!this.#queue.hasRows(destination, this.#tally)) return null;
+    const head = this.#store.find(destination, key);
+    return head === null || !this.#store.isReady(head) ? null : this.#readOrBury(destination, head.id);
   }
 
   #schedule(): void {
@@ -302,8 +341,9 @@ export class Outbox {
     this.#group = newGroup();
     try {
       this.#transaction((tally) => {
-        this.#changes.settle(group.settlements, tally);
-        for (const mutation of group.mutations) this.#changes.append(mutation, tally);
+        this.#queue.settle(group.settlements, tally);
+        this.#queue.append(group.mutations, tally);
+        this.#queue.tidy(group.mutations.length);
         this.#noteNewest(group.mutations);
       });
     } catch (error) {
@@ -339,7 +379,7 @@ export class Outbox {
     this.#ballast.drop();
     let left = settlements;
     try {
-      this.#transaction((tally) => this.#changes.settle(settlements, tally));
+      this.#transaction((tally) => this.#queue.settle(settlements, tally));
       this.#land(settlements);
       left = [];
     } catch {
@@ -362,7 +402,13 @@ export class Outbox {
   /** The counts change when the commit is done, and not before. */
   #transaction(work: (tally: Tally) => void): void {
     const tally = this.#tally.fork();
-    this.#store.transaction(() => work(tally));
+    try {
+      this.#store.transaction(() => work(tally));
+    } catch (error) {
+      this.#queue.undo();
+      throw error;
+    }
+    this.#queue.keep();
     this.#tally.adopt(tally);
     this.#commits += 1;
     this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });

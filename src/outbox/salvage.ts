@@ -1,5 +1,8 @@
-/** Takes over what can still be read of a damaged outbox: every row whose checksum is right. */
+/** Takes over what can still be read of a damaged outbox: every row and every frame whose checksum is right. */
 import { Database } from "bun:sqlite";
+import { isNewer } from "../engine/engine.ts";
+import type { OutboxMutation } from "./entry.ts";
+import { groupOf, type JournalRow } from "./journal.ts";
 import { entryOf, type OutboxStore, type Row } from "./outbox-store.ts";
 
 /** Rows that can't be read are stepped over; after this many in a row the steps double, to reach the end in time. */
@@ -12,11 +15,19 @@ export function salvage(damagedPath: string, target: OutboxStore): number {
     const damaged = new Database(damagedPath);
     try {
       target.transaction(() => {
-        for (const row of readable(damaged)) {
-          const entry = entryOf(row);
-          if (entry === null || target.find(entry.destination, entry.key) !== null) continue;
+        const take = (mutation: OutboxMutation, queuedAtMs: number): void => {
+          const other = target.find(mutation.destination, mutation.key);
+          if (other !== null && !isNewer(mutation.stamp, other)) return;
+          if (other !== null) target.remove(other.id);
           rescued += 1;
-          target.insert(rescued, entry, entry.queuedAtMs);
+          target.insert(rescued, mutation, queuedAtMs);
+        };
+        for (const row of readable<Row>(damaged, "entries")) {
+          const entry = entryOf(row);
+          if (entry !== null) take(entry, entry.queuedAtMs);
+        }
+        for (const row of readable<JournalRow>(damaged, "journal")) {
+          for (const mutation of groupOf(row).mutations) take(mutation, row.queued_at);
         }
       });
     } finally {
@@ -28,8 +39,8 @@ export function salvage(damagedPath: string, target: OutboxStore): number {
   return rescued;
 }
 
-function* readable(damaged: Database): Generator<Row> {
-  const next = damaged.prepare<Row, [number]>("SELECT * FROM entries WHERE id > ? ORDER BY id LIMIT 1");
+function* readable<R extends { readonly id: number }>(damaged: Database, table: "entries" | "journal"): Generator<R> {
+  const next = damaged.prepare<R, [number]>(`SELECT * FROM ${table} WHERE id > ? ORDER BY id LIMIT 1`);
   let id = 0;
   let failures = 0;
   while (Number.isSafeInteger(id)) {

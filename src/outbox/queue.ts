@@ -1,0 +1,254 @@
+/**
+ * The queues of all destinations, in two tiers: what came a moment ago is in memory and in the journal (`fresh.ts`), what
+ * waits longer, was postponed or refused has a row in the table (`outbox-store.ts`). A key of a destination is in one of
+ * them only. Whatever changes is called within a transaction, and the counts go along.
+ */
+import { isNewer } from "../engine/engine.ts";
+import { costBytes, type OutboxEntry, type OutboxMutation, type Settlement } from "./entry.ts";
+import { Fresh, type FreshRow } from "./fresh.ts";
+import type { InFlight } from "./in-flight.ts";
+import type { Journal } from "./journal.ts";
+import type { OutboxStore } from "./outbox-store.ts";
+import type { Tally } from "./tally.ts";
+
+export interface FreshLimits {
+  readonly rows: number;
+  readonly bytes: number;
+  /** What waits longer moves to the table, in ms: so the journal ends. */
+  readonly ageMs: number;
+}
+
+export const FRESH_LIMITS: FreshLimits = { rows: 32_768, bytes: 64 * 1024 * 1024, ageMs: 5_000 };
+
+/** Rows that one commit moves to the table at most, beside as many as it brings. */
+const MOVES_PER_COMMIT = 256;
+
+/** The id of an entry that is in no table. */
+const NO_ROW = 0;
+
+export class Queue {
+  readonly #fresh = new Fresh();
+  #nextId: number;
+  #nextGroup = 1;
+
+  constructor(
+    private readonly store: OutboxStore,
+    private readonly journal: Journal,
+    private readonly inFlight: InFlight,
+    private readonly nowMs: () => number,
+    private readonly limits: FreshLimits,
+  ) {
+    this.#nextId = store.largestId() + 1;
+  }
+
+  /** Moves what a journal holds from before a restart to the table. Gives how many rows of it are damaged. */
+  adopt(tally: Tally): number {
+    let damaged = 0;
+    let last = 0;
+    for (const group of this.journal.groups()) {
+      last = group.id;
+      if (group.isDamaged) {
+        damaged += 1;
+        this.journal.setAside(group.id);
+      }
+      for (const mutation of group.mutations) this.#appendRow(mutation, group.queuedAtMs, tally);
+    }
+    this.journal.removeUpTo(last);
+    return damaged;
+  }
+
+  settle(settlements: readonly Settlement[], tally: Tally): void {
+    this.#removeDone(settlements, tally);
+    for (const settlement of settlements) {
+      if (settlement.entry.id === NO_ROW) this.#settleFresh(settlement, tally);
+      else this.#settleRow(settlement, tally);
+    }
+  }
+
+  /** Queues mutations, but those whose key waits with something as new. */
+  append(mutations: readonly OutboxMutation[], tally: Tally): void {
+    if (mutations.length === 0) return;
+    const nowMs = this.nowMs();
+    const group = this.#fresh.begin(this.#nextGroup++);
+    const journaled = mutations.filter((mutation) => this.#appendFresh(mutation, group, nowMs, tally));
+    if (journaled.length > 0) this.journal.append(group.id, nowMs, journaled);
+  }
+
+  /** Moves what waits too long, or is too much, to the table; cuts the journal. */
+  tidy(room: number): void {
+    for (const row of this.#surplus(MOVES_PER_COMMIT + room)) this.#move(row);
+    const doneUpTo = this.#fresh.doneUpTo();
+    if (doneUpTo > 0) this.journal.removeUpTo(doneUpTo);
+  }
+
+  /** Moves all to the table: what is in flight, too, for nobody settles it any more. */
+  moveAll(): void {
+    for (const destination of this.#fresh.destinations()) {
+      for (const row of [...this.#fresh.rows(destination)]) this.#move(row);
+    }
+  }
+
+  /** Forgets all that waits for a destination. */
+  clear(destination: string, tally: Tally): void {
+    for (const { mutation } of [...this.#fresh.rows(destination)]) {
+      this.#fresh.remove(destination, mutation.key, mutation.stamp);
+    }
+    this.store.removeDestination(destination);
+    const { pending, dead, bytes } = tally.of(destination);
+    tally.add(destination, { pending: -pending, dead: -dead, bytes: -bytes });
+  }
+
+  /** To be called when the transaction is done … */
+  keep(): void {
+    this.#fresh.keep();
+  }
+
+  /** … or has failed. */
+  undo(): void {
+    this.#fresh.undo();
+  }
+
+  /** Whether the table has anything of a destination. */
+  hasRows(destination: string, tally: Tally): boolean {
+    const { pending, dead } = tally.of(destination);
+    return pending + dead > this.#fresh.count(destination);
+  }
+
+  find(destination: string, key: string): OutboxMutation | null {
+    return this.#fresh.find(destination, key)?.mutation ?? null;
+  }
+
+  /** What can be taken of the first tier, the longest waiting first. */
+  *waiting(destination: string): Generator<OutboxEntry> {
+    const flight = this.inFlight.of(destination);
+    for (const row of this.#fresh.rows(destination)) if (!flight.has(row.mutation.key)) yield entryOf(row);
+  }
+
+  entry(destination: string, key: string): OutboxEntry | null {
+    const row = this.#fresh.find(destination, key);
+    return row === null ? null : entryOf(row);
+  }
+
+  /** In ms since the Unix epoch; null = nothing waits in the first tier. */
+  oldestQueuedAtMs(destination: string): number | null {
+    for (const row of this.#fresh.rows(destination)) return row.queuedAtMs;
+    return null;
+  }
+
+  /** False = it is not for the journal. */
+  #appendFresh(mutation: OutboxMutation, group: ReturnType<Fresh["begin"]>, nowMs: number, tally: Tally): boolean {
+    const { destination, key } = mutation;
+    const cost = costBytes(mutation);
+    const other = this.#fresh.find(destination, key);
+    if (other !== null) {
+      if (!isNewer(mutation.stamp, other.mutation.stamp)) return false;
+      this.#fresh.add(mutation, group, nowMs);
+      tally.add(destination, { bytes: cost - other.cost });
+      return true;
+    }
+    const head = this.hasRows(destination, tally) ? this.store.find(destination, key) : null;
+    if (head !== null) {
+      if (!isNewer(mutation.stamp, head)) return false;
+      tally.add(destination, { bytes: cost - head.cost });
+      if (this.store.isReady(head) && !this.inFlight.of(destination).has(key)) {
+        // Its place in the queue is kept: a key that is written all the time is not to be put off for ever.
+        this.store.replace(head.id, mutation);
+        return false;
+      }
+      this.store.remove(head.id);
+      if (this.store.isDead(head)) tally.add(destination, { dead: -1, pending: 1 });
+    } else {
+      tally.add(destination, { pending: 1, bytes: cost });
+    }
+    this.#fresh.add(mutation, group, nowMs);
+    return true;
+  }
+
+  #appendRow(mutation: OutboxMutation, queuedAtMs: number, tally: Tally): void {
+    const { destination, key } = mutation;
+    const cost = costBytes(mutation);
+    const head = this.store.find(destination, key);
+    if (head === null) {
+      this.store.insert(this.#nextId++, mutation, queuedAtMs);
+      tally.add(destination, { pending: 1, bytes: cost });
+      return;
+    }
+    if (!isNewer(mutation.stamp, head)) return;
+    this.store.remove(head.id);
+    this.store.insert(this.#nextId++, mutation, queuedAtMs);
+    const isDead = this.store.isDead(head);
+    tally.add(destination, { bytes: cost - head.cost, dead: isDead ? -1 : 0, pending: isDead ? 1 : 0 });
+  }
+
+  /** What has to move, the longest waiting first; not what is in flight, for that is about to be settled. */
+  *#surplus(limit: number): Generator<FreshRow> {
+    const { rows, bytes, ageMs } = this.limits;
+    const oldestMs = this.nowMs() - ageMs;
+    let left = limit;
+    for (const destination of this.#fresh.destinations()) {
+      const flight = this.inFlight.of(destination);
+      for (const row of this.#fresh.rows(destination)) {
+        const isTooMuch = this.#fresh.size > rows || this.#fresh.bytes > bytes;
+        if (left === 0 || (!isTooMuch && row.queuedAtMs > oldestMs)) break;
+        if (flight.has(row.mutation.key)) continue;
+        left -= 1;
+        yield row;
+      }
+    }
+  }
+
+  #move({ mutation, queuedAtMs }: FreshRow): number {
+    const id = this.#nextId++;
+    this.store.insert(id, mutation, queuedAtMs);
+    this.#fresh.remove(mutation.destination, mutation.key, mutation.stamp);
+    return id;
+  }
+
+  #settleFresh(settlement: Settlement, tally: Tally): void {
+    const { entry, kind } = settlement;
+    const { destination, key, stamp, attempts } = entry;
+    if (kind === "released") return;
+    const row = this.#fresh.find(destination, key);
+    // A newer one has its place, and waits for its own turn.
+    if (row === null || isNewer(row.mutation.stamp, stamp)) return;
+    if (kind === "done") {
+      this.#fresh.remove(destination, key, stamp);
+      tally.add(destination, { pending: -1, bytes: -row.cost });
+      return;
+    }
+    this.#settleRow({ ...settlement, entry: { ...entry, id: this.#move(row), attempts } }, tally);
+  }
+
+  /** All in one statement: this is what a drain does most. */
+  #removeDone(settlements: readonly Settlement[], tally: Tally): void {
+    const idsOf = new Map<string, number[]>();
+    for (const { kind, entry } of settlements) {
+      if (kind !== "done" || entry.id === NO_ROW) continue;
+      const ids = idsOf.get(entry.destination);
+      if (ids === undefined) idsOf.set(entry.destination, [entry.id]);
+      else ids.push(entry.id);
+    }
+    for (const [destination, ids] of idsOf) {
+      const costs = this.store.removeAll(ids);
+      tally.add(destination, { pending: -costs.length, bytes: -costs.reduce((sum, cost) => sum + cost, 0) });
+    }
+  }
+
+  #settleRow(settlement: Settlement, tally: Tally): void {
+    const { entry, kind } = settlement;
+    const { destination, id, attempts } = entry;
+    // Where nothing changes, the entry was replaced while it was in flight: the newer one waits for its own turn.
+    if (kind === "released" || kind === "done") return;
+    if (kind === "postponed") {
+      this.store.delay(id, attempts, settlement.dueAtMs, settlement.reason);
+    } else if (settlement.dueAtMs === null) {
+      if (this.store.bury(id, attempts + 1, settlement.reason)) tally.add(destination, { pending: -1, dead: 1 });
+    } else {
+      this.store.delay(id, attempts + 1, settlement.dueAtMs, settlement.reason);
+    }
+  }
+}
+
+function entryOf({ mutation, queuedAtMs }: FreshRow): OutboxEntry {
+  return { ...mutation, id: NO_ROW, attempts: 0, queuedAtMs };
+}
