@@ -76,11 +76,14 @@ describe("a filler", () => {
     expect(stored("a")).toBeNull();
   });
 
-  test("removes what the backend no longer has, unless it is newer than the load", async () => {
+  test("removes what is there no more, and keeps older ones out, but nothing that is newer", async () => {
     put("older", 9);
     put("newer", 11);
-    for (const key of ["older", "newer", "nobody"]) await fillerOf(engine).absent(key, stampOf(10));
+    for (const key of ["older", "newer", "nobody"])
+      await fillerOf(engine).absent(key, stampOf(10), clock.nowMs + 1_000);
+    put("nobody", 9);
     expect(stored("older")).toBeNull();
+    expect(stored("nobody")).toBeNull();
     expect(stored("newer")?.tag).toBe(11);
     expect(failures).toEqual([]);
   });
@@ -89,7 +92,7 @@ describe("a filler", () => {
     const late = new LateEngine(engine);
     late.failure = new Error("the engine is away");
     await fillerOf(late).fill("a", VALUE, 0, stampOf(10));
-    await fillerOf(late).absent("a", stampOf(11));
+    await fillerOf(late).absent("a", stampOf(11), 0);
     expect(failures).toEqual([late.failure, late.failure]);
   });
 });
