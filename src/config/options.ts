@@ -4,6 +4,7 @@ import { type Address, parseAddress } from "./address.ts";
 import { backendOptions, outboxOptions } from "./backend-options.ts";
 import { parseByteSize } from "./byte-size.ts";
 import { type Option, parseMs, parseWhole, within } from "./option.ts";
+import { peerOptions } from "./peer-options.ts";
 import { redisOptions } from "./redis-options.ts";
 
 const MIB = 1024 ** 2;
@@ -111,6 +112,7 @@ export const options = {
   ...redisOptions,
   ...backendOptions,
   ...outboxOptions,
+  ...peerOptions,
 } as const;
 
 /** Announced for later versions: set now, they stop the start instead of being ignored. */

@@ -41,6 +41,7 @@ describe("configuration", () => {
         idleTimeoutMs: 60_000,
         redis: null,
         backend: null,
+        peers: null,
         outbox: OUTBOX_DEFAULTS,
       },
       warnings: [],
@@ -67,6 +68,7 @@ describe("configuration", () => {
       idleTimeoutMs: 300_000,
       redis: null,
       backend: null,
+      peers: null,
       outbox: OUTBOX_DEFAULTS,
     });
   });
