@@ -24,6 +24,7 @@ const server = startListener(config, shared, engine, {
   hostname,
   port,
   reusePort: true,
+  thread,
   upstream,
   onError: (error, traceId) => say({ kind: "request-failed", traceId, reason: String(error) }),
 });

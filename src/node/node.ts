@@ -116,6 +116,7 @@ function listenHere({ config, shared, hostname, options, closing }: Place, engin
       hostname,
       port: config.address.port,
       reusePort: false,
+      thread: 0,
       upstream: hub,
       onError: (error, traceId) => options.onRequestFailed(traceId, String(error)),
     });
