@@ -5,6 +5,7 @@ import { backendOptions, outboxOptions } from "./backend-options.ts";
 import { parseByteSize } from "./byte-size.ts";
 import { type Option, parseMs, parseWhole, within } from "./option.ts";
 import { redisOptions } from "./redis-options.ts";
+import { telemetryOptions } from "./telemetry-options.ts";
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
@@ -111,6 +112,7 @@ export const options = {
   ...redisOptions,
   ...backendOptions,
   ...outboxOptions,
+  ...telemetryOptions,
 } as const;
 
 /** Announced for later versions: set now, they stop the start instead of being ignored. */

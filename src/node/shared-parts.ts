@@ -86,7 +86,12 @@ export function staleBytesOf({ backend, maxMemoryBytes }: Config): number {
 }
 
 /** Opens a thread's engine on the shared parts; `thread` is its number, 0 for the main thread. */
-export async function openEngine(config: Config, shared: SharedParts, thread: number): Promise<Engine> {
+export async function openEngine(
+  config: Config,
+  shared: SharedParts,
+  thread: number,
+  log: (message: string) => void,
+): Promise<Engine> {
   const attach = (handle: MemoryHandle) => MemoryEngine.attach(handle, thread, { clock: Date.now });
   const { redis, memory } = shared;
   if (redis === null || config.redis === null) {
@@ -108,7 +113,7 @@ export async function openEngine(config: Config, shared: SharedParts, thread: nu
     thread,
     sentinelUsername: config.redis.sentinelUser,
     sentinelPassword: config.redis.sentinelPassword,
-    log: (message) => process.stderr.write(`servcache: ${message}\n`),
+    log,
   });
 }
 

@@ -28,6 +28,13 @@ const OUTBOX_DEFAULTS = {
   nodeId: null,
 } as const;
 
+const TELEMETRY_DEFAULTS = {
+  logLevel: "info",
+  keys: "hashed",
+  sqlComments: false,
+  otel: { traces: null, metrics: null, sampler: { ratio: 1, isParentBased: true }, spanQueue: 2_048 },
+} as const;
+
 describe("configuration", () => {
   test("has a default for everything", () => {
     expect(load([])).toEqual({
@@ -42,6 +49,7 @@ describe("configuration", () => {
         redis: null,
         backend: null,
         outbox: OUTBOX_DEFAULTS,
+        telemetry: TELEMETRY_DEFAULTS,
       },
       warnings: [],
     });
@@ -68,6 +76,7 @@ describe("configuration", () => {
       redis: null,
       backend: null,
       outbox: OUTBOX_DEFAULTS,
+      telemetry: TELEMETRY_DEFAULTS,
     });
   });
 
