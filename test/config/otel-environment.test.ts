@@ -43,13 +43,13 @@ describe("the environment of OpenTelemetry", () => {
   });
 
   test.each([
-    [{ OTEL_SDK_DISABLED: "true" }, [false, false]],
-    [{ OTEL_TRACES_EXPORTER: "none" }, [false, true]],
-    [{ OTEL_METRICS_EXPORTER: "none" }, [true, false]],
-    [{ OTEL_METRICS_EXPORTER: "prometheus" }, [true, false]],
-  ])("switches off what %p says", (env, [traces, metrics]) => {
+    [{ OTEL_SDK_DISABLED: "true" }, { traces: false, metrics: false }],
+    [{ OTEL_TRACES_EXPORTER: "none" }, { traces: false, metrics: true }],
+    [{ OTEL_METRICS_EXPORTER: "none" }, { traces: true, metrics: false }],
+    [{ OTEL_METRICS_EXPORTER: "prometheus" }, { traces: true, metrics: false }],
+  ])("switches off what %p says", (env, on) => {
     const { otel, warnings } = readOtelEnvironment(env, "http://a");
-    expect([otel.traces !== null, otel.metrics !== null, warnings]).toEqual([traces ?? null, metrics ?? null, []]);
+    expect({ traces: otel.traces !== null, metrics: otel.metrics !== null, warnings }).toEqual({ ...on, warnings: [] });
   });
 
   test.each([
@@ -76,8 +76,8 @@ describe("the environment of OpenTelemetry", () => {
     );
     expect(otel).toEqual(OFF);
     expect(warnings).toEqual([
-      'OTEL_TRACES_EXPORTER is "zipkin", expected otlp or none: it has no effect',
       'OTEL_EXPORTER_OTLP_ENDPOINT is "a:4318", expected a URL such as http://localhost:4318: it has no effect',
+      'OTEL_TRACES_EXPORTER is "zipkin", expected otlp or none: it has no effect',
       'OTEL_TRACES_SAMPLER is "jaeger_remote", expected always_on, always_off or traceidratio, with or without parentbased_ before: it has no effect',
       'OTEL_BSP_MAX_QUEUE_SIZE is "lots", expected a whole number from 1 to 100000: it has no effect',
     ]);
