@@ -16,7 +16,6 @@ import {
   type KeyPattern,
   NEVER,
   type PutOutcome,
-  type PutRequest,
   type Stamp,
   type TouchOutcome,
 } from "../engine/engine.ts";
@@ -31,6 +30,7 @@ import {
   type NewValue,
 } from "./cache.ts";
 import { type CapturedEntry, EntryCapture } from "./entry-capture.ts";
+import type { CacheValue } from "./mutation.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 import { type Loaded, type Upstream, UpstreamError } from "./upstream.ts";
 
@@ -41,6 +41,15 @@ export interface LinkedCacheOptions extends CacheOptions {
 
 /** Values from this size on are put first and recorded then: whether the engine can take them is not known before. */
 const LARGE_VALUE_BYTES = 16 * 1024;
+
+/** A put with bytes of its own. */
+interface OwnPut {
+  readonly name: string;
+  readonly key: Key;
+  readonly value: CacheValue;
+  readonly expiresAtMs: number;
+  readonly condition: Condition | null;
+}
 
 /** Keys whose deletes are recorded together, when a pattern deletes from the backend as well. */
 const DELETES_TOGETHER = 500;
@@ -84,11 +93,18 @@ export class LinkedCache extends Cache {
   ): Promise<PutOutcome> {
     const { source, start, end, contentType } = value;
     // The request's buffers are somebody else's when this call has returned.
-    const bytes = Buffer.from(source.subarray(start, end));
-    const expiresAtMs = this.expiryOf(ttlMs);
-    const put = { key: copyOf(key), source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, condition };
-    if (condition !== null || bytes.length >= LARGE_VALUE_BYTES) return this.#putFirst(put, context);
-    return this.#recordFirst(put, context);
+    const own = Buffer.allocUnsafe(key.length + end - start);
+    key.bytes.copy(own, 0, 0, key.length);
+    source.copy(own, key.length, start, end);
+    const put: OwnPut = {
+      name: nameOf(key),
+      key: { bytes: own, length: key.length },
+      value: { bytes: own.subarray(key.length), contentType },
+      expiresAtMs: this.expiryOf(ttlMs),
+      condition,
+    };
+    if (condition !== null || end - start >= LARGE_VALUE_BYTES) return this.#putFirst(put, context);
+    return this.#recordFirst(put, context, 1);
   }
 
   override async delete(
@@ -169,50 +185,68 @@ export class LinkedCache extends Cache {
     return this.engine.clear(stamp);
   }
 
-  async #recordFirst(put: Omit<PutRequest, "stamp">, context: MutationContext): Promise<PutOutcome> {
-    const { key, source, contentType, expiresAtMs } = put;
-    const name = nameOf(key);
-    for (let stamps = 1; ; stamps++) {
-      const stamp = this.stamp();
-      const value = { bytes: source, contentType };
-      try {
-        await this.#upstream.record({ kind: "put", key: name, value, expiresAtMs, stamp, isTouch: false, ...context });
-      } catch (error) {
+  #recordFirst(put: OwnPut, context: MutationContext, stamps: number): Promise<PutOutcome> {
+    const stamp = this.stamp();
+    return this.#recordPut(put, stamp, context).then(
+      () => {
+        const outcome = this.#store(put, stamp);
+        return outcome === "stored" ? outcome : this.#notStored(put, stamp, context, stamps, outcome);
+      },
+      async (error) => {
         // It is written later all the same: what the cache has is not to be served until then.
-        if (isKept(error)) await this.#drop(key, stamp);
+        if (isKept(error)) await this.#drop(put.key, stamp);
         throw error;
-      }
-      const outcome = await this.#store({ ...put, stamp });
-      // The entry is in the backend and not here: the older one must not stay.
-      if (outcome === "too-large") await this.#drop(key, stamp);
-      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
-    }
+      },
+    );
   }
 
-  async #putFirst(put: Omit<PutRequest, "stamp">, context: MutationContext): Promise<PutOutcome> {
-    const { key, source, contentType, expiresAtMs, condition } = put;
-    const name = nameOf(key);
+  async #notStored(
+    put: OwnPut,
+    stamp: Stamp,
+    context: MutationContext,
+    stamps: number,
+    stored: Awaitable<PutOutcome>,
+  ): Promise<PutOutcome> {
+    const outcome = await stored;
+    // The entry is in the backend and not here: the older one must not stay.
+    if (outcome === "too-large") await this.#drop(put.key, stamp);
+    if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
+    return this.#recordFirst(put, context, stamps + 1);
+  }
+
+  async #putFirst(put: OwnPut, context: MutationContext): Promise<PutOutcome> {
+    const { key, name, condition } = put;
     if (condition !== null) await this.#fetch(key, name);
     for (let stamps = 1; ; stamps++) {
       const stamp = this.stamp();
-      const outcome = await this.#store({ ...put, stamp });
+      const outcome = await this.#store(put, stamp);
       if (outcome === "stored") {
-        const value = { bytes: source, contentType };
-        await this.#recordOrDrop(key, stamp, () =>
-          this.#upstream.record({ kind: "put", key: name, value, expiresAtMs, stamp, isTouch: false, ...context }),
-        );
+        await this.#recordOrDrop(key, stamp, () => this.#recordPut(put, stamp, context));
         return outcome;
       }
       if (outcome !== "superseded" || condition !== null || stamps === MOST_STAMPS) return outcome;
     }
   }
 
+  #recordPut({ name, value, expiresAtMs }: OwnPut, stamp: Stamp, context: MutationContext): Promise<void> {
+    const { isReplicated, traceparent } = context;
+    const mutation = { kind: "put", key: name, value, expiresAtMs, stamp, isTouch: false } as const;
+    return this.#upstream.record({ ...mutation, isReplicated, traceparent });
+  }
+
   /** Puts, unless a pattern delete or a clear is newer than the stamp. */
-  async #store(request: PutRequest): Promise<PutOutcome> {
-    if (this.#invalidations.covering(request.key, request.stamp) !== null) return "superseded";
-    const outcome = await this.engine.put(request);
-    if (outcome !== "stored") return outcome;
-    return (await this.#isInvalidated(request.key, request.stamp)) ? "superseded" : outcome;
+  #store({ key, value, expiresAtMs, condition }: OwnPut, stamp: Stamp): Awaitable<PutOutcome> {
+    if (this.#invalidations.covering(key, stamp) !== null) return "superseded";
+    const { bytes, contentType } = value;
+    const request = { key, source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, stamp, condition };
+    const outcome = this.engine.put(request);
+    if (outcome instanceof Promise) return outcome.then((late) => this.#unlessInvalidated(key, stamp, late));
+    return this.#unlessInvalidated(key, stamp, outcome);
+  }
+
+  #unlessInvalidated(key: Key, stamp: Stamp, outcome: PutOutcome): Awaitable<PutOutcome> {
+    if (outcome !== "stored" || this.#invalidations.covering(key, stamp) === null) return outcome;
+    return this.#isInvalidated(key, stamp).then((isGone) => (isGone ? "superseded" : outcome));
   }
 
   /** Whether a pattern delete or a clear that is newer came meanwhile; what it is about is removed then. */

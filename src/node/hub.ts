@@ -83,23 +83,24 @@ export class Hub implements Upstream, UpstreamAdmin {
   }
 
   /** All of them are kept or none, where `recordsTogether`. */
-  async recordAll(mutations: readonly Mutation[]): Promise<void> {
+  recordAll(mutations: readonly Mutation[]): Promise<void> {
     const { backend, peers, writesThrough } = this.#options;
     const rows: OutboxMutation[] = [];
     const through: Promise<void>[] = [];
     for (const mutation of mutations) {
       backend?.note(mutation);
-      const peerRows = mutation.isReplicated ? [] : (peers?.rowsOf(mutation) ?? []);
       const row = backend?.rowOf(mutation) ?? null;
-      if (row === null || !writesThrough) {
-        if (row !== null) rows.push(row);
-        rows.push(...peerRows);
-      } else if (backend !== null) {
+      const peerRows = peers === null || mutation.isReplicated ? [] : peers.rowsOf(mutation);
+      if (row !== null && writesThrough && backend !== null) {
         // What the database refuses is not for the peers either.
-        through.push(backend.writeThrough(row).then(() => this.#append(peerRows)));
+        through.push(asUpstreamError(backend.writeThrough(row).then(() => this.#append(peerRows))));
+        continue;
       }
+      if (row !== null) rows.push(row);
+      for (const peerRow of peerRows) rows.push(peerRow);
     }
-    await Promise.all([this.#append(rows), ...through].map(asUpstreamError));
+    if (through.length === 0) return this.#append(rows);
+    return Promise.all([this.#append(rows), ...through]).then(() => {});
   }
 
   async load(key: string): Promise<Loaded> {
@@ -169,8 +170,13 @@ export class Hub implements Upstream, UpstreamAdmin {
     outbox.close();
   }
 
-  async #append(rows: readonly OutboxMutation[]): Promise<void> {
-    if (rows.length > 0) await this.#options.outbox.append(rows);
+  #append(rows: readonly OutboxMutation[]): Promise<void> {
+    if (rows.length === 0) return NOTHING_TO_DO;
+    try {
+      return asUpstreamError(this.#options.outbox.append(rows));
+    } catch (error) {
+      return asUpstreamError(Promise.reject(error));
+    }
   }
 
   #eachLetter(ids: readonly number[] | null, work: (ids: readonly number[]) => number): number {
@@ -215,11 +221,11 @@ function queueStats(outbox: Outbox, destination: string): Record<string, number>
   return { pending, dead, bytes, in_flight: inFlight, oldest_age_ms: oldestAgeMs };
 }
 
-async function asUpstreamError(work: Promise<void>): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
+const NOTHING_TO_DO = Promise.resolve();
+
+function asUpstreamError(work: Promise<void>): Promise<void> {
+  return work.catch((error: unknown) => {
     if (!(error instanceof OutboxFullError)) throw error;
     throw new UpstreamError("ERR_OUTBOX_FULL", error.message, error.retryAfterMs, false);
-  }
+  });
 }

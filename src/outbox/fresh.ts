@@ -16,11 +16,15 @@ export interface FreshRow {
 /** A row of the journal, and how many of its mutations are still here. */
 export interface Group {
   readonly id: number;
+  /** Ms since the Unix epoch. */
+  readonly atMs: number;
   live: number;
 }
 
 export class Fresh {
   readonly #queues = new Map<string, Map<string, FreshRow>>();
+  /** All of them, in the order of the journal. */
+  readonly #journaled = new Set<FreshRow>();
   /** In the order of the journal. */
   #groups: Group[] = [];
   #undo: (() => void)[] = [];
@@ -53,9 +57,14 @@ export class Fresh {
     return this.#queues.get(destination)?.values() ?? [];
   }
 
+  /** Those that were written to the journal first come first. */
+  journaled(): Iterable<FreshRow> {
+    return this.#journaled;
+  }
+
   /** A row of the journal that is about to be written. */
-  begin(id: number): Group {
-    const group = { id, live: 0 };
+  begin(id: number, atMs: number): Group {
+    const group = { id, atMs, live: 0 };
     this.#groups.push(group);
     this.#undo.push(() => this.#groups.splice(this.#groups.indexOf(group), 1));
     return group;
@@ -68,6 +77,13 @@ export class Fresh {
     const row = { mutation, queuedAtMs: older?.queuedAtMs ?? nowMs, cost: costBytes(mutation), group };
     this.#set(row, older);
     this.#undo.push(() => (older === null ? this.#delete(row) : this.#set(older, row)));
+  }
+
+  /** What a row stands for is written to the journal once more, so that the place where it stood can go. */
+  renew(row: FreshRow, group: Group): void {
+    const renewed = { ...row, group };
+    this.#set(renewed, row);
+    this.#undo.push(() => this.#set(row, renewed));
   }
 
   /** Takes a mutation out, unless a newer one of its key has its place. False = it is not here. */
@@ -110,11 +126,13 @@ export class Fresh {
       this.#queues.set(destination, queue);
     }
     queue.set(key, row);
+    this.#journaled.add(row);
     row.group.live += 1;
     this.#bytes += row.cost;
     if (instead === null) {
       this.#size += 1;
     } else {
+      this.#journaled.delete(instead);
       instead.group.live -= 1;
       this.#bytes -= instead.cost;
     }
@@ -122,6 +140,7 @@ export class Fresh {
 
   #delete(row: FreshRow): void {
     this.#queues.get(row.mutation.destination)?.delete(row.mutation.key);
+    this.#journaled.delete(row);
     row.group.live -= 1;
     this.#bytes -= row.cost;
     this.#size -= 1;

@@ -79,7 +79,8 @@ export class OutboxStore {
   readonly #oldest: Statement<{ queued_at: number | null }>;
   readonly #soonest: Statement<{ due_at: number | null }>;
   readonly #count: Statement;
-  readonly #newest: Statement;
+  readonly #begin: Statement;
+  readonly #commit: Statement;
 
   readonly journal: Journal;
 
@@ -141,18 +142,21 @@ export class OutboxStore {
     this.#soonest = this.#keep(
       database.prepare(`SELECT min(due_at) AS due_at FROM entries WHERE destination = ? AND state = ${DELAYED}`),
     );
-    this.#newest = this.#keep(database.prepare("UPDATE meta SET number = ?1 WHERE name = 'newest' AND number < ?1"));
     this.journal = new Journal(database, (statement) => this.#keep(statement));
-    this.#count = this.#keep(database.prepare("UPDATE meta SET number = number + 1 WHERE name = 'commits'"));
+    this.#count = this.#keep(
+      database.prepare("UPDATE meta SET number = CASE name WHEN 'commits' THEN number + 1 ELSE max(number, ?) END"),
+    );
+    this.#begin = this.#keep(database.prepare("BEGIN IMMEDIATE"));
+    this.#commit = this.#keep(database.prepare("COMMIT"));
   }
 
-  /** All of `work` or nothing. */
-  transaction(work: () => void): void {
-    this.database.run("BEGIN IMMEDIATE");
+  /** All of `work` or nothing. `newestVersion`: of all that was ever queued. */
+  transaction(work: () => void, newestVersion = 0): void {
+    this.#begin.run();
     try {
       work();
-      this.#count.run();
-      this.database.run("COMMIT");
+      this.#count.run(newestVersion);
+      this.#commit.run();
     } catch (error) {
       // A full disk may have rolled back by itself.
       if (this.database.inTransaction) this.database.run("ROLLBACK");
@@ -178,10 +182,6 @@ export class OutboxStore {
   newestVersion(): number {
     const row = this.database.query<{ number: number }, []>("SELECT number FROM meta WHERE name = 'newest'").get();
     return row?.number ?? 0;
-  }
-
-  noteVersion(version: number): void {
-    this.#newest.run(version);
   }
 
   largestId(): number {

@@ -158,6 +158,7 @@ export class Outbox {
     const group = this.#group;
     group.bytes += bytes;
     for (const mutation of mutations) {
+      this.#newestVersion = Math.max(this.#newestVersion, mutation.stamp.version);
       group.mutations.push(mutation);
       this.#uncommitted.add(mutation);
     }
@@ -273,10 +274,10 @@ export class Outbox {
 
   /** Replaces all that waits for a destination by a few mutations that say enough. Throws where the disk is full. */
   replaceAll(destination: string, mutations: readonly OutboxMutation[]): void {
+    for (const { stamp } of mutations) this.#newestVersion = Math.max(this.#newestVersion, stamp.version);
     this.#transaction((tally) => {
       this.#queue.clear(destination, tally);
       this.#queue.append(mutations, tally);
-      this.#noteNewest(mutations);
     });
     this.#listeners.get(destination)?.();
   }
@@ -292,10 +293,7 @@ export class Outbox {
     this.#commit();
     this.#isClosed = true;
     try {
-      this.#transaction(() => {
-        this.#queue.moveAll();
-        this.#queue.tidy(0);
-      });
+      this.#transaction(() => this.#queue.moveAll());
     } catch {
       // The disk is full: all of it is in the journal, and found there at the next start.
     }
@@ -343,8 +341,6 @@ export class Outbox {
       this.#transaction((tally) => {
         this.#queue.settle(group.settlements, tally);
         this.#queue.append(group.mutations, tally);
-        this.#queue.tidy(group.mutations.length);
-        this.#noteNewest(group.mutations);
       });
     } catch (error) {
       this.#uncommitted.remove(group.mutations);
@@ -356,14 +352,6 @@ export class Outbox {
     this.#land(group.settlements);
     group.committed.resolve();
     for (const destination of destinationsOf(group)) this.#listeners.get(destination)?.();
-  }
-
-  #noteNewest(mutations: readonly OutboxMutation[]): void {
-    let newest = this.#newestVersion;
-    for (const { stamp } of mutations) newest = Math.max(newest, stamp.version);
-    if (newest === this.#newestVersion) return;
-    this.#store.noteVersion(newest);
-    this.#newestVersion = newest;
   }
 
   /** What was settled durably is in flight no more. */
@@ -403,7 +391,7 @@ export class Outbox {
   #transaction(work: (tally: Tally) => void): void {
     const tally = this.#tally.fork();
     try {
-      this.#store.transaction(() => work(tally));
+      this.#store.transaction(() => work(tally), this.#newestVersion);
     } catch (error) {
       this.#queue.undo();
       throw error;

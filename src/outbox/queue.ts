@@ -5,7 +5,7 @@
  */
 import { isNewer } from "../engine/engine.ts";
 import { costBytes, type OutboxEntry, type OutboxMutation, type Settlement } from "./entry.ts";
-import { Fresh, type FreshRow } from "./fresh.ts";
+import { Fresh, type FreshRow, type Group } from "./fresh.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { Journal } from "./journal.ts";
 import type { OutboxStore } from "./outbox-store.ts";
@@ -14,14 +14,17 @@ import type { Tally } from "./tally.ts";
 export interface FreshLimits {
   readonly rows: number;
   readonly bytes: number;
-  /** What waits longer moves to the table, in ms: so the journal ends. */
+  /** What waits longer is written to the journal's end once more, in ms: so its beginning can go. */
   readonly ageMs: number;
 }
 
-export const FRESH_LIMITS: FreshLimits = { rows: 32_768, bytes: 64 * 1024 * 1024, ageMs: 5_000 };
+export const FRESH_LIMITS: FreshLimits = { rows: 262_144, bytes: 96 * 1024 * 1024, ageMs: 10_000 };
 
-/** Rows that one commit moves to the table at most, beside as many as it brings. */
+/** Rows that one commit renews or moves to the table at most, beside as many as it brings. */
 const MOVES_PER_COMMIT = 256;
+
+/** Rows of the journal that are removed together. */
+const CUT_TOGETHER = 16;
 
 /** The id of an entry that is in no table. */
 const NO_ROW = 0;
@@ -30,6 +33,7 @@ export class Queue {
   readonly #fresh = new Fresh();
   #nextId: number;
   #nextGroup = 1;
+  #cutUpTo = 0;
 
   constructor(
     private readonly store: OutboxStore,
@@ -65,20 +69,16 @@ export class Queue {
     }
   }
 
-  /** Queues mutations, but those whose key waits with something as new. */
+  /** Queues mutations, but those whose key waits with something as new; tidies up what is older. */
   append(mutations: readonly OutboxMutation[], tally: Tally): void {
-    if (mutations.length === 0) return;
     const nowMs = this.nowMs();
-    const group = this.#fresh.begin(this.#nextGroup++);
+    const group = this.#fresh.begin(this.#nextGroup++, nowMs);
     const journaled = mutations.filter((mutation) => this.#appendFresh(mutation, group, nowMs, tally));
+    const most = MOVES_PER_COMMIT + mutations.length;
+    this.#moveSurplus(most);
+    for (const { mutation } of this.#renew(group, nowMs - this.limits.ageMs, most)) journaled.push(mutation);
     if (journaled.length > 0) this.journal.append(group.id, nowMs, journaled);
-  }
-
-  /** Moves what waits too long, or is too much, to the table; cuts the journal. */
-  tidy(room: number): void {
-    for (const row of this.#surplus(MOVES_PER_COMMIT + room)) this.#move(row);
-    const doneUpTo = this.#fresh.doneUpTo();
-    if (doneUpTo > 0) this.journal.removeUpTo(doneUpTo);
+    this.#cut();
   }
 
   /** Moves all to the table: what is in flight, too, for nobody settles it any more. */
@@ -86,6 +86,7 @@ export class Queue {
     for (const destination of this.#fresh.destinations()) {
       for (const row of [...this.#fresh.rows(destination)]) this.#move(row);
     }
+    this.journal.removeUpTo(this.#nextGroup);
   }
 
   /** Forgets all that waits for a destination. */
@@ -136,7 +137,7 @@ export class Queue {
   }
 
   /** False = it is not for the journal. */
-  #appendFresh(mutation: OutboxMutation, group: ReturnType<Fresh["begin"]>, nowMs: number, tally: Tally): boolean {
+  #appendFresh(mutation: OutboxMutation, group: Group, nowMs: number, tally: Tally): boolean {
     const { destination, key } = mutation;
     const cost = costBytes(mutation);
     const other = this.#fresh.find(destination, key);
@@ -180,21 +181,39 @@ export class Queue {
     tally.add(destination, { bytes: cost - head.cost, dead: isDead ? -1 : 0, pending: isDead ? 1 : 0 });
   }
 
-  /** What has to move, the longest waiting first; not what is in flight, for that is about to be settled. */
-  *#surplus(limit: number): Generator<FreshRow> {
-    const { rows, bytes, ageMs } = this.limits;
-    const oldestMs = this.nowMs() - ageMs;
-    let left = limit;
+  /** What is too much in memory, the longest waiting first; not what is in flight, for that is about to be settled. */
+  #moveSurplus(most: number): void {
+    const { rows, bytes } = this.limits;
+    let left = most;
     for (const destination of this.#fresh.destinations()) {
       const flight = this.inFlight.of(destination);
       for (const row of this.#fresh.rows(destination)) {
-        const isTooMuch = this.#fresh.size > rows || this.#fresh.bytes > bytes;
-        if (left === 0 || (!isTooMuch && row.queuedAtMs > oldestMs)) break;
+        if (left === 0 || (this.#fresh.size <= rows && this.#fresh.bytes <= bytes)) return;
         if (flight.has(row.mutation.key)) continue;
         left -= 1;
-        yield row;
+        this.#move(row);
       }
     }
+  }
+
+  /** Those that the journal holds for too long get a new place in it. */
+  #renew(group: Group, untilMs: number, most: number): FreshRow[] {
+    const renewed: FreshRow[] = [];
+    for (const row of this.#fresh.journaled()) {
+      if (row.group.atMs > untilMs || renewed.length === most) break;
+      renewed.push(row);
+    }
+    for (const row of renewed) this.#fresh.renew(row, group);
+    return renewed;
+  }
+
+  /** Removes the beginning of the journal, of which nothing waits any more. */
+  #cut(): void {
+    const doneUpTo = this.#fresh.doneUpTo();
+    const rows = doneUpTo - this.#cutUpTo;
+    if (rows <= 0 || (rows < CUT_TOGETHER && this.#fresh.size > 0)) return;
+    this.journal.removeUpTo(doneUpTo);
+    this.#cutUpTo = doneUpTo;
   }
 
   #move({ mutation, queuedAtMs }: FreshRow): number {

@@ -17,6 +17,8 @@ export interface SqlResult {
   /** Objects by column name; arrays of `Buffer | null` where the call asked for raw rows. */
   readonly rows: readonly unknown[];
   readonly columns: readonly SqlColumn[];
+  /** Rows that a statement changed, where it gives none. */
+  readonly count: number;
 }
 
 /** Runs one statement on one connection. Throws what the client throws, or a `BackendError` for time and connection. */

@@ -19,6 +19,7 @@ export class PostgresTable implements SqlMapping {
   readonly create: readonly string[];
   readonly #loadSql: string;
   readonly #putSql: string;
+  readonly #newerSql: string;
   readonly #removeSql: string;
 
   /** Throws `BackendConfigError` where `tableName` is not one. */
@@ -36,7 +37,9 @@ export class PostgresTable implements SqlMapping {
         AS given (key, value, bytes, content_type, version)
       ON CONFLICT (key) DO UPDATE SET value = excluded.value, bytes = excluded.bytes,
         content_type = excluded.content_type, version = excluded.version, updated_at = excluded.updated_at
-      WHERE stored.version <= excluded.version RETURNING key`;
+      WHERE stored.version <= excluded.version`;
+    this.#newerSql = `SELECT given.key FROM unnest($1::text[], $2::bigint[]) AS given (key, version)
+      JOIN ${table} AS stored ON stored.key = given.key AND stored.version > given.version`;
     // The select sees the table as it was before the delete: what is newer there stays.
     this.#removeSql = `WITH given AS (SELECT * FROM unnest($1::text[], $2::bigint[]) AS given (key, version)),
       gone AS (DELETE FROM ${table} AS stored USING given
@@ -51,25 +54,30 @@ export class PostgresTable implements SqlMapping {
 
   async put(run: RunSql, rows: readonly PutRow[], form: JsonForm): Promise<RowResult[]> {
     const stored = rows.map((row) => toStored(row, form));
-    const result = await run(this.#putSql, [
-      textArray(rows.map((row) => row.key)),
+    const keys = textArray(rows.map((row) => row.key));
+    const versions = versionArray(rows);
+    const { count } = await run(this.#putSql, [
+      keys,
       textArray(stored.map((row) => row.value)),
       byteaArray(stored.map((row) => row.bytes)),
       textArray(rows.map((row) => row.contentType)),
-      `{${rows.map((row) => row.version).join(",")}}`,
+      versions,
     ]);
-    const written = keysOf(result.rows);
-    return rows.map((row) => ({ kind: written.has(row.key) ? "written" : "superseded" }));
+    if (count === rows.length) return rows.map(() => ({ kind: "written" }));
+    // Which of them came too late is asked for only where some did: answers with rows cost more than counts.
+    const newer = keysOf((await run(this.#newerSql, [keys, versions])).rows);
+    return rows.map((row) => ({ kind: newer.has(row.key) ? "superseded" : "written" }));
   }
 
   async remove(run: RunSql, rows: readonly DeleteRow[]): Promise<RowResult[]> {
-    const result = await run(this.#removeSql, [
-      textArray(rows.map((row) => row.key)),
-      `{${rows.map((row) => row.version).join(",")}}`,
-    ]);
+    const result = await run(this.#removeSql, [textArray(rows.map((row) => row.key)), versionArray(rows)]);
     const newer = keysOf(result.rows);
     return rows.map((row) => ({ kind: newer.has(row.key) ? "superseded" : "written" }));
   }
+}
+
+function versionArray(rows: readonly { readonly version: number }[]): string {
+  return `{${rows.map((row) => row.version).join(",")}}`;
 }
 
 function keysOf(rows: readonly unknown[]): Set<string> {

@@ -73,7 +73,7 @@ export class Session {
     try {
       const query = client.unsafe<unknown[]>(text, [...parameters]);
       const rows = await (form === "raw" ? query.raw() : query);
-      return { rows, columns: columnsOf(rows) };
+      return { rows, columns: columnsOf(rows), count: countOf(rows) };
     } catch (error) {
       throw this.#explain(error, signal);
     } finally {
@@ -88,6 +88,11 @@ export class Session {
     const { code, message } = factsOf(error);
     return new BackendError("ERR_BACKEND_UNAVAILABLE", `${this.options.label}: ${message} (${code})`, { cause: error });
   }
+}
+
+function countOf(rows: unknown): number {
+  const count: unknown = typeof rows === "object" && rows !== null ? Reflect.get(rows, "count") : null;
+  return typeof count === "number" ? count : 0;
 }
 
 function columnsOf(rows: unknown): SqlColumn[] {
