@@ -33,7 +33,7 @@ class FakeHub extends FakeUpstream implements ServedHub {
   }
 
   report(): UpstreamReport {
-    return { health: {}, stats: { backend: { loads: 3 } } };
+    return { health: {}, stats: { backend: { loads: 3 } }, metrics: [] };
   }
 
   async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {
@@ -203,7 +203,7 @@ describe("the hub as an HTTP thread sees it", () => {
   });
 
   test("passes on what operators ask for", async () => {
-    expect(await client.report()).toEqual({ health: {}, stats: { backend: { loads: 3 } } });
+    expect(await client.report()).toEqual({ health: {}, stats: { backend: { loads: 3 } }, metrics: [] });
     expect(await client.deadLetters(3, 10)).toEqual([DEAD]);
     expect(await client.retryDead([1, 2])).toBe(2);
     expect(await client.retryDead(null)).toBe(99);
