@@ -5,6 +5,7 @@ import { ConfigError } from "./errors.ts";
 import { type FlagValues, readFlags } from "./flags.ts";
 import type { Machine, Option } from "./option.ts";
 import { notYet, options } from "./options.ts";
+import { type OtelConfig, readOtelEnvironment } from "./otel-environment.ts";
 
 /** What one node needs to know. Plain data: it is handed to threads as it is. */
 export interface Config {
@@ -24,6 +25,7 @@ export interface Config {
   /** Null = this node is alone. */
   readonly peers: PeersConfig | null;
   readonly outbox: OutboxConfig;
+  readonly telemetry: TelemetryConfig;
 }
 
 /** The database behind the cache. Files are named, not read. */
@@ -76,6 +78,14 @@ export interface PeersConfig {
   readonly bytesPerSecond: number;
 }
 
+export interface TelemetryConfig {
+  readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+  /** How traces name cache keys. */
+  readonly keys: "on" | "hashed" | "off";
+  readonly sqlComments: boolean;
+  readonly otel: OtelConfig;
+}
+
 /** Matters only where there is a backend or a peer. */
 export interface OutboxConfig {
   readonly limitBytes: number;
@@ -121,6 +131,7 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
   const flags = readFlags(args);
   refuseNotYet(flags, env);
   const read = <T>(option: Option<T>): T => readOption(option, flags, env, machine);
+  const { otel, warnings } = readOtelEnvironment(env, read(options.otlpEndpoint));
   const config: Config = {
     address: read(options.address),
     maxMemoryBytes: read(options.maxMemoryBytes),
@@ -139,8 +150,14 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
       dataDirectory: read(options.dataDirectory),
       nodeId: read(options.nodeId),
     },
+    telemetry: {
+      logLevel: read(options.logLevel),
+      keys: read(options.telemetryKeys),
+      sqlComments: read(options.sqlComments),
+      otel,
+    },
   };
-  return { config, warnings: unknownVariables(env) };
+  return { config, warnings: [...unknownVariables(env), ...warnings] };
 }
 
 function redisConfig(read: <T>(option: Option<T>) => T): RedisConfig | null {

@@ -6,6 +6,7 @@ import { parseByteSize } from "./byte-size.ts";
 import { type Option, parseMs, parseWhole, within } from "./option.ts";
 import { peerOptions } from "./peer-options.ts";
 import { redisOptions } from "./redis-options.ts";
+import { telemetryOptions } from "./telemetry-options.ts";
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
@@ -113,6 +114,7 @@ export const options = {
   ...backendOptions,
   ...outboxOptions,
   ...peerOptions,
+  ...telemetryOptions,
 } as const;
 
 /** Announced for later versions: set now, they stop the start instead of being ignored. */

@@ -1,5 +1,6 @@
 import type { Cache, MutationContext } from "../cache/cache.ts";
 import { type Awaitable, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/engine.ts";
+import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { after } from "./after.ts";
 import { type ApiError, asApiError, invalid } from "./api-error.ts";
 import { BatchOperations, MAX_OPERATIONS } from "./batch-operations.ts";
@@ -40,7 +41,13 @@ export class BatchRoutes {
   private readonly expected = Array.from({ length: GETS_TOGETHER }, () => new KeyBuffer());
   private readonly shared = new BatchWriter(RESULTS_BYTES, new AnswerRoom());
 
-  constructor(private readonly cache: Cache) {}
+  private readonly cache: Cache;
+  private readonly telemetry: ThreadTelemetry | null;
+
+  constructor({ cache, telemetry }: { readonly cache: Cache; readonly telemetry: ThreadTelemetry | null }) {
+    this.cache = cache;
+    this.telemetry = telemetry;
+  }
 
   run(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     refuseCondition(request);
@@ -143,21 +150,32 @@ export class BatchRoutes {
     writer.prepare(key);
     const found = this.cache.get(key, writer);
     if (found instanceof Promise || (!found && this.cache.loads)) return this.getLater(key, writer, found);
+    this.count(key, writer, found);
     finishGet(writer, key, found);
   }
 
   private async getLater(key: KeyBuffer, writer: BatchWriter, found: Awaitable<boolean>): Promise<void> {
     try {
-      finishGet(writer, key, (await found) || (this.cache.loads && (await this.cache.load(key, writer))));
+      const isHit = await found;
+      this.count(key, writer, isHit);
+      finishGet(writer, key, isHit || (this.cache.loads && (await this.cache.load(key, writer))));
     } catch (error) {
       writer.instead(failure(asApiError(error), key.toString()));
     }
   }
 
+  private count(key: KeyBuffer, writer: BatchWriter, isHit: boolean): void {
+    if (isHit) this.telemetry?.hit(key, writer.valueBytes);
+    else this.telemetry?.miss(key);
+  }
+
   private mutate(body: Buffer, writer: BatchWriter, key: string, context: MutationContext): Awaitable<void> {
     const { op, value, ttl, tags } = this.operations;
     const done = () => writer.instead(JSON.stringify({ status: 200, key }));
-    if (isOp(body, op, DELETE)) return after(this.cache.delete(this.key, null, context), done);
+    if (isOp(body, op, DELETE)) {
+      this.telemetry?.deleted(this.key);
+      return after(this.cache.delete(this.key, null, context), done);
+    }
     if (!isOp(body, op, SET)) {
       throw invalid(
         "ERR_BAD_OPERATION",
@@ -168,6 +186,7 @@ export class BatchRoutes {
     refuseTags(textOf(body, tags));
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
+    this.telemetry?.set(this.key);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
     return after(this.cache.put(this.key, newValue, parseJsonTtl(textOf(body, ttl)), null, context), (outcome) => {
       requireSuccess(outcome, null);

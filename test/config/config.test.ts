@@ -28,6 +28,13 @@ const OUTBOX_DEFAULTS = {
   nodeId: null,
 } as const;
 
+const TELEMETRY_DEFAULTS = {
+  logLevel: "info",
+  keys: "hashed",
+  sqlComments: false,
+  otel: { traces: null, metrics: null, sampler: { ratio: 1, isParentBased: true }, spanQueue: 2_048 },
+} as const;
+
 describe("configuration", () => {
   test("has a default for everything", () => {
     expect(load([])).toEqual({
@@ -43,6 +50,7 @@ describe("configuration", () => {
         backend: null,
         peers: null,
         outbox: OUTBOX_DEFAULTS,
+        telemetry: TELEMETRY_DEFAULTS,
       },
       warnings: [],
     });
@@ -70,6 +78,7 @@ describe("configuration", () => {
       backend: null,
       peers: null,
       outbox: OUTBOX_DEFAULTS,
+      telemetry: TELEMETRY_DEFAULTS,
     });
   });
 

@@ -3,6 +3,7 @@ import { Cache } from "../../src/cache/cache.ts";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createApi } from "../../src/http/api.ts";
+import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import { ManualClock, smallEngine } from "./engine-io.ts";
 import { startTestHttpServer } from "./http-server.ts";
 import { LateEngine } from "./late-engine.ts";
@@ -55,6 +56,7 @@ export async function startTestApi({ engine = atOnce, defaultTtlMs = null }: Tes
     version: "1.2.3",
     isReady: () => state.ready,
     upstream: null,
+    telemetry: new ThreadTelemetry(makeTelemetry(1), 0, Math.random),
   };
   const server = startTestHttpServer(createApi(options));
   const client = await RawClient.open(server.port);
