@@ -126,11 +126,18 @@ export class Outbox {
   }
 
   /**
-   * The newest version that was ever queued, also before a restart: a node that goes on with older stamps than it gave
-   * out before would lose against itself.
+   * The newest version that was ever queued or noted here, also before a restart: a node that goes on with older stamps
+   * than it gave out before would lose against itself.
    */
   get newestVersion(): number {
     return this.#newestVersion;
+  }
+
+  /** Keeps a version, if it is newer than `newestVersion`, before it gives control back. Throws where the disk is full. */
+  noteVersion(version: number): void {
+    if (version <= this.#newestVersion) return;
+    this.#newestVersion = version;
+    this.#transaction(() => {});
   }
 
   /** Why nothing can be appended now; empty = it can, unless it is full. */

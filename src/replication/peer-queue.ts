@@ -27,6 +27,7 @@ export type PeerOutbox = Pick<
   | "usedBytes"
   | "limitBytes"
   | "newestVersion"
+  | "noteVersion"
   | "warnings"
 >;
 

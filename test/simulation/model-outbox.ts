@@ -55,6 +55,10 @@ export class ModelOutbox implements PeerOutbox {
     return this.disk.newestVersion;
   }
 
+  noteVersion(version: number): void {
+    this.disk.newestVersion = Math.max(this.disk.newestVersion, version);
+  }
+
   append(mutations: readonly OutboxMutation[]): Promise<void> {
     this.#group.mutations.push(...mutations);
     this.#schedule();
