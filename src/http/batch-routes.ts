@@ -195,25 +195,18 @@ export class BatchRoutes {
     }
   }
 
-<<<<<<< HEAD
   private count(key: KeyBuffer, writer: BatchWriter, isHit: boolean): void {
     if (isHit) this.telemetry?.hit(key, writer.valueBytes);
     else this.telemetry?.miss(key);
   }
 
-  private mutate(body: Buffer, writer: BatchWriter, key: string, context: MutationContext): Awaitable<void> {
-    const { op, value, ttl, tags } = this.operations;
-    const done = () => writer.instead(JSON.stringify({ status: 200, key }));
-    if (isOp(body, op, DELETE)) {
-      this.telemetry?.deleted(this.key);
-      return after(this.cache.delete(this.key, null, context), done);
-    }
-=======
   /** What the selected operation changes. Throws `ApiError`. */
   private changeIn(body: Buffer): Change {
     const { op, value, ttl, tags } = this.operations;
-    if (isOp(body, op, DELETE)) return DELETED;
->>>>>>> s2-faults
+    if (isOp(body, op, DELETE)) {
+      this.telemetry?.deleted(this.key);
+      return DELETED;
+    }
     if (!isOp(body, op, SET)) {
       throw invalid(
         "ERR_BAD_OPERATION",

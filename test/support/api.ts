@@ -65,12 +65,8 @@ export async function startTestApi(testOptions: TestApiOptions = {}): Promise<Te
     startedMs: clock.nowMs,
     version: "1.2.3",
     isReady: () => state.ready,
-<<<<<<< HEAD
-    upstream: null,
     telemetry: new ThreadTelemetry(makeTelemetry(1), 0, Math.random),
-=======
     upstream,
->>>>>>> s2-faults
   };
   const server = startTestHttpServer(createApi(options));
   const client = await RawClient.open(server.port);
