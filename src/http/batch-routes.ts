@@ -4,7 +4,7 @@ import { after } from "./after.ts";
 import { type ApiError, asApiError, invalid } from "./api-error.ts";
 import { BatchOperations, MAX_OPERATIONS } from "./batch-operations.ts";
 import { AnswerRoom, BatchWriter, MAX_ANSWER_BYTES } from "./batch-writer.ts";
-import { readKey, textOf } from "./body-members.ts";
+import { excerptOf, readKey, textOf } from "./body-members.ts";
 import { refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { isPresent, JsonObjectScanner, type JsonRange } from "./json-scan.ts";
@@ -142,7 +142,10 @@ export class BatchRoutes {
     const done = () => writer.instead(JSON.stringify({ status: 200, key }));
     if (isOp(body, op, DELETE)) return after(this.cache.delete(this.key, null), done);
     if (!isOp(body, op, SET)) {
-      throw invalid("ERR_BAD_OPERATION", `op is ${textOf(body, op) ?? "missing"}: send "get", "set" or "delete"`);
+      throw invalid(
+        "ERR_BAD_OPERATION",
+        `op is ${isPresent(op) ? excerptOf(body, op) : "missing"}: send "get", "set" or "delete"`,
+      );
     }
     if (!isPresent(value)) throw invalid("ERR_NO_VALUE", 'the operation has no "value": send one, any JSON');
     refuseTags(textOf(body, tags));
