@@ -4,7 +4,7 @@ import { after } from "./after.ts";
 import { type ApiError, asApiError, invalid } from "./api-error.ts";
 import { BatchOperations, MAX_OPERATIONS } from "./batch-operations.ts";
 import { AnswerRoom, BatchWriter, MAX_ANSWER_BYTES } from "./batch-writer.ts";
-import { excerptOf, readKey, textOf } from "./body-members.ts";
+import { readKey, shortened, textOf } from "./body-members.ts";
 import { refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { isPresent, JsonObjectScanner, type JsonRange } from "./json-scan.ts";
@@ -144,7 +144,7 @@ export class BatchRoutes {
     if (!isOp(body, op, SET)) {
       throw invalid(
         "ERR_BAD_OPERATION",
-        `op is ${isPresent(op) ? excerptOf(body, op) : "missing"}: send "get", "set" or "delete"`,
+        `op is ${shortened(textOf(body, op) ?? "missing")}: send "get", "set" or "delete"`,
       );
     }
     if (!isPresent(value)) throw invalid("ERR_NO_VALUE", 'the operation has no "value": send one, any JSON');

@@ -10,10 +10,9 @@ import {
 } from "../engine/engine.ts";
 import { after } from "./after.ts";
 import { ApiError } from "./api-error.ts";
-import { excerptOf, readKey, textOf } from "./body-members.ts";
+import { readKey, shortened, textOf } from "./body-members.ts";
 import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
 import { conditionOf, refuseCondition } from "./etag.ts";
-import { quoted } from "./excerpt.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { isJson, isPresent, JsonObjectScanner, readSafeInteger } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
@@ -179,8 +178,8 @@ export class EntryRoutes {
   private increment(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const delta = readSafeInteger(request.body, this.scanner.increment);
     if (delta === null) {
-      const found = excerptOf(request.body, this.scanner.increment);
-      const message = `increment is ${found}: send a whole number up to 2^53, such as 1 or -5`;
+      const text = shortened(textOf(request.body, this.scanner.increment) ?? "");
+      const message = `increment is ${text}: send a whole number up to 2^53, such as 1 or -5`;
       throw new ApiError(400, "ERR_BAD_INCREMENT", message);
     }
     const key = this.key.toString();
@@ -221,7 +220,11 @@ function pageLimit(text: string): number {
   if (text === "") return DEFAULT_PAGE_KEYS;
   const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
   if (limit < 1 || limit > MAX_PAGE_KEYS) {
-    throw new ApiError(400, "ERR_BAD_LIMIT", `limit is ${quoted(text)}: send a number from 1 to ${MAX_PAGE_KEYS}`);
+    throw new ApiError(
+      400,
+      "ERR_BAD_LIMIT",
+      `limit is ${JSON.stringify(shortened(text))}: send a number from 1 to ${MAX_PAGE_KEYS}`,
+    );
   }
   return limit;
 }

@@ -1,6 +1,6 @@
 import type { Condition } from "../engine/engine.ts";
 import { ApiError } from "./api-error.ts";
-import { quoted } from "./excerpt.ts";
+import { shortened } from "./body-members.ts";
 import type { HttpRequest } from "./exchange.ts";
 
 /** A tag has 53 bits; two halves are written, because numbers up to 31 bits become text much faster. */
@@ -38,7 +38,11 @@ export function conditionOf(request: HttpRequest): Condition | null {
   const items = listOf(header);
   if (items.length === 0 || !items.every((item) => ENTITY_TAG.test(item))) {
     const name = match === null ? "If-None-Match" : "If-Match";
-    throw new ApiError(400, "ERR_BAD_CONDITION", `${name} is ${quoted(header)}: send * or a list of ETags in quotes`);
+    throw new ApiError(
+      400,
+      "ERR_BAD_CONDITION",
+      `${name} is ${JSON.stringify(shortened(header))}: send * or a list of ETags in quotes`,
+    );
   }
   // If-Match compares strongly: a weak tag never matches (RFC 9110 section 13.1.1).
   if (match !== null) return { kind: "tag-in", tags: tagsOf(items) };

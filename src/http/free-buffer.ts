@@ -6,7 +6,8 @@ const WORTH_FREEING_BYTES = 4 * 1024;
  * exist of it. The buffer is empty afterwards.
  */
 export function freeBuffer(buffer: Buffer): void {
+  // First, because asking a buffer for its memory makes an object.
+  if (buffer.length < WORTH_FREEING_BYTES) return;
   const { buffer: memory } = buffer;
-  if (!(memory instanceof ArrayBuffer) || memory.byteLength < WORTH_FREEING_BYTES) return;
-  if (buffer.length === memory.byteLength) memory.transfer(0);
+  if (memory instanceof ArrayBuffer && buffer.length === memory.byteLength) memory.transfer(0);
 }

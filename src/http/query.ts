@@ -1,5 +1,5 @@
 import { ApiError } from "./api-error.ts";
-import { quoted } from "./excerpt.ts";
+import { shortened } from "./body-members.ts";
 import type { HttpRequest } from "./exchange.ts";
 
 const NO_PARAMETERS: ReadonlyMap<string, string> = new Map();
@@ -31,7 +31,7 @@ function decoded(text: string): string {
   try {
     return decodeURIComponent(text.replaceAll("+", " "));
   } catch (cause) {
-    const message = `the query has ${quoted(text)}, which is not percent-encoded UTF-8: encode it again`;
+    const message = `the query has ${JSON.stringify(shortened(text))}, which is not percent-encoded UTF-8: encode it again`;
     throw new ApiError(400, "ERR_BAD_QUERY", message, "", { cause });
   }
 }

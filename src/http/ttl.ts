@@ -1,43 +1,40 @@
 import { DEFAULT_TTL } from "../cache/cache.ts";
 import { durationToMs, parseGoDuration } from "../config/duration.ts";
 import { ApiError } from "./api-error.ts";
-import { quoted } from "./excerpt.ts";
+import { shortened } from "./body-members.ts";
 
 /** Digits of a plain duration: with any unit it stays a safe integer in ms. */
 const MOST_PLAIN_DIGITS = 6;
 
-/** More than any TTL needs. A longer one, of parts that add nothing, would hold up the thread while it is read. */
-const MAX_TTL_CHARACTERS = 100;
-/** The longest way to write such a TTL in JSON: in quotes, each character as an escape like `\u0031`. */
-const MAX_WRITTEN_CHARACTERS = 2 + MAX_TTL_CHARACTERS * 6;
-const TOO_LONG = `longer than ${MAX_TTL_CHARACTERS} characters`;
-
 const FORM = 'send a Go duration such as "300ms", "90s" or "1h30m", or "0" for an entry that never expires';
+
+/** Far more than any duration needs; reading one of megabytes would keep the thread from other requests for seconds. */
+const MAX_TTL_CHARACTERS = 100;
 
 /**
  * A TTL as clients write it, in ms: absent (null) = `DEFAULT_TTL`, 0 = never expires. What is shorter than a
- * millisecond counts as one.
- * Throws `ApiError` (400) for one that is negative, not a duration, or longer than `MAX_TTL_CHARACTERS`.
+ * millisecond counts as one, also where it is less than a nanosecond.
+ * Throws `ApiError` (400) for one that is negative or not a duration.
  */
 export function parseTtl(text: string | null): number {
   if (text === null) return DEFAULT_TTL;
   const plainMs = plainDurationMs(text);
   if (plainMs >= 0) return plainMs;
-  if (text.length > MAX_TTL_CHARACTERS) throw invalidTtl(text, TOO_LONG);
+  if (text.length > MAX_TTL_CHARACTERS) throw invalidTtl(text, `longer than ${MAX_TTL_CHARACTERS} characters`);
   const parsed = parseGoDuration(text);
   if (!parsed.ok) throw invalidTtl(text, parsed.reason);
-  if (parsed.ns < 0n) throw invalidTtl(text, "negative");
-  return durationToMs(parsed.ns);
+  if (!/[1-9]/.test(text)) return 0;
+  if (text.startsWith("-")) throw invalidTtl(text, "negative");
+  return Math.max(1, durationToMs(parsed.ns));
 }
 
 /** The `ttl` member of a JSON body, as raw text; null = there is none. */
 export function parseJsonTtl(raw: string | null): number {
   if (raw === null || raw === "null") return DEFAULT_TTL;
   if (raw === "0") return 0;
+  // Looked at before it is parsed: an array may be nested deeper than a parser's stack is.
   if (!raw.startsWith('"')) throw invalidTtl(raw, "not a string");
-  if (raw.length > MAX_WRITTEN_CHARACTERS) throw invalidTtl(raw.slice(1, -1), TOO_LONG);
-  const text: unknown = raw.includes("\\") ? JSON.parse(raw) : raw.slice(1, -1);
-  return parseTtl(String(text));
+  return parseTtl(raw.includes("\\") ? String(JSON.parse(raw)) : raw.slice(1, -1));
 }
 
 /** The form in which nearly all TTLs come, such as `60s`, without a detour through 64 bits; -1 = another form. */
@@ -70,5 +67,9 @@ function unitMsOf(text: string): number {
 }
 
 function invalidTtl(value: string, reason: string): ApiError {
-  return new ApiError(400, "ERR_INVALID_TTL", `ttl is ${quoted(value)}, which is ${reason}: ${FORM}`);
+  return new ApiError(
+    400,
+    "ERR_INVALID_TTL",
+    `ttl is ${JSON.stringify(shortened(value))}, which is ${reason}: ${FORM}`,
+  );
 }

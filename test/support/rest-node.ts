@@ -48,6 +48,10 @@ export class RestNode implements Disposable {
     });
   }
 
+  get port(): number {
+    return this.server.port;
+  }
+
   /** Sends one request on a connection of its own; the path goes out as it is. */
   call(method: string, path: string, { headers = {}, body = "" }: RestCall = {}): Promise<RestAnswer> {
     const bytes: Buffer = typeof body === "string" ? Buffer.from(body) : body;

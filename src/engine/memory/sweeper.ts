@@ -8,6 +8,7 @@ import {
   BUFFER_UNIT_SHIFT,
   COUNT_DELETES,
   COUNT_EXPIRATIONS,
+  FLAG_TOUCHED,
   KEY_LENGTH_MASK,
   RECORD_META,
   SHARD_LOCK,
@@ -88,7 +89,7 @@ export class Sweeper {
     this.shardNumber = 0;
     this.hash = 0;
     const remove = (location: number): boolean => {
-      if (this.store.isTombstone(location) || this.isNewer(location, stamp) || !this.matches(location, pattern))
+      if (this.store.isTombstone(location) || this.stays(location, stamp) || !this.matches(location, pattern))
         return false;
       if (!this.store.isExpired(location, this.clock())) deleted++;
       return true;
@@ -235,7 +236,7 @@ export class Sweeper {
     const slotCount = this.index.slotCount(shard);
     for (let slot = 0; slot < slotCount; ) {
       const location = this.store.locationAt(shard, slot);
-      if (location === 0 || this.isNewer(location, stamp)) {
+      if (location === 0 || this.stays(location, stamp)) {
         slot++;
         continue;
       }
@@ -254,6 +255,15 @@ export class Sweeper {
     const word = this.arena.wordIndex(location);
     const version = versionOf(words, word);
     return version > stamp.version || (version === stamp.version && originOf(words, word) > stamp.origin);
+  }
+
+  /** A value that was there when the call came must go, also where a touch has given it a newer version since. */
+  private stays(location: number, stamp: Stamp): boolean {
+    return this.isNewer(location, stamp) && !this.isTouched(location);
+  }
+
+  private isTouched(location: number): boolean {
+    return (this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]! & FLAG_TOUCHED) !== 0;
   }
 
   private matches(location: number, pattern: KeyPattern): boolean {

@@ -28,6 +28,7 @@ import {
   FLAG_MAIN,
   FLAG_ORIGIN,
   FLAG_TOMBSTONE,
+  FLAG_TOUCHED,
   RECORD_EXPIRY_HI,
   RECORD_EXPIRY_LO,
   RECORD_META,
@@ -230,7 +231,7 @@ export class Writer {
       contentType: this.contentTypeAt(location),
     };
     this.planRecord(record, request.expiresAtMs !== NEVER);
-    const needed = this.write(shard, slot, record, 0, nowMs);
+    const needed = this.write(shard, slot, record, FLAG_TOUCHED, nowMs);
     return needed > 0 ? needed : "touched";
   }
 
@@ -254,7 +255,7 @@ export class Writer {
       stamp: request.stamp,
     };
     if (!this.planRecord(record, record.expiresAtMs !== NEVER)) return { kind: "too-large" };
-    const needed = this.write(shard, slot, record, 0, nowMs);
+    const needed = this.write(shard, slot, record, live ? FLAG_TOUCHED : 0, nowMs);
     if (needed > 0) return needed;
     this.counters[COUNT_SETS]!++;
     return { kind: "incremented", value };
@@ -381,6 +382,7 @@ export class Writer {
     const meta = words[word + RECORD_META]!;
     this.store.unfileExpiry(shard, location);
     this.index.beginChange(shard);
+    words[word + RECORD_META] = meta | FLAG_TOUCHED;
     writeSafeInteger(words, word + RECORD_VERSION_LO, word + RECORD_VERSION_HI, request.stamp.version);
     if ((meta & FLAG_EXPIRES) !== 0) {
       writeSafeInteger(words, word + RECORD_EXPIRY_LO, word + RECORD_EXPIRY_HI, request.expiresAtMs);

@@ -198,6 +198,24 @@ describe("walks", () => {
     expect(client.keys(endsWith("7"))).toEqual(["late:7"]);
   });
 
+  test("by pattern remove also what was only touched or counted up since the call came", async () => {
+    const engine = MemoryEngine.create({
+      limitBytes: 32 * MIB,
+      threads: 1,
+      clock: Date.now,
+      letOthersRun: async () => {
+        for (let number = 0; number < 20_000; number += 7) {
+          const key = keyOf(`key:${number}`);
+          engine.touch({ key, expiresAtMs: NEVER, stamp: client.nextStamp(), condition: null });
+        }
+      },
+    });
+    const client = new Client(engine);
+    for (let number = 0; number < 20_000; number++) client.put(`key:${number}`, Buffer.from("1"));
+    await engine.deleteMatching({ text: "*", matches: () => true }, client.nextStamp());
+    expect(client.keys()).toEqual([]);
+  });
+
   test("return every key that is there throughout, while others come, go and make the index grow", () => {
     const client = new Client(smallEngine(32 * MIB));
     for (let number = 0; number < 2_000; number++) client.put(`stays:${number}`, Buffer.alloc(10));

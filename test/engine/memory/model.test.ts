@@ -12,6 +12,8 @@ interface ModelEntry {
   readonly expiresAtMs: number;
   readonly version: number;
   readonly origin: number;
+  /** Its value is older than its version. */
+  readonly touched?: boolean;
 }
 
 type Operation =
@@ -170,7 +172,7 @@ class Comparison {
     else {
       const live = this.live(text);
       expect(outcome).toBe(live === null ? "absent" : "touched");
-      if (live !== null) this.model.set(text, { ...live, expiresAtMs, ...stamp });
+      if (live !== null) this.model.set(text, { ...live, expiresAtMs, ...stamp, touched: true });
     }
   }
 
@@ -192,7 +194,13 @@ class Comparison {
     const value = (live === null ? 0 : Number(live.value?.toString())) + operation.delta;
     expect(outcome).toEqual({ kind: "incremented", value });
     const expiresAtMs = live === null ? expiresAtMsIfNew : live.expiresAtMs;
-    this.model.set(text, { value: Buffer.from(String(value)), contentType: "application/json", expiresAtMs, ...stamp });
+    this.model.set(text, {
+      value: Buffer.from(String(value)),
+      contentType: "application/json",
+      expiresAtMs,
+      ...stamp,
+      touched: live !== null,
+    });
   }
 
   private async deleteMatching(operation: Operation & { do: "deleteMatching" }): Promise<void> {
@@ -202,7 +210,9 @@ class Comparison {
       text: `*${digit}`,
       matches: (source, _start, end) => source[end - 1] === digit.charCodeAt(0),
     };
-    const matching = [...this.model].filter(([text, entry]) => text.endsWith(digit) && isNotNewer(entry, stamp));
+    const matching = [...this.model].filter(
+      ([text, entry]) => text.endsWith(digit) && (isNotNewer(entry, stamp) || entry.touched),
+    );
     const live = matching.filter(([text]) => this.live(text) !== null).length;
     const deleted = await this.engine.deleteMatching(pattern, stamp);
     if (this.exact) expect(deleted).toBe(live);
@@ -214,7 +224,9 @@ class Comparison {
     const stamp = this.stamp(operation.age);
     this.engine.clear(stamp);
     this.floor = Math.max(this.floor, stamp.version);
-    for (const [text, entry] of [...this.model]) if (isNotNewer(entry, stamp)) this.model.delete(text);
+    for (const [text, entry] of [...this.model]) {
+      if (isNotNewer(entry, stamp) || entry.touched) this.model.delete(text);
+    }
   }
 
   /** Pruning forgets the version of what it removes, tombstones too: everything whose tick is over. */

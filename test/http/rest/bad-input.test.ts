@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { RestNode } from "../../support/rest-node.ts";
+import { RawClient } from "../../support/raw-client.ts";
+import { type RestAnswer, RestNode } from "../../support/rest-node.ts";
 
 const node = new RestNode();
 afterAll(() => {
@@ -7,112 +8,244 @@ afterAll(() => {
   expect(node.errors).toEqual([]);
 });
 
-/** More than any explanation needs, and far less than what was sent. */
-const MOST_ERROR_BYTES = 1_000;
-const MANY = 1_000_000;
+const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
+const TRACEPARENT = `00-${TRACE_ID}-00f067aa0ba902b7-01`;
 
-const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels);
-const post = (members: string) => ["POST", "/api/cache", `{"key":"bad","value":1,${members}}`] as const;
-const patch = (members: string) => ["PATCH", "/api/cache/bad", `{${members}}`] as const;
+type Case = [body: string, code: string];
 
-describe("a TTL", () => {
+function post(body: string | Buffer): Promise<RestAnswer> {
+  return node.call("POST", "/api/cache", { body });
+}
+
+function expectRefusal(answer: RestAnswer, status: number, code: string): void {
+  expect([answer.status, answer.headers.get("content-type")]).toEqual([status, "application/json"]);
+  const body = answer.json();
+  expect(Object.keys(body)).toEqual(["error", "code", "trace_id"]);
+  expect(body.code).toBe(code);
+  expect(body.trace_id).toMatch(/^[0-9a-f]{32}$/);
+  expect(body.error).toMatch(/\w{3}/);
+  expect(answer.body.length).toBeLessThan(1_000);
+}
+
+describe("a body that is not a JSON object is refused", () => {
   test.each([
-    ["of many parts", "0s".repeat(MANY)],
-    ["of many zeros", `${"0".repeat(MANY)}1s`],
-    ["of many decimals", `0.${"1".repeat(MANY)}s`],
-    ["of many escapes", "\\u0031".repeat(MANY)],
-    ["that is one character too long", `${"0".repeat(99)}1s`],
-  ])("%s is refused before it is read, wherever it comes", async (_, ttl) => {
-    const batch = `{"operations":[{"op":"set","key":"bad","value":1,"ttl":"${ttl}"}]}`;
-    const posted = await node.call(...asCall(post(`"ttl":"${ttl}"`)));
-    const patched = await node.call(...asCall(patch(`"ttl":"${ttl}"`)));
-    const [result] = (await node.call("POST", "/api/batch", { body: batch })).json().results;
-    for (const { status, code } of [
-      { status: posted.status, code: posted.json().code },
-      { status: patched.status, code: patched.json().code },
-      result,
+    ...["", " ", "{", "}", "{}}", "[]", "null", "1", '"text"', "key=a&value=1", "\0", "//", "/**/{}"],
+    '{"key":"a","value":1',
+    '{"key":"a","value":1,}',
+    '{"key":"a","value":1}x',
+    '{"key":"a","value":1}{}',
+    '{"key":"a" "value":1}',
+    '{"key":"a","value"}',
+    '{"key":"a","value":}',
+    '{"key":"a",,"value":1}',
+    '{key:"a","value":1}',
+    "{'key':'a','value':1}",
+    '{"key":"a","value":01}',
+    '{"key":"a","value":+1}',
+    '{"key":"a","value":.5}',
+    '{"key":"a","value":1.}',
+    '{"key":"a","value":1e}',
+    '{"key":"a","value":-}',
+    '{"key":"a","value":0x1}',
+    '{"key":"a","value":NaN}',
+    '{"key":"a","value":Infinity}',
+    '{"key":"a","value":undefined}',
+    '{"key":"a","value":True}',
+    '{"key":"a","value":nul}',
+    '{"key":"a","value":[1,]}',
+    '{"key":"a","value":[1}}',
+    '{"key":"a","value":{"b":1]}',
+    '{"key":"a","value":"\\x41"}',
+    '{"key":"a","value":"\\u12g4"}',
+    '{"key":"a","value":"\\u12"}',
+    '{"key":"a","value":"\n"}',
+    '{"key":"a","value":"\t"}',
+    '{"key":"a","value":"b}',
+    '{"key":"a","value":1,"other":tru}',
+    '\ufeff{"key":"a","value":1}',
+    '\u00a0{"key":"a","value":1}',
+    '{"key":"a","value":1}\0',
+  ])("%j", async (body) => {
+    expectRefusal(await post(body), 400, "ERR_INVALID_JSON");
+  });
+
+  test.each([
+    ["a byte of Latin-1", Buffer.from('{"key":"a","value":"\u00e4"}', "latin1")],
+    ["half a character", Buffer.concat([Buffer.from('{"key":"a","value":"'), Buffer.from([0xc3]), Buffer.from('"}')])],
+    [
+      "a surrogate",
+      Buffer.concat([Buffer.from('{"key":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('","value":1}')]),
+    ],
+    ["UTF-16", Buffer.from('\ufeff{"key":"a","value":1}', "utf16le")],
+    ["bytes that are not UTF-8 in an unknown member", Buffer.from('{"key":"a","value":1,"x":"\u00ff"}', "latin1")],
+  ])("with %s", async (_, body) => {
+    expectRefusal(await post(body), 400, "ERR_INVALID_JSON");
+  });
+
+  test.each([10_000, 200_000, 1_000_001])("with %d arrays that are never closed", async (depth) => {
+    expectRefusal(await post(`{"key":"a","value":${"[".repeat(depth)}`), 400, "ERR_INVALID_JSON");
+    expectRefusal(await post("[".repeat(depth)), 400, "ERR_INVALID_JSON");
+    expectRefusal(await post('{"a":'.repeat(depth)), 400, "ERR_INVALID_JSON");
+  });
+
+  test("nested deeper than a million levels, though it is JSON", async () => {
+    const depth = 1_000_001;
+    expectRefusal(await post(`{"key":"a","value":${"[".repeat(depth)}1${"]".repeat(depth)}}`), 400, "ERR_INVALID_JSON");
+  });
+
+  test("cut off anywhere", async () => {
+    const body = ' {"key": "cut", "value": {"a": [1.5e3, "\\u00e4", true, null]}, "ttl": "1m", "more": []} ';
+    for (let length = 0; length < body.length - 1; length++) {
+      expectRefusal(await post(body.slice(0, length)), 400, "ERR_INVALID_JSON");
+    }
+    expect((await node.get("cut")).status).toBe(404);
+    expect((await post(body)).status).toBe(200);
+  });
+
+  test("with one byte replaced, wherever JSON.parse refuses it too", async () => {
+    const body = Buffer.from('{"key":"a","value":{"b":[1.5e3,"\\u00e4",true]},"ttl":"1m"}');
+    for (const byte of Buffer.from('\0"\\,:{}[]-.0 a')) {
+      for (let at = 0; at < body.length; at++) {
+        const replaced = Buffer.from(body);
+        replaced[at] = byte;
+        const answer = await post(replaced);
+        if (!isJsonText(replaced.toString("utf8"))) expectRefusal(answer, 400, "ERR_INVALID_JSON");
+        else if (answer.status !== 200) expect(answer.json().code).not.toBe("ERR_INVALID_JSON");
+      }
+    }
+  });
+});
+
+describe("members of the wrong kind are refused, whatever else the body has", () => {
+  const DEEP = "[".repeat(200_000) + "]".repeat(200_000);
+  const refused: Case[] = [
+    ["{}", "ERR_INVALID_KEY"],
+    ['{"value":1}', "ERR_INVALID_KEY"],
+    ['{"Key":"a","value":1}', "ERR_INVALID_KEY"],
+    ['{"key":1,"value":1}', "ERR_INVALID_KEY"],
+    ['{"key":null,"value":1}', "ERR_INVALID_KEY"],
+    ['{"key":true,"value":1}', "ERR_INVALID_KEY"],
+    ['{"key":["a"],"value":1}', "ERR_INVALID_KEY"],
+    ['{"key":{"key":"a"},"value":1}', "ERR_INVALID_KEY"],
+    ['{"key":"a","key":1,"value":1}', "ERR_INVALID_KEY"],
+    [`{"key":${DEEP},"value":1}`, "ERR_INVALID_KEY"],
+    [`{"key":"${"k".repeat(1_000_000)}","value":1}`, "ERR_INVALID_KEY"],
+    ['{"key":"a"}', "ERR_NO_VALUE"],
+    ['{"key":"a","Value":1}', "ERR_NO_VALUE"],
+    ['{"key":"a","ttl":"1s"}', "ERR_NO_VALUE"],
+    ['{"key":"a","value":1,"ttl":5}', "ERR_INVALID_TTL"],
+    ['{"key":"a","value":1,"ttl":{}}', "ERR_INVALID_TTL"],
+    [`{"key":"a","value":1,"ttl":${DEEP}}`, "ERR_INVALID_TTL"],
+    ['{"key":"a","value":1,"tags":["x"]}', "ERR_TAGS_UNSUPPORTED"],
+    ['{"key":"a","value":1,"tags":"x"}', "ERR_TAGS_UNSUPPORTED"],
+    ['{"key":"a","value":1,"tags":1}', "ERR_TAGS_UNSUPPORTED"],
+    ['{"key":"a","value":1,"tags":{}}', "ERR_TAGS_UNSUPPORTED"],
+    [`{"key":"a","value":1,"tags":${DEEP}}`, "ERR_TAGS_UNSUPPORTED"],
+  ];
+  test.each(refused.map(named))("%s with %s", async (_, code, body) => {
+    await node.call("DELETE", "/api/cache");
+    expectRefusal(await post(body), 400, code);
+    expect((await node.get("a")).status).toBe(404);
+  });
+
+  test.each(["null", "[]", "[ \n]"])("but tags may be %j: there are none", async (tags) => {
+    expect((await post(`{"key":"untagged","value":1,"tags":${tags}}`)).status).toBe(200);
+  });
+
+  const refusedPatches: Case[] = [
+    ['{"increment":"1"}', "ERR_BAD_INCREMENT"],
+    [`{"increment":"${"x".repeat(1_000_000)}"}`, "ERR_BAD_INCREMENT"],
+    [`{"increment":${"1".repeat(1_000_000)}}`, "ERR_BAD_INCREMENT"],
+    [`{"increment":${DEEP}}`, "ERR_BAD_INCREMENT"],
+    [`{"ttl":"${"x".repeat(1_000_000)}"}`, "ERR_INVALID_TTL"],
+    ["{}", "ERR_BAD_PATCH"],
+    ["", "ERR_INVALID_JSON"],
+  ];
+  test.each(refusedPatches.map(named))("also by PATCH: %s with %s", async (_, code, body) => {
+    await node.post("patched", "1");
+    expectRefusal(await node.call("PATCH", "/api/cache/patched", { body }), 400, code);
+  });
+
+  test("and a long name of an operation is quoted in a line", async () => {
+    const body = `{"operations":[{"op":"${"x".repeat(1_000_000)}","key":"a"}]}`;
+    const answer = await node.call("POST", "/api/batch", { body });
+    expect(answer.text).toContain("ERR_BAD_OPERATION");
+    expect(answer.body.length).toBeLessThan(1_000);
+  });
+});
+
+describe("every error", () => {
+  const errors: [method: string, path: string, body: string, status: number, code: string][] = [
+    ["GET", "/api/cache/nothing", "", 404, "ERR_NOT_FOUND"],
+    ["GET", "/api/cache/%zz", "", 400, "ERR_INVALID_KEY"],
+    ["GET", "/api/cache/a?%zz", "", 400, "ERR_BAD_QUERY"],
+    ["GET", "/nothing", "", 404, "ERR_UNKNOWN_PATH"],
+    ["GET", "/%22%3Cscript%3E", "", 404, "ERR_UNKNOWN_PATH"],
+    ["GET", "/api/cache", "", 405, "ERR_METHOD_NOT_ALLOWED"],
+    ["constructor", "/api/cache/a", "", 405, "ERR_METHOD_NOT_ALLOWED"],
+    ["POST", "/api/cache", "{", 400, "ERR_INVALID_JSON"],
+    ["POST", "/api/cache", '{"key":"","value":1}', 400, "ERR_INVALID_KEY"],
+    ["PUT", "/api/cache/a?ttl=-1s", "1", 400, "ERR_INVALID_TTL"],
+    ["GET", "nothing", "", 400, "ERR_BAD_REQUEST"],
+  ];
+
+  test.each(errors)(
+    "has what to do, a code and a trace id of its own: %s %s %s",
+    async (method, path, body, status, code) => {
+      const first = await node.call(method, path, { body });
+      expectRefusal(first, status, code);
+      const second = await node.call(method, path, { body });
+      expect(second.json().trace_id).not.toBe(first.json().trace_id);
+    },
+  );
+
+  test.each(errors.slice(0, -1))("has the caller's trace id: %s %s %s", async (method, path, body, status, code) => {
+    const answer = await node.call(method, path, { headers: { traceparent: TRACEPARENT }, body });
+    expectRefusal(answer, status, code);
+    expect(answer.json().trace_id).toBe(TRACE_ID);
+  });
+
+  test.each([
+    "",
+    "nonsense",
+    TRACE_ID,
+    TRACEPARENT.toUpperCase(),
+    `00-${"0".repeat(32)}-00f067aa0ba902b7-01`,
+    `00-${TRACE_ID}-${"0".repeat(16)}-01`,
+    `ff-${TRACE_ID}-00f067aa0ba902b7-01`,
+    `00-${TRACE_ID}"-00f067aa0ba902b7-01`,
+  ])("has an id of its own where traceparent is %j", async (traceparent) => {
+    const answer = await node.call("GET", "/api/cache/nothing", { headers: { traceparent } });
+    expectRefusal(answer, 404, "ERR_NOT_FOUND");
+    expect(answer.json().trace_id).not.toBe(TRACE_ID);
+  });
+
+  test("that is the request's affair leaves the connection open for the next one", async () => {
+    await node.post("next", "1");
+    const client = await RawClient.open(node.port);
+    for (const request of [
+      "POST /api/cache HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nGET /",
+      "PUT /api/cache/%00 HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nGET /",
+      "BREW /api/cache HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nGET /",
     ]) {
-      expect([status, code]).toEqual([400, "ERR_INVALID_TTL"]);
+      await client.send(`${request}GET /api/cache/next HTTP/1.1\r\nHost: test\r\n\r\n`);
+      expect((await client.answer()).status).toBeWithin(400, 406);
+      expect((await client.answer()).body).toBe('{"key":"next","value":1}');
     }
-    expect((await node.get("bad")).status).toBe(404);
-  });
-
-  test("may be written with as many digits as a person would, and in escapes", async () => {
-    const long = `${"0".repeat(98)}1s`;
-    const escaped = "1h30m".replace(/./g, (letter) => `\\u00${letter.charCodeAt(0).toString(16)}`);
-    using own = new RestNode();
-    expect((await own.post("long", "1", `,"ttl":"${long}"`)).status).toBe(200);
-    expect((await own.post("escaped", "1", `,"ttl":"${escaped}"`)).status).toBe(200);
-    expect((await own.get("long")).headers.get("cache-control")).toBe("max-age=1");
-    expect((await own.get("escaped")).headers.get("cache-control")).toBe("max-age=5400");
-  });
-
-  test("in a query that is too long is refused too", async () => {
-    const answer = await node.call("PUT", `/api/cache/bad?ttl=${"0s".repeat(1_000)}`, { body: "1" });
-    expect([answer.status, answer.json().code]).toEqual([400, "ERR_INVALID_TTL"]);
+    client.socket.destroy();
   });
 });
 
-describe("an error quotes the beginning of what was sent, not all of it:", () => {
-  test.each([
-    ["a long TTL", ...post(`"ttl":"${"x".repeat(MANY)}"`), "ERR_INVALID_TTL"],
-    ["a TTL of quotes", ...post(`"ttl":"${'\\"'.repeat(MANY)}"`), "ERR_INVALID_TTL"],
-    ["a TTL of emoji", ...post(`"ttl":"a${"😀".repeat(60)}"`), "ERR_INVALID_TTL"],
-    ["a nested TTL", ...post(`"ttl":${nested(200_000)}`), "ERR_INVALID_TTL"],
-    ["a TTL of digits", ...post(`"ttl":${"9".repeat(MANY)}`), "ERR_INVALID_TTL"],
-    ["a long key that is no string", "POST", "/api/cache", `{"key":${nested(200_000)},"value":1}`, "ERR_INVALID_KEY"],
-    ["a nested touch", ...patch(`"ttl":${nested(200_000)}`), "ERR_INVALID_TTL"],
-    ["a nested increment", ...patch(`"increment":${nested(200_000)}`), "ERR_BAD_INCREMENT"],
-    ["an increment of digits", ...patch(`"increment":${"9".repeat(MANY)}`), "ERR_BAD_INCREMENT"],
-    ["an increment of emoji", ...patch(`"increment":"${"😀".repeat(MANY)}"`), "ERR_BAD_INCREMENT"],
-    ["an increment of text", ...patch(`"increment":"${"ä".repeat(MANY)}"`), "ERR_BAD_INCREMENT"],
-    ["tags", ...post(`"tags":${nested(200_000)}`), "ERR_TAGS_UNSUPPORTED"],
-    ["a limit", "GET", `/api/keys?limit=${"9".repeat(7_000)}`, "", "ERR_BAD_LIMIT"],
-    ["a query", "GET", `/api/keys?pattern=%zz${"%22".repeat(2_000)}`, "", "ERR_BAD_QUERY"],
-    ["a path", "GET", `/${"%22".repeat(2_000)}`, "", "ERR_UNKNOWN_PATH"],
-  ] as const)("%s", async (_, method, path, body, code) => {
-    const answer = await node.call(method, path, { body });
-    expect(answer.json().code).toBe(code);
-    expect(answer.body.length).toBeLessThan(MOST_ERROR_BYTES);
-    expect(answer.text).not.toMatch(/\ufffd|\\ud[89a-f]/);
-  });
+/** For the names of tests: a body of megabytes by its start. */
+function named([body, code]: Case): [name: string, code: string, body: string] {
+  return [body.slice(0, 60), code, body];
+}
 
-  test("a condition", async () => {
-    const headers = { "If-Match": "x".repeat(10_000) };
-    const answer = await node.call("DELETE", "/api/cache/bad", { headers });
-    expect([answer.status, answer.json().code]).toEqual([400, "ERR_BAD_CONDITION"]);
-    expect(answer.body.length).toBeLessThan(MOST_ERROR_BYTES);
-  });
-
-  test("an operation of a batch", async () => {
-    for (const op of [`"${"x".repeat(MANY)}"`, nested(200_000), `"${"\\u0000".repeat(MANY)}"`]) {
-      const answer = await node.call("POST", "/api/batch", { body: `{"operations":[{"op":${op},"key":"bad"}]}` });
-      expect(answer.json().results).toMatchObject([{ status: 400, key: "bad", code: "ERR_BAD_OPERATION" }]);
-      expect(answer.body.length).toBeLessThan(MOST_ERROR_BYTES);
-    }
-  });
-
-  test("what is short stands there whole", async () => {
-    const answer = await node.call(...asCall(post('"ttl":"eine \\"Stunde\\""')));
-    expect(answer.json().error).toStartWith('ttl is "eine \\"Stunde\\"", which is');
-    const counted = await node.call(...asCall(patch('"increment":1.5')));
-    expect(counted.json().error).toStartWith("increment is 1.5: send");
-  });
-});
-
-test("a body that ends in the middle changes nothing", async () => {
-  const body = '{"operations":[{"op":"set","key":"half","value":1},';
-  const answer = await node.call("POST", "/api/batch", { body });
-  expect([answer.status, answer.json().code]).toEqual([400, "ERR_INVALID_JSON"]);
-  expect((await node.get("half")).status).toBe(404);
-});
-
-test("names of members may be written in escapes", async () => {
-  const body = '{"\\u006bey":"escaped","v\\u0061lue":7}';
-  expect((await node.call("POST", "/api/cache", { body })).status).toBe(200);
-  expect((await node.get("escaped")).text).toBe('{"key":"escaped","value":7}');
-});
-
-function asCall([method, path, body]: readonly [string, string, string]): [string, string, { body: string }] {
-  return [method, path, { body }];
+function isJsonText(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
