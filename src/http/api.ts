@@ -2,6 +2,7 @@ import type { Cache } from "../cache/cache.ts";
 import type { UpstreamAdmin } from "../cache/upstream.ts";
 import { ApiError, asApiError, sendError } from "./api-error.ts";
 import { BatchRoutes } from "./batch-routes.ts";
+import { shortened } from "./body-members.ts";
 import { EntryRoutes } from "./entry-routes.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
 import { NodeRoutes } from "./node-routes.ts";
@@ -102,7 +103,7 @@ class Api {
       throw new ApiError(
         404,
         "ERR_UNKNOWN_PATH",
-        `there is nothing at ${JSON.stringify(path)}: entries are at /api/cache/{key}`,
+        `there is nothing at ${JSON.stringify(shortened(path))}: entries are at /api/cache/{key}`,
       );
     }
     return this.routed(methods, request, response);
