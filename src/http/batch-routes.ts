@@ -1,5 +1,6 @@
-import type { Cache, MutationContext } from "../cache/cache.ts";
+import type { Cache, MutationContext, NewValue } from "../cache/cache.ts";
 import { type Awaitable, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/engine.ts";
+import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { after } from "./after.ts";
 import { type ApiError, asApiError, invalid } from "./api-error.ts";
 import { BatchOperations, MAX_OPERATIONS } from "./batch-operations.ts";
@@ -40,7 +41,13 @@ export class BatchRoutes {
   private readonly expected = Array.from({ length: GETS_TOGETHER }, () => new KeyBuffer());
   private readonly shared = new BatchWriter(RESULTS_BYTES, new AnswerRoom());
 
-  constructor(private readonly cache: Cache) {}
+  private readonly cache: Cache;
+  private readonly telemetry: ThreadTelemetry | null;
+
+  constructor({ cache, telemetry }: { readonly cache: Cache; readonly telemetry: ThreadTelemetry | null }) {
+    this.cache = cache;
+    this.telemetry = telemetry;
+  }
 
   run(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     refuseCondition(request);
@@ -85,11 +92,12 @@ export class BatchRoutes {
     sendResults(response, shared);
   }
 
-  /** Operations are under way together; each writes for itself. They reach the engine in order. */
+  /** Operations are under way together, those of one key in order; each writes for itself. */
   private async runLater(body: Buffer, response: HttpResponse, context: MutationContext): Promise<void> {
     const room = new AnswerRoom();
     const writers = Array.from({ length: this.operations.count }, () => new BatchWriter(RESULT_BYTES, room));
-    await Promise.all(writers.map((writer, number) => this.perform(body, number, writer, context)));
+    const turns: Turns | null = this.cache.answersInOrder ? null : new Map();
+    await Promise.all(writers.map((writer, number) => this.perform(body, number, writer, context, turns)));
     const all = new BatchWriter(RESULTS_BYTES, room);
     for (const writer of writers) all.append(writer);
     sendResults(response, all);
@@ -119,7 +127,13 @@ export class BatchRoutes {
     return key;
   }
 
-  private perform(body: Buffer, number: number, writer: BatchWriter, context: MutationContext): Awaitable<void> {
+  private perform(
+    body: Buffer,
+    number: number,
+    writer: BatchWriter,
+    context: MutationContext,
+    turns: Turns | null = null,
+  ): Awaitable<void> {
     const { operations } = this;
     let key: string | null = null;
     const failed = (error: unknown) => writer.instead(failure(asApiError(error), key));
@@ -129,35 +143,70 @@ export class BatchRoutes {
         throw invalid("ERR_BAD_OPERATION", 'the operation is not an object: send {"op": …, "key": …}');
       }
       readKey(body, operations.key, this.key);
-      if (isOp(body, operations.op, GET))
-        return this.get(this.cache.readsAtOnce && !this.cache.loads ? this.key : this.key.copy(), writer);
+      if (isOp(body, operations.op, GET)) return this.getInTurn(writer, turns);
       key = this.key.toString();
-      const answer = this.mutate(body, writer, key, context);
+      const answer = this.mutateInTurn(this.changeIn(body), writer, key, context, turns);
       return answer instanceof Promise ? answer.catch(failed) : answer;
     } catch (error) {
       failed(error);
     }
   }
 
+  private getInTurn(writer: BatchWriter, turns: Turns | null): Awaitable<void> {
+    if (turns === null)
+      return this.get(this.cache.readsAtOnce && !this.cache.loads ? this.key : this.key.copy(), writer);
+    const key = this.key.copy();
+    return takeTurn(turns, key.toString(), () => this.get(key, writer));
+  }
+
+  private mutateInTurn(
+    change: Change,
+    writer: BatchWriter,
+    key: string,
+    context: MutationContext,
+    turns: Turns | null,
+  ): Awaitable<void> {
+    if (turns === null || !turns.has(key)) {
+      const answer = this.mutate(this.key, change, writer, key, context);
+      if (answer instanceof Promise) turns?.set(key, answer);
+      return answer;
+    }
+    // The request's buffers, and ours, hold other things when its turn comes.
+    const ownKey = this.key.copy();
+    const ownChange = detached(change);
+    return takeTurn(turns, key, () => this.mutate(ownKey, ownChange, writer, key, context));
+  }
+
   private get(key: KeyBuffer, writer: BatchWriter): Awaitable<void> {
     writer.prepare(key);
     const found = this.cache.get(key, writer);
     if (found instanceof Promise || (!found && this.cache.loads)) return this.getLater(key, writer, found);
+    this.count(key, writer, found);
     finishGet(writer, key, found);
   }
 
   private async getLater(key: KeyBuffer, writer: BatchWriter, found: Awaitable<boolean>): Promise<void> {
     try {
-      finishGet(writer, key, (await found) || (this.cache.loads && (await this.cache.load(key, writer))));
+      const isHit = await found;
+      this.count(key, writer, isHit);
+      finishGet(writer, key, isHit || (this.cache.loads && (await this.cache.load(key, writer))));
     } catch (error) {
       writer.instead(failure(asApiError(error), key.toString()));
     }
   }
 
-  private mutate(body: Buffer, writer: BatchWriter, key: string, context: MutationContext): Awaitable<void> {
+  private count(key: KeyBuffer, writer: BatchWriter, isHit: boolean): void {
+    if (isHit) this.telemetry?.hit(key, writer.valueBytes);
+    else this.telemetry?.miss(key);
+  }
+
+  /** What the selected operation changes. Throws `ApiError`. */
+  private changeIn(body: Buffer): Change {
     const { op, value, ttl, tags } = this.operations;
-    const done = () => writer.instead(JSON.stringify({ status: 200, key }));
-    if (isOp(body, op, DELETE)) return after(this.cache.delete(this.key, null, context), done);
+    if (isOp(body, op, DELETE)) {
+      this.telemetry?.deleted(this.key);
+      return DELETED;
+    }
     if (!isOp(body, op, SET)) {
       throw invalid(
         "ERR_BAD_OPERATION",
@@ -168,12 +217,46 @@ export class BatchRoutes {
     refuseTags(textOf(body, tags));
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
+    this.telemetry?.set(this.key);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
-    return after(this.cache.put(this.key, newValue, parseJsonTtl(textOf(body, ttl)), null, context), (outcome) => {
+    return { kind: "set", value: newValue, ttlMs: parseJsonTtl(textOf(body, ttl)) };
+  }
+
+  private mutate(
+    key: KeyBuffer,
+    change: Change,
+    writer: BatchWriter,
+    name: string,
+    context: MutationContext,
+  ): Awaitable<void> {
+    const done = () => writer.instead(JSON.stringify({ status: 200, key: name }));
+    if (change.kind === "delete") return after(this.cache.delete(key, null, context), done);
+    return after(this.cache.put(key, change.value, change.ttlMs, null, context), (outcome) => {
       requireSuccess(outcome, null);
       done();
     });
   }
+}
+
+/** By key: what is under way of a batch. */
+type Turns = Map<string, Promise<void>>;
+
+type Change = { readonly kind: "delete" } | { readonly kind: "set"; readonly value: NewValue; readonly ttlMs: number };
+
+const DELETED: Change = { kind: "delete" };
+
+/** Works when what is under way for the key is over, however it ends. */
+function takeTurn(turns: Turns, key: string, work: () => Awaitable<void>): Awaitable<void> {
+  const answer = turns.get(key)?.then(work, work) ?? work();
+  if (answer instanceof Promise) turns.set(key, answer);
+  return answer;
+}
+
+function detached(change: Change): Change {
+  if (change.kind === "delete") return change;
+  const { source, start, end, contentType } = change.value;
+  const own = Buffer.from(source.subarray(start, end));
+  return { ...change, value: { source: own, start: 0, end: own.length, contentType } };
 }
 
 function finishGet(writer: BatchWriter, key: KeyBuffer, found: boolean): void {

@@ -20,8 +20,10 @@ import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { OutboxFullError } from "../outbox/outbox-errors.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { BACKEND, type BackendPart } from "./backend-part.ts";
 import { HealthLog } from "./health-log.ts";
+import { hubFamilies } from "./hub-metrics.ts";
 
 /** The peers of a node, as its hub sees them. */
 export interface PeersPart {
@@ -29,6 +31,7 @@ export interface PeersPart {
   rowsOf(mutation: Mutation): OutboxMutation[];
   health(): PartState;
   stats(): Record<string, unknown>;
+  metrics?(): readonly MetricFamily[];
   start(): void;
   drain(limitMs: number): Promise<number>;
   stop(): Promise<void>;
@@ -96,8 +99,12 @@ export class Hub implements Upstream, UpstreamAdmin {
       if (row !== null) rows.push(row);
       for (const peerRow of peerRows) rows.push(peerRow);
     }
-    if (through.length === 0) return this.#append(rows);
-    return Promise.all([this.#append(rows), ...through]).then(() => {});
+    const done =
+      through.length === 0 ? this.#append(rows) : Promise.all([this.#append(rows), ...through]).then(() => {});
+    if (backend?.keepsStale !== true) return done;
+    return done.then(() => {
+      for (const mutation of mutations) backend.kept(mutation);
+    });
   }
 
   async load(key: string): Promise<Loaded> {
@@ -119,7 +126,8 @@ export class Hub implements Upstream, UpstreamAdmin {
         queues: Object.fromEntries(outbox.destinations().map((name) => [name, queueStats(outbox, name)])),
       },
     };
-    return { health: this.#healthLog.look(), stats };
+    const health = this.#healthLog.look();
+    return { health, stats, metrics: hubFamilies({ backend, peers, outbox, health }) };
   }
 
   async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {
