@@ -4,6 +4,7 @@ import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { Operation } from "../telemetry/operations.ts";
 import { ApiError, asApiError, sendError } from "./api-error.ts";
 import { BatchRoutes } from "./batch-routes.ts";
+import { shortened } from "./body-members.ts";
 import { EntryRoutes } from "./entry-routes.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
 import { type Countable, measured } from "./measured.ts";
@@ -124,7 +125,7 @@ class Api implements Countable {
       throw new ApiError(
         404,
         "ERR_UNKNOWN_PATH",
-        `there is nothing at ${JSON.stringify(path)}: entries are at /api/cache/{key}`,
+        `there is nothing at ${JSON.stringify(shortened(path))}: entries are at /api/cache/{key}`,
       );
     }
     return this.routed(methods, request, response);

@@ -21,7 +21,7 @@ import { contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
 import { type PeerGate, requirePeer } from "./peer-routes.ts";
-import { isFlagSet, queryOf } from "./query.ts";
+import { isFlagSet, queryOf, refuseUnknown } from "./query.ts";
 import { refuseTags } from "./tags.ts";
 import { parseJsonTtl, parseTtl } from "./ttl.ts";
 
@@ -31,6 +31,7 @@ const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 const CONTENT_TYPE = /^[\x20-\x7e]+$/;
 const DEFAULT_PAGE_KEYS = 100;
 const MAX_PAGE_KEYS = 10_000;
+const DELETE_MANY_PARAMETERS = ["pattern", "tag", "replicated"];
 
 export interface EntryRoutesOptions {
   readonly cache: Cache;
@@ -112,6 +113,7 @@ export class EntryRoutes {
     const { body, bodyStart, bodyEnd } = request;
     const { scanner } = this;
     scanner.scan(body, bodyStart, bodyEnd);
+    refuseTags(textOf(body, scanner.tags));
     const ttl = textOf(body, scanner.ttl);
     const counts = isPresent(scanner.increment);
     if ((ttl === null) !== counts) {
@@ -133,6 +135,7 @@ export class EntryRoutes {
   deleteMany(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     refuseCondition(request);
     const query = queryOf(request);
+    refuseUnknown(query, DELETE_MANY_PARAMETERS);
     refuseTags(query.get("tag") ?? null);
     const pattern = query.get("pattern");
     const context = contextOf(request, this.peerGate);
@@ -264,7 +267,7 @@ function pageLimit(text: string): number {
     throw new ApiError(
       400,
       "ERR_BAD_LIMIT",
-      `limit is ${JSON.stringify(text)}: send a number from 1 to ${MAX_PAGE_KEYS}`,
+      `limit is ${JSON.stringify(shortened(text))}: send a number from 1 to ${MAX_PAGE_KEYS}`,
     );
   }
   return limit;
