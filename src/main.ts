@@ -8,6 +8,7 @@ import { ConfigError } from "./config/errors.ts";
 import { serveHelp } from "./config/help.ts";
 import { availableMemoryBytes } from "./config/memory-limit.ts";
 import { type HostProcess, runNode } from "./node/lifecycle.ts";
+import { createLog } from "./telemetry/log.ts";
 
 const EXIT_USAGE = 2;
 
@@ -59,8 +60,14 @@ async function serve(args: readonly string[]): Promise<void> {
   }
   const loaded = load(args);
   if (loaded === null) return;
-  for (const warning of loaded.warnings) host.printErrorLine(`servcache: ${warning}`);
-  await runNode(loaded.config, manifest.version, host);
+  const log = createLog({
+    level: loaded.config.telemetry.logLevel,
+    isPretty: process.stderr.isTTY === true,
+    write: (line) => process.stderr.write(line),
+    nowMs: Date.now,
+  });
+  for (const warning of loaded.warnings) log.warn(warning);
+  await runNode(loaded.config, manifest.version, host, log);
 }
 
 function load(args: readonly string[]): LoadedConfig | null {

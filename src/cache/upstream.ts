@@ -5,6 +5,7 @@
  * by direct calls; both keep this contract.
  */
 import type { Awaitable, Stamp } from "../engine/engine.ts";
+import type { MetricFamily } from "../telemetry/metric-family.ts";
 import type { CacheValue, Mutation } from "./mutation.ts";
 
 /** What came of a load. */
@@ -56,6 +57,8 @@ export interface UpstreamReport {
   readonly health: Readonly<Record<string, PartHealth>>;
   /** The same for `/api/stats`. */
   readonly stats: Readonly<Record<string, unknown>>;
+  /** The same for `/metrics`. */
+  readonly metrics: readonly MetricFamily[];
 }
 
 /** How a part of the node does. */

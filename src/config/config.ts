@@ -5,6 +5,7 @@ import { ConfigError } from "./errors.ts";
 import { type FlagValues, readFlags } from "./flags.ts";
 import type { Machine, Option } from "./option.ts";
 import { notYet, options } from "./options.ts";
+import { type OtelConfig, readOtelEnvironment } from "./otel-environment.ts";
 
 /** What one node needs to know. Plain data: it is handed to threads as it is. */
 export interface Config {
@@ -21,7 +22,10 @@ export interface Config {
   readonly redis: RedisConfig | null;
   /** Null = nothing is behind the cache. */
   readonly backend: BackendConfig | null;
+  /** Null = this node is alone. */
+  readonly peers: PeersConfig | null;
   readonly outbox: OutboxConfig;
+  readonly telemetry: TelemetryConfig;
 }
 
 /** The database behind the cache. Files are named, not read. */
@@ -52,6 +56,34 @@ export interface BackendConfig {
   readonly writeDelayMs: number;
   readonly writeBatchRows: number;
   readonly writeAttempts: number;
+}
+
+/** The other nodes, and how this one keeps with them. */
+export interface PeersConfig {
+  /** Without a slash at the end. */
+  readonly urls: readonly string[];
+  /** Null = peers are known by their addresses. */
+  readonly token: string | null;
+  /** Globs; none = all keys. */
+  readonly keys: readonly string[];
+  readonly maxSkewMs: number;
+  readonly tombstoneMs: number;
+  readonly bootstrap: "none" | "peer";
+  readonly bootstrapTimeoutMs: number;
+  /** 0 = never. */
+  readonly compareEveryMs: number;
+  readonly queueLimitBytes: number;
+  readonly queueLimitKeys: number;
+  /** 0 = no bound. */
+  readonly bytesPerSecond: number;
+}
+
+export interface TelemetryConfig {
+  readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+  /** How traces name cache keys. */
+  readonly keys: "on" | "hashed" | "off";
+  readonly sqlComments: boolean;
+  readonly otel: OtelConfig;
 }
 
 /** Matters only where there is a backend or a peer. */
@@ -99,6 +131,7 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
   const flags = readFlags(args);
   refuseNotYet(flags, env);
   const read = <T>(option: Option<T>): T => readOption(option, flags, env, machine);
+  const { otel, warnings } = readOtelEnvironment(env, read(options.otlpEndpoint));
   const config: Config = {
     address: read(options.address),
     maxMemoryBytes: read(options.maxMemoryBytes),
@@ -109,6 +142,7 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
     idleTimeoutMs: read(options.idleTimeoutMs),
     redis: redisConfig(read),
     backend: backendConfig(read),
+    peers: peersConfig(read),
     outbox: {
       limitBytes: read(options.outboxMaxBytes),
       sync: read(options.outboxSync),
@@ -116,8 +150,14 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
       dataDirectory: read(options.dataDirectory),
       nodeId: read(options.nodeId),
     },
+    telemetry: {
+      logLevel: read(options.logLevel),
+      keys: read(options.telemetryKeys),
+      sqlComments: read(options.sqlComments),
+      otel,
+    },
   };
-  return { config, warnings: unknownVariables(env) };
+  return { config, warnings: [...unknownVariables(env), ...warnings] };
 }
 
 function redisConfig(read: <T>(option: Option<T>) => T): RedisConfig | null {
@@ -167,6 +207,23 @@ function backendConfig(read: <T>(option: Option<T>) => T): BackendConfig | null 
   if (url === null) return null;
   requireWholeSql(config);
   return { url, ...config };
+}
+
+function peersConfig(read: <T>(option: Option<T>) => T): PeersConfig | null {
+  const urls = read(options.peers);
+  const config = {
+    token: read(options.peerToken),
+    keys: read(options.replicatedKeys),
+    maxSkewMs: read(options.maxClockSkewMs),
+    tombstoneMs: read(options.tombstoneTtlMs),
+    bootstrap: read(options.bootstrap),
+    bootstrapTimeoutMs: read(options.bootstrapTimeoutMs),
+    compareEveryMs: read(options.compareEveryMs),
+    queueLimitBytes: read(options.peerQueueBytes),
+    queueLimitKeys: read(options.peerQueueKeys),
+    bytesPerSecond: read(options.peerBandwidth),
+  };
+  return urls === null ? null : { urls, ...config };
 }
 
 /** SQL of the user's own must be there for whatever is to be done. */

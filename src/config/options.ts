@@ -4,7 +4,9 @@ import { type Address, parseAddress } from "./address.ts";
 import { backendOptions, outboxOptions } from "./backend-options.ts";
 import { parseByteSize } from "./byte-size.ts";
 import { type Option, parseMs, parseWhole, within } from "./option.ts";
+import { peerOptions } from "./peer-options.ts";
 import { redisOptions } from "./redis-options.ts";
+import { telemetryOptions } from "./telemetry-options.ts";
 
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
@@ -111,6 +113,8 @@ export const options = {
   ...redisOptions,
   ...backendOptions,
   ...outboxOptions,
+  ...peerOptions,
+  ...telemetryOptions,
 } as const;
 
 /** Announced for later versions: set now, they stop the start instead of being ignored. */

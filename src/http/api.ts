@@ -1,9 +1,12 @@
 import type { Cache } from "../cache/cache.ts";
 import type { UpstreamAdmin } from "../cache/upstream.ts";
+import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
+import { Operation } from "../telemetry/operations.ts";
 import { ApiError, asApiError, sendError } from "./api-error.ts";
 import { BatchRoutes } from "./batch-routes.ts";
 import { EntryRoutes } from "./entry-routes.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import { type Countable, measured } from "./measured.ts";
 import { NodeRoutes } from "./node-routes.ts";
 import { OutboxRoutes } from "./outbox-routes.ts";
 
@@ -17,11 +20,13 @@ export interface ApiOptions {
   readonly isReady: () => boolean;
   /** What is behind the cache; null = nothing. */
   readonly upstream: UpstreamAdmin | null;
+  /** What this thread counts; null = nothing. */
+  readonly telemetry: ThreadTelemetry | null;
 }
 
 type Answer = void | Promise<void>;
 type Route = (request: HttpRequest, response: HttpResponse) => Answer;
-type Methods = Readonly<Record<string, Route>>;
+type Methods = Readonly<Record<string, { readonly operation: Operation; readonly route: Route }>>;
 
 const ENTRY_PATH = Buffer.from("/api/cache/");
 const VERSIONED_ENTRY_PATH = Buffer.from("/api/v1/cache/");
@@ -29,44 +34,49 @@ const VERSIONED_ENTRY_PATH = Buffer.from("/api/v1/cache/");
 /** The REST surface of one thread: finds the route, and turns errors into answers in one place. */
 export function createApi(options: ApiOptions): HttpHandler {
   const api = new Api(options);
-  return (request, response) => api.handle(request, response);
+  if (options.telemetry === null) return (request, response) => api.handle(request, response);
+  return measured(api, options.telemetry.requests, () => performance.now());
 }
 
-class Api {
+class Api implements Countable {
+  operation = Operation.Other;
   private readonly entries: EntryRoutes;
   private readonly routes: ReadonlyMap<string, Methods>;
   private readonly entryMethods: Methods;
 
   constructor(options: ApiOptions) {
-    const entries = new EntryRoutes(options.cache, options.nowMs);
-    const batch = new BatchRoutes(options.cache);
+    const entries = new EntryRoutes(options);
+    const batch = new BatchRoutes(options);
     const node = new NodeRoutes(options);
     const outbox = new OutboxRoutes(options.upstream, options.nowMs);
     this.entries = entries;
     this.entryMethods = {
-      GET: (request, response) => entries.get(request, response),
-      HEAD: (request, response) => entries.head(request, response),
-      PUT: (request, response) => entries.put(request, response),
-      PATCH: (request, response) => entries.patch(request, response),
-      DELETE: (request, response) => entries.delete(request, response),
+      GET: on(Operation.Get, (request, response) => entries.get(request, response)),
+      HEAD: on(Operation.Head, (request, response) => entries.head(request, response)),
+      PUT: on(Operation.Put, (request, response) => entries.put(request, response)),
+      PATCH: on(Operation.Patch, (request, response) => entries.patch(request, response)),
+      DELETE: on(Operation.Delete, (request, response) => entries.delete(request, response)),
     };
-    const get = (route: Route): Methods => ({ GET: route, HEAD: route });
+    const get = (route: Route, operation = Operation.Other): Methods => ({
+      GET: on(operation, route),
+      HEAD: on(operation, route),
+    });
     this.routes = new Map<string, Methods>([
       [
         "/api/cache",
         {
-          POST: (request, response) => entries.post(request, response),
-          DELETE: (request, response) => entries.deleteMany(request, response),
+          POST: on(Operation.Put, (request, response) => entries.post(request, response)),
+          DELETE: on(Operation.Invalidate, (request, response) => entries.deleteMany(request, response)),
         },
       ],
-      ["/api/batch", { POST: (request, response) => batch.run(request, response) }],
-      ["/api/keys", get((request, response) => entries.keys(request, response))],
+      ["/api/batch", { POST: on(Operation.Batch, (request, response) => batch.run(request, response)) }],
+      ["/api/keys", get((request, response) => entries.keys(request, response), Operation.Keys)],
       [
         "/api/outbox/dead",
         {
           ...get((request, response) => outbox.list(request, response)),
-          POST: (request, response) => outbox.retry(request, response),
-          DELETE: (request, response) => outbox.drop(request, response),
+          POST: on(Operation.Other, (request, response) => outbox.retry(request, response)),
+          DELETE: on(Operation.Other, (request, response) => outbox.drop(request, response)),
         },
       ],
       ["/api/stats", get((_, response) => node.stats(response))],
@@ -74,7 +84,7 @@ class Api {
       ["/health", get((_, response) => node.health(response))],
       ["/healthz", get((_, response) => node.alive(response))],
       ["/readyz", get((_, response) => node.ready(response))],
-      ["/metrics", get((_, response) => node.metrics(response))],
+      ["/metrics", get((request, response) => node.metrics(request, response))],
     ]);
   }
 
@@ -90,10 +100,13 @@ class Api {
   }
 
   private dispatch(request: HttpRequest, response: HttpResponse): Answer {
+    this.operation = Operation.Other;
     const keyStart = entryKeyStart(request);
     if (keyStart >= 0) {
+      const isGet = request.method === "GET";
+      if (isGet) this.operation = Operation.Get;
       this.entries.keyAt(request, keyStart, pathEnd(request));
-      if (request.method === "GET") return this.entries.get(request, response);
+      if (isGet) return this.entries.get(request, response);
       return this.routed(this.entryMethods, request, response);
     }
     const path = request.buffer.latin1Slice(request.targetStart, pathEnd(request));
@@ -109,12 +122,19 @@ class Api {
   }
 
   private routed(methods: Methods, request: HttpRequest, response: HttpResponse): Answer {
-    const route = Object.hasOwn(methods, request.method) ? methods[request.method] : undefined;
-    if (route !== undefined) return route(request, response);
+    const found = Object.hasOwn(methods, request.method) ? methods[request.method] : undefined;
+    if (found !== undefined) {
+      this.operation = found.operation;
+      return found.route(request, response);
+    }
     const allowed = Object.keys(methods).join(", ");
     const message = `${request.method} is not for this path: use one of ${allowed}`;
     throw new ApiError(405, "ERR_METHOD_NOT_ALLOWED", message, `Allow: ${allowed}\r\n`);
   }
+}
+
+function on(operation: Operation, route: Route): Methods[string] {
+  return { operation, route };
 }
 
 /** Where the key begins in the target, or -1 if the path is another. */

@@ -1,5 +1,6 @@
 import type { Cache, MutationContext, NewValue } from "../cache/cache.ts";
 import { type Awaitable, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/engine.ts";
+import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { after } from "./after.ts";
 import { type ApiError, asApiError, invalid } from "./api-error.ts";
 import { BatchOperations, MAX_OPERATIONS } from "./batch-operations.ts";
@@ -40,7 +41,13 @@ export class BatchRoutes {
   private readonly expected = Array.from({ length: GETS_TOGETHER }, () => new KeyBuffer());
   private readonly shared = new BatchWriter(RESULTS_BYTES, new AnswerRoom());
 
-  constructor(private readonly cache: Cache) {}
+  private readonly cache: Cache;
+  private readonly telemetry: ThreadTelemetry | null;
+
+  constructor({ cache, telemetry }: { readonly cache: Cache; readonly telemetry: ThreadTelemetry | null }) {
+    this.cache = cache;
+    this.telemetry = telemetry;
+  }
 
   run(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     refuseCondition(request);
@@ -136,20 +143,19 @@ export class BatchRoutes {
         throw invalid("ERR_BAD_OPERATION", 'the operation is not an object: send {"op": …, "key": …}');
       }
       readKey(body, operations.key, this.key);
-      if (isOp(body, operations.op, GET)) return this.getInTurn(writer, turns);
       key = this.key.toString();
-      const answer = this.mutateInTurn(this.changeIn(body), writer, key, context, turns);
+      const answer = isOp(body, operations.op, GET)
+        ? this.getInTurn(writer, key, turns)
+        : this.mutateInTurn(this.changeIn(body), writer, key, context, turns);
       return answer instanceof Promise ? answer.catch(failed) : answer;
     } catch (error) {
       failed(error);
     }
   }
 
-  private getInTurn(writer: BatchWriter, turns: Turns | null): Awaitable<void> {
-    if (turns === null)
-      return this.get(this.cache.readsAtOnce && !this.cache.loads ? this.key : this.key.copy(), writer);
-    const key = this.key.copy();
-    return takeTurn(turns, key.toString(), () => this.get(key, writer));
+  private getInTurn(writer: BatchWriter, key: string, turns: Turns | null): Awaitable<void> {
+    const own = this.cache.readsAtOnce && !this.cache.loads && turns === null ? this.key : this.key.copy();
+    return turns === null ? this.get(own, writer) : takeTurn(turns, key, () => this.get(own, writer));
   }
 
   private mutateInTurn(
@@ -174,15 +180,23 @@ export class BatchRoutes {
     writer.prepare(key);
     const found = this.cache.get(key, writer);
     if (found instanceof Promise || (!found && this.cache.loads)) return this.getLater(key, writer, found);
+    this.count(key, writer, found);
     finishGet(writer, key, found);
   }
 
   private async getLater(key: KeyBuffer, writer: BatchWriter, found: Awaitable<boolean>): Promise<void> {
     try {
-      finishGet(writer, key, (await found) || (this.cache.loads && (await this.cache.load(key, writer))));
+      const isHit = await found;
+      this.count(key, writer, isHit);
+      finishGet(writer, key, isHit || (this.cache.loads && (await this.cache.load(key, writer))));
     } catch (error) {
       writer.instead(failure(asApiError(error), key.toString()));
     }
+  }
+
+  private count(key: KeyBuffer, writer: BatchWriter, isHit: boolean): void {
+    if (isHit) this.telemetry?.hit(key, writer.valueBytes);
+    else this.telemetry?.miss(key);
   }
 
   /** What the selected operation changes. Throws `ApiError`. */
@@ -211,7 +225,11 @@ export class BatchRoutes {
     context: MutationContext,
   ): Awaitable<void> {
     const done = () => writer.instead(JSON.stringify({ status: 200, key: name }));
-    if (change.kind === "delete") return after(this.cache.delete(key, null, context), done);
+    if (change.kind === "delete") {
+      this.telemetry?.deleted(key);
+      return after(this.cache.delete(key, null, context), done);
+    }
+    this.telemetry?.set(key);
     return after(this.cache.put(key, change.value, change.ttlMs, null, context), (outcome) => {
       requireSuccess(outcome, null);
       done();

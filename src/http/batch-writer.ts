@@ -28,6 +28,8 @@ export class AnswerRoom {
 export class BatchWriter implements LoadSink {
   target: Buffer;
   offset = 0;
+  /** Length of the value that was found last. */
+  valueBytes = 0;
   private key: Key = { bytes: Buffer.alloc(0), length: 0 };
   private position = 0;
   private count = 0;
@@ -94,6 +96,7 @@ export class BatchWriter implements LoadSink {
 
   begin(entry: EntryInfo): boolean {
     this.position = this.resultStart;
+    this.valueBytes = entry.valueLength;
     this.isJson = entry.contentType === JSON_CONTENT_TYPE;
     this.refused = !this.takeRoom(entry.valueLength);
     if (this.refused) return false;

@@ -34,6 +34,8 @@ export const WHOLE_ENTRY: EntryDemand = { raw: false, headOnly: false, noneMatch
 export class EntryAnswer implements LoadSink {
   target: Buffer = Buffer.alloc(0);
   offset = 0;
+  /** Length of the value that was found. */
+  valueBytes = 0;
   private response: HttpResponse | null = null;
   private key: Key = { bytes: Buffer.alloc(0), length: 0 };
   private demand = WHOLE_ENTRY;
@@ -60,6 +62,7 @@ export class EntryAnswer implements LoadSink {
     const { response, demand } = this;
     if (response === null) throw new Error("begin before prepare");
     const { contentType } = entry;
+    this.valueBytes = entry.valueLength;
     const isJson = contentType === JSON_CONTENT_TYPE;
     const isDocument = isJson && !demand.raw;
     const etag = etagOf(entry.tag, isJson && demand.raw);

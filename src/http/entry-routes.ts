@@ -8,6 +8,7 @@ import {
   MAX_VALUE_BYTES,
   type PutOutcome,
 } from "../engine/engine.ts";
+import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { after } from "./after.ts";
 import { ApiError } from "./api-error.ts";
 import { readKey, shortened, textOf } from "./body-members.ts";
@@ -30,16 +31,26 @@ const CONTENT_TYPE = /^[\x20-\x7e]+$/;
 const DEFAULT_PAGE_KEYS = 100;
 const MAX_PAGE_KEYS = 10_000;
 
+export interface EntryRoutesOptions {
+  readonly cache: Cache;
+  readonly nowMs: () => number;
+  readonly telemetry: ThreadTelemetry | null;
+}
+
 /** The calls about entries. */
 export class EntryRoutes {
   private readonly key = new KeyBuffer();
   private readonly scanner = new JsonObjectScanner();
   private readonly answer: EntryAnswer;
 
-  constructor(
-    private readonly cache: Cache,
-    private readonly nowMs: () => number,
-  ) {
+  private readonly cache: Cache;
+  private readonly nowMs: () => number;
+  private readonly telemetry: ThreadTelemetry | null;
+
+  constructor({ cache, nowMs, telemetry }: EntryRoutesOptions) {
+    this.cache = cache;
+    this.nowMs = nowMs;
+    this.telemetry = telemetry;
     this.answer = new EntryAnswer(nowMs);
   }
 
@@ -100,6 +111,7 @@ export class EntryRoutes {
 
   delete(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const condition = conditionOf(request);
+    this.telemetry?.deleted(this.key);
     return after(this.cache.delete(this.key, condition, contextOf(request)), (outcome) => {
       requireSuccess(outcome, condition);
       response.sendText(200, JSON_HEADERS, SUCCESS);
@@ -138,18 +150,25 @@ export class EntryRoutes {
     const key = cache.readsAtOnce ? this.key : this.key.copy();
     answer.prepare(response, key, demand);
     const found = cache.get(key, answer);
-    if (found === true) return answer.end();
+    if (found === true) return this.hit(key, answer);
     if (found === false) return this.missed(response, key, demand);
-    return found.then((wasFound) => (wasFound ? answer.end() : this.missed(response, key, demand)));
+    return found.then((wasFound) => (wasFound ? this.hit(key, answer) : this.missed(response, key, demand)));
+  }
+
+  private hit(key: KeyBuffer, answer: EntryAnswer): void {
+    this.telemetry?.hit(key, answer.valueBytes);
+    answer.end();
   }
 
   private missed(response: HttpResponse, key: KeyBuffer, demand: EntryDemand): Awaitable<void> {
+    this.telemetry?.miss(key);
     if (!this.cache.loads) throw NOT_FOUND;
     const own = this.cache.readsAtOnce ? key.copy() : key;
     const answer = new EntryAnswer(this.nowMs);
     answer.prepare(response, own, demand);
     return this.cache.load(own, answer).then((wasFound) => {
       if (!wasFound) throw NOT_FOUND;
+      response.wasLoaded = true;
       answer.end();
     });
   }
@@ -164,6 +183,7 @@ export class EntryRoutes {
       throw tooLarge(`the value has ${value.end - value.start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
     }
     const condition = conditionOf(request);
+    this.telemetry?.set(this.key);
     const outcome = this.cache.put(this.key, value, ttlMs, condition, contextOf(request));
     return outcome instanceof Promise
       ? outcome.then((late) => stored(response, late, condition))

@@ -29,6 +29,10 @@ export interface HttpRequest {
  * `Date`, `Content-Length` and `Connection` are the connection's affair.
  */
 export interface HttpResponse {
+  /** Of the answer that was begun last. */
+  readonly status: number;
+  /** The answer was not in the cache, but what is behind it had one. Set by the handler. */
+  wasLoaded: boolean;
   /** Answers with a complete body. `headers` is raw header text: zero or more `name: value\r\n`. */
   sendText(status: number, headers: string, body: string): void;
   sendBytes(status: number, headers: string, body: Buffer, start: number, end: number): void;

@@ -1,13 +1,19 @@
 import type { Cache } from "../cache/cache.ts";
+import { engineFamilies } from "../cache/engine-metrics.ts";
 import type { PartHealth, UpstreamAdmin, UpstreamReport } from "../cache/upstream.ts";
-import type { Awaitable, EngineHealth, EngineStats } from "../engine/engine.ts";
+import { type Awaitable, type EngineHealth, type EngineStats, EngineUnavailableError } from "../engine/engine.ts";
+import { type MetricFamily, merged } from "../telemetry/metric-family.ts";
+import { nodeFamilies } from "../telemetry/node-families.ts";
+import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
+import { CONTENT_TYPES, renderText, textFormFor } from "../telemetry/prometheus.ts";
 import { after } from "./after.ts";
-import type { HttpResponse } from "./exchange.ts";
+import type { HttpRequest, HttpResponse } from "./exchange.ts";
 
 const JSON_HEADERS = "Content-Type: application/json\r\n";
-const PROMETHEUS_HEADERS = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n";
+/** Keys that `/api/stats` tells of. */
+const HOT_KEYS = 20;
 
-const NOTHING_BEHIND: UpstreamReport = { health: {}, stats: {} };
+const NOTHING_BEHIND: UpstreamReport = { health: {}, stats: {}, metrics: [] };
 
 export interface NodeRoutesOptions {
   readonly cache: Cache;
@@ -17,6 +23,7 @@ export interface NodeRoutesOptions {
   readonly isReady: () => boolean;
   /** What is behind the cache; null = nothing. */
   readonly upstream: UpstreamAdmin | null;
+  readonly telemetry: ThreadTelemetry | null;
 }
 
 /** What an operator asks of the node as a whole. */
@@ -46,15 +53,39 @@ export class NodeRoutes {
     sendJson(response, ready ? 200 : 503, { status: ready ? "ready" : "not ready" });
   }
 
-  metrics(response: HttpResponse): Awaitable<void> {
-    const stats = this.options.cache.stats();
-    return stats instanceof Promise
-      ? stats.then((found) => sendMetrics(response, found))
-      : sendMetrics(response, stats);
+  metrics(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    const form = textFormFor(request.header("accept"));
+    return after(this.statsIfThere(), (stats) =>
+      after(this.report(), (report) => {
+        const text = renderText(merged([...this.families(stats), ...report.metrics]), form);
+        response.sendText(200, `Content-Type: ${CONTENT_TYPES[form]}\r\n`, text);
+      }),
+    );
   }
 
   private report(): Awaitable<UpstreamReport> {
     return this.options.upstream?.report() ?? NOTHING_BEHIND;
+  }
+
+  /** Null where the engine is away: all other metrics are wanted then more than ever. */
+  private statsIfThere(): Awaitable<EngineStats | null> {
+    const stats = this.options.cache.stats();
+    return stats instanceof Promise ? stats.catch(nullIfUnavailable) : stats;
+  }
+
+  private families(stats: EngineStats | null): MetricFamily[] {
+    const { cache, telemetry, nowMs, startedMs, version, isReady } = this.options;
+    return [
+      ...(stats === null ? [] : engineFamilies(stats)),
+      ...(telemetry?.families() ?? []),
+      ...nodeFamilies({
+        version,
+        engineName: cache.engineName,
+        engineStatus: cache.health().status,
+        isReady: isReady(),
+        uptimeMs: nowMs() - startedMs,
+      }),
+    ];
   }
 
   private sendHealth(response: HttpResponse, report: UpstreamReport): void {
@@ -88,9 +119,25 @@ export class NodeRoutes {
       deletes: stats.deletes,
       evictions: stats.evictions,
       expirations: stats.expirations,
+      ...this.keyStats(),
       ...report.stats,
       uptime_seconds: Math.floor((nowMs() - startedMs) / 1000),
     });
+  }
+
+  private keyStats(): Record<string, unknown> {
+    const { telemetry } = this.options;
+    if (telemetry === null) return {};
+    return {
+      hot_keys: telemetry.hottestKeys(HOT_KEYS).map(({ key, reads, errorReads, share, valueBytes }) => ({
+        key,
+        reads,
+        error: errorReads,
+        share,
+        bytes: valueBytes,
+      })),
+      namespaces: telemetry.namespaces(),
+    };
   }
 }
 
@@ -98,25 +145,11 @@ function shown({ status, sinceMs, detail }: EngineHealth | PartHealth): Record<s
   return { status, since: new Date(sinceMs).toISOString(), ...(detail === "" ? {} : { detail }) };
 }
 
+function nullIfUnavailable(error: unknown): null {
+  if (error instanceof EngineUnavailableError) return null;
+  throw error;
+}
+
 function sendJson(response: HttpResponse, status: number, body: unknown): void {
   response.sendText(status, JSON_HEADERS, JSON.stringify(body));
-}
-
-function sendMetrics(response: HttpResponse, stats: EngineStats): void {
-  const lines = [
-    ...metric("servcache_hits_total", "counter", "Reads that found a live entry.", stats.hits),
-    ...metric("servcache_misses_total", "counter", "Reads that found none.", stats.misses),
-    ...metric("servcache_sets_total", "counter", "Entries written.", stats.sets),
-    ...metric("servcache_deletes_total", "counter", "Entries removed by clients.", stats.deletes),
-    ...metric("servcache_evictions_total", "counter", "Entries removed to make room.", stats.evictions),
-    ...metric("servcache_expirations_total", "counter", "Entries removed after their TTL.", stats.expirations),
-    ...metric("servcache_entries", "gauge", "Entries stored.", stats.entries),
-    ...metric("servcache_memory_bytes", "gauge", "Memory in use for entries, index included.", stats.usedBytes),
-    ...metric("servcache_memory_limit_bytes", "gauge", "Memory that entries may use.", stats.limitBytes),
-  ];
-  response.sendText(200, PROMETHEUS_HEADERS, `${lines.join("\n")}\n`);
-}
-
-function metric(name: string, type: string, help: string, value: number | null): string[] {
-  return value === null ? [] : [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, `${name} ${value}`];
 }

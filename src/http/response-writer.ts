@@ -36,6 +36,8 @@ export class ResponseWriter implements HttpResponse {
   position = 0;
   /** Whether the connection has to be closed after the answer. */
   closes = false;
+  status = 0;
+  wasLoaded = false;
 
   private phase = Phase.Waiting;
   /** Where the current answer begins; before it are others that are not sent yet. */
@@ -69,6 +71,7 @@ export class ResponseWriter implements HttpResponse {
     this.toHead = request.method === "HEAD";
     this.keepAlive = request.keepAlive;
     this.oldVersion = request.oldVersion;
+    this.wasLoaded = false;
   }
 
   /** As `expect`, where the request is not answered by the handler: the connection is closed after the answer. */
@@ -152,6 +155,7 @@ export class ResponseWriter implements HttpResponse {
     if (this.phase === Phase.Ended) throw new Error("request was answered already");
     const lines = this.context.head.linesFor(status);
     const start = this.answerStart;
+    this.status = status;
     const needed = start + lines.length + FIXED_HEAD_BYTES + headers.length + roomBytes;
     if (needed > this.buffer.length) this.replaceBuffer(needed);
 

@@ -11,10 +11,14 @@ import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { createApi } from "../http/api.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
+import { LoopWatch } from "../telemetry/loop-watch.ts";
+import { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { HeapKeeper } from "./heap-keeper.ts";
 import type { SharedParts } from "./shared-parts.ts";
 
 export interface ListenerOptions {
+  /** The number of this thread: 0 = the main one. */
+  readonly thread: number;
   readonly hostname: string;
   readonly port: number;
   /** The port is shared with the listeners of other threads. */
@@ -32,6 +36,7 @@ export type Listener = Pick<HttpServer, "port" | "drain" | "stop">;
 export function startListener(config: Config, shared: SharedParts, engine: Engine, options: ListenerOptions): Listener {
   let draining = false;
   const { upstream } = options;
+  const telemetry = new ThreadTelemetry(shared.telemetry, options.thread, Math.random);
   const cache = cacheOf(config, shared, engine, upstream);
   const handler = createApi({
     cache,
@@ -40,12 +45,18 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     version: manifest.version,
     isReady: () => !draining,
     upstream,
+    telemetry,
   });
   const server = startHttpServer({
     ...options,
     handler,
     limits: { connections: config.maxConnections, idleTimeoutMs: config.idleTimeoutMs },
     clock: { nowMs: Date.now },
+  });
+  const watch = new LoopWatch({
+    counts: telemetry.requests,
+    monotonicMs: () => performance.now(),
+    onLook: () => telemetry.requests.setConnections(server.connections),
   });
   const keeper = new HeapKeeper({ sizeBytes: heapSize, collectYoung: edenGC, collectAll: fullGC });
   return {
@@ -56,6 +67,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     },
     stop: () => {
       keeper.stop();
+      watch.stop();
       server.stop();
     },
   };

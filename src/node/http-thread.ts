@@ -1,6 +1,7 @@
 /** The entry of one HTTP thread: its own listener on the node's port, the node's engine in shared memory. */
 
 import { parentPort, workerData } from "node:worker_threads";
+import { createLog } from "../telemetry/log.ts";
 import { startListener } from "./compose.ts";
 import { openEngine } from "./shared-parts.ts";
 import type { MainMessage, ThreadData, ThreadMessage } from "./thread-messages.ts";
@@ -10,7 +11,14 @@ const parent = parentPort;
 if (parent === null) throw new Error("http-thread.ts is started by http-threads.ts, never by itself");
 
 const { config, shared, thread, hostname, port }: ThreadData = workerData;
-const engine = await openEngine(config, shared, thread);
+const log = createLog({
+  level: config.telemetry.logLevel,
+  isPretty: process.stderr.isTTY === true,
+  write: (line) => process.stderr.write(line),
+  nowMs: Date.now,
+  thread,
+});
+const engine = await openEngine(config, shared, thread, (message) => log.warn(message));
 const upstream =
   shared.link === null
     ? null
@@ -24,6 +32,7 @@ const server = startListener(config, shared, engine, {
   hostname,
   port,
   reusePort: true,
+  thread,
   upstream,
   onError: (error, traceId) => say({ kind: "request-failed", traceId, reason: String(error) }),
 });

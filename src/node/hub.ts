@@ -20,8 +20,10 @@ import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { OutboxFullError } from "../outbox/outbox-errors.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { BACKEND, type BackendPart } from "./backend-part.ts";
 import { HealthLog } from "./health-log.ts";
+import { hubFamilies } from "./hub-metrics.ts";
 
 /** The peers of a node, as its hub sees them. */
 export interface PeersPart {
@@ -29,6 +31,7 @@ export interface PeersPart {
   rowsOf(mutation: Mutation): OutboxMutation[];
   health(): PartState;
   stats(): Record<string, unknown>;
+  metrics?(): readonly MetricFamily[];
   start(): void;
   drain(limitMs: number): Promise<number>;
   stop(): Promise<void>;
@@ -123,7 +126,8 @@ export class Hub implements Upstream, UpstreamAdmin {
         queues: Object.fromEntries(outbox.destinations().map((name) => [name, queueStats(outbox, name)])),
       },
     };
-    return { health: this.#healthLog.look(), stats };
+    const health = this.#healthLog.look();
+    return { health, stats, metrics: hubFamilies({ backend, peers, outbox, health }) };
   }
 
   async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {

@@ -4,6 +4,7 @@ import { constants } from "node:os";
 import { formatAddress } from "../config/address.ts";
 import { formatByteSize } from "../config/byte-size.ts";
 import type { Config } from "../config/config.ts";
+import type { Log } from "../telemetry/log.ts";
 import { NodeError } from "./errors.ts";
 import { type RunningNode, startNode } from "./node.ts";
 import { isLinked } from "./open-hub.ts";
@@ -37,9 +38,11 @@ export async function runNode(
   config: Config,
   version: string,
   host: HostProcess,
+  log: Log,
   start: typeof startNode = startNode,
 ): Promise<void> {
   const fail = (error: unknown): void => {
+    log.flush();
     host.printErrorLine(
       `servcache: ${error instanceof NodeError ? error.message : `unexpected failure: ${oneLine(error)}`}`,
     );
@@ -50,9 +53,9 @@ export async function runNode(
     const node = await start(config, {
       onFailure: fail,
       onRequestFailed: (traceId, reason) => {
-        host.printErrorLine(`servcache: request ${traceId} failed, please report it: ${oneLine(reason)}`);
+        log.error("a request failed by a bug: please report it", { trace_id: traceId, reason: oneLine(reason) });
       },
-      log: (message) => host.printErrorLine(`servcache: ${oneLine(message)}`),
+      log: (message) => log.warn(oneLine(message)),
     });
     stopOnSignals(node, stopTimesOf(config), host, fail);
     host.printLine(readyLine(node, config, version));

@@ -54,7 +54,7 @@ export async function startNode(config: Config, options: NodeOptions): Promise<R
     const link = isLinked(config) ? openLink(config, closing) : null;
     const shared = makeSharedParts(config, config.workers === 1 ? 1 : config.workers + 1, link?.parts ?? null);
     const place = { config, shared, hostname, options, closing };
-    const engine = link !== null || config.workers === 1 ? await openEngine(config, shared, 0) : null;
+    const engine = link !== null || config.workers === 1 ? await openEngine(config, shared, 0, options.log) : null;
     if (engine !== null) closing.add(() => engine.close());
     const stale = staleEngineOf(config);
     const hub = link === null || engine === null ? null : startHub(place, link, engine, stale);
@@ -116,6 +116,7 @@ function listenHere({ config, shared, hostname, options, closing }: Place, engin
       hostname,
       port: config.address.port,
       reusePort: false,
+      thread: 0,
       upstream: hub,
       onError: (error, traceId) => options.onRequestFailed(traceId, String(error)),
     });

@@ -14,6 +14,7 @@ import { makeNearEpochs } from "../engine/redis/near-epochs.ts";
 import type { RedisTls } from "../engine/redis/options.ts";
 import { createRedisEngine } from "../engine/redis/redis-engine.ts";
 import { parseRedisUrl, type RedisTarget } from "../engine/redis/redis-url.ts";
+import { makeTelemetry, type TelemetryHandle } from "../telemetry/node-telemetry.ts";
 import { NodeError } from "./errors.ts";
 
 /** What values that are kept after their TTL get of the memory, where nothing else is said. */
@@ -21,6 +22,8 @@ const STALE_SHARE = 0.2;
 
 /** Structured-cloneable. */
 export interface SharedParts {
+  /** What all threads count. */
+  readonly telemetry: TelemetryHandle;
   /** The state of the clock that stamps mutations. */
   readonly versions: SharedArrayBuffer;
   readonly startedMs: number;
@@ -52,6 +55,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
   const memoryOf = (limitBytes: number) => MemoryEngine.create({ limitBytes, threads, clock: Date.now }).handle;
   const { redis } = config;
   return {
+    telemetry: makeTelemetry(threads),
     versions: HybridClock.create(Date.now).buffer,
     startedMs: Date.now(),
     memory: redis?.fallback === "error" ? null : memoryOf(config.maxMemoryBytes - staleBytesOf(config)),
@@ -82,7 +86,12 @@ export function staleBytesOf({ backend, maxMemoryBytes }: Config): number {
 }
 
 /** Opens a thread's engine on the shared parts; `thread` is its number, 0 for the main thread. */
-export async function openEngine(config: Config, shared: SharedParts, thread: number): Promise<Engine> {
+export async function openEngine(
+  config: Config,
+  shared: SharedParts,
+  thread: number,
+  log: (message: string) => void,
+): Promise<Engine> {
   const attach = (handle: MemoryHandle) => MemoryEngine.attach(handle, thread, { clock: Date.now });
   const { redis, memory } = shared;
   if (redis === null || config.redis === null) {
@@ -104,7 +113,7 @@ export async function openEngine(config: Config, shared: SharedParts, thread: nu
     thread,
     sentinelUsername: config.redis.sentinelUser,
     sentinelPassword: config.redis.sentinelPassword,
-    log: (message) => process.stderr.write(`servcache: ${message}\n`),
+    log,
   });
 }
 

@@ -28,6 +28,13 @@ const OUTBOX_DEFAULTS = {
   nodeId: null,
 } as const;
 
+const TELEMETRY_DEFAULTS = {
+  logLevel: "info",
+  keys: "hashed",
+  sqlComments: false,
+  otel: { traces: null, metrics: null, sampler: { ratio: 1, isParentBased: true }, spanQueue: 2_048 },
+} as const;
+
 describe("configuration", () => {
   test("has a default for everything", () => {
     expect(load([])).toEqual({
@@ -41,7 +48,9 @@ describe("configuration", () => {
         idleTimeoutMs: 60_000,
         redis: null,
         backend: null,
+        peers: null,
         outbox: OUTBOX_DEFAULTS,
+        telemetry: TELEMETRY_DEFAULTS,
       },
       warnings: [],
     });
@@ -67,7 +76,9 @@ describe("configuration", () => {
       idleTimeoutMs: 300_000,
       redis: null,
       backend: null,
+      peers: null,
       outbox: OUTBOX_DEFAULTS,
+      telemetry: TELEMETRY_DEFAULTS,
     });
   });
 

@@ -84,9 +84,14 @@ describe("a node", () => {
   test("warns of an unknown variable in one line and starts", async () => {
     const node = await serve(small, { SERV_CACHE_TYPO: "1" });
     node.signal("SIGTERM");
-    expect(await node.finished()).toMatchObject({
-      exitCode: 0,
-      stderr: "servcache: SERV_CACHE_TYPO is set, but ServCache knows no such variable: it has no effect\n",
-    });
+    const { exitCode, stderr } = await node.finished();
+    expect([exitCode, JSON.parse(stderr)]).toEqual([
+      0,
+      {
+        level: "warn",
+        time: expect.any(String),
+        message: "SERV_CACHE_TYPO is set, but ServCache knows no such variable: it has no effect",
+      },
+    ]);
   });
 });

@@ -9,6 +9,7 @@ import {
   stopOnSignals,
 } from "../../src/node/lifecycle.ts";
 import type { RunningNode, startNode } from "../../src/node/node.ts";
+import { createLog } from "../../src/telemetry/log.ts";
 import { machine } from "../support/machine.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
@@ -58,7 +59,8 @@ async function run(start: typeof startNode): Promise<{ calls: string[]; throwUnc
     monotonicMs: () => 0,
   };
   const { config } = loadConfig(["--addr=127.0.0.1:1", "--max-memory=64MiB"], {}, machine);
-  await runNode(config, "1.2.3", host, start);
+  const log = createLog({ level: "info", isPretty: false, write: (line) => calls.push(line), nowMs: () => 0 });
+  await runNode(config, "1.2.3", host, log, start);
   return { calls, throwUncaught };
 }
 
@@ -97,7 +99,10 @@ describe("a run", () => {
       options.onRequestFailed("4711", "Error: a bug");
       return runningNode;
     });
-    expect(calls).toEqual(["err: servcache: request 4711 failed, please report it: Error: a bug", ready]);
+    expect(calls).toEqual([
+      '{"level":"error","time":"1970-01-01T00:00:00.000Z","trace_id":"4711","reason":"Error: a bug","message":"a request failed by a bug: please report it"}\n',
+      ready,
+    ]);
   });
 });
 

@@ -6,6 +6,7 @@ import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import type { Upstream, UpstreamAdmin } from "../../src/cache/upstream.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createApi } from "../../src/http/api.ts";
+import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import { ManualClock, smallEngine } from "./engine-io.ts";
 import { startTestHttpServer } from "./http-server.ts";
 import { LateEngine } from "./late-engine.ts";
@@ -65,6 +66,7 @@ export async function startTestApi(testOptions: TestApiOptions = {}): Promise<Te
     version: "1.2.3",
     isReady: () => state.ready,
     upstream,
+    telemetry: new ThreadTelemetry(makeTelemetry(1), 0, Math.random),
   };
   const server = startTestHttpServer(createApi(options));
   const client = await RawClient.open(server.port);

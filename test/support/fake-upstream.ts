@@ -18,7 +18,7 @@ export class FakeUpstream implements Upstream, UpstreamAdmin {
   readonly loaded: string[] = [];
   readonly refreshed: string[] = [];
   /** What operators see, and what they asked for. */
-  reported: UpstreamReport = { health: {}, stats: {} };
+  reported: UpstreamReport = { health: {}, stats: {}, metrics: [] };
   dead: DeadWrite[] = [];
   readonly asked: string[] = [];
   /** Called with each mutation before it is kept; what it throws is what `record` rejects with. */

@@ -4,6 +4,7 @@ import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { createApi } from "../../src/http/api.ts";
 import { startHttpServer } from "../../src/http/server.ts";
+import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import { ManualClock, pruneAll } from "./engine-io.ts";
 
 export interface RestAnswer {
@@ -49,6 +50,7 @@ export class RestNode implements Disposable {
         version: "1.2.3",
         isReady: () => this.ready,
         upstream: null,
+        telemetry: new ThreadTelemetry(makeTelemetry(1), 0, () => 0),
       }),
       clock: { nowMs },
       onError: (error) => this.errors.push(error),

@@ -175,6 +175,7 @@ describe.each(WAYS_TO_ANSWER)("a node with something behind it, on an engine tha
         outbox: { status: "degraded", detail: "81 % full", facts: { bytes: 5 }, sinceMs },
       },
       stats: { backend: { loads: 3 }, outbox: { bytes: 5 } },
+      metrics: [],
     };
     const health = await api.call("GET", "/health");
     expect([health.status, JSON.parse(health.body)]).toMatchObject([

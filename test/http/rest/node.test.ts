@@ -39,6 +39,8 @@ describe("/api/stats", () => {
       deletes: 0,
       evictions: 0,
       expirations: 0,
+      hot_keys: [],
+      namespaces: [],
       uptime_seconds: 0,
     });
   });
@@ -76,11 +78,10 @@ describe("/metrics", () => {
       200,
       "text/plain; version=0.0.4; charset=utf-8",
     ]);
-    const lines = answer.text.trimEnd().split("\n");
-    const samples = lines.filter((line) => !line.startsWith("#")).map((line) => line.split(" "));
-    expect(Object.fromEntries(samples)).toEqual({
+    expect(samplesOf(answer.text)).toMatchObject({
       servcache_hits_total: "2",
       servcache_misses_total: "4",
+      servcache_hit_ratio: String(2 / 6),
       servcache_sets_total: "5",
       servcache_deletes_total: "3",
       servcache_evictions_total: "0",
@@ -88,20 +89,103 @@ describe("/metrics", () => {
       servcache_entries: "2",
       servcache_memory_bytes: String(stats.bytes),
       servcache_memory_limit_bytes: String(stats.limit_bytes),
+      servcache_ready: "1",
+      'servcache_health{part="engine",status="ok"}': "1",
+      'servcache_build_info{version="1.2.3",engine="memory"}': "1",
     });
     expect(answer.text.endsWith("\n")).toBe(true);
   });
 
-  test("are each told with their type and meaning", async () => {
+  test("count requests by operation and result", async () => {
     using node = new RestNode();
+    await use(node);
+    const samples = samplesOf((await node.call("GET", "/metrics")).text);
+    const count = (operation: string, result: string) =>
+      samples[`http_server_request_duration_seconds_count{operation="${operation}",result="${result}"}`];
+    expect({
+      hits: [count("get", "hit"), count("head", "hit")],
+      misses: [count("get", "miss"), count("head", "miss")],
+      puts: [count("put", "ok"), count("put", "client_error")],
+      patches: count("patch", "ok"),
+      deletes: count("delete", "ok"),
+      invalidations: count("invalidate", "ok"),
+      batches: count("batch", "ok"),
+      nobody: count("other", "ok"),
+    }).toEqual({
+      hits: ["1", "1"],
+      misses: ["1", "1"],
+      puts: ["3", "2"],
+      patches: "1",
+      deletes: "2",
+      invalidations: "1",
+      batches: "1",
+      nobody: undefined,
+    });
+  });
+
+  test("are OpenMetrics for who asks for that", async () => {
+    using node = new RestNode();
+    const answer = await node.call("GET", "/metrics", { headers: { Accept: "application/openmetrics-text" } });
+    expect(answer.headers.get("content-type")).toBe("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    expect(answer.text).toContain("# TYPE servcache_hits counter\nservcache_hits_total 0\n");
+    expect(answer.text.endsWith("# EOF\n")).toBe(true);
+  });
+
+  test("are each told once with their type and meaning", async () => {
+    using node = new RestNode();
+    await use(node);
     const { text } = await node.call("GET", "/metrics");
-    const blocks = [...text.matchAll(/^# HELP (\S+) .+\.\n# TYPE (\S+) (counter|gauge)\n(\S+) \d+\n/gm)];
-    expect(blocks.map(([block]) => block).join("")).toBe(text);
-    for (const [, help, type, kind, name] of blocks) {
-      expect([help, type, kind]).toEqual([name, name, name?.endsWith("_total") ? "counter" : "gauge"]);
+    const heads = [...text.matchAll(/^# HELP (\S+) .+\.\n# TYPE (\S+) (counter|gauge|histogram)\n(\S+?)[{ ]/gm)];
+    expect(heads.length).toBe(text.match(/^# HELP /gm)?.length ?? 0);
+    for (const [, help, type, kind, name] of heads) {
+      const sample = kind === "histogram" ? `${type}_bucket` : type;
+      expect([help, name, type?.endsWith("_total")]).toEqual([type, sample, kind === "counter"]);
     }
+    expect(new Set(heads.map(([, help]) => help)).size).toBe(heads.length);
   });
 });
+
+describe("/api/stats of keys", () => {
+  test("counts reads and writes by namespace, in batches, too", async () => {
+    using node = new RestNode();
+    await node.post("user:1", "1");
+    await node.get("user:1");
+    await node.get("user:2");
+    await node.call("DELETE", "/api/cache/user:1");
+    await node.call("PUT", "/api/cache/plain", { body: "x" });
+    const operations =
+      '[{"op":"set","key":"user:3","value":1},{"op":"get","key":"user:3"},{"op":"delete","key":"o:1"}]';
+    await node.call("POST", "/api/batch", { body: `{"operations":${operations}}` });
+    expect((await node.call("GET", "/api/stats")).json().namespaces).toEqual([
+      { name: "user", hits: 2, misses: 1, sets: 2, deletes: 1 },
+      { name: "", hits: 0, misses: 0, sets: 1, deletes: 0 },
+      { name: "o", hits: 0, misses: 0, sets: 0, deletes: 1 },
+    ]);
+  });
+
+  test("names the keys that are read most, with the size of their values", async () => {
+    using node = new RestNode();
+    await node.post("hot", '"value"');
+    for (let number = 0; number < 3; number++) await node.get("hot");
+    await node.get("absent");
+    const { hot_keys } = (await node.call("GET", "/api/stats")).json();
+    // The random numbers of this node are 0, with which each read is looked at; a sample stands for 32 reads.
+    expect(hot_keys).toEqual([
+      { key: "hot", reads: 96, error: 0, share: 0.75, bytes: '"value"'.length },
+      { key: "absent", reads: 32, error: 0, share: 0.25, bytes: null },
+    ]);
+  });
+});
+
+function samplesOf(text: string): Record<string, string | undefined> {
+  const lines = text
+    .trimEnd()
+    .split("\n")
+    .filter((line) => !line.startsWith("#"));
+  return Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), line.slice(line.lastIndexOf(" ") + 1)]),
+  );
+}
 
 describe("health", () => {
   test("says what serves, since when, and for how long", async () => {

@@ -130,7 +130,6 @@ describe("routing", () => {
     "/health",
     "/healthz",
     "/readyz",
-    "/metrics",
     "/unknown",
   ])("HEAD %s answers as GET does, without a body", async (path) => {
     using node = new RestNode();

@@ -79,9 +79,12 @@ test("statistics are those of the node, whichever thread is asked", async () => 
   const counts = { entries: 10, hits: 20, misses: 20, sets: 20, deletes: 10, evictions: 0, expirations: 0 };
   const answers = await Promise.all(connections.map((connection) => connection.call("GET", "/api/stats")));
   for (const { body } of answers) expect(JSON.parse(body)).toMatchObject(counts);
-  const metrics = await callAll(connections, "GET", "/metrics");
-  expect(metrics).toHaveLength(1);
-  expect(metrics[0]).toContain("servcache_sets_total 20\n");
+  const metrics = await Promise.all(connections.map((connection) => connection.call("GET", "/metrics")));
+  for (const { body } of metrics) {
+    expect(body).toContain("servcache_sets_total 20\n");
+    expect(body).toContain('http_server_request_duration_seconds_count{operation="get",result="miss"} 20\n');
+    expect(body).toContain('servcache_namespace_reads_total{namespace="key",result="hit"} 20\n');
+  }
 });
 
 test("a list of keys begun on one thread goes on on any other", async () => {

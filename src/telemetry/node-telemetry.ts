@@ -1,0 +1,115 @@
+/** The counts that all threads of a node write, and what can be read from them. */
+
+import { type HotKey, HotKeys, type HotKeysHandle, hottestKeys, makeHotKeys } from "./hot-keys.ts";
+import type { MetricFamily } from "./metric-family.ts";
+import {
+  KeyUse,
+  makeNamespaces,
+  type NamespaceCounts,
+  Namespaces,
+  type NamespacesHandle,
+  namespaceCounts,
+} from "./namespaces.ts";
+import { makeRequestCounts, RequestCounts, type RequestCountsHandle, requestFamilies } from "./request-counts.ts";
+
+/** Structured-cloneable. */
+export interface TelemetryHandle {
+  readonly requests: RequestCountsHandle;
+  readonly namespaces: NamespacesHandle;
+  readonly hotKeys: HotKeysHandle;
+}
+
+/** @param threads all that will attach, by numbers from 0 on */
+export function makeTelemetry(threads: number): TelemetryHandle {
+  return {
+    requests: makeRequestCounts(threads),
+    namespaces: makeNamespaces(threads),
+    hotKeys: makeHotKeys(threads),
+  };
+}
+
+interface KeyBytes {
+  readonly bytes: Buffer;
+  readonly length: number;
+}
+
+/** What one thread counts. */
+export class ThreadTelemetry {
+  readonly requests: RequestCounts;
+  readonly #namespaces: Namespaces;
+  readonly #hotKeys: HotKeys;
+
+  constructor(
+    private readonly handle: TelemetryHandle,
+    thread: number,
+    random: () => number,
+  ) {
+    this.requests = new RequestCounts(handle.requests, thread);
+    this.#namespaces = new Namespaces(handle.namespaces, thread);
+    this.#hotKeys = new HotKeys(handle.hotKeys, thread, random);
+  }
+
+  hit(key: KeyBytes, valueBytes: number): void {
+    this.#namespaces.count(key, KeyUse.Hit);
+    this.#hotKeys.read(key, valueBytes);
+  }
+
+  miss(key: KeyBytes): void {
+    this.#namespaces.count(key, KeyUse.Miss);
+    this.#hotKeys.read(key, -1);
+  }
+
+  set(key: KeyBytes): void {
+    this.#namespaces.count(key, KeyUse.Set);
+  }
+
+  deleted(key: KeyBytes): void {
+    this.#namespaces.count(key, KeyUse.Delete);
+  }
+
+  /** Of all threads. */
+  families(): MetricFamily[] {
+    return nodeFamilies(this.handle);
+  }
+
+  /** Of all threads. */
+  namespaces(): NamespaceCounts[] {
+    return namespaceCounts(this.handle.namespaces);
+  }
+
+  /** Of all threads. */
+  hottestKeys(limit: number): HotKey[] {
+    return hottestKeys(this.handle.hotKeys, limit);
+  }
+}
+
+export function nodeFamilies(handle: TelemetryHandle): MetricFamily[] {
+  return [...requestFamilies(handle.requests), ...namespaceFamilies(namespaceCounts(handle.namespaces))];
+}
+
+function namespaceFamilies(counts: readonly NamespaceCounts[]): MetricFamily[] {
+  const reads = counts.flatMap(({ name, hits, misses }) => [
+    { attributes: { namespace: name, result: "hit" }, value: hits },
+    { attributes: { namespace: name, result: "miss" }, value: misses },
+  ]);
+  const writes = counts.flatMap(({ name, sets, deletes }) => [
+    { attributes: { namespace: name, operation: "set" }, value: sets },
+    { attributes: { namespace: name, operation: "delete" }, value: deletes },
+  ]);
+  return [
+    {
+      kind: "counter",
+      name: "servcache.namespace.reads",
+      unit: "{read}",
+      help: "Reads by namespace, the text of a key before its first colon.",
+      points: reads,
+    },
+    {
+      kind: "counter",
+      name: "servcache.namespace.writes",
+      unit: "{write}",
+      help: "Sets and deletes of single keys by namespace.",
+      points: writes,
+    },
+  ];
+}

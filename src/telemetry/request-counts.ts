@@ -1,0 +1,192 @@
+/**
+ * How many requests there were and how long they took, of all threads of a node, in shared memory.
+ *
+ * Each thread has a region that it alone writes, with plain arithmetic; whoever renders adds the regions up. A number may
+ * be one behind then, and a count and a sum one apart, which no reader of statistics can tell.
+ */
+
+import { BUCKETS, bucketOf, type Exemplar, type LatencyHistogram } from "./latency-buckets.ts";
+import type { LatencyFamily, LatencyPoint, MetricFamily } from "./metric-family.ts";
+import { OPERATION_NAMES, type Operation, RESULT_NAMES, type Result, resultOf } from "./operations.ts";
+
+// A region, in Float64: one series after the other, and the series of the event loop's delay behind them.
+/** A series: a number per bucket, and then: */
+const SUM_MS = BUCKETS;
+const SERIES_NUMBERS = BUCKETS + 1;
+const RESULTS = RESULT_NAMES.length;
+const REQUEST_SERIES = OPERATION_NAMES.length * RESULTS;
+const LOOP_SERIES = REQUEST_SERIES;
+/** Connections that are open now. */
+const CONNECTIONS = (LOOP_SERIES + 1) * SERIES_NUMBERS;
+const REGION_NUMBERS = CONNECTIONS + 1;
+
+// Exemplars, in Int32, one per request series: trace id, span id, and the time it took and when it was.
+/** Odd while the exemplar is being written. */
+const EXEMPLAR_TURN = 0;
+const EXEMPLAR_IDS = 1;
+const ID_WORDS = 6;
+const EXEMPLAR_MICROS = EXEMPLAR_IDS + ID_WORDS;
+const EXEMPLAR_UNIX_S = EXEMPLAR_MICROS + 1;
+const EXEMPLAR_WORDS = EXEMPLAR_UNIX_S + 1;
+const TRACE_ID_DIGITS = 32;
+
+/** Structured-cloneable. */
+export interface RequestCountsHandle {
+  readonly threads: number;
+  readonly numbers: SharedArrayBuffer;
+  readonly exemplars: SharedArrayBuffer;
+}
+
+export function makeRequestCounts(threads: number): RequestCountsHandle {
+  return {
+    threads,
+    numbers: new SharedArrayBuffer(threads * REGION_NUMBERS * Float64Array.BYTES_PER_ELEMENT),
+    exemplars: new SharedArrayBuffer(threads * REQUEST_SERIES * EXEMPLAR_WORDS * Int32Array.BYTES_PER_ELEMENT),
+  };
+}
+
+/** One thread's region. */
+export class RequestCounts {
+  readonly #numbers: Float64Array;
+  readonly #exemplars: Int32Array;
+
+  constructor(handle: RequestCountsHandle, thread: number) {
+    if (thread < 0 || thread >= handle.threads) throw new RangeError(`there is no thread ${thread}`);
+    this.#numbers = new Float64Array(handle.numbers, thread * REGION_NUMBERS * 8, REGION_NUMBERS);
+    const words = REQUEST_SERIES * EXEMPLAR_WORDS;
+    this.#exemplars = new Int32Array(handle.exemplars, thread * words * 4, words);
+  }
+
+  /** Counts a request that has been answered. */
+  add(operation: Operation, status: number, wasLoaded: boolean, durationMs: number): void {
+    this.#count(seriesOf(operation, resultOf(operation, status, wasLoaded)), durationMs);
+  }
+
+  /** A request that was counted was traced, too. */
+  addExemplar(operation: Operation, status: number, wasLoaded: boolean, exemplar: Exemplar): void {
+    const { traceId, spanId, seconds, unixMs } = exemplar;
+    const words = this.#exemplars;
+    const at = seriesOf(operation, resultOf(operation, status, wasLoaded)) * EXEMPLAR_WORDS;
+    Atomics.add(words, at + EXEMPLAR_TURN, 1);
+    const ids = traceId + spanId;
+    for (let word = 0; word < ID_WORDS; word++) {
+      words[at + EXEMPLAR_IDS + word] = Number.parseInt(ids.slice(word * 8, word * 8 + 8), 16);
+    }
+    words[at + EXEMPLAR_MICROS] = Math.round(seconds * 1e6);
+    words[at + EXEMPLAR_UNIX_S] = Math.floor(unixMs / 1000);
+    Atomics.add(words, at + EXEMPLAR_TURN, 1);
+  }
+
+  /** How much later than asked for a timer of this thread ran. */
+  addLoopDelay(delayMs: number): void {
+    this.#count(LOOP_SERIES, delayMs);
+  }
+
+  setConnections(count: number): void {
+    this.#numbers[CONNECTIONS] = count;
+  }
+
+  #count(series: number, durationMs: number): void {
+    const numbers = this.#numbers;
+    const start = series * SERIES_NUMBERS;
+    const bucket = start + bucketOf(durationMs);
+    numbers[bucket] = (numbers[bucket] ?? 0) + 1;
+    numbers[start + SUM_MS] = (numbers[start + SUM_MS] ?? 0) + durationMs;
+  }
+}
+
+/** The families of all threads together. */
+export function requestFamilies(handle: RequestCountsHandle): MetricFamily[] {
+  const regions = Array.from(
+    { length: handle.threads },
+    (_, thread) => new Float64Array(handle.numbers, thread * REGION_NUMBERS * 8, REGION_NUMBERS),
+  );
+  const connections = regions.reduce((sum, region) => sum + (region[CONNECTIONS] ?? 0), 0);
+  return [
+    requestDurations(handle, regions),
+    loopDelays(regions),
+    {
+      kind: "gauge",
+      name: "servcache.connections",
+      unit: "{connection}",
+      help: "Connections of clients that are open.",
+      points: [{ attributes: {}, value: connections }],
+    },
+  ];
+}
+
+function requestDurations(handle: RequestCountsHandle, regions: readonly Float64Array[]): LatencyFamily {
+  const points: LatencyPoint[] = [];
+  for (const [operation, operationName] of OPERATION_NAMES.entries()) {
+    for (const [result, resultName] of RESULT_NAMES.entries()) {
+      const series = seriesOf(operation, result);
+      const histogram = summed(regions, series, newestExemplar(handle, series));
+      if (histogram.count === 0) continue;
+      points.push({ attributes: { operation: operationName, result: resultName }, histogram });
+    }
+  }
+  return {
+    kind: "histogram",
+    name: "http.server.request.duration",
+    unit: "s",
+    help: "Time from a whole request to its whole answer.",
+    points,
+  };
+}
+
+function loopDelays(regions: readonly Float64Array[]): LatencyFamily {
+  const points = regions.flatMap((region, thread): LatencyPoint[] => {
+    const histogram = summed([region], LOOP_SERIES, null);
+    return histogram.count === 0 ? [] : [{ attributes: { thread: String(thread) }, histogram }];
+  });
+  return {
+    kind: "histogram",
+    name: "servcache.event_loop.delay",
+    unit: "s",
+    help: "How much later than asked for timers of a thread ran.",
+    points,
+  };
+}
+
+function summed(regions: readonly Float64Array[], series: number, exemplar: Exemplar | null): LatencyHistogram {
+  const start = series * SERIES_NUMBERS;
+  const counts = new Array<number>(BUCKETS).fill(0);
+  let count = 0;
+  let sumMs = 0;
+  for (const region of regions) {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      const here = region[start + bucket] ?? 0;
+      counts[bucket] = (counts[bucket] ?? 0) + here;
+      count += here;
+    }
+    sumMs += region[start + SUM_MS] ?? 0;
+  }
+  return { counts, count, sumSeconds: sumMs / 1000, exemplar };
+}
+
+function newestExemplar(handle: RequestCountsHandle, series: number): Exemplar | null {
+  let newest: Exemplar | null = null;
+  for (let thread = 0; thread < handle.threads; thread++) {
+    const start = (thread * REQUEST_SERIES + series) * EXEMPLAR_WORDS * 4;
+    const found = readExemplar(new Int32Array(handle.exemplars, start, EXEMPLAR_WORDS));
+    if (found !== null && (newest === null || found.unixMs > newest.unixMs)) newest = found;
+  }
+  return newest;
+}
+
+/** Null where there is none, or it was written just now: the next scrape has it. */
+function readExemplar(words: Int32Array): Exemplar | null {
+  const turn = Atomics.load(words, EXEMPLAR_TURN);
+  if (turn === 0 || turn % 2 !== 0) return null;
+  const ids = Array.from(words.slice(EXEMPLAR_IDS, EXEMPLAR_IDS + ID_WORDS), (word) =>
+    (word >>> 0).toString(16).padStart(8, "0"),
+  ).join("");
+  const seconds = (words[EXEMPLAR_MICROS] ?? 0) / 1e6;
+  const unixMs = ((words[EXEMPLAR_UNIX_S] ?? 0) >>> 0) * 1000;
+  if (Atomics.load(words, EXEMPLAR_TURN) !== turn) return null;
+  return { traceId: ids.slice(0, TRACE_ID_DIGITS), spanId: ids.slice(TRACE_ID_DIGITS), seconds, unixMs };
+}
+
+function seriesOf(operation: Operation, result: Result): number {
+  return operation * RESULTS + result;
+}
