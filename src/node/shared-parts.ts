@@ -55,7 +55,10 @@ interface SharedRedis {
 
 /** Makes the parts for a node of `threads` threads, the calling one counted. Throws `NodeError`. */
 export function makeSharedParts(config: Config, threads: number, link: LinkParts | null): SharedParts {
-  const memoryOf = (limitBytes: number) => MemoryEngine.create({ limitBytes, threads, clock: Date.now }).handle;
+  // What arrives late must not come in where something newer was and is no more.
+  const versioned = link !== null;
+  const memoryOf = (limitBytes: number) =>
+    MemoryEngine.create({ limitBytes, threads, clock: Date.now, versioned }).handle;
   const { redis } = config;
   return {
     telemetry: makeTelemetry(threads),
