@@ -87,6 +87,7 @@ export class Outbox {
   #isScheduled = false;
   #commits: number;
   #newestVersion: number;
+  #seenVersion: number;
   #isClosed = false;
 
   private constructor(
@@ -106,6 +107,7 @@ export class Outbox {
     this.#queue = new Queue(store, store.journal, this.#inFlight, nowMs, options.fresh ?? FRESH_LIMITS);
     this.#commits = store.commits();
     this.#newestVersion = opened.store.newestVersion();
+    this.#seenVersion = opened.store.seenVersion();
     this.dead = new DeadLetters(
       opened.store,
       (work) => this.#transaction(work),
@@ -131,6 +133,17 @@ export class Outbox {
    */
   get newestVersion(): number {
     return this.#newestVersion;
+  }
+
+  /** Nothing newer was taken from peers, ever, on this data directory; 0 = that is not known. */
+  get seenVersion(): number {
+    return this.#seenVersion;
+  }
+
+  /** Keeps a newer `seenVersion` before it gives control back. Throws where the disk is full. */
+  noteSeen(version: number): void {
+    this.#transaction(() => this.#store.noteSeen(version));
+    this.#seenVersion = version;
   }
 
   /** Keeps a version, if it is newer than `newestVersion`, before it gives control back. Throws where the disk is full. */

@@ -28,6 +28,8 @@ export type PeerOutbox = Pick<
   | "limitBytes"
   | "newestVersion"
   | "noteVersion"
+  | "seenVersion"
+  | "noteSeen"
   | "warnings"
 >;
 

@@ -107,11 +107,12 @@ export class Replication {
     const horizon = new StartHorizon({
       ...{ scheduler, maxSkewMs, sessions },
       lastVersion: toVersion(options.outbox.newestVersion),
+      seenVersion: toVersion(options.outbox.seenVersion),
       peerIds: () => this.#peerIds(),
     });
     this.receiver = new Receiver({
       ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
-      clockKeeper: new ClockKeeper(clock, options.outbox, scheduler),
+      clockKeeper: new ClockKeeper(clock, options.outbox, scheduler, horizon),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
       onHeard: (senderId) => this.#wake(senderId),
     });
