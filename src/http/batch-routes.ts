@@ -62,7 +62,7 @@ export class BatchRoutes {
     if (count > MAX_OPERATIONS) {
       throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
     }
-    const context = contextOf(request);
+    const context = contextOf(request, this.telemetry?.tracer ?? null);
     return this.runsHere(body) ? this.runHere(body, response, context) : this.runLater(body, response, context);
   }
 
@@ -186,7 +186,7 @@ export class BatchRoutes {
     refuseTags(textOf(body, tags));
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
-    this.telemetry?.set(this.key);
+    this.telemetry?.set(this.key, bytes);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
     return after(this.cache.put(this.key, newValue, parseJsonTtl(textOf(body, ttl)), null, context), (outcome) => {
       requireSuccess(outcome, null);

@@ -4,6 +4,7 @@ import { randomInt } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { BackendConfigError } from "../backend/backend.ts";
 import { createBackend } from "../backend/create-backend.ts";
+import { type BackendPlace, TracedBackend } from "../backend/traced-backend.ts";
 import { InvalidPatternError } from "../cache/glob.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
@@ -13,6 +14,7 @@ import { DataDirectory } from "../outbox/data-directory.ts";
 import { Outbox } from "../outbox/outbox.ts";
 import { DataDirectoryInUseError, OutboxOpenError } from "../outbox/outbox-errors.ts";
 import { systemScheduler } from "../outbox/scheduler.ts";
+import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { BackendPart } from "./backend-part.ts";
 import { NodeError } from "./errors.ts";
 import { Hub } from "./hub.ts";
@@ -32,6 +34,8 @@ export interface OpenHubOptions {
   /** Keeps values after their TTL; null = none are kept. */
   readonly staleEngine: Engine | null;
   readonly log: (message: string) => void;
+  /** Null = no spans are made. */
+  readonly tracer: Tracer | null;
 }
 
 /** Whether there is anything behind the cache of a node. */
@@ -119,11 +123,12 @@ function backendPart(config: BackendConfig, outbox: Outbox, options: OpenHubOpti
     writeConnections: config.writeConnections,
     loadTimeoutMs: config.timeoutMs,
     writeTimeoutMs: config.writeTimeoutMs,
+    sqlComments: options.config.telemetry.sqlComments,
   });
   const { shared, engine, staleEngine, link, log } = options;
   return new BackendPart({
     config,
-    backend,
+    backend: new TracedBackend(backend, options.tracer, placeOf(config)),
     outbox,
     engine,
     staleEngine,
@@ -134,6 +139,18 @@ function backendPart(config: BackendConfig, outbox: Outbox, options: OpenHubOpti
     random: Math.random,
     log,
   });
+}
+
+/** What spans say of the database. */
+function placeOf({ url, table, readSql }: BackendConfig): BackendPlace {
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  const isHttp = /^https?:/i.test(url);
+  const isServer = parsed !== null && parsed.hostname !== "";
+  return {
+    address: isServer ? { host: parsed.hostname, port: parsed.port === "" ? null : Number(parsed.port) } : null,
+    database: isServer && !isHttp ? parsed.pathname.slice(1) || null : null,
+    table: isHttp || readSql !== null ? null : table,
+  };
 }
 
 function readIfThere(path: string): string | null {
