@@ -39,7 +39,7 @@ export interface ReadThroughOptions {
 export interface FillSink {
   /** To be put with the version of the moment at which the load began. `expiresAtMs` 0 = never. */
   fill(key: string, value: BackendValue, expiresAtMs: number, version: Version): void;
-  /** The backend does not have it: what the cache has of it and is older than the version is to go. */
+  /** The backend did not have it at the moment of the version. */
   absent(key: string, version: Version): void;
 }
 
@@ -115,6 +115,7 @@ export class ReadThrough {
   /** Reloads a key in the background, unless that is under way or the backend is in trouble. */
   refresh(key: string): void {
     if (this.#flights.has(key) || this.#breaker.state !== "closed") return;
+    if (this.#negative.has(key, this.options.scheduler.nowMs())) return;
     if (this.#waiting.length * 2 > this.options.waitingKeys) return;
     void this.#begin(key);
   }

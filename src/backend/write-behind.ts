@@ -6,11 +6,11 @@
  */
 
 import type { Version } from "../engine/engine.ts";
+import { backoffMs } from "../outbox/backoff.ts";
 import type { OutboxEntry, OutboxMutation, Settlement } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import { type Backend, BackendError, type BackendRow, type RowResult } from "./backend.ts";
-import { backoffMs } from "./backoff.ts";
 import { Suspects } from "./suspects.ts";
 import { WriteWaiters } from "./write-waiters.ts";
 

@@ -29,10 +29,10 @@ export class Filler {
     }
   }
 
-  /** The backend did not have it when the load began: what is older goes. */
-  async absent(name: string, stamp: Stamp): Promise<void> {
+  /** There is none any more: what is older goes, and until `tombstoneUntilMs` none that is older comes. */
+  async absent(name: string, stamp: Stamp, tombstoneUntilMs: number): Promise<void> {
     try {
-      await this.options.engine.delete({ key: keyOf(name), stamp, condition: null, tombstoneUntilMs: NEVER });
+      await this.options.engine.delete({ key: keyOf(name), stamp, condition: null, tombstoneUntilMs });
     } catch (error) {
       this.options.onFailure(error);
     }

@@ -50,7 +50,7 @@ export class HybridClock {
   }
 
   /** Later stamps will be newer than this one, which came from elsewhere. */
-  observe(version: Version): void {
+  observe(version: number): void {
     this.lock();
     if (version > this.last()) this.remember(version);
     this.unlock();

@@ -275,9 +275,15 @@ export class LinkedCache extends Cache {
     try {
       await record();
     } catch (error) {
-      if (!isKept(error)) await this.#drop(key, stamp);
+      if (!isKept(error)) await this.#takeBack(key, stamp);
       throw error;
     }
+  }
+
+  /** Removes the entry that was stored with this stamp, unless something else has its place by now. */
+  async #takeBack(key: Key, { version }: Stamp): Promise<void> {
+    const condition: Condition = { kind: "tag-in", tags: [version] };
+    await this.engine.delete({ key, stamp: this.stamp(), condition, tombstoneUntilMs: NEVER });
   }
 
   async #capture(key: Key): Promise<CapturedEntry | null> {

@@ -22,6 +22,8 @@ export interface Config {
   readonly redis: RedisConfig | null;
   /** Null = nothing is behind the cache. */
   readonly backend: BackendConfig | null;
+  /** Null = this node is alone. */
+  readonly peers: PeersConfig | null;
   readonly outbox: OutboxConfig;
   readonly telemetry: TelemetryConfig;
 }
@@ -54,6 +56,26 @@ export interface BackendConfig {
   readonly writeDelayMs: number;
   readonly writeBatchRows: number;
   readonly writeAttempts: number;
+}
+
+/** The other nodes, and how this one keeps with them. */
+export interface PeersConfig {
+  /** Without a slash at the end. */
+  readonly urls: readonly string[];
+  /** Null = peers are known by their addresses. */
+  readonly token: string | null;
+  /** Globs; none = all keys. */
+  readonly keys: readonly string[];
+  readonly maxSkewMs: number;
+  readonly tombstoneMs: number;
+  readonly bootstrap: "none" | "peer";
+  readonly bootstrapTimeoutMs: number;
+  /** 0 = never. */
+  readonly compareEveryMs: number;
+  readonly queueLimitBytes: number;
+  readonly queueLimitKeys: number;
+  /** 0 = no bound. */
+  readonly bytesPerSecond: number;
 }
 
 export interface TelemetryConfig {
@@ -120,6 +142,7 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
     idleTimeoutMs: read(options.idleTimeoutMs),
     redis: redisConfig(read),
     backend: backendConfig(read),
+    peers: peersConfig(read),
     outbox: {
       limitBytes: read(options.outboxMaxBytes),
       sync: read(options.outboxSync),
@@ -184,6 +207,23 @@ function backendConfig(read: <T>(option: Option<T>) => T): BackendConfig | null 
   if (url === null) return null;
   requireWholeSql(config);
   return { url, ...config };
+}
+
+function peersConfig(read: <T>(option: Option<T>) => T): PeersConfig | null {
+  const urls = read(options.peers);
+  const config = {
+    token: read(options.peerToken),
+    keys: read(options.replicatedKeys),
+    maxSkewMs: read(options.maxClockSkewMs),
+    tombstoneMs: read(options.tombstoneTtlMs),
+    bootstrap: read(options.bootstrap),
+    bootstrapTimeoutMs: read(options.bootstrapTimeoutMs),
+    compareEveryMs: read(options.compareEveryMs),
+    queueLimitBytes: read(options.peerQueueBytes),
+    queueLimitKeys: read(options.peerQueueKeys),
+    bytesPerSecond: read(options.peerBandwidth),
+  };
+  return urls === null ? null : { urls, ...config };
 }
 
 /** SQL of the user's own must be there for whatever is to be done. */

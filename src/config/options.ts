@@ -4,6 +4,7 @@ import { type Address, parseAddress } from "./address.ts";
 import { backendOptions, outboxOptions } from "./backend-options.ts";
 import { parseByteSize } from "./byte-size.ts";
 import { type Option, parseMs, parseWhole, within } from "./option.ts";
+import { peerOptions } from "./peer-options.ts";
 import { redisOptions } from "./redis-options.ts";
 import { telemetryOptions } from "./telemetry-options.ts";
 
@@ -112,6 +113,7 @@ export const options = {
   ...redisOptions,
   ...backendOptions,
   ...outboxOptions,
+  ...peerOptions,
   ...telemetryOptions,
 } as const;
 

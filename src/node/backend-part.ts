@@ -3,7 +3,6 @@
 import { type Backend, BackendError } from "../backend/backend.ts";
 import { type FillResult, ReadThrough } from "../backend/read-through.ts";
 import { WriteBehind } from "../backend/write-behind.ts";
-import { EntryCapture } from "../cache/entry-capture.ts";
 import { Filler, keyOf } from "../cache/filler.ts";
 import { Glob } from "../cache/glob.ts";
 import type { HybridClock } from "../cache/hybrid-clock.ts";
@@ -15,6 +14,7 @@ import { type Engine, NEVER } from "../engine/engine.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import { StaleValues } from "./stale-values.ts";
 
 /** The backend's queue in the outbox. */
 export const BACKEND = "backend";
@@ -40,6 +40,8 @@ const BREAKER = { failures: 10, openMs: 500, openMaxMs: 10_000 };
 const WRITE_BATCH_BYTES = 8 * 1024 * 1024;
 const WRITE_BACKOFF = { firstMs: 100, maxMs: 10_000 };
 const RETRY_AFTER_MS = 1_000;
+/** Of timers and commits. */
+const SLACK_MS = 5_000;
 
 export class BackendPart {
   readonly #options: BackendPartOptions;
@@ -48,6 +50,8 @@ export class BackendPart {
   readonly #writeBehind: WriteBehind;
   readonly #filler: Filler;
   readonly #stale: StaleValues | null;
+  /** Fills that an engine elsewhere has not answered yet. */
+  readonly #filling = new Map<string, Promise<void>>();
 
   /** Throws `InvalidPatternError` for a glob that can't be used. */
   constructor(options: BackendPartOptions) {
@@ -56,7 +60,17 @@ export class BackendPart {
     const onFailure = (error: unknown) => options.log(`a loaded value could not be cached: ${String(error)}`);
     this.#globs = config.keys.map((text) => Glob.parse(text));
     this.#filler = new Filler({ engine: options.engine, invalidations, onFailure });
-    this.#stale = staleEngine === null ? null : new StaleValues(staleEngine, config.staleIfErrorMs, options, onFailure);
+    this.#stale =
+      staleEngine === null
+        ? null
+        : new StaleValues({
+            engine: staleEngine,
+            keepMs: config.staleIfErrorMs,
+            lateMs: config.writeTimeoutMs + SLACK_MS,
+            invalidations,
+            nowMs: () => scheduler.nowMs(),
+            onFailure,
+          });
     this.#readThrough = new ReadThrough({
       backend,
       timeoutMs: config.timeoutMs,
@@ -70,14 +84,11 @@ export class BackendPart {
       sink: {
         fill: (key, value, expiresAtMs, version) => {
           const stamp = { version, origin: options.origin };
-          this.#keep(this.#filler.fill(key, value, expiresAtMs, stamp));
+          this.#fill(key, value, expiresAtMs, stamp);
           this.#keep(this.#stale?.keep(key, value, expiresAtMs, stamp));
         },
-        absent: (key, version) => {
-          const stamp = { version, origin: options.origin };
-          this.#keep(this.#filler.absent(key, stamp));
-          this.#keep(this.#stale?.drop(key, stamp));
-        },
+        // The entry itself stays: a write for the cache alone, or one that a peer has yet to write, is not in the database.
+        absent: (key, version) => this.#keep(this.#stale?.drop(key, { version, origin: options.origin })),
       },
       scheduler,
       defer: (run) => setImmediate(run),
@@ -111,7 +122,7 @@ export class BackendPart {
     return this.#globs.some((glob) => glob.matches(bytes, 0, length));
   }
 
-  /** To be called for each mutation before it is answered: what was loaded before it is not to be cached after it. */
+  /** To be called for each mutation before it is kept: what was loaded before it is not to be cached after it. */
   note(mutation: Mutation): void {
     if (mutation.kind === "invalidate") {
       const glob = mutation.pattern === null ? null : Glob.parse(mutation.pattern);
@@ -121,7 +132,17 @@ export class BackendPart {
     }
     this.#readThrough.changed(mutation.key);
     if (mutation.kind === "delete") this.#keep(this.#stale?.drop(mutation.key, mutation.stamp));
-    else this.#keep(this.#stale?.keep(mutation.key, mutation.value, mutation.expiresAtMs, mutation.stamp));
+  }
+
+  /** Whether `kept` is to be called. */
+  get keepsStale(): boolean {
+    return this.#stale !== null;
+  }
+
+  /** To be called for each mutation when it is kept, and not before: one that was refused is never served. */
+  kept(mutation: Mutation): void {
+    if (this.#stale === null || mutation.kind !== "put") return;
+    this.#keep(this.#stale.keep(mutation.key, mutation.value, mutation.expiresAtMs, mutation.stamp));
   }
 
   /** What the database has to get of a mutation; null = nothing. */
@@ -228,6 +249,7 @@ export class BackendPart {
     if (result.kind === "absent") return { kind: "absent" };
     if (result.kind === "found") {
       const { value, expiresAtMs, version } = result;
+      await this.#filling.get(key);
       return { kind: "found", value, expiresAtMs, stamp: { version, origin: this.#options.origin }, isStale: false };
     }
     const stale = (await this.#stale?.get(key)) ?? null;
@@ -238,49 +260,18 @@ export class BackendPart {
     throw upstreamError(failure, false, this.#readThrough.retryAfterMs);
   }
 
+  #fill(...args: Parameters<Filler["fill"]>): void {
+    const [key] = args;
+    const done = this.#filler.fill(...args);
+    if (this.#options.engine.answersAtOnce) return;
+    const ended = done.then(() => {
+      if (this.#filling.get(key) === ended) this.#filling.delete(key);
+    });
+    this.#filling.set(key, ended);
+  }
+
   /** Errors of fills are logged where they happen: nothing waits for them. */
   #keep(_done: Promise<void> | undefined): void {}
-}
-
-/** Values that the backend is known to have had, kept for a while after their TTL. */
-class StaleValues {
-  answers = 0;
-  readonly #filler: Filler;
-
-  constructor(
-    private readonly engine: Engine,
-    private readonly keepMs: number,
-    private readonly options: Pick<BackendPartOptions, "invalidations" | "scheduler">,
-    private readonly onFailure: (error: unknown) => void,
-  ) {
-    this.#filler = new Filler({ engine, invalidations: options.invalidations, onFailure });
-  }
-
-  keep(...[key, value, expiresAtMs, stamp]: Parameters<Filler["fill"]>): Promise<void> {
-    return this.#filler.fill(key, value, expiresAtMs === NEVER ? NEVER : expiresAtMs + this.keepMs, stamp);
-  }
-
-  drop(...[key, stamp]: Parameters<Filler["absent"]>): Promise<void> {
-    return this.#filler.absent(key, stamp);
-  }
-
-  async invalidate(glob: Glob | null, stamp: Mutation["stamp"]): Promise<void> {
-    try {
-      await (glob === null ? this.engine.clear(stamp) : this.engine.deleteMatching(glob, stamp));
-    } catch (error) {
-      this.onFailure(error);
-    }
-  }
-
-  async get(key: string): Promise<Loaded | null> {
-    const capture = new EntryCapture();
-    if (!(await this.engine.get(keyOf(key), capture))) return null;
-    const { value, expiresAtMs, stamp } = capture.entry();
-    const endMs = expiresAtMs === NEVER ? NEVER : expiresAtMs - this.keepMs;
-    const isStale = endMs !== NEVER && endMs <= this.options.scheduler.nowMs();
-    if (isStale) this.answers += 1;
-    return { kind: "found", value, expiresAtMs: endMs, stamp, isStale };
-  }
 }
 
 function matches(glob: Glob, key: string): boolean {

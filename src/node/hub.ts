@@ -99,8 +99,12 @@ export class Hub implements Upstream, UpstreamAdmin {
       if (row !== null) rows.push(row);
       for (const peerRow of peerRows) rows.push(peerRow);
     }
-    if (through.length === 0) return this.#append(rows);
-    return Promise.all([this.#append(rows), ...through]).then(() => {});
+    const done =
+      through.length === 0 ? this.#append(rows) : Promise.all([this.#append(rows), ...through]).then(() => {});
+    if (backend?.keepsStale !== true) return done;
+    return done.then(() => {
+      for (const mutation of mutations) backend.kept(mutation);
+    });
   }
 
   async load(key: string, traceparent?: string): Promise<Loaded> {

@@ -80,7 +80,7 @@ export function linkOf({ backend }: Config, origin: number): LinkParts {
 
 /** Throws `NodeError`. */
 export function openHub(options: OpenHubOptions): Hub {
-  const { config, directory, log } = options;
+  const { config, directory, shared, log } = options;
   return asNodeError(() => {
     const outbox = Outbox.open(directory, {
       sync: config.outbox.sync,
@@ -90,6 +90,8 @@ export function openHub(options: OpenHubOptions): Hub {
       defer: (run) => setImmediate(run),
     });
     for (const warning of outbox.warnings) log(warning);
+    // Where the clock was set back since, a write of now would look older than one of before the restart.
+    HybridClock.attach(shared.versions, Date.now).observe(outbox.newestVersion);
     try {
       return hubOn(outbox, options);
     } catch (error) {

@@ -1,3 +1,4 @@
+import type { Mutation } from "../cache/mutation.ts";
 import { type Loaded, UpstreamError } from "../cache/upstream.ts";
 import type { Hub } from "./hub.ts";
 import { readMutations } from "./mutation-codec.ts";
@@ -9,13 +10,19 @@ interface Answers {
   readonly calls: { id: number; result: CallResult | Failure }[];
 }
 
+/** As much of the hub as threads can ask for. */
+export type ServedHub = Pick<
+  Hub,
+  "recordsTogether" | "record" | "recordAll" | "load" | "refresh" | "report" | "deadLetters" | "retryDead" | "dropDead"
+>;
+
 /** Serves one HTTP thread from the hub. What is answered in one turn of the event loop goes in one message. */
 export class UpstreamServer {
   #answers = noAnswers();
   #isScheduled = false;
 
   constructor(
-    private readonly hub: Hub,
+    private readonly hub: ServedHub,
     private readonly post: (answer: UpstreamAnswer) => void,
     private readonly defer: (run: () => void) => void,
   ) {}
@@ -29,24 +36,30 @@ export class UpstreamServer {
 
   #record(records: Uint8Array<ArrayBuffer>, first: number): void {
     const mutations = readMutations(records);
-    if (this.hub.recordsTogether) {
-      this.#answerRecords(this.hub.recordAll(mutations), first, first + mutations.length - 1);
+    if (!this.hub.recordsTogether || mutations.length === 1) {
+      this.#recordEach(mutations, first);
       return;
     }
+    this.hub.recordAll(mutations).then(
+      () => this.#answerRecords(first, first + mutations.length - 1, null),
+      // There was no room for all of them, but those who came with a large one are not to suffer from it.
+      () => this.#recordEach(mutations, first),
+    );
+  }
+
+  #recordEach(mutations: readonly Mutation[], first: number): void {
     for (const [number, mutation] of mutations.entries()) {
-      this.#answerRecords(this.hub.record(mutation), first + number, first + number);
+      const id = first + number;
+      this.hub.record(mutation).then(
+        () => this.#answerRecords(id, id, null),
+        (error) => this.#answerRecords(id, id, failureOf(error)),
+      );
     }
   }
 
-  #answerRecords(done: Promise<void>, from: number, to: number): void {
-    const answer = (failure: Failure | null): void => {
-      this.#answers.records.push({ from, to, failure });
-      this.#schedule();
-    };
-    done.then(
-      () => answer(null),
-      (error) => answer(failureOf(error)),
-    );
+  #answerRecords(from: number, to: number, failure: Failure | null): void {
+    this.#answers.records.push({ from, to, failure });
+    this.#schedule();
   }
 
   /** Those who ask for the same key get one copy of the answer together. */

@@ -110,16 +110,17 @@ export class Journal {
 
   #write(mutation: OutboxMutation, destinations: string, start: number): number {
     const { key, contentType, traceparent = "", value, stamp } = mutation;
-    const texts = [destinations, key, contentType, traceparent];
-    const most = HEADER_BYTES + 3 * texts.reduce((sum, text) => sum + text.length, 0) + (value?.length ?? 0);
-    this.#makeRoom(start, most);
+    const letters = destinations.length + key.length + contentType.length + traceparent.length;
+    this.#makeRoom(start, HEADER_BYTES + 3 * letters + (value?.length ?? 0));
     const buffer = this.#buffer;
-    let at = start + HEADER_BYTES;
-    for (const [number, text] of texts.entries()) {
-      const length = buffer.utf8Write(text, at);
-      buffer.writeUInt16LE(length, start + 10 + 2 * number);
-      at += length;
-    }
+    const keyAt = start + HEADER_BYTES + buffer.utf8Write(destinations, start + HEADER_BYTES);
+    const typeAt = keyAt + buffer.utf8Write(key, keyAt);
+    const traceAt = typeAt + buffer.latin1Write(contentType, typeAt);
+    let at = traceAt + (traceparent === "" ? 0 : buffer.utf8Write(traceparent, traceAt));
+    buffer.writeUInt16LE(keyAt - start - HEADER_BYTES, start + 10);
+    buffer.writeUInt16LE(typeAt - keyAt, start + 12);
+    buffer.writeUInt16LE(traceAt - typeAt, start + 14);
+    buffer.writeUInt16LE(at - traceAt, start + 16);
     if (value !== null) at += value.copy(buffer, at);
     buffer[start + 8] = KINDS.indexOf(mutation.kind);
     buffer[start + 9] = value === null ? 0 : HAS_VALUE;

@@ -54,6 +54,8 @@ function openWhole(path: string, options: StoreOptions): Database | null {
     database.run("PRAGMA locking_mode = EXCLUSIVE");
     database.run("PRAGMA auto_vacuum = INCREMENTAL");
     database.run("PRAGMA journal_mode = WAL");
+    // A checkpoint waits for the disk, and everybody with it: seldom, and of more at once.
+    database.run("PRAGMA wal_autocheckpoint = 4000");
     database.run(`PRAGMA synchronous = ${options.sync === "full" ? "FULL" : "NORMAL"}`);
     const check = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check(1)").get();
     if (check?.integrity_check !== "ok") {

@@ -78,7 +78,7 @@ export class OutboxStore {
   readonly #revive: Statement;
   readonly #oldest: Statement<{ queued_at: number | null }>;
   readonly #soonest: Statement<{ due_at: number | null }>;
-  readonly #count: Statement;
+  readonly #note: Statement;
   readonly #begin: Statement;
   readonly #commit: Statement;
 
@@ -143,19 +143,18 @@ export class OutboxStore {
       database.prepare(`SELECT min(due_at) AS due_at FROM entries WHERE destination = ? AND state = ${DELAYED}`),
     );
     this.journal = new Journal(database, (statement) => this.#keep(statement));
-    this.#count = this.#keep(
-      database.prepare("UPDATE meta SET number = CASE name WHEN 'commits' THEN number + 1 ELSE max(number, ?) END"),
+    this.#note = this.#keep(
+      database.prepare("UPDATE meta SET number = max(number, CASE name WHEN 'commits' THEN ?1 ELSE ?2 END)"),
     );
     this.#begin = this.#keep(database.prepare("BEGIN IMMEDIATE"));
     this.#commit = this.#keep(database.prepare("COMMIT"));
   }
 
-  /** All of `work` or nothing. `newestVersion`: of all that was ever queued. */
-  transaction(work: () => void, newestVersion = 0): void {
+  /** All of `work` or nothing. */
+  transaction(work: () => void): void {
     this.#begin.run();
     try {
       work();
-      this.#count.run(newestVersion);
       this.#commit.run();
     } catch (error) {
       // A full disk may have rolled back by itself.
@@ -164,9 +163,20 @@ export class OutboxStore {
     }
   }
 
+  /** The number of the last commit: of the journal's last row, or of one that was noted after it. */
   commits(): number {
-    const row = this.database.query<{ number: number }, []>("SELECT number FROM meta WHERE name = 'commits'").get();
-    return row?.number ?? 0;
+    const last = this.database.query<{ id: number | null }, []>("SELECT max(id) AS id FROM journal").get()?.id ?? 0;
+    return Math.max(last, this.#number("commits"));
+  }
+
+  /** The newest version that was ever queued here, but for what is in the journal. */
+  newestVersion(): number {
+    return this.#number("newest");
+  }
+
+  /** Keeps what the journal's rows say as long as there are any. */
+  note(commits: number, newestVersion: number): void {
+    this.#note.run(commits, newestVersion);
   }
 
   totals(): Totals[] {
@@ -176,12 +186,6 @@ export class OutboxStore {
          FROM entries GROUP BY destination`,
       )
       .all();
-  }
-
-  /** The newest version that was ever queued here. */
-  newestVersion(): number {
-    const row = this.database.query<{ number: number }, []>("SELECT number FROM meta WHERE name = 'newest'").get();
-    return row?.number ?? 0;
   }
 
   largestId(): number {
@@ -301,6 +305,11 @@ export class OutboxStore {
   close(): void {
     for (const statement of this.#statements) statement.finalize();
     this.database.close();
+  }
+
+  #number(name: "commits" | "newest"): number {
+    const meta = this.database.query<{ number: number }, [string]>("SELECT number FROM meta WHERE name = ?");
+    return meta.get(name)?.number ?? 0;
   }
 
   #keep<S extends Statement>(statement: S): S {

@@ -54,6 +54,9 @@ export interface OutboxStats extends OutboxCounts {
 const GROUP_LIMIT_BYTES = 8 * 1024 * 1024;
 const GROUP_LIMIT_MUTATIONS = 4096;
 
+/** Turns of the event loop that a group may grow for, beside its first one. */
+const TURNS_TO_GATHER = 3;
+
 /** After a failed commit, the next look for room. */
 const RETRY_MS = 1000;
 const FULL_RETRY_AFTER_MS = 1000;
@@ -275,9 +278,9 @@ export class Outbox {
   /** Replaces all that waits for a destination by a few mutations that say enough. Throws where the disk is full. */
   replaceAll(destination: string, mutations: readonly OutboxMutation[]): void {
     for (const { stamp } of mutations) this.#newestVersion = Math.max(this.#newestVersion, stamp.version);
-    this.#transaction((tally) => {
+    this.#transaction((tally, commit) => {
       this.#queue.clear(destination, tally);
-      this.#queue.append(mutations, tally);
+      return this.#queue.append(mutations, commit, tally);
     });
     this.#listeners.get(destination)?.();
   }
@@ -305,7 +308,9 @@ export class Outbox {
   #adoptJournal(): string[] {
     let damaged = 0;
     this.#transaction((tally) => {
-      damaged = this.#queue.adopt(tally);
+      const adopted = this.#queue.adopt(tally);
+      damaged = adopted.damaged;
+      this.#newestVersion = Math.max(this.#newestVersion, adopted.newestVersion);
     });
     if (damaged === 0) return [];
     return [
@@ -329,7 +334,16 @@ export class Outbox {
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    this.options.defer(() => this.#commit());
+    this.#gather(TURNS_TO_GATHER);
+  }
+
+  /** As long as a turn of the event loop brings more, the commit waits for the next: the larger the group, the cheaper. */
+  #gather(turnsLeft: number): void {
+    const seen = this.#group.mutations.length;
+    this.options.defer(() => {
+      if (turnsLeft > 0 && this.#group.mutations.length > seen) this.#gather(turnsLeft - 1);
+      else this.#commit();
+    });
   }
 
   #commit(): void {
@@ -338,9 +352,9 @@ export class Outbox {
     if (this.#isClosed || (group.mutations.length === 0 && group.settlements.length === 0)) return;
     this.#group = newGroup();
     try {
-      this.#transaction((tally) => {
+      this.#transaction((tally, commit) => {
         this.#queue.settle(group.settlements, tally);
-        this.#queue.append(group.mutations, tally);
+        return this.#queue.append(group.mutations, commit, tally);
       });
     } catch (error) {
       this.#uncommitted.remove(group.mutations);
@@ -387,19 +401,25 @@ export class Outbox {
     if (!this.#hasDisk) this.options.scheduler.after(RETRY_MS, () => this.#lookForRoom());
   }
 
-  /** The counts change when the commit is done, and not before. */
-  #transaction(work: (tally: Tally) => void): void {
+  /**
+   * The counts change when the commit is done, and not before. `work` gets the commit's number, and gives true where it
+   * has left it in the journal.
+   */
+  #transaction(work: (tally: Tally, commit: number) => unknown): void {
     const tally = this.#tally.fork();
+    const commit = this.#commits + 1;
     try {
-      this.#store.transaction(() => work(tally), this.#newestVersion);
+      this.#store.transaction(() => {
+        if (work(tally, commit) !== true) this.#store.note(commit, this.#newestVersion);
+      });
     } catch (error) {
       this.#queue.undo();
       throw error;
     }
     this.#queue.keep();
     this.#tally.adopt(tally);
-    this.#commits += 1;
-    this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
+    this.#commits = commit;
+    this.#mark.write({ commits: commit, entries: this.#tally.entries });
   }
 
   /** A row that is not what was written goes nowhere but to the dead letters. */

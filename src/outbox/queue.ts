@@ -32,7 +32,6 @@ const NO_ROW = 0;
 export class Queue {
   readonly #fresh = new Fresh();
   #nextId: number;
-  #nextGroup = 1;
   #cutUpTo = 0;
 
   constructor(
@@ -45,20 +44,20 @@ export class Queue {
     this.#nextId = store.largestId() + 1;
   }
 
-  /** Moves what a journal holds from before a restart to the table. Gives how many rows of it are damaged. */
-  adopt(tally: Tally): number {
+  /** Moves what a journal holds from before a restart to the table. */
+  adopt(tally: Tally): { readonly damaged: number; readonly newestVersion: number } {
     let damaged = 0;
-    let last = 0;
+    let newestVersion = 0;
     for (const group of this.journal.groups()) {
-      last = group.id;
+      for (const { stamp } of group.mutations) newestVersion = Math.max(newestVersion, stamp.version);
       if (group.isDamaged) {
         damaged += 1;
         this.journal.setAside(group.id);
       }
       for (const mutation of group.mutations) this.#appendRow(mutation, group.queuedAtMs, tally);
     }
-    this.journal.removeUpTo(last);
-    return damaged;
+    this.journal.removeUpTo(Number.MAX_SAFE_INTEGER);
+    return { damaged, newestVersion };
   }
 
   settle(settlements: readonly Settlement[], tally: Tally): void {
@@ -69,16 +68,20 @@ export class Queue {
     }
   }
 
-  /** Queues mutations, but those whose key waits with something as new; tidies up what is older. */
-  append(mutations: readonly OutboxMutation[], tally: Tally): void {
+  /**
+   * Queues mutations, but those whose key waits with something as new; tidies up what is older. Gives whether the journal
+   * has a row of this commit.
+   */
+  append(mutations: readonly OutboxMutation[], commit: number, tally: Tally): boolean {
     const nowMs = this.nowMs();
-    const group = this.#fresh.begin(this.#nextGroup++, nowMs);
+    const group = this.#fresh.begin(commit, nowMs);
     const journaled = mutations.filter((mutation) => this.#appendFresh(mutation, group, nowMs, tally));
     const most = MOVES_PER_COMMIT + mutations.length;
     this.#moveSurplus(most);
     for (const { mutation } of this.#renew(group, nowMs - this.limits.ageMs, most)) journaled.push(mutation);
-    if (journaled.length > 0) this.journal.append(group.id, nowMs, journaled);
-    this.#cut();
+    if (journaled.length > 0) this.journal.append(commit, nowMs, journaled);
+    const isCut = this.#cut();
+    return journaled.length > 0 && !isCut;
   }
 
   /** Moves all to the table: what is in flight, too, for nobody settles it any more. */
@@ -86,7 +89,7 @@ export class Queue {
     for (const destination of this.#fresh.destinations()) {
       for (const row of [...this.#fresh.rows(destination)]) this.#move(row);
     }
-    this.journal.removeUpTo(this.#nextGroup);
+    this.journal.removeUpTo(Number.MAX_SAFE_INTEGER);
   }
 
   /** Forgets all that waits for a destination. */
@@ -208,12 +211,13 @@ export class Queue {
   }
 
   /** Removes the beginning of the journal, of which nothing waits any more. */
-  #cut(): void {
+  #cut(): boolean {
     const doneUpTo = this.#fresh.doneUpTo();
     const rows = doneUpTo - this.#cutUpTo;
-    if (rows <= 0 || (rows < CUT_TOGETHER && this.#fresh.size > 0)) return;
+    if (rows <= 0 || (rows < CUT_TOGETHER && this.#fresh.size > 0)) return false;
     this.journal.removeUpTo(doneUpTo);
     this.#cutUpTo = doneUpTo;
+    return true;
   }
 
   #move({ mutation, queuedAtMs }: FreshRow): number {

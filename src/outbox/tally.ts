@@ -8,7 +8,7 @@ export interface Counts {
 const NONE: Counts = { pending: 0, dead: 0, bytes: 0 };
 
 export class Tally {
-  readonly #counts = new Map<string, Counts>();
+  readonly #counts = new Map<string, { pending: number; dead: number; bytes: number }>();
   #bytes = 0;
   #entries = 0;
 
@@ -35,9 +35,15 @@ export class Tally {
   }
 
   add(destination: string, change: Partial<Counts>): void {
-    const { pending, dead, bytes } = this.of(destination);
+    let counts = this.#counts.get(destination);
+    if (counts === undefined) {
+      counts = { ...NONE };
+      this.#counts.set(destination, counts);
+    }
     const { pending: morePending = 0, dead: moreDead = 0, bytes: moreBytes = 0 } = change;
-    this.#counts.set(destination, { pending: pending + morePending, dead: dead + moreDead, bytes: bytes + moreBytes });
+    counts.pending += morePending;
+    counts.dead += moreDead;
+    counts.bytes += moreBytes;
     this.#bytes += moreBytes;
     this.#entries += morePending + moreDead;
   }

@@ -48,6 +48,7 @@ describe("configuration", () => {
         idleTimeoutMs: 60_000,
         redis: null,
         backend: null,
+        peers: null,
         outbox: OUTBOX_DEFAULTS,
         telemetry: TELEMETRY_DEFAULTS,
       },
@@ -75,6 +76,7 @@ describe("configuration", () => {
       idleTimeoutMs: 300_000,
       redis: null,
       backend: null,
+      peers: null,
       outbox: OUTBOX_DEFAULTS,
       telemetry: TELEMETRY_DEFAULTS,
     });

@@ -7,8 +7,16 @@ describe("examples in Markdown", () => {
       "\n",
     );
     expect(examplesIn(markdown)).toEqual([
-      { line: 3, command: "a | b", expected: ["one", "two"] },
-      { line: 6, command: "c", expected: [] },
+      { node: "plain", line: 3, command: "a | b", expected: ["one", "two"] },
+      { node: "plain", line: 6, command: "c", expected: [] },
+    ]);
+  });
+
+  test("say which node they are for", () => {
+    const markdown = ["```console sqlite", "$ a", "```", "```console", "$ b", "```"].join("\n");
+    expect(examplesIn(markdown).map(({ node, command }) => ({ node, command }))).toEqual([
+      { node: "sqlite", command: "a" },
+      { node: "plain", command: "b" },
     ]);
   });
 

@@ -1,9 +1,13 @@
 /**
- * Examples in Markdown: `console` blocks of `$ command` lines, each followed by what it prints.
+ * Examples in Markdown: `console` blocks of `$ command` lines, each followed by what it prints. Those of
+ * `console sqlite` blocks are for a node with an SQLite database behind it.
  * `…` in an expected line stands for any text within the line, nothing included.
  */
 
+export type ExampleNode = "plain" | "sqlite";
+
 export interface Example {
+  readonly node: ExampleNode;
   /** Line of the command in its file, from 1. */
   readonly line: number;
   readonly command: string;
@@ -11,17 +15,24 @@ export interface Example {
 }
 
 const PROMPT = "$ ";
+const NODES: Readonly<Record<string, ExampleNode>> = { "```console": "plain", "```console sqlite": "sqlite" };
 
 /** Throws where a block has output before its first command. */
 export function examplesIn(markdown: string): Example[] {
-  const examples: { line: number; command: string; expected: string[] }[] = [];
+  const examples: { node: ExampleNode; line: number; command: string; expected: string[] }[] = [];
+  let inFence = false;
   let inBlock = false;
+  let node: ExampleNode = "plain";
   for (const [index, text] of markdown.split("\n").entries()) {
     if (text.startsWith("```")) {
-      inBlock = !inBlock && text === "```console";
-      if (inBlock) examples.push({ line: index + 1, command: "", expected: [] });
+      const wanted = inFence ? undefined : NODES[text];
+      inFence = !inFence;
+      inBlock = wanted !== undefined;
+      if (wanted === undefined) continue;
+      node = wanted;
+      examples.push({ node, line: index + 1, command: "", expected: [] });
     } else if (inBlock && text.startsWith(PROMPT)) {
-      examples.push({ line: index + 1, command: text.slice(PROMPT.length), expected: [] });
+      examples.push({ node, line: index + 1, command: text.slice(PROMPT.length), expected: [] });
     } else if (inBlock) {
       examples.at(-1)?.expected.push(text);
     }

@@ -1,0 +1,177 @@
+/**
+ * Does what peers say, by the one rule: the newer (version, origin) wins, however it arrives. What can't be known to be
+ * newer is not stored; a peer may miss what it could have, but never keeps what it shouldn't.
+ */
+import { Glob } from "../cache/glob.ts";
+import { type HybridClock, versionAt } from "../cache/hybrid-clock.ts";
+import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import {
+  type Awaitable,
+  type Condition,
+  type Engine,
+  type Key,
+  NEVER,
+  type PutOutcome,
+  type Stamp,
+  type Version,
+} from "../engine/engine.ts";
+import type { SeenVersions } from "./seen-versions.ts";
+import { before, type PeerInvalidate, type PeerMutation, type PeerPut } from "./wire/peer-mutation.ts";
+
+/**
+ * - `applied`: it is done, or there was nothing to do.
+ * - `superseded`: something newer is here, or may have been.
+ * - `refused`: its stamp is too far in the future; it is not to be taken before its time.
+ */
+export type Applied = "applied" | "superseded" | "refused";
+
+export interface ApplierOptions {
+  readonly engine: Engine;
+  readonly clock: HybridClock;
+  readonly invalidations: RecentInvalidations;
+  /** Null where the engine knows by itself. */
+  readonly seen: SeenVersions | null;
+  readonly nowMs: () => number;
+  readonly maxSkewMs: number;
+  readonly tombstoneMs: number;
+}
+
+const PRESENT: Condition = { kind: "present" };
+/** Invalidations that are remembered as done, so that a repeated one costs nothing. */
+const MOST_DONE = 1000;
+
+export class Applier {
+  readonly #options: ApplierOptions;
+  readonly #invalidated = new Map<string, Promise<void>>();
+
+  constructor(options: ApplierOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * `unknownUntil`: of what is not newer, this node may have known more before it started anew; so such a put may only
+   * take the place of something older.
+   */
+  apply(mutation: PeerMutation, unknownUntil: Version): Awaitable<Applied> {
+    const { clock, nowMs, maxSkewMs, seen } = this.#options;
+    const { stamp } = mutation;
+    if (stamp.version >= versionAt(nowMs() + maxSkewMs + 1)) return this.#refuse(mutation);
+    clock.observe(stamp.version);
+    if (mutation.kind === "invalidate") return this.#invalidate(mutation);
+    const doubtUntil = Math.max(unknownUntil, seen?.newest(mutation.key) ?? 0);
+    seen?.note(mutation.key, stamp.version);
+    return mutation.kind === "put" ? this.#put(mutation, stamp.version <= doubtUntil) : this.#remove(mutation);
+  }
+
+  /** Stores an entry of a peer that is known to have all that happened before this node was there. */
+  restore(put: PeerPut): Awaitable<Applied> {
+    const { clock, nowMs, maxSkewMs, seen } = this.#options;
+    if (put.stamp.version >= versionAt(nowMs() + maxSkewMs + 1)) return "refused";
+    clock.observe(put.stamp.version);
+    return this.#put(put, put.stamp.version <= (seen?.newest(put.key) ?? -1));
+  }
+
+  /** Something newer is elsewhere: what is older goes here. */
+  outdate(key: string, newer: Stamp): Awaitable<Applied> {
+    return this.#delete(key, before(newer));
+  }
+
+  #put(put: PeerPut, isDoubtful: boolean): Awaitable<Applied> {
+    const { engine, invalidations, nowMs } = this.#options;
+    const { value, contentType, expiresAtMs, stamp } = put;
+    if (expiresAtMs !== NEVER && expiresAtMs <= nowMs()) return this.#delete(put.key, stamp);
+    const key = keyOf(put.key);
+    const newer = invalidations.covering(key, stamp);
+    if (newer !== null) return this.#drop(key, newer);
+    const condition = isDoubtful ? PRESENT : null;
+    const range = { source: value, start: 0, end: value.length };
+    const outcome = engine.put({ key, ...range, contentType, expiresAtMs, stamp, condition });
+    return outcome instanceof Promise
+      ? outcome.then((later) => this.#afterPut(put, later))
+      : this.#afterPut(put, outcome);
+  }
+
+  #afterPut({ key: name, stamp }: PeerPut, outcome: PutOutcome): Awaitable<Applied> {
+    // The newest value can't be here; the one before must not be either.
+    if (outcome === "too-large") return this.#delete(name, stamp);
+    const key = keyOf(name);
+    // It may be older than what was here, and newer than what comes next: that must not be taken either.
+    if (outcome === "condition-failed") return this.#drop(key, before(stamp));
+    if (outcome !== "stored") return "superseded";
+    const newer = this.#options.invalidations.covering(key, stamp);
+    return newer === null ? "applied" : this.#drop(key, newer);
+  }
+
+  #remove(mutation: Extract<PeerMutation, { readonly kind: "delete" | "outdated" }>): Awaitable<Applied> {
+    const { key, stamp } = mutation;
+    return this.#delete(key, mutation.kind === "delete" ? stamp : before(stamp));
+  }
+
+  #delete(name: string, stamp: Stamp): Awaitable<Applied> {
+    const { engine, nowMs, tombstoneMs } = this.#options;
+    const tombstoneUntilMs = nowMs() + tombstoneMs;
+    return after(engine.delete({ key: keyOf(name), stamp, condition: null, tombstoneUntilMs }), (outcome) =>
+      outcome === "superseded" ? "superseded" : "applied",
+    );
+  }
+
+  #drop(key: Key, newer: Stamp): Awaitable<Applied> {
+    return after(
+      this.#options.engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NEVER }),
+      () => "superseded",
+    );
+  }
+
+  async #invalidate({ pattern, stamp }: PeerInvalidate): Promise<Applied> {
+    const name = `${stamp.version} ${stamp.origin} ${pattern ?? ""}`;
+    let done = this.#invalidated.get(name);
+    if (done === undefined) {
+      done = this.#walk(pattern, stamp);
+      this.#invalidated.set(name, done);
+      const oldest = this.#invalidated.size > MOST_DONE ? this.#invalidated.keys().next().value : undefined;
+      if (oldest !== undefined) this.#invalidated.delete(oldest);
+    }
+    try {
+      await done;
+    } catch (error) {
+      this.#invalidated.delete(name);
+      throw error;
+    }
+    return "applied";
+  }
+
+  async #walk(pattern: string | null, stamp: Stamp): Promise<void> {
+    const { engine, invalidations } = this.#options;
+    // Parsed first: one that can't be used must not be entered.
+    const glob = pattern === null ? null : Glob.parse(pattern);
+    invalidations.add(pattern, stamp);
+    if (glob === null) await engine.clear(stamp);
+    else await engine.deleteMatching(glob, stamp);
+  }
+
+  /** Its stamp is nothing to go by, but what it replaces is not to be served either. */
+  #refuse(mutation: PeerMutation): Awaitable<Applied> {
+    const { engine, clock } = this.#options;
+    const stamp: Stamp = { version: clock.next(), origin: 0 };
+    if (mutation.kind === "invalidate") return this.#refuseInvalidate(mutation, stamp);
+    const request = { key: keyOf(mutation.key), stamp, condition: null, tombstoneUntilMs: NEVER };
+    return after(engine.delete(request), () => "refused");
+  }
+
+  async #refuseInvalidate({ pattern }: PeerInvalidate, stamp: Stamp): Promise<Applied> {
+    await this.#options.engine.deleteMatching(pattern === null ? EVERYTHING : Glob.parse(pattern), stamp);
+    return "refused";
+  }
+}
+
+const EVERYTHING = Glob.parse("*");
+
+export function keyOf(name: string): Key {
+  const bytes = Buffer.from(name);
+  return { bytes, length: bytes.length };
+}
+
+/** Without a promise where there is none yet: most mutations meet an engine that answers at once. */
+function after<T, U>(result: Awaitable<T>, next: (result: T) => U): Awaitable<U> {
+  return result instanceof Promise ? result.then(next) : next(result);
+}

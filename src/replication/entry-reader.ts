@@ -1,0 +1,125 @@
+/** Reads entries of the engine for peers: with their stamps, uncounted, a page at a time. */
+import type { Awaitable, Engine, EntryInfo, EntrySink, Stamp } from "../engine/engine.ts";
+import { keyOf } from "./applier.ts";
+import type { KeyFilter } from "./key-filter.ts";
+import type { PeerPut } from "./wire/peer-mutation.ts";
+
+export interface EntryReaderOptions {
+  readonly engine: Engine;
+  readonly filter: KeyFilter;
+  /** Resolves when other work of this thread has had its turn. */
+  readonly letOthersRun: () => Promise<void>;
+}
+
+export interface EntryPage {
+  readonly puts: PeerPut[];
+  /** Null = the end. */
+  readonly cursor: string | null;
+}
+
+/** What an entry is, without its value. */
+export interface EntryHead {
+  readonly key: string;
+  readonly stamp: Stamp;
+}
+
+const SCANNED_TOGETHER = 64;
+const PAGE_BYTES = 512 * 1024;
+/** Larger values are not copied to a node that starts empty: a page is held in memory on both sides. */
+const MOST_VALUE_BYTES = 256 * 1024;
+
+export class EntryReader {
+  readonly #options: EntryReaderOptions;
+
+  constructor(options: EntryReaderOptions) {
+    this.#options = options;
+  }
+
+  letOthersRun(): Promise<void> {
+    return this.#options.letOthersRun();
+  }
+
+  stampOf(key: string): Awaitable<Stamp | null> {
+    return this.#options.engine.stampOf(keyOf(key));
+  }
+
+  /** Null = there is no live entry. */
+  async read(key: string): Promise<PeerPut | null> {
+    const sink = new EntryCopy(Number.POSITIVE_INFINITY);
+    return (await this.#options.engine.peek(keyOf(key), sink)) ? sink.asPut(key) : null;
+  }
+
+  /** Entries from a cursor on. Throws `InvalidCursorError`. */
+  async page(from: string | null): Promise<EntryPage> {
+    const puts: PeerPut[] = [];
+    let bytes = 0;
+    let cursor = from;
+    do {
+      const page = await this.#scan(cursor);
+      for (const key of page.keys) {
+        const sink = new EntryCopy(MOST_VALUE_BYTES);
+        if (!(await this.#options.engine.peek(keyOf(key), sink))) continue;
+        const put = sink.asPut(key);
+        if (put === null) continue;
+        puts.push(put);
+        bytes += put.value.length + key.length;
+      }
+      cursor = page.cursor;
+    } while (cursor !== null && bytes < PAGE_BYTES);
+    return { puts, cursor };
+  }
+
+  /** Calls `visit` with every entry that is here throughout. */
+  async forEach(visit: (entry: EntryHead) => void | Promise<void>): Promise<void> {
+    let cursor: string | null = null;
+    do {
+      const page = await this.#scan(cursor);
+      for (const key of page.keys) {
+        const sink = new StampSink();
+        if ((await this.#options.engine.peek(keyOf(key), sink)) && sink.stamp !== null) {
+          await visit({ key, stamp: sink.stamp });
+        }
+      }
+      cursor = page.cursor;
+      await this.letOthersRun();
+    } while (cursor !== null);
+  }
+
+  async #scan(cursor: string | null): Promise<{ readonly keys: string[]; readonly cursor: string | null }> {
+    const { engine, filter } = this.#options;
+    const page = await engine.scan({ pattern: null, cursor, limit: SCANNED_TOGETHER });
+    return { keys: page.keys.filter((key) => filter.takes(key)), cursor: page.cursor };
+  }
+}
+
+/** Keeps an entry, unless its value is too large. */
+class EntryCopy implements EntrySink {
+  target = Buffer.alloc(0);
+  readonly offset = 0;
+  #head: Omit<PeerPut, "kind" | "key" | "value"> | null = null;
+
+  constructor(private readonly limitBytes: number) {}
+
+  begin({ valueLength, contentType, expiresAtMs, stamp }: EntryInfo): boolean {
+    this.#head = null;
+    if (valueLength > this.limitBytes) return false;
+    this.#head = { contentType, expiresAtMs, stamp: { version: stamp.version, origin: stamp.origin } };
+    this.target = Buffer.allocUnsafe(valueLength);
+    return true;
+  }
+
+  asPut(key: string): PeerPut | null {
+    return this.#head === null ? null : { kind: "put", key, value: this.target, ...this.#head };
+  }
+}
+
+class StampSink implements EntrySink {
+  readonly target = Buffer.alloc(0);
+  readonly offset = 0;
+  stamp: Stamp | null = null;
+
+  begin({ stamp }: EntryInfo): boolean {
+    this.stamp = { version: stamp.version, origin: stamp.origin };
+    return false;
+  }
+}

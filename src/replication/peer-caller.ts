@@ -1,0 +1,118 @@
+/** One peer's end of the wire: messages with their head lines, a time limit on each, and what a failure means. */
+import type { Scheduler } from "../outbox/scheduler.ts";
+import type { PeerAddress, PeerRequest, PeerResponse, Transport } from "./transport.ts";
+import { decodeMessage, encodeMessage, type HeadMembers, type Message, type MessageKind } from "./wire/message.ts";
+import type { PeerMutation } from "./wire/peer-mutation.ts";
+
+export const REPLICATION_PATH = "/api/replication";
+export const MESSAGE_TYPE = "application/x-servcache-replication";
+
+export interface PeerCallerOptions {
+  readonly address: PeerAddress;
+  readonly transport: Transport;
+  readonly scheduler: Scheduler;
+  readonly timeoutMs: number;
+  /** `SERV_CACHE_PEER_TOKEN`; null = none. */
+  readonly token: string | null;
+}
+
+/** The peer did not do what it was asked. */
+export class PeerCallError extends Error {
+  readonly code = "ERR_PEER_CALL";
+  constructor(
+    message: string,
+    /** 0 = there was no answer. */
+    readonly status: number,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+
+  /** It has no such path: a node of the original's kind. */
+  get isLegacy(): boolean {
+    return this.status === 404 || this.status === 405;
+  }
+
+  /** It wants a hello first. */
+  get isSessionLost(): boolean {
+    return this.status === 409;
+  }
+}
+
+export type Caller = Pick<PeerCaller, "ask" | "encode" | "exchange" | "plain">;
+
+export class PeerCaller {
+  constructor(private readonly options: PeerCallerOptions) {}
+
+  encode(kind: MessageKind, head: HeadMembers, mutations: readonly PeerMutation[]): Buffer {
+    return encodeMessage(kind, head, mutations);
+  }
+
+  /** Rejects with `PeerCallError` or `WireError`. */
+  ask(
+    kind: MessageKind,
+    head: HeadMembers,
+    mutations: readonly PeerMutation[],
+    signal: AbortSignal,
+    timeoutMs = this.options.timeoutMs,
+  ): Promise<Message> {
+    return this.exchange(this.encode(kind, head, mutations), signal, timeoutMs);
+  }
+
+  async exchange(body: Buffer, signal: AbortSignal, timeoutMs = this.options.timeoutMs): Promise<Message> {
+    const headers = { "content-type": MESSAGE_TYPE };
+    const { status, body: answer } = await this.#call(
+      { method: "POST", path: REPLICATION_PATH, headers, body },
+      signal,
+      timeoutMs,
+    );
+    if (status !== 200) throw new PeerCallError(`it answered ${status}${reasonIn(answer)}`, status);
+    return decodeMessage(answer);
+  }
+
+  /** A call of the original's API; any answer from 200 to 299 is well. */
+  async plain(request: Omit<PeerRequest, "signal">, signal: AbortSignal): Promise<void> {
+    const { status, body } = await this.#call(request, signal, this.options.timeoutMs);
+    if (status < 200 || status > 299) throw new PeerCallError(`it answered ${status}${reasonIn(body)}`, status);
+  }
+
+  async #call(request: Omit<PeerRequest, "signal">, signal: AbortSignal, timeoutMs: number): Promise<PeerResponse> {
+    const { address, transport, scheduler, token } = this.options;
+    const ending = new AbortController();
+    const { promise: ended, reject } = Promise.withResolvers<never>();
+    ended.catch(() => {});
+    const end = (reason: string) => {
+      reject(new PeerCallError(reason, 0));
+      ending.abort();
+    };
+    const cancel = scheduler.after(timeoutMs, () => end(`no answer within ${timeoutMs} ms`));
+    const stop = () => end("this node stops");
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop);
+    const headers = token === null ? request.headers : { ...request.headers, authorization: `Bearer ${token}` };
+    try {
+      return await Promise.race([transport.call(address, { ...request, headers, signal: ending.signal }), ended]);
+    } catch (error) {
+      if (error instanceof PeerCallError) throw error;
+      throw new PeerCallError(`it can't be reached: ${messageOf(error)}`, 0, { cause: error });
+    } finally {
+      cancel();
+      signal.removeEventListener("abort", stop);
+    }
+  }
+}
+
+/** The peer's own words, where it says any. */
+function reasonIn(body: Buffer): string {
+  try {
+    const parsed: unknown = JSON.parse(body.toString("utf8", 0, 1024));
+    if (typeof parsed === "object" && parsed !== null && "error" in parsed) return `: ${String(parsed.error)}`;
+  } catch {
+    // Not JSON: nothing that we know how to show.
+  }
+  return "";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,429 @@
+/**
+ * Brings what waits for one peer to it: says hello, then sends numbered batches, several at a time, and settles what the
+ * peer has acknowledged. A peer that fails is tried again, with growing pauses, one hello at a time; it holds up nobody
+ * else, because each peer has a link of its own.
+ */
+import type { HybridClock } from "../cache/hybrid-clock.ts";
+import type { Stamp } from "../engine/engine.ts";
+import { backoffMs } from "../outbox/backoff.ts";
+import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
+import type { Scheduler } from "../outbox/scheduler.ts";
+import { Bandwidth } from "./bandwidth.ts";
+import { LegacyCalls } from "./legacy-calls.ts";
+import { LinkStats } from "./link-stats.ts";
+import type { LocalNode } from "./local-node.ts";
+import { type Caller, PeerCallError } from "./peer-caller.ts";
+import type { PeerOutbox, PeerQueue } from "./peer-queue.ts";
+import { peerMutationOf } from "./peer-rows.ts";
+import { OwnWatermark } from "./watermark.ts";
+import { type Message, PROTOCOL } from "./wire/message.ts";
+import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
+
+export interface PeerLinkOptions {
+  readonly name: string;
+  readonly caller: Caller;
+  readonly queue: PeerQueue;
+  readonly outbox: PeerOutbox;
+  readonly destination: string;
+  readonly node: LocalNode;
+  readonly clock: HybridClock;
+  readonly scheduler: Scheduler;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** A put of ours lost against something newer that the peer has. */
+  readonly onLost: (key: string, newer: Stamp) => void;
+  readonly limits: LinkLimits;
+  readonly log: (message: string) => void;
+}
+
+export interface LinkLimits {
+  /** Batches under way at the same time. */
+  readonly window: number;
+  readonly batchRows: number;
+  readonly batchBytes: number;
+  /** A batch that is smaller than this waits so long for more, if others are under way. */
+  readonly smallRows: number;
+  readonly lingerMs: number;
+  readonly heartbeatMs: number;
+  readonly backoffFirstMs: number;
+  readonly backoffMaxMs: number;
+  /** 0 = no bound. */
+  readonly bytesPerSecond: number;
+  readonly maxSkewMs: number;
+  /** When a mutation is tried again that the peer refused because of its stamp. */
+  readonly refusedPauseMs: number;
+}
+
+/** What is known of the peer since its last hello. */
+export interface PeerSession {
+  readonly id: number;
+  readonly incarnation: number;
+  /** Clock of the peer minus ours, in ms, to half the time of the hello. */
+  readonly skewMs: number;
+  readonly roundTripMs: number;
+}
+
+export class PeerLink {
+  readonly stats: LinkStats;
+  readonly #options: PeerLinkOptions;
+  readonly #bandwidth: Bandwidth;
+  readonly #watermark: OwnWatermark;
+  readonly #ending = new AbortController();
+  #session: PeerSession | null = null;
+  #legacy: LegacyCalls | null = null;
+  #lastIncarnation: number | null = null;
+  /** The number of the next batch; unsettled ones are below it. */
+  #next = 1;
+  readonly #underWay = new Set<number>();
+  #peerId: number | null = null;
+  #isConnecting = false;
+  #isStarted = false;
+  #isDraining = false;
+  #failures = 0;
+  #pausedUntilMs = 0;
+  #sentAtMs = 0;
+  #cancelTimer: (() => void) | null = null;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(options: PeerLinkOptions) {
+    const { scheduler, limits, outbox, destination } = options;
+    this.#options = options;
+    this.#bandwidth = new Bandwidth(limits.bytesPerSecond, scheduler);
+    this.#watermark = new OwnWatermark(outbox, destination, scheduler);
+    this.stats = new LinkStats(scheduler.nowMs());
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  get session(): PeerSession | null {
+    return this.#session;
+  }
+
+  /** The id that the peer had when it was last met; null = it never was, or is of the original's kind. */
+  get peerId(): number | null {
+    return this.#peerId;
+  }
+
+  /** Whether the peer has everything that waited for it before a time, in ms since the Unix epoch. */
+  hasAllSince(timeMs: number): boolean {
+    const { outbox, destination, scheduler } = this.#options;
+    const { pending, oldestAgeMs } = outbox.stats(destination);
+    return pending === 0 || scheduler.nowMs() - oldestAgeMs > timeMs;
+  }
+
+  get caller(): Caller {
+    return this.#options.caller;
+  }
+
+  get isLegacy(): boolean {
+    return this.#legacy !== null;
+  }
+
+  start(): void {
+    const { outbox, destination, queue } = this.#options;
+    this.#isStarted = true;
+    outbox.onQueued(destination, () => {
+      // Queued before it was known that this peer is this node.
+      if (this.stats.state === "self") {
+        outbox.forget(destination);
+        return;
+      }
+      queue.committed();
+      this.#pump();
+    });
+    this.#pump();
+  }
+
+  /** Tries at once, if it waits after a failure: the peer has just shown that it is there. */
+  wake(): void {
+    if (this.#session !== null || this.#isConnecting || this.#pausedUntilMs === 0) return;
+    this.#pausedUntilMs = 0;
+    this.#pump();
+  }
+
+  /** Sends without waiting until nothing is left or the time is over; gives how much is. */
+  async drain(limitMs: number): Promise<number> {
+    this.#isDraining = true;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const cancel = this.#options.scheduler.after(limitMs, resolve);
+    this.#whenIdle.push(resolve);
+    this.#pump();
+    await promise;
+    cancel();
+    return this.#counts().pending;
+  }
+
+  /** Cuts what is under way; what was not acknowledged stays in the outbox. */
+  async stop(): Promise<void> {
+    this.#isStarted = false;
+    this.#cancelTimer?.();
+    this.#ending.abort();
+    if (this.#underWay.size === 0) return;
+    await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  /** Sends what the peer has older. Rejects where it fails. */
+  async repair(mutations: readonly PeerMutation[], signal: AbortSignal): Promise<void> {
+    const { caller, node, clock } = this.#options;
+    const head = { ...node.signature(this.#nowMs()), to: this.#session?.incarnation ?? 0, newest: clock.next() };
+    await caller.ask("repair", head, mutations, signal);
+  }
+
+  #pump(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
+    if (!this.#isStarted) {
+      this.#rest();
+      return;
+    }
+    const { scheduler } = this.#options;
+    const nowMs = scheduler.nowMs();
+    if (nowMs < this.#pausedUntilMs) {
+      this.#wakeIn(this.#pausedUntilMs - nowMs);
+      return;
+    }
+    if (this.#session === null && this.#legacy === null) {
+      if (!this.#isConnecting) void this.#connect();
+      return;
+    }
+    this.#repairQueue();
+    this.#sendBatches();
+    this.#rest();
+  }
+
+  /** What is damaged in the outbox is lost: the peer must not serve what it may have been about. */
+  #repairQueue(): void {
+    const { outbox, destination, queue, log } = this.#options;
+    const { dead } = outbox.counts(destination);
+    if (dead === 0) return;
+    log(`${dead} mutations for ${this.name} are damaged in the outbox: it is told to drop what is older`);
+    queue.collapse();
+  }
+
+  #sendBatches(): void {
+    const { limits, scheduler } = this.#options;
+    for (;;) {
+      const window = this.#failures > 0 ? 1 : limits.window;
+      if (this.#underWay.size >= window) return;
+      const { pending, inFlight } = this.#counts();
+      const waiting = pending - inFlight;
+      const isHeartbeatDue = scheduler.nowMs() - this.#sentAtMs >= limits.heartbeatMs && this.#legacy === null;
+      if (waiting <= 0 && !isHeartbeatDue) return;
+      const waitMs = Math.max(this.#bandwidth.waitMs, this.#lingerMs(waiting));
+      if (waitMs > 0 && waiting > 0) {
+        this.#wakeIn(waitMs);
+        return;
+      }
+      const batch = this.#take();
+      if (batch.length === 0 && !isHeartbeatDue) return;
+      void this.#send(batch);
+    }
+  }
+
+  #take(): OutboxEntry[] {
+    const { queue, limits } = this.#options;
+    try {
+      return queue.take(limits.batchRows, limits.batchBytes);
+    } catch (error) {
+      // The disk, not the peer: what waits is looked at again with the next heartbeat.
+      this.stats.note(`the outbox can't be read: ${messageOf(error)}`);
+      return [];
+    }
+  }
+
+  /** How long a small batch is to wait for more, in ms: nobody gains from a call per mutation. */
+  #lingerMs(waiting: number): number {
+    const { limits, scheduler } = this.#options;
+    if (this.#isDraining || this.#underWay.size === 0 || waiting >= limits.smallRows) return 0;
+    return Math.max(0, Math.ceil(this.#sentAtMs + limits.lingerMs - scheduler.nowMs()));
+  }
+
+  /** Sees to the next call of `#pump`, or tells those who wait for the end. */
+  #rest(): void {
+    const isDone = this.#isStarted ? this.#counts().pending === 0 : true;
+    if (this.#underWay.size === 0 && isDone) for (const resolve of this.#whenIdle.splice(0)) resolve();
+    if (!this.#isStarted || this.#cancelTimer !== null) return;
+    const { limits, outbox, destination, scheduler } = this.#options;
+    const dueAtMs = outbox.nextDueAtMs(destination) ?? Number.POSITIVE_INFINITY;
+    const nowMs = scheduler.nowMs();
+    const beatInMs = this.#sentAtMs + limits.heartbeatMs - nowMs;
+    this.#wakeIn(Math.max(1, Math.min(limits.heartbeatMs, Math.max(1, beatInMs), dueAtMs - nowMs)));
+  }
+
+  #wakeIn(ms: number): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = this.#options.scheduler.after(ms, () => this.#pump());
+  }
+
+  async #connect(): Promise<void> {
+    const { caller, node, scheduler } = this.#options;
+    this.#isConnecting = true;
+    const sentAtMs = scheduler.nowMs();
+    try {
+      const head = { protocol: PROTOCOL, ...node.signature(sentAtMs), next: this.#lowestUnderWay() };
+      const { head: answer } = await caller.ask("hello", head, [], this.#ending.signal);
+      const nowMs = scheduler.nowMs();
+      const session: PeerSession = {
+        id: answer.number("id"),
+        incarnation: answer.number("incarnation"),
+        skewMs: answer.number("clock") - (sentAtMs + nowMs) / 2,
+        roundTripMs: nowMs - sentAtMs,
+      };
+      this.#isConnecting = false;
+      this.#met(session);
+    } catch (error) {
+      this.#isConnecting = false;
+      if (error instanceof PeerCallError && error.isLegacy) this.#fallBack();
+      else this.#failed(error);
+    }
+    if (this.#isStarted) this.#pump();
+  }
+
+  /** What is below is settled or given up: one that is still under way must not be taken for done. */
+  #lowestUnderWay(): number {
+    let lowest = this.#next;
+    for (const number of this.#underWay) lowest = Math.min(lowest, number);
+    return lowest;
+  }
+
+  #met(session: PeerSession): void {
+    const { node, limits, log, outbox, destination } = this.#options;
+    this.#failures = 0;
+    this.#pausedUntilMs = 0;
+    if (session.id === node.id) {
+      if (session.incarnation === node.incarnation) {
+        // Every node may be given the same list of peers, itself included.
+        outbox.forget(destination);
+        this.#isStarted = false;
+        this.stats.enter("self", this.#nowMs());
+      } else {
+        this.#failed(new Error(`it has the same node id as this node (${node.id}): set SERV_CACHE_NODE_ID apart`));
+      }
+      return;
+    }
+    const known = this.#lastIncarnation;
+    if (known !== null && known !== session.incarnation) log(`peer ${this.name} has started anew`);
+    this.#lastIncarnation = session.incarnation;
+    this.#session = session;
+    this.#peerId = session.id;
+    this.stats.skewMs = session.skewMs;
+    const isApart = Math.abs(session.skewMs) > limits.maxSkewMs;
+    if (isApart) log(`the clock of peer ${this.name} is ${Math.round(session.skewMs)} ms apart from this node's`);
+    this.stats.enter("up", this.#nowMs());
+  }
+
+  /** The peer does not know the native link: it gets the plain calls. */
+  #fallBack(): void {
+    const { caller, log } = this.#options;
+    log(`peer ${this.name} speaks only the plain calls (replicated=true)`);
+    this.#failures = 0;
+    this.#legacy = new LegacyCalls(caller, () => this.#nowMs());
+    this.stats.enter("legacy", this.#nowMs());
+  }
+
+  #failed(error: unknown): void {
+    const { random, limits, scheduler } = this.#options;
+    if (!this.#isStarted) return;
+    this.#session = null;
+    this.#failures += 1;
+    this.stats.failed(messageOf(error), this.#nowMs());
+    const { backoffFirstMs: firstMs, backoffMaxMs: maxMs } = limits;
+    this.#pausedUntilMs = scheduler.nowMs() + backoffMs(this.#failures, { firstMs, maxMs, random });
+  }
+
+  async #send(batch: readonly OutboxEntry[]): Promise<void> {
+    const number = this.#next++;
+    this.#underWay.add(number);
+    this.#sentAtMs = this.#nowMs();
+    const session = this.#session;
+    try {
+      const settlements =
+        this.#legacy === null ? await this.#sendNative(number, batch) : await this.#sendPlain(this.#legacy, batch);
+      this.#failures = 0;
+      await this.#settle(settlements);
+    } catch (error) {
+      await this.#settle(batch.map((entry) => ({ kind: "released", entry })));
+      // Others of the same session may have failed and been dealt with already.
+      if (session === this.#session || this.#session === null) this.#batchFailed(error);
+    }
+    this.#underWay.delete(number);
+    this.#pump();
+  }
+
+  #batchFailed(error: unknown): void {
+    if (error instanceof PeerCallError && error.isSessionLost) {
+      // It has started anew, or forgotten this node: say hello at once.
+      this.#session = null;
+      return;
+    }
+    if (this.#nowMs() < this.#pausedUntilMs) return;
+    // A peer that was replaced by one of the other kind is found out by the next hello.
+    this.#legacy = null;
+    this.#failed(error);
+  }
+
+  async #sendNative(number: number, batch: readonly OutboxEntry[]): Promise<Settlement[]> {
+    const { caller, node, clock } = this.#options;
+    const nowMs = this.#nowMs();
+    const mutations = batch.map((entry) => peerMutationOf(entry, nowMs));
+    const head = {
+      ...node.signature(nowMs),
+      to: this.#session?.incarnation ?? 0,
+      number,
+      watermark: this.#watermark.read(),
+      newest: clock.next(),
+    };
+    const message = caller.encode("batch", head, mutations);
+    this.#bandwidth.spend(message.length);
+    const answer = await caller.exchange(message, this.#ending.signal);
+    this.stats.sent(batch.length, message.length);
+    this.stats.skewMs = this.#session?.skewMs ?? this.stats.skewMs;
+    return this.#settlements(batch, answer);
+  }
+
+  #settlements(batch: readonly OutboxEntry[], { head }: Message): Settlement[] {
+    const { limits, onLost } = this.#options;
+    const refused = new Set(head.numbers("refused"));
+    const lost = head.numbers("lost");
+    for (let at = 0; at + 2 < lost.length; at += 3) {
+      const entry = batch[lost[at] ?? -1];
+      if (entry === undefined) continue;
+      this.stats.lost += 1;
+      onLost(entry.key, { version: toVersion(lost[at + 1] ?? 0), origin: lost[at + 2] ?? 0 });
+    }
+    this.stats.refusedByPeer += refused.size;
+    const dueAtMs = this.#nowMs() + limits.refusedPauseMs;
+    const reason = "the peer says that its stamp is too far in the future";
+    return batch.map((entry, at) =>
+      refused.has(at) ? { kind: "postponed", entry, reason, dueAtMs } : { kind: "done", entry },
+    );
+  }
+
+  async #sendPlain(legacy: LegacyCalls, batch: readonly OutboxEntry[]): Promise<Settlement[]> {
+    const { done, left, bytes, error } = await legacy.send(batch, this.#ending.signal);
+    this.#bandwidth.spend(bytes);
+    this.stats.sent(done.length, bytes);
+    await this.#settle(done.map((entry) => ({ kind: "done", entry })));
+    if (error !== null) this.#batchFailed(error);
+    return left.map((entry) => ({ kind: "released", entry }));
+  }
+
+  /** Where the outbox can't be written now it tries again on its own; until then the rows stay in flight. */
+  async #settle(settlements: readonly Settlement[]): Promise<void> {
+    if (settlements.length > 0) await this.#options.outbox.settle(settlements).catch(() => {});
+  }
+
+  #counts() {
+    return this.#options.outbox.counts(this.#options.destination);
+  }
+
+  #nowMs(): number {
+    return this.#options.scheduler.nowMs();
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

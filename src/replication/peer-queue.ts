@@ -1,0 +1,141 @@
+/**
+ * What waits for one peer: rows of the outbox, and the rule that they are few enough.
+ *
+ * Per key the newest mutation waits. Over the bound on bytes, values are not kept: "what is older than this is not to be
+ * served" is. Over the bound on keys, one statement about all keys takes the place of everything. The peer misses what it
+ * could have had, and never keeps what it shouldn't.
+ */
+import type { Mutation } from "../cache/mutation.ts";
+import type { Stamp } from "../engine/engine.ts";
+import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
+import type { Outbox } from "../outbox/outbox.ts";
+import type { KeyFilter } from "./key-filter.ts";
+import { invalidateRow, outdatedRow, rowOf } from "./peer-rows.ts";
+
+export type PeerOutbox = Pick<
+  Outbox,
+  | "take"
+  | "takeKeys"
+  | "settle"
+  | "counts"
+  | "stats"
+  | "nextDueAtMs"
+  | "onQueued"
+  | "replaceAll"
+  | "forget"
+  | "destinations"
+  | "usedBytes"
+  | "limitBytes"
+  | "newestVersion"
+  | "warnings"
+>;
+
+export interface PeerQueueOptions {
+  readonly outbox: PeerOutbox;
+  readonly destination: string;
+  readonly filter: KeyFilter;
+  /** A stamp that is newer than everything that waits. */
+  readonly nextStamp: () => Stamp;
+  /** From so many bytes on, values are not kept. */
+  readonly limitBytes: number;
+  /** From so many keys on, none is. */
+  readonly limitKeys: number;
+  /** With more than this waiting, fresh mutations are let in before those that have waited for long. */
+  readonly backlogRows: number;
+}
+
+/** Of all that may wait in the outbox, what the peers may take before they make way for the database. */
+const OUTBOX_SHARE = 0.75;
+/** Fresh keys that are remembered; older ones wait in the backlog like the others. */
+const MOST_FRESH = 20_000;
+
+export class PeerQueue {
+  readonly #options: PeerQueueOptions;
+  /** Keys of what was queued behind a backlog: not committed yet, and committed. */
+  #arriving: string[] = [];
+  #fresh: string[] = [];
+  #collapses = 0;
+  #valuesDropped = 0;
+
+  constructor(options: PeerQueueOptions) {
+    this.#options = options;
+  }
+
+  get collapses(): number {
+    return this.#collapses;
+  }
+
+  get valuesDropped(): number {
+    return this.#valuesDropped;
+  }
+
+  get hasBacklog(): boolean {
+    const { outbox, destination, backlogRows } = this.#options;
+    const { pending, inFlight } = outbox.counts(destination);
+    return pending - inFlight > backlogRows;
+  }
+
+  /** What the peer has to get of a mutation. */
+  rowsOf(mutation: Mutation): OutboxMutation[] {
+    const { destination, filter, limitKeys, limitBytes, outbox } = this.#options;
+    if (mutation.kind === "invalidate") return this.#invalidateRows(mutation.pattern, mutation.stamp);
+    if (!filter.takes(mutation.key)) return [];
+    const { pending, bytes } = outbox.counts(destination);
+    const isFull = outbox.usedBytes > outbox.limitBytes * OUTBOX_SHARE;
+    if (pending >= limitKeys || (isFull && pending > this.#options.backlogRows)) {
+      this.collapse();
+      return [];
+    }
+    if (this.hasBacklog && this.#arriving.length < MOST_FRESH) this.#arriving.push(mutation.key);
+    if (mutation.kind === "put" && bytes >= limitBytes) {
+      this.#valuesDropped += 1;
+      return [outdatedRow(destination, mutation.key, mutation.stamp)];
+    }
+    return [rowOf(destination, mutation)];
+  }
+
+  /** Forgets what waits for the peer, which is told not to serve anything that is older than now. */
+  collapse(): void {
+    const { outbox, destination, filter, nextStamp } = this.#options;
+    const stamp = nextStamp();
+    outbox.replaceAll(
+      destination,
+      filter.patterns.map((pattern) => invalidateRow(destination, pattern, stamp)),
+    );
+    this.#collapses += 1;
+    this.#arriving = [];
+    this.#fresh = [];
+  }
+
+  /** A commit is done: what was appended before it can be taken. */
+  committed(): void {
+    if (this.#arriving.length === 0) return;
+    const keys = this.#fresh.concat(this.#arriving);
+    this.#fresh = keys.length > MOST_FRESH ? keys.slice(keys.length - MOST_FRESH) : keys;
+    this.#arriving = [];
+  }
+
+  /** Takes what is fresh, up to three quarters of the room where there is a backlog, and what waits longest. */
+  take(limitRows: number, limitBytes: number): OutboxEntry[] {
+    const { outbox, destination } = this.#options;
+    const fresh = this.#fresh.splice(0, Math.ceil(limitRows * 0.75));
+    const taken = fresh.length === 0 ? [] : outbox.takeKeys(destination, fresh);
+    let bytes = 0;
+    for (const { value } of taken) bytes += value?.length ?? 0;
+    if (bytes >= limitBytes) return taken;
+    return taken.concat(
+      outbox.take(destination, {
+        limitEntries: limitRows - taken.length,
+        limitBytes: limitBytes - bytes,
+        queuedUntilMs: Number.MAX_SAFE_INTEGER,
+      }),
+    );
+  }
+
+  /** A clear of all keys says what everything that waits says; a pattern goes as it is. */
+  #invalidateRows(pattern: string | null, stamp: Stamp): OutboxMutation[] {
+    const { destination, filter } = this.#options;
+    if (pattern !== null) return [invalidateRow(destination, pattern, stamp)];
+    return filter.patterns.map((each) => invalidateRow(destination, each, stamp));
+  }
+}

@@ -1,0 +1,59 @@
+/** How mutations for a peer look as rows of the outbox. */
+import type { Mutation, PutMutation } from "../cache/mutation.ts";
+import { NEVER, type Stamp } from "../engine/engine.ts";
+import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
+import type { PeerMutation } from "./wire/peer-mutation.ts";
+
+/** A key has no control characters, so that nothing else in the outbox begins like this. */
+const PATTERN_MARK = "\0p";
+const EVERYTHING_MARK = "\0*";
+
+const DESTINATION_MARK = "peer:";
+
+export function destinationOf(peerName: string): string {
+  return DESTINATION_MARK + peerName;
+}
+
+export function isPeerDestination(destination: string): boolean {
+  return destination.startsWith(DESTINATION_MARK);
+}
+
+export function rowOf(destination: string, mutation: Mutation): OutboxMutation {
+  const { stamp, traceparent } = mutation;
+  if (mutation.kind === "put") return { ...putRow(destination, mutation), traceparent };
+  if (mutation.kind === "invalidate") return invalidateRow(destination, mutation.pattern, stamp);
+  return { ...withoutValue(destination, mutation.key, stamp), kind: "delete", traceparent };
+}
+
+/** "What is older than this stamp is not to be served": what is left of a put whose value there is no room for. */
+export function outdatedRow(destination: string, key: string, stamp: Stamp): OutboxMutation {
+  return { ...withoutValue(destination, key, stamp), kind: "invalidate" };
+}
+
+/** `pattern` null = all keys. */
+export function invalidateRow(destination: string, pattern: string | null, stamp: Stamp): OutboxMutation {
+  const key = pattern === null ? EVERYTHING_MARK : PATTERN_MARK + pattern;
+  return { ...withoutValue(destination, key, stamp), kind: "invalidate" };
+}
+
+/** What goes over the wire; a value that has expired meanwhile stays here. */
+export function peerMutationOf(entry: OutboxEntry, nowMs: number): PeerMutation {
+  const { key, kind, stamp, expiresAtMs, value, contentType } = entry;
+  if (kind === "delete") return { kind, key, stamp };
+  if (kind === "invalidate") {
+    if (key === EVERYTHING_MARK) return { kind, pattern: null, stamp };
+    if (key.startsWith(PATTERN_MARK)) return { kind, pattern: key.slice(PATTERN_MARK.length), stamp };
+    return { kind: "outdated", key, stamp };
+  }
+  if (expiresAtMs !== NEVER && expiresAtMs <= nowMs) return { kind: "delete", key, stamp };
+  return { kind: "put", key, value: value ?? Buffer.alloc(0), contentType, expiresAtMs, stamp };
+}
+
+function putRow(destination: string, { key, value, expiresAtMs, stamp }: PutMutation): OutboxMutation {
+  const { bytes, contentType } = value;
+  return { destination, key, kind: "put", value: bytes, contentType, expiresAtMs, stamp };
+}
+
+function withoutValue(destination: string, key: string, stamp: Stamp): Omit<OutboxMutation, "kind"> {
+  return { destination, key, value: null, contentType: "", expiresAtMs: NEVER, stamp };
+}

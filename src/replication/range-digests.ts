@@ -1,0 +1,131 @@
+/**
+ * Finds what bugs or lost state have left different between two nodes, and mends it by the version rule.
+ *
+ * A node sums up its entries by ranges of their keys' hashes: how many, and the sum of the hashes of (key, version,
+ * origin). Where the other comes to something else, it is told the entries of that range and says which of them it has
+ * newer, and which it wants because it has them older. What one of them does not have at all is no difference: it may have
+ * been evicted there. Only what both must have had is compared: entries up to a version up to which each of them has
+ * everything of everybody.
+ */
+import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import { isNewer, type Stamp } from "../engine/engine.ts";
+import { keyOf } from "./applier.ts";
+import type { EntryHead, EntryReader } from "./entry-reader.ts";
+import type { LocalNode } from "./local-node.ts";
+import { encodeMessage, type Message } from "./wire/message.ts";
+import type { PeerMutation } from "./wire/peer-mutation.ts";
+
+const RANGES = 256;
+const SUM_MODULUS = 2 ** 52;
+
+export interface RangeDigestsOptions {
+  readonly node: LocalNode;
+  readonly entries: EntryReader;
+  readonly invalidations: RecentInvalidations;
+  readonly hasAllUntil: (version: number) => boolean;
+  readonly nowMs: () => number;
+}
+
+export interface Digests {
+  readonly counts: number[];
+  readonly sums: number[];
+}
+
+export class RangeDigests {
+  constructor(readonly options: RangeDigestsOptions) {}
+
+  /** Of the entries up to a version. */
+  async sumUp(until: number): Promise<Digests> {
+    const counts = new Array<number>(RANGES).fill(0);
+    const sums = new Array<number>(RANGES).fill(0);
+    await this.options.entries.forEach((entry) => {
+      if (!isCompared(entry, until)) return;
+      const range = rangeOf(entry.key);
+      counts[range] = (counts[range] ?? 0) + 1;
+      sums[range] = ((sums[range] ?? 0) + hashOf(entry)) % SUM_MODULUS;
+    });
+    return { counts, sums };
+  }
+
+  /** Hands the entries of some ranges to `use`, so many at a time. */
+  async list(
+    until: number,
+    ranges: ReadonlySet<number>,
+    together: number,
+    use: (entries: EntryHead[]) => Promise<void>,
+  ): Promise<void> {
+    let some: EntryHead[] = [];
+    await this.options.entries.forEach(async (entry) => {
+      if (!isCompared(entry, until) || !ranges.has(rangeOf(entry.key))) return;
+      some.push(entry);
+      if (some.length < together) return;
+      await use(some);
+      some = [];
+    });
+    if (some.length > 0) await use(some);
+  }
+}
+
+/** What was filled from a database has no origin, and is each node's own. */
+function isCompared({ stamp }: EntryHead, until: number): boolean {
+  return stamp.origin !== 0 && stamp.version <= until;
+}
+
+export function rangesThatDiffer(mine: Digests, theirs: Digests): Set<number> {
+  const ranges = new Set<number>();
+  for (let range = 0; range < RANGES; range++) {
+    const isEmpty = mine.counts[range] === 0 || theirs.counts[range] === 0;
+    const isSame = mine.counts[range] === theirs.counts[range] && mine.sums[range] === theirs.sums[range];
+    // Where the other has no entry at all, it may still know that mine was deleted.
+    if (!isSame && !(isEmpty && mine.counts[range] === 0)) ranges.add(range);
+  }
+  return ranges;
+}
+
+export async function answerDigest(digests: RangeDigests, { head }: Message): Promise<Buffer> {
+  const { node, nowMs, hasAllUntil } = digests.options;
+  const until = head.number("until");
+  const signature = node.signature(nowMs());
+  if (!hasAllUntil(until)) return encodeMessage("answer", { ...signature, isSettled: false });
+  const { counts, sums } = await digests.sumUp(until);
+  return encodeMessage("answer", { ...signature, isSettled: true, counts, sums });
+}
+
+/** The peer's entries come as "outdated" with their stamps; the answer has what is newer here, and what is wanted. */
+export async function answerCompare(digests: RangeDigests, { head, mutations }: Message): Promise<Buffer> {
+  const { node, nowMs } = digests.options;
+  const until = head.number("until");
+  const newer: PeerMutation[] = [];
+  const wanted: number[] = [];
+  for (const [at, { kind, ...entry }] of mutations.entries()) {
+    if (kind !== "outdated" || !("key" in entry)) continue;
+    const own = await knownOf(digests, entry.key, entry.stamp);
+    if (own === null) continue;
+    if (isNewer(entry.stamp, own.stamp)) wanted.push(at);
+    else if (own.stamp.version <= until && isNewer(own.stamp, entry.stamp)) newer.push(own);
+  }
+  return encodeMessage("answer", { ...node.signature(nowMs()), wanted }, newer);
+}
+
+/** The newest that is known here of a key, as a mutation; null = nothing is. */
+async function knownOf(
+  { options: { entries, invalidations } }: RangeDigests,
+  key: string,
+  theirs: Stamp,
+): Promise<PeerMutation | null> {
+  const put = await entries.read(key);
+  if (put !== null) return put.stamp.origin === 0 ? null : put;
+  const covering = invalidations.covering(keyOf(key), theirs);
+  const stamp = (await entries.stampOf(key)) ?? covering;
+  if (stamp === null || stamp.origin === 0) return null;
+  return { kind: "delete", key, stamp: covering !== null && isNewer(covering, stamp) ? covering : stamp };
+}
+
+function rangeOf(key: string): number {
+  return Bun.hash.xxHash32(key, 1) & (RANGES - 1);
+}
+
+function hashOf({ key, stamp }: EntryHead): number {
+  const text = `${key}\0${stamp.version}\0${stamp.origin}`;
+  return Bun.hash.xxHash32(text, 2) * 2 ** 20 + (Bun.hash.xxHash32(text, 3) & 0xfffff);
+}

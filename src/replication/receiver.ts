@@ -1,0 +1,234 @@
+/** Answers what peers send to `POST /api/replication`. */
+import { isNewer, type Version } from "../engine/engine.ts";
+import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Applied, Applier } from "./applier.ts";
+import type { EntryReader } from "./entry-reader.ts";
+import type { Gate } from "./gate.ts";
+import type { IncomingSession, IncomingSessions } from "./incoming-sessions.ts";
+import type { LocalNode } from "./local-node.ts";
+import { MESSAGE_TYPE } from "./peer-caller.ts";
+import { answerCompare, answerDigest, type RangeDigests } from "./range-digests.ts";
+import type { StartHorizon } from "./start-horizon.ts";
+import { decodeMessage, encodeMessage, type HeadMembers, type Message, PROTOCOL } from "./wire/message.ts";
+import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
+import { WireError } from "./wire/wire-error.ts";
+
+export interface ReplicationRequest {
+  readonly body: Buffer;
+  /** The header as it came; null = none. */
+  readonly authorization: string | null;
+  readonly remoteAddress: string;
+}
+
+export interface ReplicationResponse {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: Buffer;
+}
+
+export interface ReceiverOptions {
+  readonly node: LocalNode;
+  readonly applier: Applier;
+  readonly gate: Gate;
+  readonly entries: EntryReader;
+  readonly digests: RangeDigests;
+  readonly scheduler: Scheduler;
+  /** Whether everything of all peers up to a version is here. */
+  readonly hasAllUntil: (version: number, exceptId: number) => boolean;
+  /** A peer said hello: it is there. */
+  readonly onHeard: (senderId: number) => void;
+  readonly sessions: IncomingSessions;
+  readonly horizon: StartHorizon;
+}
+
+export interface ReceiverStats {
+  readonly batches: number;
+  readonly mutations: number;
+  /** Batches that came again and changed nothing. */
+  readonly repeated: number;
+  /** Mutations that met something newer here. */
+  readonly won: number;
+  /** Mutations with stamps too far in the future. */
+  readonly refused: number;
+  readonly repairs: number;
+  readonly unauthorized: number;
+}
+
+/** Mutations of a batch that are applied before other work of the thread gets its turn, where the engine answers at once. */
+const APPLIED_PER_TURN = 500;
+
+export class Receiver {
+  readonly sessions: IncomingSessions;
+  readonly #options: ReceiverOptions;
+  readonly #counts = { batches: 0, mutations: 0, repeated: 0, won: 0, refused: 0, repairs: 0, unauthorized: 0 };
+
+  constructor(options: ReceiverOptions) {
+    this.#options = options;
+    this.sessions = options.sessions;
+  }
+
+  stats(): ReceiverStats {
+    return { ...this.#counts };
+  }
+
+  /** A difference was found by comparing, and mended. */
+  countRepair(): void {
+    this.#counts.repairs += 1;
+  }
+
+  /** Never rejects for what a peer sends; for an engine that fails it answers 503. */
+  async receive(request: ReplicationRequest): Promise<ReplicationResponse> {
+    if (!this.#options.gate.admits(request.authorization, request.remoteAddress)) {
+      this.#counts.unauthorized += 1;
+      return refusal(
+        403,
+        "ERR_PEER_UNKNOWN",
+        "this node takes replication from its configured peers only: set the same SERV_CACHE_PEER_TOKEN on all nodes",
+      );
+    }
+    try {
+      const message = decodeMessage(request.body);
+      return await this.#answer(message);
+    } catch (error) {
+      if (error instanceof WireError) return refusal(400, error.code, error.message);
+      const reason = error instanceof Error ? error.message : String(error);
+      return refusal(503, "ERR_REPLICATION_FAILED", `the node can't take it now, try again: ${reason}`);
+    }
+  }
+
+  async #answer(message: Message): Promise<ReplicationResponse> {
+    if (message.kind === "hello") return answer(this.#hello(message));
+    const { head } = message;
+    const session = this.sessions.get(head.number("id"));
+    if (session === null || session.incarnation !== head.number("incarnation")) return unknownSession();
+    this.#hear(session, message);
+    switch (message.kind) {
+      case "batch":
+        return this.#batch(session, message);
+      case "page":
+        return answer(await this.#page(message));
+      case "digest":
+        return answer(await answerDigest(this.#options.digests, message));
+      case "compare":
+        return answer(await answerCompare(this.#options.digests, message));
+      case "repair":
+        return this.#repair(session, message);
+      case "answer":
+        throw new WireError("an answer is no question");
+    }
+  }
+
+  #hello(message: Message): Buffer {
+    const { node, scheduler, onHeard } = this.#options;
+    const { head } = message;
+    if (head.number("protocol") !== PROTOCOL) {
+      throw new WireError(`the peer speaks protocol ${head.number("protocol")}, this node ${PROTOCOL}`);
+    }
+    const id = head.number("id");
+    if (id !== node.id) {
+      const session = this.sessions.greet(id, head.number("incarnation"), head.number("next"));
+      this.#hear(session, message);
+      onHeard(id);
+    }
+    return encodeMessage("answer", { protocol: PROTOCOL, ...node.signature(scheduler.nowMs()) });
+  }
+
+  #hear(session: IncomingSession, { head }: Message): void {
+    const nowMs = this.#options.scheduler.nowMs();
+    session.heardAtMs = nowMs;
+    session.skewMs = (head.numberOrNull("clock") ?? nowMs) - nowMs;
+  }
+
+  async #batch(session: IncomingSession, message: Message): Promise<ReplicationResponse> {
+    const { node, horizon } = this.#options;
+    const { head } = message;
+    // Meant for who this node was before it started anew: what that one acknowledged is not here.
+    if (head.number("to") !== node.incarnation) return unknownSession();
+    // Sent after this node started, for it knows its incarnation; a hello may have been under way since before.
+    const unknownUntil = horizon.horizonOf(session, head);
+    const number = head.number("number");
+    let isFirst = false;
+    const work = session.once(number, () => {
+      isFirst = true;
+      return this.#apply(session, message, unknownUntil);
+    });
+    if (!isFirst) this.#counts.repeated += 1;
+    const answered = work === null ? this.#acknowledgement(session, [], []) : await work;
+    const watermark = head.numberOrNull("watermark") ?? 0;
+    if (watermark > session.watermark) session.watermark = toVersion(watermark);
+    return answer(answered);
+  }
+
+  async #apply(session: IncomingSession, message: Message, unknownUntil: Version): Promise<Buffer> {
+    const { mutations } = message;
+    this.#counts.batches += 1;
+    this.#counts.mutations += mutations.length;
+    const outcomes = await this.#applyAll(mutations, unknownUntil);
+    const refused: number[] = [];
+    const lost: number[] = [];
+    for (const [at, outcome] of outcomes.entries()) {
+      if (outcome === "refused") refused.push(at);
+      const mutation = mutations[at];
+      if (outcome !== "superseded" || mutation === undefined || mutation.kind !== "put") continue;
+      const newer = await this.#options.entries.stampOf(mutation.key);
+      if (newer === null || !isNewer(newer, mutation.stamp)) continue;
+      this.#counts.won += 1;
+      lost.push(at, newer.version, newer.origin);
+    }
+    this.#counts.refused += refused.length;
+    return this.#acknowledgement(session, refused, lost);
+  }
+
+  async #applyAll(mutations: readonly PeerMutation[], unknownUntil: Version): Promise<Applied[]> {
+    const { applier } = this.#options;
+    const outcomes: (Applied | Promise<Applied>)[] = [];
+    for (const [at, mutation] of mutations.entries()) {
+      outcomes.push(applier.apply(mutation, unknownUntil));
+      if (at % APPLIED_PER_TURN === APPLIED_PER_TURN - 1) await this.#options.entries.letOthersRun();
+    }
+    return Promise.all(outcomes);
+  }
+
+  #acknowledgement(session: IncomingSession, refused: readonly number[], lost: readonly number[]): Buffer {
+    const { node, scheduler } = this.#options;
+    const head: HeadMembers = { ...node.signature(scheduler.nowMs()), acknowledged: session.acknowledged };
+    return encodeMessage("answer", {
+      ...head,
+      ...(refused.length === 0 ? {} : { refused }),
+      ...(lost.length === 0 ? {} : { lost }),
+    });
+  }
+
+  /** Entries for a node that starts empty. */
+  async #page({ head }: Message): Promise<Buffer> {
+    const { entries, hasAllUntil, node, scheduler } = this.#options;
+    const signature = node.signature(scheduler.nowMs());
+    if (!hasAllUntil(head.number("until"), head.number("id"))) {
+      return encodeMessage("answer", { ...signature, isSettled: false });
+    }
+    const { puts, cursor } = await entries.page(head.textOrNull("cursor"));
+    return encodeMessage("answer", { ...signature, isSettled: true, cursor }, puts);
+  }
+
+  /** What a peer that compared has found to be older here. */
+  async #repair(session: IncomingSession, { head, mutations }: Message): Promise<ReplicationResponse> {
+    const { node, scheduler, horizon } = this.#options;
+    if (head.number("to") !== node.incarnation) return unknownSession();
+    // A repair takes the place of something older, or of a delete that is.
+    const unknownUntil = horizon.horizonOf(session, head);
+    for (const outcome of await this.#applyAll(mutations, unknownUntil)) if (outcome === "applied") this.countRepair();
+    return answer(encodeMessage("answer", node.signature(scheduler.nowMs())));
+  }
+}
+
+function answer(body: Buffer): ReplicationResponse {
+  return { status: 200, contentType: MESSAGE_TYPE, body };
+}
+
+function unknownSession(): ReplicationResponse {
+  return refusal(409, "ERR_PEER_SESSION", "this node doesn't know the session: say hello");
+}
+
+function refusal(status: number, code: string, error: string): ReplicationResponse {
+  return { status, contentType: "application/json", body: Buffer.from(JSON.stringify({ error, code })) };
+}

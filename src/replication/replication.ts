@@ -1,0 +1,297 @@
+/**
+ * The peers of a node: what they have to get of its mutations, and what it takes of theirs.
+ *
+ * Full mesh: every node sends its own mutations to every peer, and nobody sends on what came from another. Nothing here
+ * depends on the order in which mutations arrive: versions decide.
+ */
+import { type HybridClock, versionAt } from "../cache/hybrid-clock.ts";
+import type { Mutation } from "../cache/mutation.ts";
+import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import type { PartState } from "../cache/upstream.ts";
+import type { Engine, Stamp, Version } from "../engine/engine.ts";
+import type { OutboxMutation } from "../outbox/entry.ts";
+import type { Scheduler } from "../outbox/scheduler.ts";
+import { Applier } from "./applier.ts";
+import { Bootstrap, type BootstrapState } from "./bootstrap.ts";
+import { Comparison } from "./comparison.ts";
+import { EntryReader } from "./entry-reader.ts";
+import { Gate } from "./gate.ts";
+import { IncomingSessions } from "./incoming-sessions.ts";
+import { KeyFilter } from "./key-filter.ts";
+import { LocalNode } from "./local-node.ts";
+import { PeerCaller } from "./peer-caller.ts";
+import { type LinkLimits, PeerLink } from "./peer-link.ts";
+import { type PeerOutbox, PeerQueue } from "./peer-queue.ts";
+import { destinationOf, isPeerDestination } from "./peer-rows.ts";
+import { RangeDigests } from "./range-digests.ts";
+import { Receiver, type ReplicationRequest, type ReplicationResponse } from "./receiver.ts";
+import { peersReport, peersState } from "./report.ts";
+import { SeenVersions } from "./seen-versions.ts";
+import { StartHorizon } from "./start-horizon.ts";
+import type { Transport } from "./transport.ts";
+import { DEFAULT_TUNING, type ReplicationTuning } from "./tuning.ts";
+import { toVersion } from "./wire/peer-mutation.ts";
+
+export interface ReplicationOptions {
+  /** Origin of this node's stamps, from 1 on. */
+  readonly nodeId: number;
+  /** URLs of the peers, without a slash at the end; this node's own does no harm. */
+  readonly peers: readonly string[];
+  /** Null = peers are known by their addresses. */
+  readonly token: string | null;
+  /** Globs of the keys that are replicated; none = all. */
+  readonly keys: readonly string[];
+  readonly maxSkewMs: number;
+  readonly tombstoneMs: number;
+  readonly bootstrap: "peer" | "none";
+  readonly bootstrapTimeoutMs: number;
+  /** How often entries are compared with each peer's, in ms; 0 = never. */
+  readonly compareEveryMs: number;
+  /** Of what waits for one peer. */
+  readonly queueLimitBytes: number;
+  readonly queueLimitKeys: number;
+  /** To one peer; 0 = no bound. */
+  readonly bytesPerSecond: number;
+
+  readonly outbox: PeerOutbox;
+  /** Of this thread. */
+  readonly engine: Engine;
+  readonly clock: HybridClock;
+  readonly invalidations: RecentInvalidations;
+  readonly scheduler: Scheduler;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly transport: Transport;
+  /** Addresses of a host. */
+  readonly resolve: (host: string) => Promise<readonly string[]>;
+  readonly letOthersRun: () => Promise<void>;
+  readonly log: (message: string) => void;
+  readonly tuning?: Partial<ReplicationTuning>;
+}
+
+const RESOLVE_EVERY_MS = 30_000;
+const MAX_INCARNATION = 2 ** 32;
+
+export class Replication {
+  readonly links: readonly PeerLink[];
+  readonly receiver: Receiver;
+  readonly #options: ReplicationOptions;
+  readonly #tuning: ReplicationTuning;
+  readonly #queues: readonly PeerQueue[];
+  readonly #gate: Gate;
+  readonly #applier: Applier;
+  readonly #seen: SeenVersions | null;
+  readonly #comparison: Comparison;
+  readonly #bootstrap: Bootstrap | null;
+  readonly #ending = new AbortController();
+  readonly #cancels = new Set<() => void>();
+
+  /** Throws `InvalidPatternError` for a filter that can't be used. */
+  constructor(options: ReplicationOptions) {
+    const { engine, clock, invalidations, scheduler, maxSkewMs, tombstoneMs, nodeId, log } = options;
+    this.#options = options;
+    this.#tuning = { ...DEFAULT_TUNING, ...options.tuning };
+    const filter = new KeyFilter(options.keys);
+    const node = new LocalNode(nodeId, Math.floor(options.random() * MAX_INCARNATION));
+    const nowMs = () => scheduler.nowMs();
+    this.#seen = engine.refusesForgotten ? null : new SeenVersions();
+    this.#applier = new Applier({ engine, clock, invalidations, seen: this.#seen, nowMs, maxSkewMs, tombstoneMs });
+    this.#gate = new Gate({ token: options.token, hosts: options.peers.map(hostOf), resolve: options.resolve });
+    const entries = new EntryReader({ engine, filter, letOthersRun: options.letOthersRun });
+    const digests = new RangeDigests({
+      ...{ node, entries, invalidations, nowMs },
+      hasAllUntil: (version) => this.#allUntil(null) >= version,
+    });
+    const sessions = new IncomingSessions();
+    const horizon = new StartHorizon({
+      ...{ scheduler, maxSkewMs, sessions },
+      lastVersion: toVersion(options.outbox.newestVersion),
+      peerIds: () => this.#peerIds(),
+    });
+    this.receiver = new Receiver({
+      ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
+      hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
+      onHeard: (senderId) => this.#wake(senderId),
+    });
+    const made = options.peers.map((url) => this.#makeLink(url, node, filter));
+    this.links = made.map(({ link }) => link);
+    this.#queues = made.map(({ queue }) => queue);
+    this.#comparison = new Comparison({
+      ...{ node, digests, entries, applier: this.#applier, nowMs, signal: this.#ending.signal },
+      timeoutMs: this.#tuning.compareTimeoutMs,
+      hasAllUntil: () => this.#allUntil(null),
+      onRepair: () => this.receiver.countRepair(),
+    });
+    this.#bootstrap =
+      options.bootstrap === "none"
+        ? null
+        : new Bootstrap({
+            ...{ node, applier: this.#applier, scheduler, log },
+            sources: () => this.#nearestFirst(),
+            startVersion: () => clock.next(),
+            timeoutMs: options.bootstrapTimeoutMs,
+            pauseMs: this.#tuning.bootstrapPauseMs,
+          });
+  }
+
+  /** False while a node that started empty still gets the entries of a peer. */
+  get isReady(): boolean {
+    return this.#bootstrap === null || this.#bootstrap.state !== "running";
+  }
+
+  get bootstrapState(): BootstrapState | "off" {
+    return this.#bootstrap?.state ?? "off";
+  }
+
+  /** Rows of the outbox that bring a mutation of this node to its peers. To be appended at once. */
+  rowsOf(mutation: Mutation): OutboxMutation[] {
+    if (mutation.kind !== "invalidate") this.#seen?.note(mutation.key, mutation.stamp.version);
+    if (mutation.isReplicated) return [];
+    const rows: OutboxMutation[] = [];
+    for (const [at, queue] of this.#queues.entries()) {
+      if (this.links[at]?.stats.state === "self") continue;
+      for (const row of queue.rowsOf(mutation)) rows.push(row);
+    }
+    return rows;
+  }
+
+  /** A request to `POST /api/replication`. */
+  receive(request: ReplicationRequest): Promise<ReplicationResponse> {
+    return this.receiver.receive(request);
+  }
+
+  /** Whether a call with `replicated=true` may be taken. */
+  admits(authorization: string | null, remoteAddress: string): boolean {
+    return this.#gate.admits(authorization, remoteAddress);
+  }
+
+  start(): void {
+    this.#forgetFormerPeers();
+    this.#makeUpForDamage();
+    this.#every(RESOLVE_EVERY_MS, () => this.#gate.refresh());
+    void this.#gate.refresh();
+    for (const link of this.links) link.start();
+    if (this.#bootstrap !== null) void this.#bootstrap.run();
+    const { compareEveryMs } = this.#options;
+    if (compareEveryMs > 0) for (const link of this.links) this.#every(compareEveryMs, () => this.compareWith(link));
+  }
+
+  /** Compares with one peer now; false = that can't be done now. */
+  async compareWith(link: PeerLink): Promise<boolean> {
+    if (link.session === null) return false;
+    try {
+      return await this.#comparison.run(link);
+    } catch {
+      // The link notices a peer that fails by itself.
+      return false;
+    }
+  }
+
+  async drain(limitMs: number): Promise<number> {
+    const left = await Promise.all(this.links.map((link) => link.drain(limitMs)));
+    return left.reduce((sum, count) => sum + count, 0);
+  }
+
+  async stop(): Promise<void> {
+    this.#ending.abort();
+    this.#bootstrap?.stop();
+    for (const cancel of this.#cancels) cancel();
+    await Promise.all(this.links.map((link) => link.stop()));
+  }
+
+  health(): PartState {
+    return peersState(this.#parts());
+  }
+
+  stats(): Record<string, unknown> {
+    return peersReport(this.#parts());
+  }
+
+  #parts() {
+    const { outbox, scheduler, maxSkewMs } = this.#options;
+    const { links, receiver, bootstrapState } = this;
+    return { links, queues: this.#queues, receiver, outbox, scheduler, maxSkewMs, bootstrapState };
+  }
+
+  #makeLink(url: string, node: LocalNode, filter: KeyFilter): { link: PeerLink; queue: PeerQueue } {
+    const { outbox, clock, scheduler, random, transport, token, log, nodeId } = this.#options;
+    const { queueLimitBytes: limitBytes, queueLimitKeys: limitKeys, bytesPerSecond, maxSkewMs } = this.#options;
+    const { callTimeoutMs: timeoutMs, backlogRows } = this.#tuning;
+    const destination = destinationOf(url);
+    const limits: LinkLimits = { ...this.#tuning, bytesPerSecond, maxSkewMs };
+    const nextStamp = (): Stamp => ({ version: clock.next(), origin: nodeId });
+    const queue = new PeerQueue({ outbox, destination, filter, nextStamp, limitBytes, limitKeys, backlogRows });
+    const link = new PeerLink({
+      ...{ name: url, queue, outbox, destination, node, clock, scheduler, random, limits, log },
+      caller: new PeerCaller({ address: { url }, transport, scheduler, timeoutMs, token }),
+      onLost: (key, newer) => void this.#applier.outdate(key, newer),
+    });
+    return { link, queue };
+  }
+
+  /** A peer that is no longer configured gets nothing any more; what waits for it would wait for ever. */
+  #forgetFormerPeers(): void {
+    const { outbox, peers, log } = this.#options;
+    const wanted = new Set(peers.map(destinationOf));
+    for (const destination of outbox.destinations()) {
+      if (!isPeerDestination(destination) || wanted.has(destination)) continue;
+      const { pending } = outbox.counts(destination);
+      outbox.forget(destination);
+      if (pending > 0) log(`${pending} mutations waited for ${destination}, which is not configured any more: dropped`);
+    }
+  }
+
+  /** What the outbox has lost is not known: the peers must not serve what it may have been about. */
+  #makeUpForDamage(): void {
+    const { outbox, log } = this.#options;
+    if (outbox.warnings.length === 0 || this.#queues.length === 0) return;
+    log("the outbox was damaged: the peers are told to drop what is older");
+    for (const queue of this.#queues) queue.collapse();
+  }
+
+  /** A version up to which everything of all peers (but one) is here; 0 = one of them was not heard of yet. */
+  #allUntil(exceptId: number | null): Version {
+    let least = versionAt(this.#options.scheduler.nowMs());
+    for (const link of this.links) {
+      const { peerId } = link;
+      if (link.stats.state === "self" || link.isLegacy) continue;
+      if (peerId === null) return toVersion(0);
+      if (peerId === exceptId) continue;
+      const watermark = this.receiver.sessions.get(peerId)?.watermark ?? toVersion(0);
+      if (watermark < least) least = watermark;
+    }
+    return least;
+  }
+
+  *#peerIds(): Generator<number | null> {
+    for (const link of this.links) if (link.stats.state !== "self" && !link.isLegacy) yield link.peerId;
+  }
+
+  #nearestFirst(): PeerLink[] {
+    const distance = (link: PeerLink) => link.session?.roundTripMs ?? Number.POSITIVE_INFINITY;
+    return this.links.filter((link) => link.session !== null).sort((a, b) => distance(a) - distance(b));
+  }
+
+  #wake(senderId: number): void {
+    // Who it is, only a hello tells: a peer that was never met may be this one.
+    for (const link of this.links) if (link.peerId === senderId || link.peerId === null) link.wake();
+  }
+
+  #every(ms: number, work: () => Promise<unknown>): void {
+    const { scheduler, random } = this.#options;
+    const next = () => {
+      const cancel = scheduler.after(ms * (0.9 + random() / 5), () => {
+        this.#cancels.delete(cancel);
+        void work().finally(() => {
+          if (!this.#ending.signal.aborted) next();
+        });
+      });
+      this.#cancels.add(cancel);
+    };
+    next();
+  }
+}
+
+function hostOf(url: string): string {
+  return new URL(url).hostname.replace(/^\[|\]$/g, "");
+}

@@ -1,0 +1,24 @@
+/** How a node reaches its peers: HTTP in the node, a model of a network in the simulator. */
+export interface PeerRequest {
+  readonly method: "POST" | "PUT" | "DELETE";
+  /** With its query. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer | null;
+  readonly signal: AbortSignal;
+}
+
+export interface PeerResponse {
+  readonly status: number;
+  readonly body: Buffer;
+}
+
+export interface Transport {
+  /** Rejects where there is no answer. */
+  call(peer: PeerAddress, request: PeerRequest): Promise<PeerResponse>;
+}
+
+export interface PeerAddress {
+  /** As it is configured, without a slash at the end. */
+  readonly url: string;
+}

@@ -1,0 +1,25 @@
+import type { LinkLimits } from "./peer-link.ts";
+
+/** What nobody has to set; other values are for tests. */
+export interface ReplicationTuning extends Omit<LinkLimits, "bytesPerSecond" | "maxSkewMs"> {
+  readonly callTimeoutMs: number;
+  readonly backlogRows: number;
+  readonly bootstrapPauseMs: number;
+  readonly compareTimeoutMs: number;
+}
+
+export const DEFAULT_TUNING: ReplicationTuning = {
+  window: 8,
+  batchRows: 1000,
+  batchBytes: 512 * 1024,
+  smallRows: 100,
+  lingerMs: 5,
+  heartbeatMs: 1000,
+  backoffFirstMs: 100,
+  backoffMaxMs: 10_000,
+  refusedPauseMs: 5000,
+  callTimeoutMs: 10_000,
+  backlogRows: 2000,
+  bootstrapPauseMs: 10,
+  compareTimeoutMs: 60_000,
+};

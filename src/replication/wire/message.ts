@@ -1,0 +1,86 @@
+/**
+ * One message between two nodes, a request or its answer, as the body of `POST /api/replication`.
+ *
+ * | offset | size | meaning                                                                   |
+ * |--------|------|---------------------------------------------------------------------------|
+ * | 0      | 1    | 0x53                                                                      |
+ * | 1      | 1    | version of this form, `PROTOCOL`                                          |
+ * | 2      | 1    | what it is: the index in `MESSAGE_KINDS`                                  |
+ * | 3      | 1    | 0 = as it is, 1 = compressed by zstd                                      |
+ * | 4      | …    | varint of the head's length, the head (JSON), mutations (`mutation-codec`) |
+ */
+import { zstdDecompressSync } from "node:zlib";
+import { MAX_VALUE_BYTES } from "../../engine/engine.ts";
+import { ByteReader } from "./byte-reader.ts";
+import { ByteWriter } from "./byte-writer.ts";
+import { MessageHead } from "./message-head.ts";
+import { readMutations, writeMutations } from "./mutation-codec.ts";
+import type { PeerMutation } from "./peer-mutation.ts";
+import { WireError } from "./wire-error.ts";
+
+export const PROTOCOL = 1;
+
+export const MESSAGE_KINDS = ["hello", "batch", "page", "digest", "compare", "repair", "answer"] as const;
+export type MessageKind = (typeof MESSAGE_KINDS)[number];
+
+/** The largest message: one of the largest value, and a batch around it. */
+export const MAX_MESSAGE_BYTES = MAX_VALUE_BYTES + 2 * 1024 * 1024;
+const MAX_HEAD_BYTES = 1024 * 1024;
+
+const MARK = 0x53;
+const PREFIX_BYTES = 4;
+const PLAIN = 0;
+const ZSTD = 1;
+/** Smaller messages are not worth the work. */
+const COMPRESSED_FROM_BYTES = 512;
+/** Its fastest level of the usual ones: 100 kB of JSON to a quarter in 0.2 ms, measured. */
+const COMPRESSION = { level: 1 };
+
+export interface Message {
+  readonly kind: MessageKind;
+  readonly head: MessageHead;
+  readonly mutations: PeerMutation[];
+}
+
+export type HeadMembers = Readonly<Record<string, string | number | boolean | null | readonly number[]>>;
+
+export function encodeMessage(kind: MessageKind, head: HeadMembers, mutations: readonly PeerMutation[] = []): Buffer {
+  const writer = new ByteWriter();
+  writer.text(JSON.stringify(head));
+  writeMutations(writer, mutations);
+  const plain = writer.written();
+  const packed = plain.length < COMPRESSED_FROM_BYTES ? plain : Bun.zstdCompressSync(plain, COMPRESSION);
+  const isPacked = packed.length < plain.length;
+  const message = Buffer.allocUnsafe(PREFIX_BYTES + (isPacked ? packed : plain).length);
+  message[0] = MARK;
+  message[1] = PROTOCOL;
+  message[2] = MESSAGE_KINDS.indexOf(kind);
+  message[3] = isPacked ? ZSTD : PLAIN;
+  message.set(isPacked ? packed : plain, PREFIX_BYTES);
+  return message;
+}
+
+/** The mutations' values are views of `bytes`, or of what it was unpacked to. Throws `WireError`. */
+export function decodeMessage(bytes: Buffer): Message {
+  if (bytes.length < PREFIX_BYTES || bytes[0] !== MARK) throw new WireError("this is no message of a ServCache node");
+  if (bytes[1] !== PROTOCOL) {
+    throw new WireError(`the message has form ${bytes[1]}, this node speaks ${PROTOCOL}: run the same version on both`);
+  }
+  const kind = MESSAGE_KINDS[bytes[2] ?? MESSAGE_KINDS.length];
+  if (kind === undefined) throw new WireError("the message is of a kind that this node doesn't know");
+  const reader = new ByteReader(unpacked(bytes[3], bytes.subarray(PREFIX_BYTES)));
+  const head = MessageHead.parse(reader.text(MAX_HEAD_BYTES));
+  const mutations = readMutations(reader);
+  if (!reader.isAtEnd) throw new WireError("the message goes on behind its end");
+  return { kind, head, mutations };
+}
+
+function unpacked(form: number | undefined, packed: Buffer): Buffer {
+  if (form === PLAIN) return packed;
+  if (form !== ZSTD) throw new WireError("the message is packed in a way that this node doesn't know");
+  try {
+    return zstdDecompressSync(packed, { maxOutputLength: MAX_MESSAGE_BYTES });
+  } catch (cause) {
+    throw new WireError("the message can't be unpacked", { cause });
+  }
+}

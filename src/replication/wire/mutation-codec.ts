@@ -1,0 +1,129 @@
+/**
+ * Mutations as bytes: what they have in common with the one before is left out.
+ *
+ * | part         | form                                                             | where                   |
+ * |--------------|------------------------------------------------------------------|-------------------------|
+ * | head         | one byte: kind in the low two bits, then the flags below         | always                  |
+ * | origin       | varint                                                           | `HAS_ORIGIN`            |
+ * | version      | varint, difference to the version before                         | always                  |
+ * | key, pattern | varint of the length, UTF-8                                      | not with `IS_EVERYTHING`|
+ * | content type | varint of the length, ASCII                                      | `HAS_TYPE`              |
+ * | expiry       | varint, difference to the expiry before, twice; +1 = below zero  | `HAS_EXPIRY`            |
+ * | value        | varint of the length, bytes                                      | puts                    |
+ */
+import { MAX_PATTERN_BYTES } from "../../cache/glob.ts";
+import {
+  JSON_CONTENT_TYPE,
+  MAX_CONTENT_TYPE_BYTES,
+  MAX_KEY_BYTES,
+  MAX_VALUE_BYTES,
+  NEVER,
+  type Stamp,
+} from "../../engine/engine.ts";
+import type { ByteReader } from "./byte-reader.ts";
+import type { ByteWriter } from "./byte-writer.ts";
+import { type PeerMutation, toVersion } from "./peer-mutation.ts";
+import { WireError } from "./wire-error.ts";
+
+const PUT = 0;
+const DELETE = 1;
+const OUTDATED = 2;
+const INVALIDATE = 3;
+const KIND_MASK = 3;
+const HAS_ORIGIN = 4;
+const IS_OLDER = 8;
+const HAS_TYPE = 16;
+const HAS_EXPIRY = 32;
+const IS_EVERYTHING = 64;
+
+const MAX_ORIGIN = 0xffff_ffff;
+/** Mutations in one message. */
+const MAX_MUTATIONS = 65_536;
+
+export function writeMutations(writer: ByteWriter, mutations: readonly PeerMutation[]): void {
+  const last = { version: 0, origin: 0, expiresAtMs: 0 };
+  writer.varint(mutations.length);
+  for (const mutation of mutations) {
+    const { version, origin } = mutation.stamp;
+    writer.byte(headOf(mutation, origin !== last.origin, version < last.version));
+    if (origin !== last.origin) writer.varint(origin);
+    writer.varint(Math.abs(version - last.version));
+    last.version = version;
+    last.origin = origin;
+    if (mutation.kind === "invalidate") {
+      if (mutation.pattern !== null) writer.text(mutation.pattern);
+      continue;
+    }
+    writer.text(mutation.key);
+    if (mutation.kind !== "put") continue;
+    if (mutation.contentType !== JSON_CONTENT_TYPE) writer.text(mutation.contentType);
+    if (mutation.expiresAtMs !== NEVER) {
+      const difference = mutation.expiresAtMs - last.expiresAtMs;
+      writer.varint(difference >= 0 ? difference * 2 : -difference * 2 + 1);
+      last.expiresAtMs = mutation.expiresAtMs;
+    }
+    writer.block(mutation.value);
+  }
+}
+
+/** Values are views of the message. Throws `WireError`. */
+export function readMutations(reader: ByteReader): PeerMutation[] {
+  const count = reader.varint();
+  if (count > MAX_MUTATIONS) throw new WireError(`the message has ${count} mutations, more than ${MAX_MUTATIONS}`);
+  const mutations: PeerMutation[] = [];
+  const last = { version: 0, origin: 0, expiresAtMs: 0 };
+  for (let at = 0; at < count; at++) {
+    const head = reader.byte();
+    if ((head & HAS_ORIGIN) !== 0) last.origin = reader.varint();
+    const difference = reader.varint();
+    last.version += (head & IS_OLDER) !== 0 ? -difference : difference;
+    if (last.origin > MAX_ORIGIN || last.version < 0 || !Number.isSafeInteger(last.version)) {
+      throw new WireError("the message has a stamp that can't be");
+    }
+    const stamp: Stamp = { version: toVersion(last.version), origin: last.origin };
+    const kind = head & KIND_MASK;
+    if (kind === INVALIDATE) {
+      const pattern = (head & IS_EVERYTHING) !== 0 ? null : nonEmpty(reader.text(MAX_PATTERN_BYTES));
+      mutations.push({ kind: "invalidate", pattern, stamp });
+      continue;
+    }
+    const key = nonEmpty(reader.text(MAX_KEY_BYTES));
+    if (kind !== PUT) {
+      mutations.push({ kind: kind === DELETE ? "delete" : "outdated", key, stamp });
+      continue;
+    }
+    const contentType = (head & HAS_TYPE) !== 0 ? reader.text(MAX_CONTENT_TYPE_BYTES) : JSON_CONTENT_TYPE;
+    let expiresAtMs = NEVER;
+    if ((head & HAS_EXPIRY) !== 0) {
+      const folded = reader.varint();
+      last.expiresAtMs += folded % 2 === 0 ? folded / 2 : -(folded - 1) / 2;
+      expiresAtMs = last.expiresAtMs;
+    }
+    mutations.push({ kind: "put", key, value: reader.block(MAX_VALUE_BYTES), contentType, expiresAtMs, stamp });
+  }
+  return mutations;
+}
+
+function headOf(mutation: PeerMutation, hasOrigin: boolean, isOlder: boolean): number {
+  const stamp = (hasOrigin ? HAS_ORIGIN : 0) | (isOlder ? IS_OLDER : 0);
+  switch (mutation.kind) {
+    case "put":
+      return (
+        PUT |
+        stamp |
+        (mutation.contentType === JSON_CONTENT_TYPE ? 0 : HAS_TYPE) |
+        (mutation.expiresAtMs === NEVER ? 0 : HAS_EXPIRY)
+      );
+    case "delete":
+      return DELETE | stamp;
+    case "outdated":
+      return OUTDATED | stamp;
+    case "invalidate":
+      return INVALIDATE | stamp | (mutation.pattern === null ? IS_EVERYTHING : 0);
+  }
+}
+
+function nonEmpty(text: string): string {
+  if (text === "") throw new WireError("the message has an empty key or pattern");
+  return text;
+}

@@ -1,0 +1,69 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
+import { type Config, loadConfig } from "../../src/config/config.ts";
+import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { linkOf, openDataDirectory, openHub, originOf } from "../../src/node/open-hub.ts";
+import { makeSharedParts } from "../../src/node/shared-parts.ts";
+import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
+import { openTestOutbox, put } from "../support/test-outbox.ts";
+
+const MEMORY = ["--max-memory=64MiB", "--workers=1"];
+
+function configOf(folder: TempFolder, flags: readonly string[] = []): Config {
+  const database = [`--backend-db=sqlite:${join(folder.path, "shop.db")}`, `--data-dir=${join(folder.path, "data")}`];
+  return loadConfig([...MEMORY, ...database, ...flags], {}, { memoryBytes: 2 ** 30, cores: 2 }).config;
+}
+
+describe("what stands behind a node", () => {
+  test("gives stamps that are newer than all before, also where the clock was set back since", async () => {
+    using folder = tempFolder();
+    const config = configOf(folder);
+    const ahead = versionAt(Date.now() + 3_600_000);
+    {
+      using before = openTestOutbox(config.outbox.dataDirectory);
+      await before.outbox.append([put("a", "1", ahead)]);
+    }
+    using directory = openDataDirectory(config);
+    const link = linkOf(config, 1);
+    const shared = makeSharedParts(config, 1, link);
+    const engine = MemoryEngine.create({ limitBytes: 8 * 1024 * 1024, threads: 1, clock: Date.now });
+    const hub = openHub({ config, shared, link, directory, engine, staleEngine: null, log: () => {} });
+    expect(HybridClock.attach(shared.versions, Date.now).next()).toBeGreaterThan(ahead);
+    await hub.stop();
+  });
+
+  test("has an id that is made once, unless it is configured", () => {
+    using folder = tempFolder();
+    const config = configOf(folder);
+    using directory = openDataDirectory(config);
+    const made = originOf(config, directory);
+    expect(made).toBeWithin(1, 2 ** 32);
+    expect(originOf(config, directory)).toBe(made);
+    expect(readFileSync(directory.file("node-id"), "utf8")).toBe(`${made}\n`);
+    expect(originOf(configOf(folder, ["--node-id=5"]), directory)).toBe(5);
+    writeFileSync(directory.file("node-id"), "seven\n");
+    expect(() => originOf(config, directory)).toThrow("holds no node id: set SERV_CACHE_NODE_ID");
+  });
+
+  test("tells the caches what it is for", () => {
+    using folder = tempFolder();
+    const flags = ["--backend-delete=true", "--backend-timeout=2s", "--fill-ttl=10s", "--refresh-ahead=20%"];
+    expect(linkOf(configOf(folder, flags), 5)).toEqual({
+      origin: 5,
+      loads: true,
+      deletes: true,
+      tombstoneMs: 7_000,
+      refreshAheadMs: 2_000,
+    });
+    expect(linkOf(configOf(folder, [...flags, "--write-mode=none"]), 5).deletes).toBe(false);
+  });
+
+  test("is for one node at a time", () => {
+    using folder = tempFolder();
+    const config = configOf(folder);
+    using _directory = openDataDirectory(config);
+    expect(() => openDataDirectory(config)).toThrow("SERV_CACHE_DATA_DIR");
+  });
+});

@@ -1,0 +1,213 @@
+/** A hub as an HTTP thread sees it: client and server, with a channel between that copies as threads do. */
+import { beforeEach, describe, expect, test } from "bun:test";
+import type { Mutation } from "../../src/cache/mutation.ts";
+import { type DeadWrite, type Loaded, UpstreamError, type UpstreamReport } from "../../src/cache/upstream.ts";
+import { JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
+import { UpstreamClient } from "../../src/node/upstream-client.ts";
+import type { UpstreamAnswer, UpstreamRequest } from "../../src/node/upstream-messages.ts";
+import { type ServedHub, UpstreamServer } from "../../src/node/upstream-server.ts";
+import { stampOf } from "../support/engine-io.ts";
+import { FakeUpstream, outboxFull, shownMutation } from "../support/fake-upstream.ts";
+import { ManualScheduler } from "../support/manual-scheduler.ts";
+
+const DEAD: DeadWrite = {
+  id: 7,
+  key: "a",
+  kind: "put",
+  valueBytes: 1,
+  contentType: JSON_CONTENT_TYPE,
+  attempts: 10,
+  reason: "no such customer",
+  queuedAtMs: 1,
+};
+
+class FakeHub extends FakeUpstream implements ServedHub {
+  recordsTogether = true;
+  readonly together: number[] = [];
+  readonly calls: unknown[] = [];
+
+  async recordAll(mutations: readonly Mutation[]): Promise<void> {
+    for (const mutation of mutations) await this.onRecord(mutation);
+    this.together.push(mutations.length);
+    this.recorded.push(...mutations);
+  }
+
+  report(): UpstreamReport {
+    return { health: {}, stats: { backend: { loads: 3 } }, metrics: [] };
+  }
+
+  async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {
+    this.calls.push([afterId, limit]);
+    return [DEAD];
+  }
+
+  async retryDead(ids: readonly number[] | null): Promise<number> {
+    this.calls.push(ids);
+    return ids?.length ?? 99;
+  }
+
+  async dropDead(): Promise<number> {
+    throw new Error("a bug");
+  }
+}
+
+let hub: FakeHub;
+let client: UpstreamClient;
+let requests: UpstreamRequest[];
+let answers: UpstreamAnswer[];
+let scheduler: ManualScheduler;
+
+beforeEach(() => {
+  hub = new FakeHub();
+  requests = [];
+  answers = [];
+  scheduler = new ManualScheduler();
+  const defer = (run: () => void) => setImmediate(run);
+  const server = new UpstreamServer(
+    hub,
+    (answer) => {
+      answers.push(answer);
+      client.receive(structuredClone(answer));
+    },
+    defer,
+  );
+  client = new UpstreamClient({
+    loads: true,
+    deletes: true,
+    tombstoneMs: 6_000,
+    refreshAheadMs: 100,
+    post: (request, transfer) => {
+      requests.push(request);
+      server.receive(structuredClone(request, { transfer: [...transfer] }));
+    },
+    defer,
+    nowMs: () => scheduler.nowMs(),
+  });
+});
+
+function put(key: string, text = "1"): Mutation {
+  const value = { bytes: Buffer.from(text), contentType: JSON_CONTENT_TYPE };
+  return { kind: "put", key, value, expiresAtMs: 0, stamp: stampOf(1, 7), isTouch: false, isReplicated: false };
+}
+
+function found(text: string, bytes = Buffer.from(text)): Loaded {
+  const value = { bytes, contentType: JSON_CONTENT_TYPE };
+  return { kind: "found", value, expiresAtMs: 5, stamp: stampOf(2, 7), isStale: true };
+}
+
+describe("the hub as an HTTP thread sees it", () => {
+  test("knows what the hub is for", () => {
+    const { loads, deletes, tombstoneMs, refreshAheadMs } = client;
+    expect({ loads, deletes, tombstoneMs, refreshAheadMs }).toEqual({
+      loads: true,
+      deletes: true,
+      tombstoneMs: 6_000,
+      refreshAheadMs: 100,
+    });
+  });
+
+  test("gets all that was asked for in one turn in one message, and records it in one go", async () => {
+    hub.onLoad = () => found("[1]");
+    const records = Promise.all(["a", "b", "c"].map((key) => client.record(put(key))));
+    const loads = Promise.all([client.load("x"), client.load("y")]);
+    client.refresh("z");
+    await Promise.all([records, loads, client.report()]);
+    expect(requests).toHaveLength(1);
+    expect(hub.together).toEqual([3]);
+    expect(hub.recorded.map(shownMutation)).toEqual(["put a=1", "put b=1", "put c=1"]);
+    expect(hub.refreshed).toEqual(["z"]);
+    await client.record(put("d"));
+    expect(requests).toHaveLength(2);
+    expect(hub.recorded).toHaveLength(4);
+  });
+
+  test("answers each record when the hub has it, in any order", async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    hub.onRecord = (mutation) => (mutation.kind === "put" && mutation.key === "slow" ? promise : undefined);
+    let isSlowDone = false;
+    const slow = client.record(put("slow")).then(() => {
+      isSlowDone = true;
+    });
+    await new Promise((turn) => setImmediate(turn));
+    await client.record(put("quick"));
+    expect(isSlowDone).toBe(false);
+    resolve();
+    await slow;
+    expect(hub.recorded.map(shownMutation)).toEqual(["put quick=1", "put slow=1"]);
+  });
+
+  test("refuses alone what there is no room for, not what came with it", async () => {
+    hub.onRecord = (mutation) => {
+      if (mutation.kind === "put" && mutation.key === "large") throw outboxFull();
+    };
+    const results = await Promise.allSettled(["a", "large", "b"].map((key) => client.record(put(key))));
+    expect(results.map((result) => result.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+    const [, refusal] = results;
+    expect(refusal?.status === "rejected" && refusal.reason).toBeInstanceOf(UpstreamError);
+    expect(refusal).toMatchObject({ reason: { code: "ERR_OUTBOX_FULL", retryAfterMs: 1_000, isKept: false } });
+    expect(hub.recorded.map(shownMutation)).toEqual(["put a=1", "put b=1"]);
+  });
+
+  test("records one by one where each waits for an answer of its own", async () => {
+    hub.recordsTogether = false;
+    await Promise.all(["a", "b"].map((key) => client.record(put(key))));
+    expect([hub.together, hub.recorded.length]).toEqual([[], 2]);
+  });
+
+  test("loads a key once for all who ask in a turn, and gives each the whole answer", async () => {
+    hub.onLoad = (key) => (key === "none" ? { kind: "absent" } : found(`"${key}"`));
+    const loads = await Promise.all(["a", "a", "none", "b", "a"].map((key) => client.load(key)));
+    expect(hub.loaded).toEqual(["a", "none", "b"]);
+    expect(loads.map((loaded) => (loaded.kind === "found" ? loaded.value.bytes.toString() : null))).toEqual([
+      ...['"a"', '"a"', null, '"b"', '"a"'],
+    ]);
+    expect(loads[0]).toEqual(found('"a"'));
+    expect(loads[0]?.kind === "found" && Buffer.isBuffer(loads[0].value.bytes)).toBe(true);
+  });
+
+  test("does not send along what a loaded value is a part of", async () => {
+    const whole = Buffer.alloc(1024 * 1024, "x");
+    hub.onLoad = () => found("", whole.subarray(10, 13));
+    expect(await client.load("a")).toMatchObject({ value: { bytes: Buffer.from("xxx") } });
+    const result = answers[0]?.loads[0]?.result;
+    expect(result?.kind === "found" && result.value.bytes.buffer.byteLength).toBe(3);
+  });
+
+  test("fails a load as the hub does, and others not", async () => {
+    hub.onLoad = (key) => {
+      if (key === "bug") throw new TypeError("a bug");
+      if (key === "late") throw new UpstreamError("ERR_BACKEND_TIMEOUT", "no answer", 1_000, false);
+      return found("1");
+    };
+    const results = await Promise.allSettled(["bug", "late", "a"].map((key) => client.load(key)));
+    expect(results[0]).toMatchObject({ reason: { message: "TypeError: a bug" } });
+    expect(results[1]).toMatchObject({ reason: { code: "ERR_BACKEND_TIMEOUT", message: "no answer" } });
+    expect(results[2]).toMatchObject({ value: found("1") });
+  });
+
+  test("asks for the same key to be reloaded once a second at most", async () => {
+    const turn = () => new Promise((done) => setImmediate(done));
+    for (let read = 0; read < 5; read++) client.refresh("a");
+    await turn();
+    client.refresh("a");
+    client.refresh("b");
+    await turn();
+    expect(hub.refreshed).toEqual(["a", "b"]);
+    scheduler.jump(1_000);
+    client.refresh("a");
+    await turn();
+    scheduler.jump(-3_600_000);
+    client.refresh("a");
+    await turn();
+    expect(hub.refreshed).toEqual(["a", "b", "a", "a"]);
+  });
+
+  test("passes on what operators ask for", async () => {
+    expect(await client.report()).toEqual({ health: {}, stats: { backend: { loads: 3 } }, metrics: [] });
+    expect(await client.deadLetters(3, 10)).toEqual([DEAD]);
+    expect(await client.retryDead([1, 2])).toBe(2);
+    expect(await client.retryDead(null)).toBe(99);
+    expect(hub.calls).toEqual([[3, 10], [1, 2], null]);
+    await expect(client.dropDead([1])).rejects.toThrow("a bug");
+  });
+});

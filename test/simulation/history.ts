@@ -1,0 +1,77 @@
+/** Every mutation that any node ever made, and what the rule says of what a node has. */
+import { Glob } from "../../src/cache/glob.ts";
+import type { Mutation } from "../../src/cache/mutation.ts";
+import { isNewer, type Stamp } from "../../src/engine/engine.ts";
+import type { OutboxMutation } from "../../src/outbox/entry.ts";
+
+export class History {
+  readonly #mutations: Mutation[] = [];
+  /** Kept on a disk: everybody must come to know them, unless that disk is lost. */
+  readonly #required = new Set<Mutation>();
+  readonly #byStamp = new Map<string, Mutation>();
+
+  made(mutation: Mutation): void {
+    this.#mutations.push(mutation);
+    this.#byStamp.set(nameOf(mutation.stamp), mutation);
+  }
+
+  committed(stamp: Stamp): void {
+    const mutation = this.#byStamp.get(nameOf(stamp));
+    if (mutation !== undefined) this.#required.add(mutation);
+  }
+
+  /** The disk that kept it is gone: some may know of it, and some never will. */
+  lost(row: OutboxMutation): void {
+    for (const mutation of this.#required) {
+      const { version, origin } = mutation.stamp;
+      if (origin !== row.stamp.origin || version > row.stamp.version) continue;
+      // A row stands for the older ones of its key, too, and one about many keys for all that waited.
+      const isSame = mutation.kind !== "invalidate" && mutation.key === row.key;
+      if (isSame || row.kind === "invalidate" || nameOf(mutation.stamp) === nameOf(row.stamp)) {
+        this.#required.delete(mutation);
+      }
+    }
+  }
+
+  /** Of one node's mutations, those from a version on. */
+  lostSince(origin: number, version: number): void {
+    for (const mutation of this.#required) {
+      if (mutation.stamp.origin === origin && mutation.stamp.version >= version) this.#required.delete(mutation);
+    }
+  }
+
+  /** What is wrong with an entry; null = nothing. */
+  faultOf(key: string, stamp: Stamp, value: string): string | null {
+    const made = this.#byStamp.get(nameOf(stamp));
+    if (made === undefined || made.kind !== "put" || made.key !== key) return "nobody ever put it";
+    if (made.value.bytes.toString() !== value) return `its value is not the one that was put: ${made.value.bytes}`;
+    const newest = this.newest(key);
+    if (newest === null || !isNewer(newest.stamp, stamp)) return null;
+    return `it should have made way for ${newest.kind} ${nameOf(newest.stamp)}`;
+  }
+
+  /** The newest mutation that everybody must know. */
+  newest(key: string): Mutation | null {
+    let newest: Mutation | null = null;
+    for (const mutation of this.#required) {
+      if (!isAbout(mutation, key)) continue;
+      if (newest === null || isNewer(mutation.stamp, newest.stamp)) newest = mutation;
+    }
+    return newest;
+  }
+
+  get size(): number {
+    return this.#mutations.length;
+  }
+}
+
+export function nameOf({ version, origin }: Stamp): string {
+  return `${version}/${origin}`;
+}
+
+function isAbout(mutation: Mutation, key: string): boolean {
+  if (mutation.kind !== "invalidate") return mutation.key === key;
+  if (mutation.pattern === null) return true;
+  const bytes = Buffer.from(key);
+  return Glob.parse(mutation.pattern).matches(bytes, 0, bytes.length);
+}

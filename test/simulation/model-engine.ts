@@ -1,0 +1,235 @@
+import {
+  type DeleteOutcome,
+  type DeleteRequest,
+  type Engine,
+  type EngineHealth,
+  type EngineStats,
+  type EntrySink,
+  type IncrementOutcome,
+  isNewer,
+  type Key,
+  type KeyPattern,
+  NEVER,
+  type PutOutcome,
+  type PutRequest,
+  type ScanPage,
+  type ScanRequest,
+  type Stamp,
+  type TouchOutcome,
+  type TouchRequest,
+} from "../../src/engine/engine.ts";
+
+interface Stored {
+  readonly value: Buffer;
+  readonly contentType: string;
+  readonly expiresAtMs: number;
+  readonly stamp: Stamp;
+  readonly isTouched: boolean;
+}
+
+/** What an engine holds. That of a server elsewhere outlives the process. */
+export class ModelMemory {
+  readonly entries = new Map<string, Stored>();
+  readonly tombstones = new Map<string, { readonly stamp: Stamp; readonly untilMs: number }>();
+  readonly forgotten = new Map<number, number>();
+  floor: Stamp | null = null;
+}
+
+/**
+ * The contract of engines over plain maps, in two kinds: one that knows what it has forgotten (as the memory engine), in
+ * buckets that several keys share; and one that answers later and forgets in silence (as Redis).
+ */
+export class ModelEngine implements Engine {
+  readonly name: "memory" | "redis";
+  readonly answersAtOnce: boolean;
+  readonly refusesForgotten: boolean;
+
+  constructor(
+    readonly memory: ModelMemory,
+    private readonly options: {
+      readonly kind: "memory" | "redis";
+      readonly nowMs: () => number;
+      readonly buckets: number;
+      readonly pause: () => Promise<void>;
+      /** What happens to entries, for whoever looks into a seed. */
+      readonly trace: (line: string) => unknown;
+    },
+  ) {
+    this.name = options.kind;
+    this.refusesForgotten = options.kind === "memory";
+    this.answersAtOnce = options.kind === "memory";
+  }
+
+  get(key: Key, sink: EntrySink): boolean {
+    return this.peek(key, sink);
+  }
+
+  peek(key: Key, sink: EntrySink): boolean {
+    const entry = this.live(textOf(key));
+    if (entry === null) return false;
+    const { value, contentType, expiresAtMs, stamp } = entry;
+    const wanted = sink.begin({ valueLength: value.length, contentType, expiresAtMs, tag: stamp.version, stamp });
+    if (wanted) value.copy(sink.target, sink.offset);
+    return true;
+  }
+
+  stampOf(key: Key): Stamp | null {
+    return this.#known(textOf(key));
+  }
+
+  put(request: PutRequest): PutOutcome | Promise<PutOutcome> {
+    const value = Buffer.from(request.source.subarray(request.start, request.end));
+    const name = textOf(request.key);
+    return this.#answer(() => this.#put(name, request, value));
+  }
+
+  delete(request: DeleteRequest): DeleteOutcome | Promise<DeleteOutcome> {
+    const name = textOf(request.key);
+    return this.#answer(() => this.#delete(name, request));
+  }
+
+  touch(request: TouchRequest): TouchOutcome {
+    const name = textOf(request.key);
+    const entry = this.live(name);
+    if (entry === null) return "absent";
+    if (this.#isSuperseded(name, request.stamp)) return "superseded";
+    const { stamp, expiresAtMs } = request;
+    this.memory.entries.set(name, { ...entry, stamp, expiresAtMs, isTouched: true });
+    return "touched";
+  }
+
+  increment(): IncrementOutcome {
+    return { kind: "condition-failed" };
+  }
+
+  scan({ cursor, limit }: ScanRequest): ScanPage {
+    const names = [...this.memory.entries.keys()].sort();
+    const rest = cursor === null ? names : names.filter((name) => name > cursor.slice(1));
+    const keys = rest.slice(0, limit);
+    return { keys, cursor: rest.length > limit ? `>${keys.at(-1)}` : null };
+  }
+
+  async deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
+    let deleted = 0;
+    for (const name of [...this.memory.entries.keys()].sort()) {
+      await this.options.pause();
+      const entry = this.memory.entries.get(name);
+      const bytes = Buffer.from(name);
+      if (entry === undefined || !pattern.matches(bytes, 0, bytes.length)) continue;
+      if (isNewer(entry.stamp, stamp) && !entry.isTouched) continue;
+      this.evict(name);
+      deleted++;
+    }
+    return deleted;
+  }
+
+  clear(stamp: Stamp): number {
+    const { memory } = this;
+    if (memory.floor === null || isNewer(stamp, memory.floor)) memory.floor = stamp;
+    let deleted = 0;
+    for (const [name, entry] of memory.entries) {
+      if (isNewer(entry.stamp, stamp)) continue;
+      memory.entries.delete(name);
+      deleted++;
+    }
+    for (const [name, tombstone] of memory.tombstones) {
+      if (!isNewer(tombstone.stamp, stamp)) memory.tombstones.delete(name);
+    }
+    return deleted;
+  }
+
+  stats(): EngineStats {
+    const counts = { hits: 0, misses: 0, sets: 0, deletes: 0, evictions: 0, expirations: 0 };
+    return { ...counts, entries: this.memory.entries.size, usedBytes: null, limitBytes: null };
+  }
+
+  health(): EngineHealth {
+    return { status: "ok", detail: "", sinceMs: 0 };
+  }
+
+  /** Prunes what has expired. */
+  maintain(): number {
+    const nowMs = this.options.nowMs();
+    for (const [name, { expiresAtMs }] of this.memory.entries) {
+      if (expiresAtMs !== NEVER && expiresAtMs <= nowMs) this.evict(name);
+    }
+    for (const [name, { untilMs, stamp }] of this.memory.tombstones) {
+      if (untilMs > nowMs) continue;
+      this.memory.tombstones.delete(name);
+      this.#forget(name, stamp.version);
+    }
+    return 1000;
+  }
+
+  async close(): Promise<void> {}
+
+  evict(name: string): void {
+    const entry = this.memory.entries.get(name);
+    if (entry === undefined) return;
+    this.options.trace(`forget ${name} ${entry.stamp.version}/${entry.stamp.origin}`);
+    this.memory.entries.delete(name);
+    this.#forget(name, entry.stamp.version);
+  }
+
+  live(name: string): Stored | null {
+    const entry = this.memory.entries.get(name);
+    if (entry === undefined) return null;
+    return entry.expiresAtMs !== NEVER && entry.expiresAtMs <= this.options.nowMs() ? null : entry;
+  }
+
+  #put(name: string, request: PutRequest, value: Buffer): PutOutcome {
+    const { contentType, expiresAtMs, stamp, condition } = request;
+    if (this.#isSuperseded(name, stamp)) {
+      this.options.trace(`put refused ${name} ${stamp.version}/${stamp.origin}`);
+      return "superseded";
+    }
+    if (condition?.kind === "present" && this.live(name) === null) return "condition-failed";
+    this.memory.entries.set(name, { value, contentType, expiresAtMs, stamp, isTouched: false });
+    this.options.trace(`put ${name} ${stamp.version}/${stamp.origin}`);
+    this.memory.tombstones.delete(name);
+    return "stored";
+  }
+
+  #delete(name: string, { stamp, tombstoneUntilMs }: DeleteRequest): DeleteOutcome {
+    if (this.#isSuperseded(name, stamp)) return "superseded";
+    const wasThere = this.live(name) !== null;
+    this.options.trace(`delete ${name} ${stamp.version}/${stamp.origin}`);
+    this.memory.entries.delete(name);
+    if (tombstoneUntilMs !== NEVER) this.memory.tombstones.set(name, { stamp, untilMs: tombstoneUntilMs });
+    else this.#forget(name, stamp.version);
+    return wasThere ? "deleted" : "absent";
+  }
+
+  #known(name: string): Stamp | null {
+    const entry = this.memory.entries.get(name)?.stamp ?? null;
+    const tombstone = this.memory.tombstones.get(name)?.stamp ?? null;
+    if (entry === null || tombstone === null) return entry ?? tombstone;
+    return isNewer(entry, tombstone) ? entry : tombstone;
+  }
+
+  #isSuperseded(name: string, stamp: Stamp): boolean {
+    const { floor } = this.memory;
+    if (floor !== null && !isNewer(stamp, floor)) return true;
+    const known = this.#known(name);
+    if (known !== null) return !isNewer(stamp, known);
+    return this.refusesForgotten && stamp.version <= (this.memory.forgotten.get(this.#bucketOf(name)) ?? 0);
+  }
+
+  #forget(name: string, version: number): void {
+    const bucket = this.#bucketOf(name);
+    if (version > (this.memory.forgotten.get(bucket) ?? 0)) this.memory.forgotten.set(bucket, version);
+  }
+
+  #bucketOf(name: string): number {
+    return Bun.hash.crc32(name) % this.options.buckets;
+  }
+
+  #answer<T>(work: () => T): T | Promise<T> {
+    if (this.answersAtOnce) return work();
+    return this.options.pause().then(work);
+  }
+}
+
+function textOf(key: Key): string {
+  return key.bytes.toString("utf8", 0, key.length);
+}

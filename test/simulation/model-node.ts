@@ -1,0 +1,243 @@
+/** One node of the simulated world: the real replication, on a model of everything else. */
+
+import { Glob } from "../../src/cache/glob.ts";
+import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
+import type { Mutation } from "../../src/cache/mutation.ts";
+import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
+import { type Key, NEVER, type Stamp, type Version } from "../../src/engine/engine.ts";
+import type { Scheduler } from "../../src/outbox/scheduler.ts";
+import { keyOf } from "../../src/replication/applier.ts";
+import { Replication } from "../../src/replication/replication.ts";
+import { decodeMessage } from "../../src/replication/wire/message.ts";
+import type { History } from "./history.ts";
+import { ModelEngine, ModelMemory } from "./model-engine.ts";
+import type { ModelNetwork } from "./model-network.ts";
+import { ModelDisk, ModelOutbox } from "./model-outbox.ts";
+import type { Random } from "./random.ts";
+import type { WorldClock } from "./world-clock.ts";
+
+export interface NodeSettings {
+  readonly id: number;
+  readonly url: string;
+  readonly peers: readonly string[];
+  readonly kind: "memory" | "redis";
+  readonly maxSkewMs: number;
+  readonly tombstoneMs: number;
+  readonly buckets: number;
+  readonly queueLimitBytes: number;
+  readonly queueLimitKeys: number;
+  readonly bootstrap: "peer" | "none";
+  readonly compareEveryMs: number;
+}
+
+interface World {
+  readonly clock: WorldClock;
+  readonly network: ModelNetwork;
+  readonly random: Random;
+  readonly history: History;
+  readonly log: (line: string) => void;
+  /** Whether everything that happens is to be in the log. */
+  readonly isTraced: boolean;
+}
+
+/** What lives as long as the process. */
+interface Life {
+  isOver: boolean;
+  readonly engine: ModelEngine;
+  readonly outbox: ModelOutbox;
+  readonly clock: HybridClock;
+  readonly invalidations: RecentInvalidations;
+  readonly replication: Replication;
+}
+
+export class ModelNode {
+  /** Of its clock against the world's, in ms. */
+  skewMs = 0;
+  #memory = new ModelMemory();
+  #disk = new ModelDisk();
+  #life: Life | null = null;
+
+  constructor(
+    readonly settings: NodeSettings,
+    private readonly world: World,
+  ) {}
+
+  get isAlive(): boolean {
+    return this.#life !== null;
+  }
+
+  get life(): Life {
+    if (this.#life === null) throw new Error(`${this.settings.url} is not alive`);
+    return this.#life;
+  }
+
+  nowMs(): number {
+    return this.world.clock.nowMs + this.skewMs;
+  }
+
+  start(): void {
+    const { settings, world } = this;
+    if (settings.kind === "memory") this.#memory = new ModelMemory();
+    let life: Life | null = null;
+    const isOver = () => life?.isOver === true;
+    const scheduler: Scheduler = {
+      nowMs: () => this.nowMs(),
+      after: (delayMs, run) => world.clock.after(delayMs, () => isOver() || run()),
+    };
+    const pause = () => new Promise<void>((resolve) => scheduler.after(world.random.whole(0, 2), resolve));
+    const engine = new ModelEngine(this.#memory, {
+      kind: settings.kind,
+      nowMs: () => this.nowMs(),
+      buckets: settings.buckets,
+      pause,
+      trace: (line) => world.isTraced && world.log(`${settings.url}: ${line}`),
+    });
+    const outbox = new ModelOutbox(this.#disk, {
+      nowMs: () => this.nowMs(),
+      defer: (run) => scheduler.after(1, run),
+      limitBytes: 1e9,
+      onCommit: (mutations) => {
+        for (const { stamp } of mutations) world.history.committed(stamp);
+      },
+    });
+    const clock = HybridClock.create(() => this.nowMs());
+    clock.observe(this.#disk.newestVersion as Version);
+    const invalidations = RecentInvalidations.create();
+    const replication = new Replication({
+      nodeId: settings.id,
+      peers: settings.peers,
+      token: null,
+      keys: [],
+      maxSkewMs: settings.maxSkewMs,
+      tombstoneMs: settings.tombstoneMs,
+      bootstrap: settings.bootstrap,
+      bootstrapTimeoutMs: 60_000,
+      compareEveryMs: settings.compareEveryMs,
+      queueLimitBytes: settings.queueLimitBytes,
+      queueLimitKeys: settings.queueLimitKeys,
+      bytesPerSecond: 0,
+      ...{ outbox, engine, clock, invalidations, scheduler },
+      random: world.random.next,
+      transport: world.network.transportOf(settings.url),
+      resolve: async () => [],
+      letOthersRun: () => Promise.resolve(),
+      log: (line) => world.log(`${settings.url}: ${line}`),
+      tuning: { heartbeatMs: 3000, callTimeoutMs: 3000, backlogRows: 5, batchRows: 4, backoffMaxMs: 4000, window: 3 },
+    });
+    life = { isOver: false, engine, outbox, clock, invalidations, replication };
+    this.#life = life;
+    world.network.listen(settings.url, async (from, request) => {
+      if (world.isTraced) world.log(`${settings.url} hears ${from}: ${summaryOf(request.body)}`);
+      const response = await replication.receive({
+        body: request.body ?? Buffer.alloc(0),
+        authorization: null,
+        remoteAddress: "127.0.0.1",
+      });
+      world.log(
+        `${settings.url} answers ${from}: ${response.status} ${response.status === 200 ? summaryOf(response.body) : ""}`,
+      );
+      if (isOver()) throw new Error("the node is gone");
+      return response;
+    });
+    replication.start();
+  }
+
+  /** The process ends at once; its disk stays, unless that is lost, too. */
+  kill(losesDisk: boolean): void {
+    const { life, settings, world } = this;
+    life.isOver = true;
+    this.#life = null;
+    world.network.listen(settings.url, null);
+    if (!losesDisk) return;
+    for (const rows of this.#disk.rows.values()) {
+      for (const { mutation } of rows.values()) world.history.lost(mutation);
+    }
+    // A node that lost its memory and its disk can't know that its clock was ahead of the others' when it stamped these;
+    // where another has started anew as well, and its clock is behind, nobody of the two does.
+    world.history.lostSince(settings.id, versionAt(world.clock.nowMs - settings.maxSkewMs));
+    this.#disk = new ModelDisk();
+  }
+
+  put(key: string, ttlMs: number | null): void {
+    const stamp = this.#stamp();
+    const bytes = Buffer.from(`"${key} ${stamp.version}/${stamp.origin}"`);
+    const expiresAtMs = ttlMs === null ? NEVER : this.nowMs() + ttlMs;
+    const value = { bytes, contentType: "application/json" };
+    const mutation: Mutation = { kind: "put", key, value, expiresAtMs, stamp, isTouch: false, isReplicated: false };
+    void this.#record(mutation, async ({ engine, invalidations }) => {
+      const name = keyOf(key);
+      if (invalidations.covering(name, stamp) !== null) return;
+      const range = { source: bytes, start: 0, end: bytes.length, contentType: value.contentType };
+      await engine.put({ key: name, ...range, expiresAtMs, stamp, condition: null });
+      await this.#dropInvalidated(name, stamp);
+    });
+  }
+
+  /** Done first and recorded then, as the cache does it. */
+  touch(key: string, ttlMs: number | null): void {
+    const { engine } = this.life;
+    const stamp = this.#stamp();
+    const expiresAtMs = ttlMs === null ? NEVER : this.nowMs() + ttlMs;
+    if (engine.touch({ key: keyOf(key), expiresAtMs, stamp, condition: null }) !== "touched") return;
+    const entry = engine.live(key);
+    if (entry === null) return;
+    const value = { bytes: entry.value, contentType: entry.contentType };
+    void this.#record({ kind: "put", key, value, expiresAtMs, stamp, isTouch: true, isReplicated: false }, async () => {
+      await this.#dropInvalidated(keyOf(key), stamp);
+    });
+  }
+
+  remove(key: string): void {
+    const stamp = this.#stamp();
+    void this.#record({ kind: "delete", key, stamp, isReplicated: false }, async ({ engine }) => {
+      const tombstoneUntilMs = this.nowMs() + this.settings.tombstoneMs;
+      await engine.delete({ key: keyOf(key), stamp, condition: null, tombstoneUntilMs });
+    });
+  }
+
+  invalidate(pattern: string | null): void {
+    const stamp = this.#stamp();
+    void this.#record(
+      { kind: "invalidate", pattern, stamp, isReplicated: false },
+      async ({ engine, invalidations }) => {
+        invalidations.add(pattern, stamp);
+        if (pattern === null) engine.clear(stamp);
+        else await engine.deleteMatching(Glob.parse(pattern), stamp);
+      },
+    );
+  }
+
+  async #dropInvalidated(key: Key, stamp: Stamp): Promise<void> {
+    const { engine, invalidations } = this.life;
+    const newer = invalidations.covering(key, stamp);
+    if (newer !== null) await engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NEVER });
+  }
+
+  async #record(mutation: Mutation, apply: (life: Life) => Promise<void>): Promise<void> {
+    const { life } = this;
+    this.world.history.made(mutation);
+    const rows = life.replication.rowsOf(mutation);
+    if (rows.length === 0) this.world.history.committed(mutation.stamp);
+    else await life.outbox.append(rows);
+    if (!life.isOver) await apply(life);
+  }
+
+  #stamp(): Stamp {
+    return { version: this.life.clock.next(), origin: this.settings.id };
+  }
+}
+
+function summaryOf(body: Buffer | null): string {
+  if (body === null) return "";
+  const { kind, mutations } = decodeMessage(body);
+  const told = mutations.map(
+    (mutation) =>
+      `${mutation.kind} ${"key" in mutation ? mutation.key : mutation.pattern} ${mutation.stamp.version}/${mutation.stamp.origin}`,
+  );
+  return `${kind} ${headOf(body)} ${told.join(", ")}`;
+}
+
+/** The head's JSON, as it is on the wire: these messages are too small to be packed. */
+function headOf(body: Buffer): string {
+  return body[3] === 0 ? body.toString("latin1", 5, 5 + (body[4] ?? 0)) : "";
+}

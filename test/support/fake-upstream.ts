@@ -1,0 +1,47 @@
+import type { Mutation } from "../../src/cache/mutation.ts";
+import { type Loaded, type Upstream, UpstreamError } from "../../src/cache/upstream.ts";
+
+/** What is behind a cache, in memory: it keeps what it is told, and a test says how it answers. */
+export class FakeUpstream implements Upstream {
+  loads = true;
+  deletes = false;
+  tombstoneMs = 6_000;
+  refreshAheadMs = 0;
+  readonly recorded: Mutation[] = [];
+  readonly loaded: string[] = [];
+  readonly refreshed: string[] = [];
+  /** Called with each mutation before it is kept; what it throws is what `record` rejects with. */
+  onRecord: (mutation: Mutation) => void | Promise<void> = () => {};
+  /** What a load gives, after it has put it into the engine as a hub does. */
+  onLoad: (key: string) => Loaded | Promise<Loaded> = () => ({ kind: "absent" });
+
+  async record(mutation: Mutation): Promise<void> {
+    await this.onRecord(mutation);
+    this.recorded.push(mutation);
+  }
+
+  async load(key: string): Promise<Loaded> {
+    this.loaded.push(key);
+    return this.onLoad(key);
+  }
+
+  refresh(key: string): void {
+    this.refreshed.push(key);
+  }
+}
+
+export function outboxFull(): UpstreamError {
+  return new UpstreamError("ERR_OUTBOX_FULL", "the outbox is full; try again", 1_000, false);
+}
+
+/** A write through that failed, and is written later all the same. */
+export function notInTime(): UpstreamError {
+  return new UpstreamError("ERR_BACKEND_TIMEOUT", "the backend did not take the write in time", 1_000, true);
+}
+
+/** A mutation in a line: kind, key and value. */
+export function shownMutation(mutation: Mutation): string {
+  if (mutation.kind === "invalidate") return `invalidate ${mutation.pattern ?? "all"}`;
+  if (mutation.kind === "delete") return `delete ${mutation.key}`;
+  return `${mutation.isTouch ? "touch" : "put"} ${mutation.key}=${mutation.value.bytes}`;
+}

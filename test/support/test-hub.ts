@@ -1,0 +1,133 @@
+/** A hub with all that belongs to it in this process, on a backend in memory and a clock that a test moves. */
+import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { LinkedCache } from "../../src/cache/linked-cache.ts";
+import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
+import type { BackendConfig } from "../../src/config/config.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { BackendPart } from "../../src/node/backend-part.ts";
+import { Hub } from "../../src/node/hub.ts";
+import type { Outbox, OutboxOptions } from "../../src/outbox/outbox.ts";
+import { keyOf, RecordingSink } from "./engine-io.ts";
+import { FakeBackend } from "./fake-backend.ts";
+import { type ManualScheduler, settled } from "./manual-scheduler.ts";
+import { tempFolder } from "./temp-folder.ts";
+import { openTestOutbox } from "./test-outbox.ts";
+
+export const ORIGIN = 7;
+export const WRITE_DELAY_MS = 100;
+const MEMORY_BYTES = 4 * 1024 * 1024;
+
+export interface TestHubOptions {
+  readonly config?: Partial<BackendConfig>;
+  readonly outbox?: Partial<OutboxOptions>;
+  /** What the hub fills, in place of the engine. */
+  readonly fills?: (engine: MemoryEngine) => Engine;
+  readonly stale?: (engine: MemoryEngine) => Engine;
+}
+
+export interface TestHub extends AsyncDisposable {
+  readonly hub: Hub;
+  readonly cache: LinkedCache;
+  readonly engine: Engine;
+  readonly outbox: Outbox;
+  readonly backend: FakeBackend;
+  readonly scheduler: ManualScheduler;
+  readonly versions: HybridClock;
+  readonly log: string[];
+  /** The text in the engine; null = none. */
+  stored(key: string): string | null;
+  /** Lets what waits reach the backend. */
+  drained(): Promise<void>;
+}
+
+export function openTestHub(options: TestHubOptions = {}): TestHub {
+  const folder = tempFolder();
+  const opened = openTestOutbox(folder.path, options.outbox);
+  const { outbox, scheduler } = opened;
+  const nowMs = () => scheduler.nowMs();
+  const makeEngine = () => MemoryEngine.create({ limitBytes: MEMORY_BYTES, threads: 1, clock: nowMs });
+  const config: BackendConfig = { ...BACKEND_CONFIG, ...options.config };
+  const engine = makeEngine();
+  const versions = HybridClock.create(nowMs);
+  const invalidations = RecentInvalidations.create();
+  const backend = new FakeBackend();
+  const log: string[] = [];
+  const stale = config.staleIfErrorMs === 0 ? null : makeEngine();
+  const part = new BackendPart({
+    config,
+    backend,
+    outbox,
+    engine: options.fills?.(engine) ?? engine,
+    staleEngine: stale === null ? null : (options.stale?.(stale) ?? stale),
+    invalidations,
+    versions,
+    origin: ORIGIN,
+    scheduler,
+    random: () => 0.5,
+    log: (message) => log.push(message),
+  });
+  const hub = new Hub({
+    outbox,
+    backend: part,
+    peers: null,
+    writesThrough: config.writeMode === "through",
+    traits: {
+      loads: true,
+      deletes: config.deletes,
+      tombstoneMs: config.timeoutMs + 5_000,
+      refreshAheadMs: config.refreshAhead * config.fillTtlMs,
+    },
+    scheduler,
+    log: (message) => log.push(message),
+  });
+  hub.start();
+  const cacheOptions = { engine, versions, nowMs, defaultTtlMs: null, origin: ORIGIN };
+  return {
+    hub,
+    cache: new LinkedCache({ ...cacheOptions, upstream: hub, invalidations }),
+    engine,
+    outbox,
+    backend,
+    scheduler,
+    versions,
+    log,
+    stored(key) {
+      const sink = new RecordingSink();
+      return engine.get(keyOf(key), sink) === true ? sink.target.toString() : null;
+    },
+    async drained() {
+      await settled();
+      await scheduler.advance(2 * WRITE_DELAY_MS);
+    },
+    async [Symbol.asyncDispose]() {
+      await hub.stop();
+      opened[Symbol.dispose]();
+      folder[Symbol.dispose]();
+    },
+  };
+}
+
+const BACKEND_CONFIG: BackendConfig = {
+  url: "fake:",
+  table: "servcache_entries",
+  readSql: null,
+  writeSql: null,
+  deleteSql: null,
+  keys: [],
+  deletes: false,
+  caFile: null,
+  timeoutMs: 1_000,
+  writeTimeoutMs: 10_000,
+  connections: 8,
+  writeConnections: 2,
+  fillTtlMs: 60_000,
+  negativeTtlMs: 5_000,
+  staleIfErrorMs: 0,
+  staleMemoryBytes: null,
+  refreshAhead: 0,
+  writeMode: "behind",
+  writeDelayMs: WRITE_DELAY_MS,
+  writeBatchRows: 500,
+  writeAttempts: 3,
+};
