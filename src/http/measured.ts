@@ -1,4 +1,4 @@
-import { OPERATION_NAMES, type Operation } from "../telemetry/operations.ts";
+import { OPERATION_NAMES, Operation } from "../telemetry/operations.ts";
 import type { RequestCounts } from "../telemetry/request-counts.ts";
 import type { Span } from "../telemetry/trace/span.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
@@ -108,6 +108,8 @@ class Measure {
     counts.add(operation, status, wasLoaded, tookMs);
     if (spans === null) return;
     const { server, cache } = spans;
+    // Who asks for /metrics or /healthz every few seconds wants no traces of it, unless he says so.
+    if (operation === Operation.Other && server.parentSpanContext === undefined) return;
     cache.end();
     server.set("http.response.status_code", status);
     if (status >= BUG_STATUS) server.fail(String(status));

@@ -29,7 +29,7 @@ export async function openThreadTelemetry(
       : await openTracing({
           target: otel.traces,
           sampler: otel.sampler,
-          spanQueue: otel.spanQueue,
+          spans: otel.spans,
           keys,
           node: identityOf(shared),
           counts: new RequestCounts(shared.telemetry.requests, thread),

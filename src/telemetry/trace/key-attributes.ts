@@ -32,9 +32,10 @@ export function noteKey(
   }
   const key = bytes.toString("utf8", 0, length);
   const name = tracer.nameOf(key);
-  if (name !== null) span.set(KEY, name);
-  const colon = bytes.subarray(0, length).indexOf(COLON);
-  if (colon > 0) span.set(NAMESPACE, bytes.toString("utf8", 0, colon));
   if (hit !== undefined) span.set(HIT, hit);
   if (valueBytes !== undefined) span.set(VALUE_BYTES, valueBytes);
+  if (name === null) return;
+  span.set(KEY, name);
+  const colon = bytes.subarray(0, length).indexOf(COLON);
+  if (colon > 0) span.set(NAMESPACE, bytes.toString("utf8", 0, colon));
 }

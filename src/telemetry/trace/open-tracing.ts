@@ -15,7 +15,7 @@ export interface OtlpTarget {
 export interface TracingOptions {
   readonly target: OtlpTarget;
   readonly sampler: TracerOptions["sampler"];
-  readonly spanQueue: number;
+  readonly spans: { readonly limit: number; readonly batch: number; readonly delayMs: number };
   readonly keys: "on" | "hashed" | "off";
   readonly node: NodeIdentity;
   readonly counts: SpanCounts;
@@ -36,19 +36,16 @@ export interface Tracing {
   close(): Promise<void>;
 }
 
-/** The defaults of OpenTelemetry's batch processor. */
-const BATCH_SPANS = 512;
-const DELAY_MS = 5_000;
 const KEY_HASH_DIGITS = 16;
 
 /** The packages are loaded here, so that nobody pays for them who exports nothing. */
 export async function openTracing(options: TracingOptions): Promise<Tracing> {
-  const { spanQueue, keys, node, counts, onFailure, random } = options;
+  const { spans, keys, node, counts, onFailure, random } = options;
   const queue = new SpanQueue({
     exporter: await exporterFor(options.target),
-    limit: spanQueue,
-    batch: Math.min(BATCH_SPANS, spanQueue),
-    delayMs: DELAY_MS,
+    limit: spans.limit,
+    batch: Math.min(spans.batch, spans.limit),
+    delayMs: spans.delayMs,
     counts,
     onFailure,
     monotonicMs: () => performance.now(),
