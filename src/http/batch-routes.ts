@@ -71,8 +71,12 @@ export class BatchRoutes {
     if (count > MAX_OPERATIONS) {
       throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
     }
-    const context = contextOf(request, this.peerGate);
+    const context = this.contextOf(request);
     return this.runsHere(body) ? this.runHere(body, response, context) : this.runLater(body, response, context);
+  }
+
+  private contextOf(request: HttpRequest): MutationContext {
+    return contextOf(request, this.peerGate, this.telemetry?.tracer ?? null);
   }
 
   /** Whether every operation is answered without a promise. */
@@ -238,7 +242,7 @@ export class BatchRoutes {
       this.telemetry?.deleted(key);
       return after(this.cache.delete(key, null, context), done);
     }
-    this.telemetry?.set(key);
+    this.telemetry?.set(key, change.value.end - change.value.start);
     return after(this.cache.put(key, change.value, change.ttlMs, null, context), (outcome) => {
       requireSuccess(outcome, null);
       done();
