@@ -9,7 +9,7 @@ export interface ReplicationTuning extends Omit<LinkLimits, "bytesPerSecond" | "
 }
 
 export const DEFAULT_TUNING: ReplicationTuning = {
-  window: 8,
+  window: 32,
   batchRows: 1000,
   batchBytes: 512 * 1024,
   smallRows: 100,
