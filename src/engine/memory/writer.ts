@@ -135,7 +135,7 @@ export class Writer {
         unlockMutex(this.control, shard + SHARD_LOCK);
       }
       if (typeof outcome === "string") return outcome;
-      if (!this.room.make(shard, outcome, nowMs)) return this.refuseFromNowOn(shard, request);
+      if (!this.room.make(shard, outcome, nowMs)) return this.refuseFromNowOn(shard, request, nowMs);
     }
   }
 
@@ -279,13 +279,20 @@ export class Writer {
   }
 
   /** A tombstone has no room: the whole shard refuses what is older than the delete, which is as safe. */
-  private refuseFromNowOn(shard: number, request: DeleteRequest): DeleteOutcome {
+  private refuseFromNowOn(shard: number, request: DeleteRequest, nowMs: number): DeleteOutcome {
     this.lock(request.key);
     try {
+      // The lock was given back: another thread may have written since.
       const slot = this.find(shard, request.key);
-      this.store.raiseFloor(shard, request.stamp.version);
-      if (slot < 0) return "absent";
-      this.store.remove(shard, slot, this.store.foundLocation);
+      if (this.isSuperseded(shard, slot, request.stamp)) return "superseded";
+      if (!this.holds(request.condition, slot, nowMs)) return "condition-failed";
+      const live = this.isLive(slot, nowMs);
+      this.store.raiseFloor(shard, request.stamp.version, request.stamp.origin);
+      if (slot >= 0) {
+        this.countIfExpired(nowMs);
+        this.store.remove(shard, slot, this.store.foundLocation);
+      }
+      if (!live) return "absent";
       this.counters[COUNT_DELETES]!++;
       return "deleted";
     } finally {
@@ -299,7 +306,7 @@ export class Writer {
 
   /** The version rule: what is stored, or was cleared, is as new as the stamp or newer. */
   private isSuperseded(shard: number, slot: number, stamp: Stamp): boolean {
-    if (stamp.version <= this.store.floor(shard)) return true;
+    if (this.store.isUnderFloor(shard, stamp.version, stamp.origin)) return true;
     if (slot < 0) {
       const { forgotten } = this.arena;
       return stamp.version <= forgotten.newest(this.arena.shardNumber(shard), this.hasher.hi >>> 2);
