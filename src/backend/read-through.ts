@@ -76,6 +76,7 @@ interface Flight {
   readonly answer: PromiseWithResolvers<FillResult>;
   readonly deadlineMs: number;
   mayFill: boolean;
+  readonly traceparent: string | undefined;
 }
 
 /** Expiries spread by this share to either side, so that what was loaded together does not expire together. */
@@ -100,13 +101,13 @@ export class ReadThrough {
   }
 
   /** Never rejects: what went wrong is in the result. */
-  load(key: string): Promise<FillResult> {
+  load(key: string, traceparent?: string): Promise<FillResult> {
     if (this.#negative.has(key, this.options.scheduler.nowMs())) {
       this.#counts.negativeHits += 1;
       return Promise.resolve({ kind: "absent" });
     }
     const flight = this.#flights.get(key);
-    if (flight === undefined) return this.#begin(key);
+    if (flight === undefined) return this.#begin(key, traceparent);
     this.#counts.joined += 1;
     return flight.answer.promise;
   }
@@ -150,7 +151,7 @@ export class ReadThrough {
     return scheduler.nowMs() + Math.max(1, Math.round(fillTtlMs * (1 - TTL_JITTER + 2 * TTL_JITTER * random())));
   }
 
-  #begin(key: string): Promise<FillResult> {
+  #begin(key: string, traceparent?: string): Promise<FillResult> {
     if (this.#waiting.length >= this.options.waitingKeys) return Promise.resolve(busy(this.options.waitingKeys));
     if (this.#breaker.state === "open") return Promise.resolve(open(this.#breaker.retryAfterMs));
     const flight: Flight = {
@@ -159,6 +160,7 @@ export class ReadThrough {
       answer: Promise.withResolvers(),
       deadlineMs: this.options.scheduler.nowMs() + this.options.timeoutMs,
       mayFill: true,
+      traceparent,
     };
     this.#counts.loads += 1;
     this.#flights.set(key, flight);
@@ -199,7 +201,7 @@ export class ReadThrough {
     const keys = [...new Set(batch.map((flight) => flight.key))];
     let results: LoadResult[];
     try {
-      results = await backend.load(keys, { timeoutMs });
+      results = await backend.load(keys, { timeoutMs, traceparents: batch.map((flight) => flight.traceparent) });
     } catch (error) {
       const failure = new BackendError("ERR_BACKEND_UNAVAILABLE", String(error), { cause: error });
       results = keys.map(() => ({ kind: "failed", error: failure }));

@@ -121,7 +121,7 @@ export class Cache {
   }
 
   /** Hands what is behind the cache to the sink, when `get` found nothing; false = there is nothing there either. */
-  load(_key: Key, _sink: LoadSink): Promise<boolean> {
+  load(_key: Key, _sink: LoadSink, _traceparent?: string): Promise<boolean> {
     return Promise.resolve(false);
   }
 
@@ -146,6 +146,14 @@ export class Cache {
       const outcome = this.engine.delete({ key, stamp: this.stamp(), condition, tombstoneUntilMs: NEVER });
       if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
     }
+  }
+
+  /**
+   * A peer of the original's kind says that an entry has changed: it goes here, unless the same peer has put the new value
+   * a moment before.
+   */
+  async gossipInvalidate(key: Key): Promise<void> {
+    await this.delete(key, null, { isReplicated: true });
   }
 
   touch(

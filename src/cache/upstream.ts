@@ -45,14 +45,30 @@ export interface Upstream extends UpstreamTraits {
    * What is behind the cache of a key that the engine doesn't have: a write that waits for the backend, or the backend's
    * own value; the engine has it by then. Rejects with `UpstreamError`: a failure is not an absence.
    */
-  load(key: string): Promise<Loaded>;
+  load(key: string, traceparent?: string): Promise<Loaded>;
 
   /** Loads a key again in the background. */
   refresh(key: string): void;
 }
 
+/** A request between nodes: `POST /api/replication`. */
+export interface PeerRequest {
+  readonly body: Buffer;
+  /** The header as it came; null = none. */
+  readonly authorization: string | null;
+  readonly remoteAddress: string;
+}
+
+export interface PeerResponse {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: Buffer;
+}
+
 /** For operators; of the node as a whole. */
 export interface UpstreamReport {
+  /** False while the node still gets what a peer has. */
+  readonly isReady: boolean;
   /** Answers of `report` go into `/health` under these names. */
   readonly health: Readonly<Record<string, PartHealth>>;
   /** The same for `/api/stats`. */
@@ -75,8 +91,10 @@ export interface PartHealth extends PartState {
   readonly sinceMs: number;
 }
 
-/** What operators ask for and do; all of it asks the main thread. */
+/** What operators and peers ask for and do; all of it asks the main thread. */
 export interface UpstreamAdmin {
+  /** Null = this node has no peers. */
+  replicate(request: PeerRequest): Promise<PeerResponse | null>;
   report(): Awaitable<UpstreamReport>;
   deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]>;
   /** Gives how many there were; ids `null` = all. */

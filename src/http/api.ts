@@ -10,6 +10,7 @@ import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
 import { type Countable, measured } from "./measured.ts";
 import { NodeRoutes } from "./node-routes.ts";
 import { OutboxRoutes } from "./outbox-routes.ts";
+import { type PeerGate, PeerRoutes } from "./peer-routes.ts";
 
 export interface ApiOptions {
   readonly cache: Cache;
@@ -21,6 +22,8 @@ export interface ApiOptions {
   readonly isReady: () => boolean;
   /** What is behind the cache; null = nothing. */
   readonly upstream: UpstreamAdmin | null;
+  /** Who may say `replicated=true`; null = anybody, for there are no peers. */
+  readonly peerGate: PeerGate | null;
   /** What this thread counts; null = nothing. */
   readonly telemetry: ThreadTelemetry | null;
 }
@@ -30,17 +33,25 @@ type Route = (request: HttpRequest, response: HttpResponse) => Answer;
 type Methods = Readonly<Record<string, { readonly operation: Operation; readonly route: Route }>>;
 
 const ENTRY_PATH = Buffer.from("/api/cache/");
+const ENTRY_ROUTE = "/api/cache/{key}";
 const VERSIONED_ENTRY_PATH = Buffer.from("/api/v1/cache/");
 
 /** The REST surface of one thread: finds the route, and turns errors into answers in one place. */
 export function createApi(options: ApiOptions): HttpHandler {
   const api = new Api(options);
   if (options.telemetry === null) return (request, response) => api.handle(request, response);
-  return measured(api, options.telemetry.requests, () => performance.now());
+  return measured(api, {
+    counts: options.telemetry.requests,
+    tracer: options.telemetry.tracer,
+    monotonicMs: () => performance.now(),
+    engineName: options.cache.engineName,
+  });
 }
 
 class Api implements Countable {
   operation = Operation.Other;
+  route = "";
+  private readonly telemetry: ThreadTelemetry | null;
   private readonly entries: EntryRoutes;
   private readonly routes: ReadonlyMap<string, Methods>;
   private readonly entryMethods: Methods;
@@ -50,6 +61,8 @@ class Api implements Countable {
     const batch = new BatchRoutes(options);
     const node = new NodeRoutes(options);
     const outbox = new OutboxRoutes(options.upstream, options.nowMs);
+    const peers = new PeerRoutes(options);
+    this.telemetry = options.telemetry;
     this.entries = entries;
     this.entryMethods = {
       GET: on(Operation.Get, (request, response) => entries.get(request, response)),
@@ -70,6 +83,11 @@ class Api implements Countable {
           DELETE: on(Operation.Invalidate, (request, response) => entries.deleteMany(request, response)),
         },
       ],
+      [
+        "/api/cache/gossip-invalidate",
+        { POST: on(Operation.Delete, (request, response) => entries.gossipInvalidate(request, response)) },
+      ],
+      ["/api/replication", { POST: on(Operation.Other, (request, response) => peers.replicate(request, response)) }],
       ["/api/batch", { POST: on(Operation.Batch, (request, response) => batch.run(request, response)) }],
       ["/api/keys", get((request, response) => entries.keys(request, response), Operation.Keys)],
       [
@@ -92,18 +110,21 @@ class Api implements Countable {
   handle(request: HttpRequest, response: HttpResponse): Answer {
     try {
       const answer = this.dispatch(request, response);
-      return answer instanceof Promise
-        ? answer.catch((error) => sendError(request, response, asApiError(error)))
-        : undefined;
+      return answer instanceof Promise ? answer.catch((error) => this.sendError(request, response, error)) : undefined;
     } catch (error) {
-      sendError(request, response, asApiError(error));
+      this.sendError(request, response, error);
     }
+  }
+
+  private sendError(request: HttpRequest, response: HttpResponse, error: unknown): void {
+    sendError(request, response, asApiError(error), this.telemetry?.tracer?.active?.ids.traceId ?? null);
   }
 
   private dispatch(request: HttpRequest, response: HttpResponse): Answer {
     this.operation = Operation.Other;
+    this.route = ENTRY_ROUTE;
     const keyStart = entryKeyStart(request);
-    if (keyStart >= 0) {
+    if (keyStart >= 0 && !isGossip(request, keyStart)) {
       const isGet = request.method === "GET";
       if (isGet) this.operation = Operation.Get;
       this.entries.keyAt(request, keyStart, pathEnd(request));
@@ -111,8 +132,10 @@ class Api implements Countable {
       return this.routed(this.entryMethods, request, response);
     }
     const path = request.buffer.latin1Slice(request.targetStart, pathEnd(request));
-    const methods = this.routes.get(path.startsWith("/api/v1/") ? `/api/${path.slice("/api/v1/".length)}` : path);
+    this.route = path.startsWith("/api/v1/") ? `/api/${path.slice("/api/v1/".length)}` : path;
+    const methods = this.routes.get(this.route);
     if (methods === undefined) {
+      this.route = "";
       throw new ApiError(
         404,
         "ERR_UNKNOWN_PATH",
@@ -143,6 +166,11 @@ function entryKeyStart(request: HttpRequest): number {
   if (startsWith(request, ENTRY_PATH)) return request.targetStart + ENTRY_PATH.length;
   if (startsWith(request, VERSIONED_ENTRY_PATH)) return request.targetStart + VERSIONED_ENTRY_PATH.length;
   return -1;
+}
+
+/** An entry takes no POST, so that this name is no key where it stands behind one. */
+function isGossip(request: HttpRequest, keyStart: number): boolean {
+  return request.method === "POST" && request.buffer.latin1Slice(keyStart, pathEnd(request)) === "gossip-invalidate";
 }
 
 function startsWith(request: HttpRequest, path: Buffer): boolean {

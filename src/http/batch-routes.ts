@@ -12,6 +12,7 @@ import { isPresent, JsonObjectScanner, type JsonRange } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
+import type { PeerGate } from "./peer-routes.ts";
 import { refuseTags } from "./tags.ts";
 import { parseJsonTtl } from "./ttl.ts";
 
@@ -30,6 +31,12 @@ const RESULT_BYTES = 512;
 /** Gets in a row that the engine is told of together. */
 const GETS_TOGETHER = 100;
 
+export interface BatchRoutesOptions {
+  readonly cache: Cache;
+  readonly telemetry: ThreadTelemetry | null;
+  readonly peerGate: PeerGate | null;
+}
+
 /**
  * `POST /api/batch`: many operations in one request, each with a result of its own, in order. They are no transaction,
  * and one that fails does not stop the others.
@@ -42,10 +49,12 @@ export class BatchRoutes {
   private readonly shared = new BatchWriter(RESULTS_BYTES, new AnswerRoom());
 
   private readonly cache: Cache;
+  private readonly peerGate: PeerGate | null;
   private readonly telemetry: ThreadTelemetry | null;
 
-  constructor({ cache, telemetry }: { readonly cache: Cache; readonly telemetry: ThreadTelemetry | null }) {
+  constructor({ cache, telemetry, peerGate }: BatchRoutesOptions) {
     this.cache = cache;
+    this.peerGate = peerGate;
     this.telemetry = telemetry;
   }
 
@@ -62,8 +71,12 @@ export class BatchRoutes {
     if (count > MAX_OPERATIONS) {
       throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
     }
-    const context = contextOf(request);
+    const context = this.contextOf(request);
     return this.runsHere(body) ? this.runHere(body, response, context) : this.runLater(body, response, context);
+  }
+
+  private contextOf(request: HttpRequest): MutationContext {
+    return contextOf(request, this.peerGate, this.telemetry?.tracer ?? null);
   }
 
   /** Whether every operation is answered without a promise. */
@@ -143,20 +156,19 @@ export class BatchRoutes {
         throw invalid("ERR_BAD_OPERATION", 'the operation is not an object: send {"op": …, "key": …}');
       }
       readKey(body, operations.key, this.key);
-      if (isOp(body, operations.op, GET)) return this.getInTurn(writer, turns);
       key = this.key.toString();
-      const answer = this.mutateInTurn(this.changeIn(body), writer, key, context, turns);
+      const answer = isOp(body, operations.op, GET)
+        ? this.getInTurn(writer, key, turns)
+        : this.mutateInTurn(this.changeIn(body), writer, key, context, turns);
       return answer instanceof Promise ? answer.catch(failed) : answer;
     } catch (error) {
       failed(error);
     }
   }
 
-  private getInTurn(writer: BatchWriter, turns: Turns | null): Awaitable<void> {
-    if (turns === null)
-      return this.get(this.cache.readsAtOnce && !this.cache.loads ? this.key : this.key.copy(), writer);
-    const key = this.key.copy();
-    return takeTurn(turns, key.toString(), () => this.get(key, writer));
+  private getInTurn(writer: BatchWriter, key: string, turns: Turns | null): Awaitable<void> {
+    const own = this.cache.readsAtOnce && !this.cache.loads && turns === null ? this.key : this.key.copy();
+    return turns === null ? this.get(own, writer) : takeTurn(turns, key, () => this.get(own, writer));
   }
 
   private mutateInTurn(
@@ -203,10 +215,7 @@ export class BatchRoutes {
   /** What the selected operation changes. Throws `ApiError`. */
   private changeIn(body: Buffer): Change {
     const { op, value, ttl, tags } = this.operations;
-    if (isOp(body, op, DELETE)) {
-      this.telemetry?.deleted(this.key);
-      return DELETED;
-    }
+    if (isOp(body, op, DELETE)) return DELETED;
     if (!isOp(body, op, SET)) {
       throw invalid(
         "ERR_BAD_OPERATION",
@@ -217,7 +226,6 @@ export class BatchRoutes {
     refuseTags(textOf(body, tags));
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
-    this.telemetry?.set(this.key);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
     return { kind: "set", value: newValue, ttlMs: parseJsonTtl(textOf(body, ttl)) };
   }
@@ -230,7 +238,11 @@ export class BatchRoutes {
     context: MutationContext,
   ): Awaitable<void> {
     const done = () => writer.instead(JSON.stringify({ status: 200, key: name }));
-    if (change.kind === "delete") return after(this.cache.delete(key, null, context), done);
+    if (change.kind === "delete") {
+      this.telemetry?.deleted(key);
+      return after(this.cache.delete(key, null, context), done);
+    }
+    this.telemetry?.set(key, change.value.end - change.value.start);
     return after(this.cache.put(key, change.value, change.ttlMs, null, context), (outcome) => {
       requireSuccess(outcome, null);
       done();

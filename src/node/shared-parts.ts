@@ -1,8 +1,10 @@
 /** What exists once per node and is seen by all its threads: made by the main thread, handed over as worker data. */
 
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import { RecentPuts } from "../cache/recent-puts.ts";
 import type { UpstreamTraits } from "../cache/upstream.ts";
 import type { Config, RedisConfig } from "../config/config.ts";
 import { MIN_MEMORY_BYTES } from "../config/options.ts";
@@ -15,6 +17,7 @@ import type { RedisTls } from "../engine/redis/options.ts";
 import { createRedisEngine } from "../engine/redis/redis-engine.ts";
 import { parseRedisUrl, type RedisTarget } from "../engine/redis/redis-url.ts";
 import { makeTelemetry, type TelemetryHandle } from "../telemetry/node-telemetry.ts";
+import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { NodeError } from "./errors.ts";
 
 /** What values that are kept after their TTL get of the memory, where nothing else is said. */
@@ -24,6 +27,8 @@ const STALE_SHARE = 0.2;
 export interface SharedParts {
   /** What all threads count. */
   readonly telemetry: TelemetryHandle;
+  /** Different for each node that runs. */
+  readonly instanceId: string;
   /** The state of the clock that stamps mutations. */
   readonly versions: SharedArrayBuffer;
   readonly startedMs: number;
@@ -33,6 +38,8 @@ export interface SharedParts {
   readonly redis: SharedRedis | null;
   /** The pattern deletes and clears of the last minutes. */
   readonly invalidations: SharedArrayBuffer;
+  /** What peers of the original's kind have put a moment ago. */
+  readonly recentPuts: SharedArrayBuffer;
   /** What the caches need to know of what is behind them; null = there is nothing. */
   readonly link: LinkParts | null;
 }
@@ -57,6 +64,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
   const { redis } = config;
   return {
     telemetry: makeTelemetry(threads),
+    instanceId: randomUUID(),
     versions: HybridClock.create(Date.now).buffer,
     startedMs: Date.now(),
     // Late mutations come only from a database or from peers; with Redis, it is Redis that knows the versions.
@@ -75,6 +83,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
             counters: makeCounters(threads),
           },
     invalidations: RecentInvalidations.create().buffer,
+    recentPuts: RecentPuts.create().buffer,
     link,
   };
 }
@@ -95,7 +104,7 @@ export async function openEngine(
   config: Config,
   shared: SharedParts,
   thread: number,
-  log: (message: string) => void,
+  { log, tracer }: { readonly log: (message: string) => void; readonly tracer: Tracer | null },
 ): Promise<Engine> {
   const attach = (handle: MemoryHandle) => MemoryEngine.attach(handle, thread, { clock: Date.now });
   const { redis, memory } = shared;
@@ -119,6 +128,7 @@ export async function openEngine(
     sentinelUsername: config.redis.sentinelUser,
     sentinelPassword: config.redis.sentinelPassword,
     log,
+    tracer,
   });
 }
 

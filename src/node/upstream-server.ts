@@ -1,5 +1,5 @@
 import type { Mutation } from "../cache/mutation.ts";
-import { type Loaded, UpstreamError } from "../cache/upstream.ts";
+import { type Loaded, type PeerRequest, UpstreamError } from "../cache/upstream.ts";
 import type { Hub } from "./hub.ts";
 import { readMutations } from "./mutation-codec.ts";
 import type { CallResult, Failure, UpstreamAnswer, UpstreamCall, UpstreamRequest } from "./upstream-messages.ts";
@@ -13,7 +13,16 @@ interface Answers {
 /** As much of the hub as threads can ask for. */
 export type ServedHub = Pick<
   Hub,
-  "recordsTogether" | "record" | "recordAll" | "load" | "refresh" | "report" | "deadLetters" | "retryDead" | "dropDead"
+  | "recordsTogether"
+  | "record"
+  | "recordAll"
+  | "load"
+  | "refresh"
+  | "replicate"
+  | "report"
+  | "deadLetters"
+  | "retryDead"
+  | "dropDead"
 >;
 
 /** Serves one HTTP thread from the hub. What is answered in one turn of the event loop goes in one message. */
@@ -29,7 +38,7 @@ export class UpstreamServer {
 
   receive(request: UpstreamRequest): void {
     if (request.records !== null) this.#record(request.records, request.firstRecord);
-    this.#load(request.loadIds, request.loadKeys);
+    this.#load(request);
     for (const key of request.refreshKeys) this.hub.refresh(key);
     for (const call of request.calls) void this.#call(call);
   }
@@ -63,7 +72,8 @@ export class UpstreamServer {
   }
 
   /** Those who ask for the same key get one copy of the answer together. */
-  #load(ids: readonly number[], keys: readonly string[]): void {
+  #load({ loadIds: ids, loadKeys: keys, loadTraces: traces }: UpstreamRequest): void {
+    const traceOf = new Map(keys.map((key, number) => [key, traces[number] ?? ""]));
     const idsOf = new Map<string, number[]>();
     for (const [number, key] of keys.entries()) {
       const id = ids[number] ?? 0;
@@ -76,7 +86,7 @@ export class UpstreamServer {
         this.#answers.loads.push({ ids: asking, result });
         this.#schedule();
       };
-      this.hub.load(key).then(
+      this.hub.load(key, traceOf.get(key) || undefined).then(
         (loaded) => answer(withOwnBytes(loaded)),
         (error) => answer(failureOf(error)),
       );
@@ -105,7 +115,16 @@ export class UpstreamServer {
         return this.hub.retryDead(call.ids);
       case "dropDead":
         return this.hub.dropDead(call.ids);
+      case "replicate":
+        return this.#replicate(call.request);
     }
+  }
+
+  async #replicate(request: PeerRequest): Promise<CallResult> {
+    const { body } = request;
+    const own = { ...request, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) };
+    const response = await this.hub.replicate(own);
+    return { kind: "replicated", response: response === null ? null : { ...response, body: ownBytes(response.body) } };
   }
 
   #schedule(): void {
@@ -122,11 +141,16 @@ export class UpstreamServer {
 
 /** A view would take everything along that it is a view of. */
 function withOwnBytes(loaded: Loaded): Loaded {
-  if (loaded.kind === "absent" || loaded.value.bytes.byteLength === loaded.value.bytes.buffer.byteLength) return loaded;
+  if (loaded.kind === "absent") return loaded;
   const { bytes, contentType } = loaded.value;
+  return { ...loaded, value: { bytes: ownBytes(bytes), contentType } };
+}
+
+function ownBytes(bytes: Buffer): Buffer {
+  if (bytes.byteLength === bytes.buffer.byteLength) return bytes;
   const own = Buffer.allocUnsafeSlow(bytes.length);
   bytes.copy(own);
-  return { ...loaded, value: { bytes: own, contentType } };
+  return own;
 }
 
 function noAnswers(): Answers {

@@ -32,7 +32,12 @@ const TELEMETRY_DEFAULTS = {
   logLevel: "info",
   keys: "hashed",
   sqlComments: false,
-  otel: { traces: null, metrics: null, sampler: { ratio: 1, isParentBased: true }, spanQueue: 2_048 },
+  otel: {
+    traces: null,
+    metrics: null,
+    sampler: { ratio: 1, isParentBased: true },
+    spans: { limit: 2_048, batch: 512, delayMs: 5_000 },
+  },
 } as const;
 
 describe("configuration", () => {
@@ -145,18 +150,6 @@ describe("configuration", () => {
   ])("is refused where the command line is %p", (args, line) => {
     expect(refusal(args)).toBe(line);
   });
-
-  test.each([["SERV_CACHE_PEERS", "peers"]])(
-    "is refused where %s asks for what this version lacks, without showing the value",
-    (name, flag) => {
-      expect(refusal([], { [name]: "redis://:secret@host" })).toBe(
-        `${name} is set, but this version does not have it yet: leave it out`,
-      );
-      expect(refusal([`--${flag}`, "redis://:secret@host"])).toBe(
-        `--${flag} is set, but this version does not have it yet: leave it out`,
-      );
-    },
-  );
 
   test("warns of variables that look like ours and are not", () => {
     expect(load([], { SERV_CACHE_MAX_MEMROY: "1GiB", SERV_CACHE_: "x", HOME: "/" }).warnings).toEqual([
