@@ -9,6 +9,7 @@ import {
   FLAG_TOMBSTONE,
   KEY_LENGTH_MASK,
   RECORD_META,
+  RECORD_VALUE_BYTES,
   SHARD_FLOOR_HI,
   SHARD_FLOOR_LO,
   SHARD_FLOOR_ORIGIN,
@@ -17,7 +18,7 @@ import {
   SLOT_LOCATION,
   USE_COUNT_MASK,
 } from "./layout.ts";
-import { expiryOf, keyOffset, originOf, versionOf, writeSafeInteger } from "./record.ts";
+import { contentTypeOf, expiryOf, keyOffset, originOf, versionOf, writeSafeInteger } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 
 /**
@@ -179,7 +180,7 @@ export class ShardStore {
   }
 
   isExpired(location: number, nowMs: number): boolean {
-    const expiresAtMs = expiryOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
+    const expiresAtMs = this.expiresAtMs(location);
     return expiresAtMs !== 0 && expiresAtMs <= nowMs;
   }
 
@@ -189,6 +190,27 @@ export class ShardStore {
 
   origin(location: number): number {
     return originOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
+  }
+
+  /** Absolute, in ms since the Unix epoch; 0 = never. */
+  expiresAtMs(location: number): number {
+    return expiryOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
+  }
+
+  contentType(location: number): string {
+    const word = this.arena.wordIndex(location);
+    return contentTypeOf(this.arena.wordsAt(location)[word + RECORD_META]!, this.arena.bytesAt(location), word << 2);
+  }
+
+  /** A copy of a record's value. */
+  value(location: number): Buffer {
+    const value = Buffer.allocUnsafe(this.valueBytes(location));
+    this.log.readValue(location, value);
+    return value;
+  }
+
+  valueBytes(location: number): number {
+    return this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_VALUE_BYTES]!;
   }
 
   fileExpiry(shard: number, location: number): void {
