@@ -202,7 +202,10 @@ export class BatchRoutes {
   /** What the selected operation changes. Throws `ApiError`. */
   private changeIn(body: Buffer): Change {
     const { op, value, ttl, tags } = this.operations;
-    if (isOp(body, op, DELETE)) return DELETED;
+    if (isOp(body, op, DELETE)) {
+      this.telemetry?.deleted(this.key);
+      return DELETED;
+    }
     if (!isOp(body, op, SET)) {
       throw invalid(
         "ERR_BAD_OPERATION",
@@ -213,6 +216,7 @@ export class BatchRoutes {
     refuseTags(textOf(body, tags));
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
+    this.telemetry?.set(this.key);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
     return { kind: "set", value: newValue, ttlMs: parseJsonTtl(textOf(body, ttl)) };
   }
@@ -225,11 +229,7 @@ export class BatchRoutes {
     context: MutationContext,
   ): Awaitable<void> {
     const done = () => writer.instead(JSON.stringify({ status: 200, key: name }));
-    if (change.kind === "delete") {
-      this.telemetry?.deleted(key);
-      return after(this.cache.delete(key, null, context), done);
-    }
-    this.telemetry?.set(key);
+    if (change.kind === "delete") return after(this.cache.delete(key, null, context), done);
     return after(this.cache.put(key, change.value, change.ttlMs, null, context), (outcome) => {
       requireSuccess(outcome, null);
       done();

@@ -65,8 +65,8 @@ export async function startTestApi(testOptions: TestApiOptions = {}): Promise<Te
     startedMs: clock.nowMs,
     version: "1.2.3",
     isReady: () => state.ready,
-    upstream,
     telemetry: new ThreadTelemetry(makeTelemetry(1), 0, Math.random),
+    upstream,
   };
   const server = startTestHttpServer(createApi(options));
   const client = await RawClient.open(server.port);
