@@ -148,6 +148,14 @@ export class Cache {
     }
   }
 
+  /**
+   * A peer of the original's kind says that an entry has changed: it goes here, unless the same peer has put the new value
+   * a moment before.
+   */
+  async gossipInvalidate(key: Key): Promise<void> {
+    await this.delete(key, null, { isReplicated: true });
+  }
+
   touch(
     key: Key,
     ttlMs: number,

@@ -12,6 +12,7 @@ import { isPresent, JsonObjectScanner, type JsonRange } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
+import type { PeerGate } from "./peer-routes.ts";
 import { refuseTags } from "./tags.ts";
 import { parseJsonTtl } from "./ttl.ts";
 
@@ -30,6 +31,12 @@ const RESULT_BYTES = 512;
 /** Gets in a row that the engine is told of together. */
 const GETS_TOGETHER = 100;
 
+export interface BatchRoutesOptions {
+  readonly cache: Cache;
+  readonly telemetry: ThreadTelemetry | null;
+  readonly peerGate: PeerGate | null;
+}
+
 /**
  * `POST /api/batch`: many operations in one request, each with a result of its own, in order. They are no transaction,
  * and one that fails does not stop the others.
@@ -42,10 +49,12 @@ export class BatchRoutes {
   private readonly shared = new BatchWriter(RESULTS_BYTES, new AnswerRoom());
 
   private readonly cache: Cache;
+  private readonly peerGate: PeerGate | null;
   private readonly telemetry: ThreadTelemetry | null;
 
-  constructor({ cache, telemetry }: { readonly cache: Cache; readonly telemetry: ThreadTelemetry | null }) {
+  constructor({ cache, telemetry, peerGate }: BatchRoutesOptions) {
     this.cache = cache;
+    this.peerGate = peerGate;
     this.telemetry = telemetry;
   }
 
@@ -62,7 +71,7 @@ export class BatchRoutes {
     if (count > MAX_OPERATIONS) {
       throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
     }
-    const context = contextOf(request);
+    const context = contextOf(request, this.peerGate);
     return this.runsHere(body) ? this.runHere(body, response, context) : this.runLater(body, response, context);
   }
 
@@ -202,10 +211,7 @@ export class BatchRoutes {
   /** What the selected operation changes. Throws `ApiError`. */
   private changeIn(body: Buffer): Change {
     const { op, value, ttl, tags } = this.operations;
-    if (isOp(body, op, DELETE)) {
-      this.telemetry?.deleted(this.key);
-      return DELETED;
-    }
+    if (isOp(body, op, DELETE)) return DELETED;
     if (!isOp(body, op, SET)) {
       throw invalid(
         "ERR_BAD_OPERATION",

@@ -188,9 +188,9 @@ describe("the hub as an HTTP thread sees it", () => {
   });
 
   test("passes on what operators ask for", async () => {
-    hub.reported = { health: {}, stats: { backend: { loads: 3 } }, metrics: [] };
+    hub.reported = { isReady: true, health: {}, stats: { backend: { loads: 3 } }, metrics: [] };
     hub.dead = [{ ...DEAD, id: 3 }, DEAD];
-    expect(await client.report()).toEqual({ health: {}, stats: { backend: { loads: 3 } }, metrics: [] });
+    expect(await client.report()).toEqual({ isReady: true, health: {}, stats: { backend: { loads: 3 } }, metrics: [] });
     expect(await client.deadLetters(3, 10)).toEqual([DEAD]);
     expect(await client.retryDead([1, 2])).toBe(2);
     expect(await client.retryDead(null)).toBe(2);

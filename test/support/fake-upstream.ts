@@ -2,6 +2,8 @@ import type { Mutation } from "../../src/cache/mutation.ts";
 import {
   type DeadWrite,
   type Loaded,
+  type PeerRequest,
+  type PeerResponse,
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
@@ -18,13 +20,20 @@ export class FakeUpstream implements Upstream, UpstreamAdmin {
   readonly loaded: string[] = [];
   readonly refreshed: string[] = [];
   /** What operators see, and what they asked for. */
-  reported: UpstreamReport = { health: {}, stats: {}, metrics: [] };
+  reported: UpstreamReport = { isReady: true, health: {}, stats: {}, metrics: [] };
   dead: DeadWrite[] = [];
   readonly asked: string[] = [];
   /** Called with each mutation before it is kept; what it throws is what `record` rejects with. */
   onRecord: (mutation: Mutation) => void | Promise<void> = () => {};
   /** What a load gives, after it has put it into the engine as a hub does. */
   onLoad: (key: string) => Loaded | Promise<Loaded> = () => ({ kind: "absent" });
+
+  /** What a peer is answered; null = there are no peers. */
+  onReplicate: (request: PeerRequest) => PeerResponse | null = () => null;
+
+  async replicate(request: PeerRequest): Promise<PeerResponse | null> {
+    return this.onReplicate(request);
+  }
 
   async record(mutation: Mutation): Promise<void> {
     await this.onRecord(mutation);

@@ -170,6 +170,7 @@ describe.each(WAYS_TO_ANSWER)("a node with something behind it, on an engine tha
     using api = await startTestApi({ engine, upstream });
     const sinceMs = QUEUED_MS;
     upstream.reported = {
+      isReady: true,
       health: {
         backend: { status: "ok", detail: "", facts: { name: "postgres" }, sinceMs },
         outbox: { status: "degraded", detail: "81 % full", facts: { bytes: 5 }, sinceMs },
