@@ -71,8 +71,12 @@ export class BatchRoutes {
     if (count > MAX_OPERATIONS) {
       throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
     }
-    const context = contextOf(request, this.peerGate);
+    const context = this.contextOf(request);
     return this.runsHere(body) ? this.runHere(body, response, context) : this.runLater(body, response, context);
+  }
+
+  private contextOf(request: HttpRequest): MutationContext {
+    return contextOf(request, this.peerGate, this.telemetry?.tracer ?? null);
   }
 
   /** Whether every operation is answered without a promise. */
@@ -222,7 +226,6 @@ export class BatchRoutes {
     refuseTags(textOf(body, tags));
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
-    this.telemetry?.set(this.key);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
     return { kind: "set", value: newValue, ttlMs: parseJsonTtl(textOf(body, ttl)) };
   }
@@ -235,7 +238,11 @@ export class BatchRoutes {
     context: MutationContext,
   ): Awaitable<void> {
     const done = () => writer.instead(JSON.stringify({ status: 200, key: name }));
-    if (change.kind === "delete") return after(this.cache.delete(key, null, context), done);
+    if (change.kind === "delete") {
+      this.telemetry?.deleted(key);
+      return after(this.cache.delete(key, null, context), done);
+    }
+    this.telemetry?.set(key, change.value.end - change.value.start);
     return after(this.cache.put(key, change.value, change.ttlMs, null, context), (outcome) => {
       requireSuccess(outcome, null);
       done();
