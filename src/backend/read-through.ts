@@ -83,6 +83,7 @@ interface Flight {
   readonly answer: PromiseWithResolvers<FillResult>;
   readonly deadlineMs: number;
   mayFill: boolean;
+  readonly traceparent: string | undefined;
 }
 
 /** Expiries spread by this share to either side, so that what was loaded together does not expire together. */
@@ -107,13 +108,13 @@ export class ReadThrough {
   }
 
   /** Never rejects: what went wrong is in the result. */
-  load(key: string): Promise<FillResult> {
+  load(key: string, traceparent?: string): Promise<FillResult> {
     if (this.#negative.has(key, this.options.scheduler.nowMs())) {
       this.#counts.negativeHits += 1;
       return Promise.resolve({ kind: "absent" });
     }
     const flight = this.#flights.get(key);
-    if (flight === undefined) return this.#begin(key, this.options.look);
+    if (flight === undefined) return this.#begin(key, this.options.look, traceparent);
     this.#counts.joined += 1;
     return flight.answer.promise;
   }
@@ -157,13 +158,14 @@ export class ReadThrough {
     return scheduler.nowMs() + Math.max(1, Math.round(fillTtlMs * (1 - TTL_JITTER + 2 * TTL_JITTER * random())));
   }
 
-  #begin(key: string, look: ReadThroughOptions["look"]): Promise<FillResult> {
+  #begin(key: string, look: ReadThroughOptions["look"], traceparent?: string): Promise<FillResult> {
     const flight: Flight = {
       key,
       version: this.options.nextVersion(),
       answer: Promise.withResolvers(),
       deadlineMs: this.options.scheduler.nowMs() + this.options.timeoutMs,
       mayFill: true,
+      traceparent,
     };
     this.#flights.set(key, flight);
     this.#unsettled.add(flight);
@@ -219,7 +221,7 @@ export class ReadThrough {
     const keys = [...new Set(batch.map((flight) => flight.key))];
     let results: LoadResult[];
     try {
-      results = await backend.load(keys, { timeoutMs });
+      results = await backend.load(keys, { timeoutMs, traceparents: batch.map((flight) => flight.traceparent) });
     } catch (error) {
       const failure = new BackendError("ERR_BACKEND_UNAVAILABLE", String(error), { cause: error });
       results = keys.map(() => ({ kind: "failed", error: failure }));

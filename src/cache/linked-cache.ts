@@ -88,8 +88,8 @@ export class LinkedCache extends Cache {
     return this.#getAndRefresh(key, sink);
   }
 
-  override async load(key: Key, sink: LoadSink): Promise<boolean> {
-    const loaded = await this.#upstream.load(nameOf(key));
+  override async load(key: Key, sink: LoadSink, traceparent?: string): Promise<boolean> {
+    const loaded = await this.#upstream.load(nameOf(key), traceparent);
     if (loaded.kind === "absent") return false;
     deliver(loaded, sink);
     return true;

@@ -1,4 +1,4 @@
-import type { Cache } from "../cache/cache.ts";
+import type { Cache, MutationContext } from "../cache/cache.ts";
 import { Glob } from "../cache/glob.ts";
 import {
   type Awaitable,
@@ -17,7 +17,7 @@ import { conditionOf, refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { isJson, isPresent, JsonObjectScanner, readSafeInteger } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
-import { contextOf } from "./mutation-context.ts";
+import { carrierFor, contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
 import { type PeerGate, requirePeer } from "./peer-routes.ts";
@@ -66,12 +66,16 @@ export class EntryRoutes {
 
   get(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const noneMatch = request.header("if-none-match");
-    if (request.queryStart < 0 && noneMatch === null) return this.read(response, WHOLE_ENTRY);
-    return this.read(response, { raw: wantsRaw(request), headOnly: false, noneMatch });
+    if (request.queryStart < 0 && noneMatch === null) return this.read(request, response, WHOLE_ENTRY);
+    return this.read(request, response, { raw: wantsRaw(request), headOnly: false, noneMatch });
   }
 
   head(request: HttpRequest, response: HttpResponse): Awaitable<void> {
-    return this.read(response, { raw: wantsRaw(request), headOnly: true, noneMatch: request.header("if-none-match") });
+    return this.read(request, response, {
+      raw: wantsRaw(request),
+      headOnly: true,
+      noneMatch: request.header("if-none-match"),
+    });
   }
 
   post(request: HttpRequest, response: HttpResponse): Awaitable<void> {
@@ -126,7 +130,7 @@ export class EntryRoutes {
   delete(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const condition = conditionOf(request);
     this.telemetry?.deleted(this.key);
-    return after(this.cache.delete(this.key, condition, contextOf(request, this.peerGate)), (outcome) => {
+    return after(this.cache.delete(this.key, condition, this.contextOf(request)), (outcome) => {
       requireSuccess(outcome, condition);
       response.sendText(200, JSON_HEADERS, SUCCESS);
     });
@@ -138,7 +142,7 @@ export class EntryRoutes {
     refuseUnknown(query, DELETE_MANY_PARAMETERS);
     refuseTags(query.get("tag") ?? null);
     const pattern = query.get("pattern");
-    const context = contextOf(request, this.peerGate);
+    const context = this.contextOf(request);
     const deleted =
       pattern === undefined ? this.cache.clear(context) : this.cache.deleteMatching(Glob.parse(pattern), context);
     return after(deleted, (count) => {
@@ -158,7 +162,7 @@ export class EntryRoutes {
     return after(page, (found) => response.sendText(200, JSON_HEADERS, JSON.stringify(found)));
   }
 
-  private read(response: HttpResponse, demand: EntryDemand): Awaitable<void> {
+  private read(request: HttpRequest, response: HttpResponse, demand: EntryDemand): Awaitable<void> {
     const { cache } = this;
     // What answers later must not share its sink, nor its key, with the requests in between.
     const answer = cache.readsAtOnce ? this.answer : new EntryAnswer(this.nowMs);
@@ -166,8 +170,8 @@ export class EntryRoutes {
     answer.prepare(response, key, demand);
     const found = cache.get(key, answer);
     if (found === true) return this.hit(key, answer);
-    if (found === false) return this.missed(response, key, demand);
-    return found.then((wasFound) => (wasFound ? this.hit(key, answer) : this.missed(response, key, demand)));
+    if (found === false) return this.missed(request, response, key, demand);
+    return found.then((wasFound) => (wasFound ? this.hit(key, answer) : this.missed(request, response, key, demand)));
   }
 
   private hit(key: KeyBuffer, answer: EntryAnswer): void {
@@ -175,13 +179,16 @@ export class EntryRoutes {
     answer.end();
   }
 
-  private missed(response: HttpResponse, key: KeyBuffer, demand: EntryDemand): Awaitable<void> {
+  private missed(
+    ...[request, response, key, demand]: [HttpRequest, HttpResponse, KeyBuffer, EntryDemand]
+  ): Awaitable<void> {
     this.telemetry?.miss(key);
     if (!this.cache.loads) throw NOT_FOUND;
     const own = this.cache.readsAtOnce ? key.copy() : key;
     const answer = new EntryAnswer(this.nowMs);
     answer.prepare(response, own, demand);
-    return this.cache.load(own, answer).then((wasFound) => {
+    const carrier = carrierFor(request, this.telemetry?.tracer ?? null);
+    return this.cache.load(own, answer, carrier).then((wasFound) => {
       if (!wasFound) throw NOT_FOUND;
       response.wasLoaded = true;
       answer.end();
@@ -198,8 +205,8 @@ export class EntryRoutes {
       throw tooLarge(`the value has ${value.end - value.start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
     }
     const condition = conditionOf(request);
-    this.telemetry?.set(this.key);
-    const outcome = this.cache.put(this.key, value, ttlMs, condition, contextOf(request, this.peerGate));
+    this.telemetry?.set(this.key, value.end - value.start);
+    const outcome = this.cache.put(this.key, value, ttlMs, condition, this.contextOf(request));
     return outcome instanceof Promise
       ? outcome.then((late) => stored(response, late, condition))
       : stored(response, outcome, condition);
@@ -209,7 +216,7 @@ export class EntryRoutes {
     const key = this.key.copy();
     const answer = new PatchAnswer(response, key, this.nowMs);
     const condition = conditionOf(request);
-    return after(this.cache.touch(key, ttlMs, condition, contextOf(request, this.peerGate)), (outcome) => {
+    return after(this.cache.touch(key, ttlMs, condition, this.contextOf(request)), (outcome) => {
       requireSuccess(outcome, condition);
       if (outcome === "absent") throw NOT_FOUND;
       return after(this.cache.get(key, answer), (found) => {
@@ -217,6 +224,10 @@ export class EntryRoutes {
         answer.end();
       });
     });
+  }
+
+  private contextOf(request: HttpRequest): MutationContext {
+    return contextOf(request, this.peerGate, this.telemetry?.tracer ?? null);
   }
 
   private increment(request: HttpRequest, response: HttpResponse): Awaitable<void> {
@@ -228,7 +239,7 @@ export class EntryRoutes {
     }
     const key = this.key.toString();
     const condition = conditionOf(request);
-    return after(this.cache.increment(this.key, delta, condition, contextOf(request, this.peerGate)), (outcome) => {
+    return after(this.cache.increment(this.key, delta, condition, this.contextOf(request)), (outcome) => {
       requireSuccess(outcome.kind, condition);
       if (outcome.kind !== "incremented") {
         throw new ApiError(409, "ERR_CONFLICT", "a newer write is stored and nothing was counted: try again");

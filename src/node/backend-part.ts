@@ -175,11 +175,11 @@ export class BackendPart {
   }
 
   /** See `Upstream.load`. */
-  async load(key: string): Promise<Loaded> {
+  async load(key: string, traceparent?: string): Promise<Loaded> {
     if (!this.concerns(key)) return { kind: "absent" };
     const waiting = this.#options.outbox.pendingValue(BACKEND, key);
     if (waiting !== null) return this.#fillFrom(waiting);
-    return this.#loaded(key, await this.#readThrough.load(key));
+    return this.#loaded(key, await this.#readThrough.load(key, traceparent));
   }
 
   /** Loads a key again in the background; failures show in the statistics. */

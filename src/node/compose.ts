@@ -15,14 +15,13 @@ import { type HttpServer, startHttpServer } from "../http/server.ts";
 import { Gate } from "../replication/gate.ts";
 import { hostOf } from "../replication/replication.ts";
 import { LoopWatch } from "../telemetry/loop-watch.ts";
-import { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
+import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { HeapKeeper } from "./heap-keeper.ts";
 import { addressesOf } from "./open-hub.ts";
 import type { SharedParts } from "./shared-parts.ts";
 
 export interface ListenerOptions {
-  /** The number of this thread: 0 = the main one. */
-  readonly thread: number;
+  readonly telemetry: ThreadTelemetry;
   readonly hostname: string;
   readonly port: number;
   /** The port is shared with the listeners of other threads. */
@@ -41,8 +40,7 @@ export type Listener = Pick<HttpServer, "port" | "drain" | "stop">;
 /** Listens, on one thread. Throws `ListenError`. */
 export function startListener(config: Config, shared: SharedParts, engine: Engine, options: ListenerOptions): Listener {
   let draining = false;
-  const { upstream } = options;
-  const telemetry = new ThreadTelemetry(shared.telemetry, options.thread, Math.random);
+  const { upstream, telemetry } = options;
   const cache = cacheOf(config, shared, engine, upstream);
   const door = config.peers === null ? null : watchDoor(config.peers);
   const handler = createApi({

@@ -1,5 +1,6 @@
 /** What exists once per node and is seen by all its threads: made by the main thread, handed over as worker data. */
 
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
@@ -16,6 +17,7 @@ import type { RedisTls } from "../engine/redis/options.ts";
 import { createRedisEngine } from "../engine/redis/redis-engine.ts";
 import { parseRedisUrl, type RedisTarget } from "../engine/redis/redis-url.ts";
 import { makeTelemetry, type TelemetryHandle } from "../telemetry/node-telemetry.ts";
+import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { NodeError } from "./errors.ts";
 
 /** What values that are kept after their TTL get of the memory, where nothing else is said. */
@@ -25,6 +27,8 @@ const STALE_SHARE = 0.2;
 export interface SharedParts {
   /** What all threads count. */
   readonly telemetry: TelemetryHandle;
+  /** Different for each node that runs. */
+  readonly instanceId: string;
   /** The state of the clock that stamps mutations. */
   readonly versions: SharedArrayBuffer;
   readonly startedMs: number;
@@ -59,6 +63,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
   const { redis } = config;
   return {
     telemetry: makeTelemetry(threads),
+    instanceId: randomUUID(),
     versions: HybridClock.create(Date.now).buffer,
     startedMs: Date.now(),
     memory: redis?.fallback === "error" ? null : memoryOf(config.maxMemoryBytes - staleBytesOf(config)),
@@ -94,7 +99,7 @@ export async function openEngine(
   config: Config,
   shared: SharedParts,
   thread: number,
-  log: (message: string) => void,
+  { log, tracer }: { readonly log: (message: string) => void; readonly tracer: Tracer | null },
 ): Promise<Engine> {
   const attach = (handle: MemoryHandle) => MemoryEngine.attach(handle, thread, { clock: Date.now });
   const { redis, memory } = shared;
@@ -118,6 +123,7 @@ export async function openEngine(
     sentinelUsername: config.redis.sentinelUser,
     sentinelPassword: config.redis.sentinelPassword,
     log,
+    tracer,
   });
 }
 

@@ -15,6 +15,11 @@ const LONG_MS = 60_000;
 const TIMEOUT_MS = 300;
 /** What an answer may take on top of its timeout, on a machine that is busy with other tests. */
 const SLACK_MS = 2_000;
+const DEFAULTS = {
+  SERV_CACHE_BACKEND_TIMEOUT: `${TIMEOUT_MS}ms`,
+  SERV_CACHE_BACKEND_WRITE_TIMEOUT: "1s",
+  SERV_CACHE_WRITE_BEHIND_DELAY: "10ms",
+};
 const WRITERS = { connections: 4, keysEach: 50 };
 
 let postgres: TestServer;
@@ -46,17 +51,17 @@ afterEach(async () => {
 
 /** A node before the proxy, on a table of its own; it has loaded `hot`, and `cold:…` waits in the database. */
 async function startNode(flags: readonly string[]) {
-  const node = await serve([
-    "--addr=127.0.0.1:0",
-    "--max-memory=64MiB",
-    `--data-dir=${folder.path}`,
-    `--backend-db=${postgres.url.replace(`:${postgres.port}`, `:${proxy.port}`)}`,
-    `--backend-table=entries_${table}`,
-    `--backend-timeout=${TIMEOUT_MS}ms`,
-    "--backend-write-timeout=1s",
-    "--write-behind-delay=10ms",
-    ...flags,
-  ]);
+  const node = await serve(
+    [
+      "--addr=127.0.0.1:0",
+      "--max-memory=64MiB",
+      `--data-dir=${folder.path}`,
+      `--backend-db=${postgres.url.replace(`:${postgres.port}`, `:${proxy.port}`)}`,
+      `--backend-table=entries_${table}`,
+      ...flags,
+    ],
+    DEFAULTS,
+  );
   const calls = callsOf(node.port);
   for (const key of ["hot", ...Array.from({ length: 40 }, (_, number) => `cold:${number}`)]) {
     expect((await calls.put(key, `value of ${key}`)).status).toBe(200);

@@ -1,4 +1,5 @@
 import { type Cluster, Command, type Redis } from "ioredis";
+import { CommandSpans } from "./command-spans.ts";
 import { Deadlines } from "./deadlines.ts";
 import { CommandTimeoutError, isSoonOver, messageOf, NotConnectedError, RedisConfigError } from "./errors.ts";
 import type { RedisEngineOptions } from "./options.ts";
@@ -21,6 +22,7 @@ const OPEN_RETRY_MS = 250;
 export class RedisClient {
   readonly #options: RedisEngineOptions;
   readonly #deadlines: Deadlines;
+  readonly #spans: CommandSpans | null;
   #topology: Topology | null = null;
   #closed = false;
   #openTimer: ReturnType<typeof setTimeout> | null = null;
@@ -31,6 +33,7 @@ export class RedisClient {
 
   constructor(options: RedisEngineOptions) {
     this.#options = options;
+    this.#spans = options.tracer === null ? null : new CommandSpans(options.tracer, options.target);
     this.#deadlines = new Deadlines(options.commandTimeoutMs);
     void this.#open();
   }
@@ -67,7 +70,7 @@ export class RedisClient {
     const command = untraced(new Command(name, args));
     topology.client.sendCommand(command);
     this.#deadlines.watch(command);
-    return command.promise;
+    return this.#spans === null ? command.promise : this.#spans.follow(name, command.promise);
   }
 
   /** Sends a command to one primary. */
@@ -75,7 +78,7 @@ export class RedisClient {
     const command = untraced(new Command(name, args));
     primary.sendCommand(command);
     this.#deadlines.watch(command);
-    return command.promise;
+    return this.#spans === null ? command.promise : this.#spans.follow(name, command.promise);
   }
 
   /** Runs a script in one round trip; in two on a server that doesn't know it yet. */
