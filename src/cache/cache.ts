@@ -105,6 +105,11 @@ export class Cache {
     return this.engine.answersAtOnce;
   }
 
+  /** A call sees what those before it have done, also while they are under way. */
+  get answersInOrder(): boolean {
+    return true;
+  }
+
   /** Hands a live entry to the sink; false = there is none. */
   get(key: Key, sink: EntrySink): Awaitable<boolean> {
     return this.engine.get(key, sink);
@@ -141,6 +146,14 @@ export class Cache {
       const outcome = this.engine.delete({ key, stamp: this.stamp(), condition, tombstoneUntilMs: NEVER });
       if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
     }
+  }
+
+  /**
+   * A peer of the original's kind says that an entry has changed: it goes here, unless the same peer has put the new value
+   * a moment before.
+   */
+  async gossipInvalidate(key: Key): Promise<void> {
+    await this.delete(key, null, { isReplicated: true });
   }
 
   touch(

@@ -32,12 +32,17 @@ import {
 import { type CapturedEntry, EntryCapture } from "./entry-capture.ts";
 import type { CacheValue } from "./mutation.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
+import type { RecentPuts } from "./recent-puts.ts";
 import { type Loaded, type Upstream, UpstreamError } from "./upstream.ts";
 
 export interface LinkedCacheOptions extends CacheOptions {
   readonly upstream: Upstream;
   readonly invalidations: RecentInvalidations;
+  readonly recentPuts: RecentPuts;
 }
+
+/** The original sends its message right after the put that it speaks of. */
+const GOSSIP_MS = 2_000;
 
 /** Values from this size on are put first and recorded then: whether the engine can take them is not known before. */
 const LARGE_VALUE_BYTES = 16 * 1024;
@@ -58,17 +63,23 @@ export class LinkedCache extends Cache {
   override readonly loads: boolean;
   readonly #upstream: Upstream;
   readonly #invalidations: RecentInvalidations;
+  readonly #recentPuts: RecentPuts;
   readonly #refreshing: RefreshSink;
 
   constructor(options: LinkedCacheOptions) {
     super(options);
     this.#upstream = options.upstream;
     this.#invalidations = options.invalidations;
+    this.#recentPuts = options.recentPuts;
     this.loads = options.upstream.loads;
     this.#refreshing = new RefreshSink(options.upstream.refreshAheadMs, options.nowMs);
   }
 
   override get writesAtOnce(): boolean {
+    return false;
+  }
+
+  override get answersInOrder(): boolean {
     return false;
   }
 
@@ -92,6 +103,8 @@ export class LinkedCache extends Cache {
     context: MutationContext = FROM_CLIENT,
   ): Promise<PutOutcome> {
     const { source, start, end, contentType } = value;
+    // Before it is done: the message that follows must not come first, whichever thread it reaches.
+    if (context.isReplicated) this.#recentPuts.note(key, this.nowMs());
     // The request's buffers are somebody else's when this call has returned.
     const own = Buffer.allocUnsafe(key.length + end - start);
     key.bytes.copy(own, 0, 0, key.length);
@@ -105,6 +118,10 @@ export class LinkedCache extends Cache {
     };
     if (condition !== null || end - start >= LARGE_VALUE_BYTES) return this.#putFirst(put, context);
     return this.#recordFirst(put, context, 1);
+  }
+
+  override async gossipInvalidate(key: Key): Promise<void> {
+    if (!this.#recentPuts.has(key, this.nowMs(), GOSSIP_MS)) await super.gossipInvalidate(key);
   }
 
   override async delete(

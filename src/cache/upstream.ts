@@ -51,8 +51,24 @@ export interface Upstream extends UpstreamTraits {
   refresh(key: string): void;
 }
 
+/** A request between nodes: `POST /api/replication`. */
+export interface PeerRequest {
+  readonly body: Buffer;
+  /** The header as it came; null = none. */
+  readonly authorization: string | null;
+  readonly remoteAddress: string;
+}
+
+export interface PeerResponse {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: Buffer;
+}
+
 /** For operators; of the node as a whole. */
 export interface UpstreamReport {
+  /** False while the node still gets what a peer has. */
+  readonly isReady: boolean;
   /** Answers of `report` go into `/health` under these names. */
   readonly health: Readonly<Record<string, PartHealth>>;
   /** The same for `/api/stats`. */
@@ -75,8 +91,10 @@ export interface PartHealth extends PartState {
   readonly sinceMs: number;
 }
 
-/** What operators ask for and do; all of it asks the main thread. */
+/** What operators and peers ask for and do; all of it asks the main thread. */
 export interface UpstreamAdmin {
+  /** Null = this node has no peers. */
+  replicate(request: PeerRequest): Promise<PeerResponse | null>;
   report(): Awaitable<UpstreamReport>;
   deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]>;
   /** Gives how many there were; ids `null` = all. */

@@ -4,7 +4,7 @@ import type { Address } from "./address.ts";
 import { ConfigError } from "./errors.ts";
 import { type FlagValues, readFlags } from "./flags.ts";
 import type { Machine, Option } from "./option.ts";
-import { notYet, options } from "./options.ts";
+import { options } from "./options.ts";
 import { type OtelConfig, readOtelEnvironment } from "./otel-environment.ts";
 
 /** What one node needs to know. Plain data: it is handed to threads as it is. */
@@ -129,7 +129,6 @@ export type Environment = Readonly<Record<string, string | undefined>>;
  */
 export function loadConfig(args: readonly string[], env: Environment, machine: Machine): LoadedConfig {
   const flags = readFlags(args);
-  refuseNotYet(flags, env);
   const read = <T>(option: Option<T>): T => readOption(option, flags, env, machine);
   const { otel, warnings } = readOtelEnvironment(env, read(options.otlpEndpoint));
   const config: Config = {
@@ -264,13 +263,6 @@ function parsed<T>(option: Option<T>, name: string, text: string, machine: Machi
 /** What stands before the `@` of a URL is nobody's business who reads logs. */
 function withoutSecrets(text: string): string {
   return text.replace(/\/\/[^/]*@/g, "//…@");
-}
-
-function refuseNotYet(flags: FlagValues, env: Environment): void {
-  for (const option of notYet) {
-    const name = flags.has(option.flag) ? `--${option.flag}` : env[option.env] ? option.env : null;
-    if (name !== null) throw new ConfigError(`${name} is set, but this version does not have it yet: leave it out`);
-  }
 }
 
 function unknownVariables(env: Environment): string[] {

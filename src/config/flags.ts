@@ -1,7 +1,7 @@
 /** The command line, read as Go's `flag` package does: `--flag value`, `--flag=value`, and the same with one dash. */
 
 import { ConfigError } from "./errors.ts";
-import { notYet, options } from "./options.ts";
+import { options } from "./options.ts";
 
 /** The text of each flag that was given, by its name without dashes. */
 export type FlagValues = ReadonlyMap<string, string>;
@@ -32,6 +32,5 @@ export function readFlags(args: readonly string[]): FlagValues {
 function knownFlags(): ReadonlyMap<string, string> {
   const flags = new Map<string, string>();
   for (const option of Object.values(options)) for (const flag of option.flags) flags.set(flag, option.env);
-  for (const option of notYet) flags.set(option.flag, option.env);
   return flags;
 }

@@ -116,8 +116,3 @@ export const options = {
   ...peerOptions,
   ...telemetryOptions,
 } as const;
-
-/** Announced for later versions: set now, they stop the start instead of being ignored. */
-export const notYet: readonly { readonly env: string; readonly flag: string }[] = [
-  { env: "SERV_CACHE_PEERS", flag: "peers" },
-];

@@ -4,11 +4,13 @@ import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { Operation } from "../telemetry/operations.ts";
 import { ApiError, asApiError, sendError } from "./api-error.ts";
 import { BatchRoutes } from "./batch-routes.ts";
+import { shortened } from "./body-members.ts";
 import { EntryRoutes } from "./entry-routes.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
 import { type Countable, measured } from "./measured.ts";
 import { NodeRoutes } from "./node-routes.ts";
 import { OutboxRoutes } from "./outbox-routes.ts";
+import { type PeerGate, PeerRoutes } from "./peer-routes.ts";
 
 export interface ApiOptions {
   readonly cache: Cache;
@@ -20,6 +22,8 @@ export interface ApiOptions {
   readonly isReady: () => boolean;
   /** What is behind the cache; null = nothing. */
   readonly upstream: UpstreamAdmin | null;
+  /** Who may say `replicated=true`; null = anybody, for there are no peers. */
+  readonly peerGate: PeerGate | null;
   /** What this thread counts; null = nothing. */
   readonly telemetry: ThreadTelemetry | null;
 }
@@ -57,6 +61,7 @@ class Api implements Countable {
     const batch = new BatchRoutes(options);
     const node = new NodeRoutes(options);
     const outbox = new OutboxRoutes(options.upstream, options.nowMs);
+    const peers = new PeerRoutes(options);
     this.telemetry = options.telemetry;
     this.entries = entries;
     this.entryMethods = {
@@ -78,6 +83,11 @@ class Api implements Countable {
           DELETE: on(Operation.Invalidate, (request, response) => entries.deleteMany(request, response)),
         },
       ],
+      [
+        "/api/cache/gossip-invalidate",
+        { POST: on(Operation.Delete, (request, response) => entries.gossipInvalidate(request, response)) },
+      ],
+      ["/api/replication", { POST: on(Operation.Other, (request, response) => peers.replicate(request, response)) }],
       ["/api/batch", { POST: on(Operation.Batch, (request, response) => batch.run(request, response)) }],
       ["/api/keys", get((request, response) => entries.keys(request, response), Operation.Keys)],
       [
@@ -114,7 +124,7 @@ class Api implements Countable {
     this.operation = Operation.Other;
     this.route = ENTRY_ROUTE;
     const keyStart = entryKeyStart(request);
-    if (keyStart >= 0) {
+    if (keyStart >= 0 && !isGossip(request, keyStart)) {
       const isGet = request.method === "GET";
       if (isGet) this.operation = Operation.Get;
       this.entries.keyAt(request, keyStart, pathEnd(request));
@@ -129,7 +139,7 @@ class Api implements Countable {
       throw new ApiError(
         404,
         "ERR_UNKNOWN_PATH",
-        `there is nothing at ${JSON.stringify(path)}: entries are at /api/cache/{key}`,
+        `there is nothing at ${JSON.stringify(shortened(path))}: entries are at /api/cache/{key}`,
       );
     }
     return this.routed(methods, request, response);
@@ -156,6 +166,11 @@ function entryKeyStart(request: HttpRequest): number {
   if (startsWith(request, ENTRY_PATH)) return request.targetStart + ENTRY_PATH.length;
   if (startsWith(request, VERSIONED_ENTRY_PATH)) return request.targetStart + VERSIONED_ENTRY_PATH.length;
   return -1;
+}
+
+/** An entry takes no POST, so that this name is no key where it stands behind one. */
+function isGossip(request: HttpRequest, keyStart: number): boolean {
+  return request.method === "POST" && request.buffer.latin1Slice(keyStart, pathEnd(request)) === "gossip-invalidate";
 }
 
 function startsWith(request: HttpRequest, path: Buffer): boolean {

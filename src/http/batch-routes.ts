@@ -1,4 +1,4 @@
-import type { Cache, MutationContext } from "../cache/cache.ts";
+import type { Cache, MutationContext, NewValue } from "../cache/cache.ts";
 import { type Awaitable, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/engine.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { after } from "./after.ts";
@@ -12,6 +12,7 @@ import { isPresent, JsonObjectScanner, type JsonRange } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
+import type { PeerGate } from "./peer-routes.ts";
 import { refuseTags } from "./tags.ts";
 import { parseJsonTtl } from "./ttl.ts";
 
@@ -30,6 +31,12 @@ const RESULT_BYTES = 512;
 /** Gets in a row that the engine is told of together. */
 const GETS_TOGETHER = 100;
 
+export interface BatchRoutesOptions {
+  readonly cache: Cache;
+  readonly telemetry: ThreadTelemetry | null;
+  readonly peerGate: PeerGate | null;
+}
+
 /**
  * `POST /api/batch`: many operations in one request, each with a result of its own, in order. They are no transaction,
  * and one that fails does not stop the others.
@@ -42,10 +49,12 @@ export class BatchRoutes {
   private readonly shared = new BatchWriter(RESULTS_BYTES, new AnswerRoom());
 
   private readonly cache: Cache;
+  private readonly peerGate: PeerGate | null;
   private readonly telemetry: ThreadTelemetry | null;
 
-  constructor({ cache, telemetry }: { readonly cache: Cache; readonly telemetry: ThreadTelemetry | null }) {
+  constructor({ cache, telemetry, peerGate }: BatchRoutesOptions) {
     this.cache = cache;
+    this.peerGate = peerGate;
     this.telemetry = telemetry;
   }
 
@@ -62,8 +71,12 @@ export class BatchRoutes {
     if (count > MAX_OPERATIONS) {
       throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
     }
-    const context = contextOf(request, this.telemetry?.tracer ?? null);
+    const context = this.contextOf(request);
     return this.runsHere(body) ? this.runHere(body, response, context) : this.runLater(body, response, context);
+  }
+
+  private contextOf(request: HttpRequest): MutationContext {
+    return contextOf(request, this.peerGate, this.telemetry?.tracer ?? null);
   }
 
   /** Whether every operation is answered without a promise. */
@@ -92,11 +105,12 @@ export class BatchRoutes {
     sendResults(response, shared);
   }
 
-  /** Operations are under way together; each writes for itself. They reach the engine in order. */
+  /** Operations are under way together, those of one key in order; each writes for itself. */
   private async runLater(body: Buffer, response: HttpResponse, context: MutationContext): Promise<void> {
     const room = new AnswerRoom();
     const writers = Array.from({ length: this.operations.count }, () => new BatchWriter(RESULT_BYTES, room));
-    await Promise.all(writers.map((writer, number) => this.perform(body, number, writer, context)));
+    const turns: Turns | null = this.cache.answersInOrder ? null : new Map();
+    await Promise.all(writers.map((writer, number) => this.perform(body, number, writer, context, turns)));
     const all = new BatchWriter(RESULTS_BYTES, room);
     for (const writer of writers) all.append(writer);
     sendResults(response, all);
@@ -126,7 +140,13 @@ export class BatchRoutes {
     return key;
   }
 
-  private perform(body: Buffer, number: number, writer: BatchWriter, context: MutationContext): Awaitable<void> {
+  private perform(
+    body: Buffer,
+    number: number,
+    writer: BatchWriter,
+    context: MutationContext,
+    turns: Turns | null = null,
+  ): Awaitable<void> {
     const { operations } = this;
     let key: string | null = null;
     const failed = (error: unknown) => writer.instead(failure(asApiError(error), key));
@@ -136,14 +156,37 @@ export class BatchRoutes {
         throw invalid("ERR_BAD_OPERATION", 'the operation is not an object: send {"op": …, "key": …}');
       }
       readKey(body, operations.key, this.key);
-      if (isOp(body, operations.op, GET))
-        return this.get(this.cache.readsAtOnce && !this.cache.loads ? this.key : this.key.copy(), writer);
       key = this.key.toString();
-      const answer = this.mutate(body, writer, key, context);
+      const answer = isOp(body, operations.op, GET)
+        ? this.getInTurn(writer, key, turns)
+        : this.mutateInTurn(this.changeIn(body), writer, key, context, turns);
       return answer instanceof Promise ? answer.catch(failed) : answer;
     } catch (error) {
       failed(error);
     }
+  }
+
+  private getInTurn(writer: BatchWriter, key: string, turns: Turns | null): Awaitable<void> {
+    const own = this.cache.readsAtOnce && !this.cache.loads && turns === null ? this.key : this.key.copy();
+    return turns === null ? this.get(own, writer) : takeTurn(turns, key, () => this.get(own, writer));
+  }
+
+  private mutateInTurn(
+    change: Change,
+    writer: BatchWriter,
+    key: string,
+    context: MutationContext,
+    turns: Turns | null,
+  ): Awaitable<void> {
+    if (turns === null || !turns.has(key)) {
+      const answer = this.mutate(this.key, change, writer, key, context);
+      if (answer instanceof Promise) turns?.set(key, answer);
+      return answer;
+    }
+    // The request's buffers, and ours, hold other things when its turn comes.
+    const ownKey = this.key.copy();
+    const ownChange = detached(change);
+    return takeTurn(turns, key, () => this.mutate(ownKey, ownChange, writer, key, context));
   }
 
   private get(key: KeyBuffer, writer: BatchWriter): Awaitable<void> {
@@ -169,13 +212,10 @@ export class BatchRoutes {
     else this.telemetry?.miss(key);
   }
 
-  private mutate(body: Buffer, writer: BatchWriter, key: string, context: MutationContext): Awaitable<void> {
+  /** What the selected operation changes. Throws `ApiError`. */
+  private changeIn(body: Buffer): Change {
     const { op, value, ttl, tags } = this.operations;
-    const done = () => writer.instead(JSON.stringify({ status: 200, key }));
-    if (isOp(body, op, DELETE)) {
-      this.telemetry?.deleted(this.key);
-      return after(this.cache.delete(this.key, null, context), done);
-    }
+    if (isOp(body, op, DELETE)) return DELETED;
     if (!isOp(body, op, SET)) {
       throw invalid(
         "ERR_BAD_OPERATION",
@@ -186,13 +226,49 @@ export class BatchRoutes {
     refuseTags(textOf(body, tags));
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
-    this.telemetry?.set(this.key, bytes);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
-    return after(this.cache.put(this.key, newValue, parseJsonTtl(textOf(body, ttl)), null, context), (outcome) => {
+    return { kind: "set", value: newValue, ttlMs: parseJsonTtl(textOf(body, ttl)) };
+  }
+
+  private mutate(
+    key: KeyBuffer,
+    change: Change,
+    writer: BatchWriter,
+    name: string,
+    context: MutationContext,
+  ): Awaitable<void> {
+    const done = () => writer.instead(JSON.stringify({ status: 200, key: name }));
+    if (change.kind === "delete") {
+      this.telemetry?.deleted(key);
+      return after(this.cache.delete(key, null, context), done);
+    }
+    this.telemetry?.set(key, change.value.end - change.value.start);
+    return after(this.cache.put(key, change.value, change.ttlMs, null, context), (outcome) => {
       requireSuccess(outcome, null);
       done();
     });
   }
+}
+
+/** By key: what is under way of a batch. */
+type Turns = Map<string, Promise<void>>;
+
+type Change = { readonly kind: "delete" } | { readonly kind: "set"; readonly value: NewValue; readonly ttlMs: number };
+
+const DELETED: Change = { kind: "delete" };
+
+/** Works when what is under way for the key is over, however it ends. */
+function takeTurn(turns: Turns, key: string, work: () => Awaitable<void>): Awaitable<void> {
+  const answer = turns.get(key)?.then(work, work) ?? work();
+  if (answer instanceof Promise) turns.set(key, answer);
+  return answer;
+}
+
+function detached(change: Change): Change {
+  if (change.kind === "delete") return change;
+  const { source, start, end, contentType } = change.value;
+  const own = Buffer.from(source.subarray(start, end));
+  return { ...change, value: { source: own, start: 0, end: own.length, contentType } };
 }
 
 function finishGet(writer: BatchWriter, key: KeyBuffer, found: boolean): void {

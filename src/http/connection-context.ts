@@ -6,6 +6,8 @@ import type { ResponseWriter, WriterContext } from "./response-writer.ts";
 
 /** The part of Bun's socket that a connection uses. */
 export interface ByteSocket {
+  /** The client's address. */
+  readonly remoteAddress: string;
   /** @returns how many bytes were taken; fewer than given: `drain` follows. Negative = closed. */
   write(bytes: Buffer, offset: number, length: number): number;
   /** Sends FIN; what the other side sends is still read. */

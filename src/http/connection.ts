@@ -247,6 +247,7 @@ export class Connection {
     const { context } = this;
     const { response } = context;
     response.expect(request);
+    request.client = this.socket;
     try {
       const pending = context.handler(request, response);
       if (pending instanceof Promise) {

@@ -1,4 +1,4 @@
-import type { Cache } from "../cache/cache.ts";
+import type { Cache, MutationContext } from "../cache/cache.ts";
 import { Glob } from "../cache/glob.ts";
 import {
   type Awaitable,
@@ -20,7 +20,8 @@ import { KeyBuffer } from "./key-buffer.ts";
 import { carrierFor, contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
-import { isFlagSet, queryOf } from "./query.ts";
+import { type PeerGate, requirePeer } from "./peer-routes.ts";
+import { isFlagSet, queryOf, refuseUnknown } from "./query.ts";
 import { refuseTags } from "./tags.ts";
 import { parseJsonTtl, parseTtl } from "./ttl.ts";
 
@@ -30,11 +31,13 @@ const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 const CONTENT_TYPE = /^[\x20-\x7e]+$/;
 const DEFAULT_PAGE_KEYS = 100;
 const MAX_PAGE_KEYS = 10_000;
+const DELETE_MANY_PARAMETERS = ["pattern", "tag", "replicated"];
 
 export interface EntryRoutesOptions {
   readonly cache: Cache;
   readonly nowMs: () => number;
   readonly telemetry: ThreadTelemetry | null;
+  readonly peerGate: PeerGate | null;
 }
 
 /** The calls about entries. */
@@ -45,10 +48,12 @@ export class EntryRoutes {
 
   private readonly cache: Cache;
   private readonly nowMs: () => number;
+  private readonly peerGate: PeerGate | null;
   private readonly telemetry: ThreadTelemetry | null;
 
-  constructor({ cache, nowMs, telemetry }: EntryRoutesOptions) {
+  constructor({ cache, nowMs, telemetry, peerGate }: EntryRoutesOptions) {
     this.cache = cache;
+    this.peerGate = peerGate;
     this.nowMs = nowMs;
     this.telemetry = telemetry;
     this.answer = new EntryAnswer(nowMs);
@@ -100,10 +105,19 @@ export class EntryRoutes {
     return this.store(request, response, { source: body, start: bodyStart, end: bodyEnd, contentType }, ttlMs);
   }
 
+  /** `POST /api/cache/gossip-invalidate?key=…&replicated=true`, which peers of the original's kind send after a put. */
+  gossipInvalidate(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+    requirePeer(request, this.peerGate);
+    const encoded = Buffer.from(encodeURIComponent(queryOf(request).get("key") ?? ""));
+    this.key.decodePath(encoded, 0, encoded.length);
+    return after(this.cache.gossipInvalidate(this.key), () => response.sendText(200, JSON_HEADERS, SUCCESS));
+  }
+
   patch(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const { body, bodyStart, bodyEnd } = request;
     const { scanner } = this;
     scanner.scan(body, bodyStart, bodyEnd);
+    refuseTags(textOf(body, scanner.tags));
     const ttl = textOf(body, scanner.ttl);
     const counts = isPresent(scanner.increment);
     if ((ttl === null) !== counts) {
@@ -116,21 +130,19 @@ export class EntryRoutes {
   delete(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const condition = conditionOf(request);
     this.telemetry?.deleted(this.key);
-    return after(
-      this.cache.delete(this.key, condition, contextOf(request, this.telemetry?.tracer ?? null)),
-      (outcome) => {
-        requireSuccess(outcome, condition);
-        response.sendText(200, JSON_HEADERS, SUCCESS);
-      },
-    );
+    return after(this.cache.delete(this.key, condition, this.contextOf(request)), (outcome) => {
+      requireSuccess(outcome, condition);
+      response.sendText(200, JSON_HEADERS, SUCCESS);
+    });
   }
 
   deleteMany(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     refuseCondition(request);
     const query = queryOf(request);
+    refuseUnknown(query, DELETE_MANY_PARAMETERS);
     refuseTags(query.get("tag") ?? null);
     const pattern = query.get("pattern");
-    const context = contextOf(request, this.telemetry?.tracer ?? null);
+    const context = this.contextOf(request);
     const deleted =
       pattern === undefined ? this.cache.clear(context) : this.cache.deleteMatching(Glob.parse(pattern), context);
     return after(deleted, (count) => {
@@ -194,13 +206,7 @@ export class EntryRoutes {
     }
     const condition = conditionOf(request);
     this.telemetry?.set(this.key, value.end - value.start);
-    const outcome = this.cache.put(
-      this.key,
-      value,
-      ttlMs,
-      condition,
-      contextOf(request, this.telemetry?.tracer ?? null),
-    );
+    const outcome = this.cache.put(this.key, value, ttlMs, condition, this.contextOf(request));
     return outcome instanceof Promise
       ? outcome.then((late) => stored(response, late, condition))
       : stored(response, outcome, condition);
@@ -210,17 +216,18 @@ export class EntryRoutes {
     const key = this.key.copy();
     const answer = new PatchAnswer(response, key, this.nowMs);
     const condition = conditionOf(request);
-    return after(
-      this.cache.touch(key, ttlMs, condition, contextOf(request, this.telemetry?.tracer ?? null)),
-      (outcome) => {
-        requireSuccess(outcome, condition);
-        if (outcome === "absent") throw NOT_FOUND;
-        return after(this.cache.get(key, answer), (found) => {
-          if (!found) throw NOT_FOUND;
-          answer.end();
-        });
-      },
-    );
+    return after(this.cache.touch(key, ttlMs, condition, this.contextOf(request)), (outcome) => {
+      requireSuccess(outcome, condition);
+      if (outcome === "absent") throw NOT_FOUND;
+      return after(this.cache.get(key, answer), (found) => {
+        if (!found) throw NOT_FOUND;
+        answer.end();
+      });
+    });
+  }
+
+  private contextOf(request: HttpRequest): MutationContext {
+    return contextOf(request, this.peerGate, this.telemetry?.tracer ?? null);
   }
 
   private increment(request: HttpRequest, response: HttpResponse): Awaitable<void> {
@@ -232,16 +239,13 @@ export class EntryRoutes {
     }
     const key = this.key.toString();
     const condition = conditionOf(request);
-    return after(
-      this.cache.increment(this.key, delta, condition, contextOf(request, this.telemetry?.tracer ?? null)),
-      (outcome) => {
-        requireSuccess(outcome.kind, condition);
-        if (outcome.kind !== "incremented") {
-          throw new ApiError(409, "ERR_CONFLICT", "a newer write is stored and nothing was counted: try again");
-        }
-        response.sendText(200, JSON_HEADERS, JSON.stringify({ key, value: outcome.value }));
-      },
-    );
+    return after(this.cache.increment(this.key, delta, condition, this.contextOf(request)), (outcome) => {
+      requireSuccess(outcome.kind, condition);
+      if (outcome.kind !== "incremented") {
+        throw new ApiError(409, "ERR_CONFLICT", "a newer write is stored and nothing was counted: try again");
+      }
+      response.sendText(200, JSON_HEADERS, JSON.stringify({ key, value: outcome.value }));
+    });
   }
 }
 
@@ -274,7 +278,7 @@ function pageLimit(text: string): number {
     throw new ApiError(
       400,
       "ERR_BAD_LIMIT",
-      `limit is ${JSON.stringify(text)}: send a number from 1 to ${MAX_PAGE_KEYS}`,
+      `limit is ${JSON.stringify(shortened(text))}: send a number from 1 to ${MAX_PAGE_KEYS}`,
     );
   }
   return limit;

@@ -20,6 +20,8 @@ export interface HttpRequest {
   readonly body: Buffer;
   readonly bodyStart: number;
   readonly bodyEnd: number;
+  /** The client's address: of a proxy, where one is in between. */
+  readonly remoteAddress: string;
   /** A header's value, or null; of repeated ones, joined with ", ". `lowerCaseName` must be lower case. */
   header(lowerCaseName: string): string | null;
 }

@@ -13,7 +13,7 @@ const JSON_HEADERS = "Content-Type: application/json\r\n";
 /** Keys that `/api/stats` tells of. */
 const HOT_KEYS = 20;
 
-const NOTHING_BEHIND: UpstreamReport = { health: {}, stats: {}, metrics: [] };
+const NOTHING_BEHIND: UpstreamReport = { isReady: true, health: {}, stats: {}, metrics: [] };
 
 export interface NodeRoutesOptions {
   readonly cache: Cache;
@@ -48,9 +48,11 @@ export class NodeRoutes {
     sendJson(response, 200, { status: "alive" });
   }
 
-  ready(response: HttpResponse): void {
-    const ready = this.options.isReady();
-    sendJson(response, ready ? 200 : 503, { status: ready ? "ready" : "not ready" });
+  ready(response: HttpResponse): Awaitable<void> {
+    return after(this.report(), (report) => {
+      const ready = this.options.isReady() && report.isReady;
+      sendJson(response, ready ? 200 : 503, { status: ready ? "ready" : "not ready" });
+    });
   }
 
   metrics(request: HttpRequest, response: HttpResponse): Awaitable<void> {

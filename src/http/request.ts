@@ -24,6 +24,9 @@ export class ParsedRequest implements HttpRequest {
   bodyStart = 0;
   bodyEnd = 0;
 
+  /** Whose request it is; set before the handler sees it. */
+  client: { readonly remoteAddress: string } | null = null;
+
   contentLength = NO_LENGTH;
   chunked = false;
   keepAlive = true;
@@ -37,6 +40,11 @@ export class ParsedRequest implements HttpRequest {
 
   headerCount = 0;
   readonly headerSpans = new Int32Array(MAX_HEADERS * SPAN);
+
+  /** Asked of the socket only where somebody wants to know. */
+  get remoteAddress(): string {
+    return this.client?.remoteAddress ?? "";
+  }
 
   header(lowerCaseName: string): string | null {
     let found: string | null = null;

@@ -6,14 +6,18 @@ import { Cache } from "../cache/cache.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import { LinkedCache } from "../cache/linked-cache.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import { RecentPuts } from "../cache/recent-puts.ts";
 import type { Upstream, UpstreamAdmin } from "../cache/upstream.ts";
-import type { Config } from "../config/config.ts";
+import type { Config, PeersConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { createApi } from "../http/api.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
+import { Gate } from "../replication/gate.ts";
+import { hostOf } from "../replication/replication.ts";
 import { LoopWatch } from "../telemetry/loop-watch.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { HeapKeeper } from "./heap-keeper.ts";
+import { addressesOf } from "./open-hub.ts";
 import type { SharedParts } from "./shared-parts.ts";
 
 export interface ListenerOptions {
@@ -28,6 +32,8 @@ export interface ListenerOptions {
   readonly onError: (error: unknown, traceId: string) => void;
 }
 
+const RESOLVE_EVERY_MS = 30_000;
+
 /** What a thread's connections can be told to do. */
 export type Listener = Pick<HttpServer, "port" | "drain" | "stop">;
 
@@ -36,6 +42,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
   let draining = false;
   const { upstream, telemetry } = options;
   const cache = cacheOf(config, shared, engine, upstream);
+  const door = config.peers === null ? null : watchDoor(config.peers);
   const handler = createApi({
     cache,
     nowMs: Date.now,
@@ -44,6 +51,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     isReady: () => !draining,
     upstream,
     telemetry,
+    peerGate: door?.gate ?? null,
   });
   const server = startHttpServer({
     ...options,
@@ -65,6 +73,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     },
     stop: () => {
       keeper.stop();
+      door?.stop();
       watch.stop();
       server.stop();
     },
@@ -81,5 +90,15 @@ function cacheOf(config: Config, shared: SharedParts, engine: Engine, upstream: 
   };
   if (upstream === null) return new Cache(options);
   const invalidations = RecentInvalidations.attach(shared.invalidations);
-  return new LinkedCache({ ...options, upstream, invalidations });
+  const recentPuts = RecentPuts.attach(shared.recentPuts);
+  return new LinkedCache({ ...options, upstream, invalidations, recentPuts });
+}
+
+/** Tells peers from others; what their names stand for is looked up again and again. */
+function watchDoor({ urls, token }: PeersConfig): { readonly gate: Gate; stop(): void } {
+  const gate = new Gate({ token, hosts: urls.map(hostOf), resolve: addressesOf });
+  void gate.refresh();
+  const timer = setInterval(() => void gate.refresh(), RESOLVE_EVERY_MS);
+  timer.unref();
+  return { gate, stop: () => clearInterval(timer) };
 }

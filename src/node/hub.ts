@@ -10,6 +10,8 @@ import {
   type DeadWrite,
   type Loaded,
   type PartState,
+  type PeerRequest,
+  type PeerResponse,
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
@@ -27,6 +29,10 @@ import { hubFamilies } from "./hub-metrics.ts";
 
 /** The peers of a node, as its hub sees them. */
 export interface PeersPart {
+  /** See `UpstreamReport`. */
+  readonly isReady: boolean;
+  /** A request of a peer. */
+  receive(request: PeerRequest): Promise<PeerResponse>;
   /** What the peers have to get of a mutation. */
   rowsOf(mutation: Mutation): OutboxMutation[];
   health(): PartState;
@@ -107,6 +113,10 @@ export class Hub implements Upstream, UpstreamAdmin {
     });
   }
 
+  async replicate(request: PeerRequest): Promise<PeerResponse | null> {
+    return this.#options.peers?.receive(request) ?? null;
+  }
+
   async load(key: string, traceparent?: string): Promise<Loaded> {
     return this.#options.backend?.load(key, traceparent) ?? { kind: "absent" };
   }
@@ -127,7 +137,7 @@ export class Hub implements Upstream, UpstreamAdmin {
       },
     };
     const health = this.#healthLog.look();
-    return { health, stats, metrics: hubFamilies({ backend, peers, outbox, health }) };
+    return { isReady: peers?.isReady ?? true, health, stats, metrics: hubFamilies({ backend, peers, outbox, health }) };
   }
 
   async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {

@@ -1,6 +1,7 @@
 /** Makes the hub of a node as it is configured. */
 
 import { randomInt } from "node:crypto";
+import { lookup } from "node:dns/promises";
 import { readFileSync, writeFileSync } from "node:fs";
 import { BackendConfigError } from "../backend/backend.ts";
 import { createBackend } from "../backend/create-backend.ts";
@@ -8,12 +9,14 @@ import { type BackendPlace, TracedBackend } from "../backend/traced-backend.ts";
 import { InvalidPatternError } from "../cache/glob.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
-import type { BackendConfig, Config } from "../config/config.ts";
+import type { BackendConfig, Config, PeersConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { DataDirectory } from "../outbox/data-directory.ts";
 import { Outbox } from "../outbox/outbox.ts";
 import { DataDirectoryInUseError, OutboxOpenError } from "../outbox/outbox-errors.ts";
 import { systemScheduler } from "../outbox/scheduler.ts";
+import { HttpTransport } from "../replication/http-transport.ts";
+import { Replication } from "../replication/replication.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { BackendPart } from "./backend-part.ts";
 import { NodeError } from "./errors.ts";
@@ -40,7 +43,7 @@ export interface OpenHubOptions {
 
 /** Whether there is anything behind the cache of a node. */
 export function isLinked(config: Config): boolean {
-  return config.backend !== null;
+  return config.backend !== null || config.peers !== null;
 }
 
 /** Makes or finds the data directory, and locks it. Throws `NodeError`. */
@@ -68,12 +71,12 @@ export function originOf(config: Config, directory: DataDirectory): number {
 }
 
 /** What the caches of a node need to know of what is behind them. */
-export function linkOf({ backend }: Config, origin: number): LinkParts {
+export function linkOf({ backend, peers }: Config, origin: number): LinkParts {
   return {
     origin,
     loads: backend !== null,
     deletes: backend?.deletes === true && backend.writeMode !== "none",
-    tombstoneMs: backend === null ? 0 : backend.timeoutMs + TOMBSTONE_SLACK_MS,
+    tombstoneMs: Math.max(backend === null ? 0 : backend.timeoutMs + TOMBSTONE_SLACK_MS, peers?.tombstoneMs ?? 0),
     refreshAheadMs: backend === null ? 0 : backend.fillTtlMs * backend.refreshAhead,
   };
 }
@@ -102,11 +105,11 @@ export function openHub(options: OpenHubOptions): Hub {
 }
 
 function hubOn(outbox: Outbox, options: OpenHubOptions): Hub {
-  const { backend } = options.config;
+  const { backend, peers } = options.config;
   return new Hub({
     outbox,
     backend: backend === null ? null : backendPart(backend, outbox, options),
-    peers: null,
+    peers: peers === null ? null : peersPart(peers, outbox, options),
     writesThrough: backend?.writeMode === "through",
     traits: options.link,
     scheduler: systemScheduler,
@@ -141,6 +144,31 @@ function backendPart(config: BackendConfig, outbox: Outbox, options: OpenHubOpti
     random: Math.random,
     log,
   });
+}
+
+function peersPart(config: PeersConfig, outbox: Outbox, options: OpenHubOptions): Replication {
+  const { urls, ...settings } = config;
+  const { shared, engine, link, log } = options;
+  return new Replication({
+    ...settings,
+    nodeId: link.origin,
+    peers: urls,
+    outbox,
+    engine,
+    clock: HybridClock.attach(shared.versions, Date.now),
+    invalidations: RecentInvalidations.attach(shared.invalidations),
+    scheduler: systemScheduler,
+    random: Math.random,
+    transport: new HttpTransport(),
+    resolve: addressesOf,
+    letOthersRun: () => new Promise((resolve) => setImmediate(resolve)),
+    log,
+  });
+}
+
+/** Addresses of a host; none where it can't be found now. */
+export async function addressesOf(host: string): Promise<string[]> {
+  return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 
 /** What spans say of the database. */

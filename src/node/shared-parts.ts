@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import { RecentPuts } from "../cache/recent-puts.ts";
 import type { UpstreamTraits } from "../cache/upstream.ts";
 import type { Config, RedisConfig } from "../config/config.ts";
 import { MIN_MEMORY_BYTES } from "../config/options.ts";
@@ -37,6 +38,8 @@ export interface SharedParts {
   readonly redis: SharedRedis | null;
   /** The pattern deletes and clears of the last minutes. */
   readonly invalidations: SharedArrayBuffer;
+  /** What peers of the original's kind have put a moment ago. */
+  readonly recentPuts: SharedArrayBuffer;
   /** What the caches need to know of what is behind them; null = there is nothing. */
   readonly link: LinkParts | null;
 }
@@ -75,6 +78,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
             counters: makeCounters(threads),
           },
     invalidations: RecentInvalidations.create().buffer,
+    recentPuts: RecentPuts.create().buffer,
     link,
   };
 }

@@ -2,6 +2,8 @@ import type { Mutation } from "../cache/mutation.ts";
 import {
   type DeadWrite,
   type Loaded,
+  type PeerRequest,
+  type PeerResponse,
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
@@ -89,6 +91,15 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
     this.#schedule();
   }
 
+  async replicate(request: PeerRequest): Promise<PeerResponse | null> {
+    // The connection's buffer is somebody else's when the message goes.
+    const own = { ...request, body: Buffer.from(request.body) };
+    const result = await this.#call({ name: "replicate", request: own });
+    if (typeof result === "number" || !("kind" in result)) throw unexpected("replicate");
+    const { response } = result;
+    return response === null ? null : { ...response, body: bufferOf(response.body) };
+  }
+
   async report(): Promise<UpstreamReport> {
     const result = await this.#call({ name: "report" });
     if (typeof result === "number" || !("health" in result)) throw unexpected("report");
@@ -97,7 +108,7 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
 
   async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {
     const result = await this.#call({ name: "deadLetters", afterId, limit });
-    if (typeof result === "number" || "health" in result) throw unexpected("deadLetters");
+    if (typeof result === "number" || !Array.isArray(result)) throw unexpected("deadLetters");
     return result;
   }
 
@@ -185,8 +196,11 @@ function errorOf({ code, message, retryAfterMs, isKept }: Failure): Error {
 function withBuffer(loaded: Loaded): Loaded {
   if (loaded.kind === "absent") return loaded;
   const { bytes, contentType } = loaded.value;
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return { ...loaded, value: { bytes: buffer, contentType } };
+  return { ...loaded, value: { bytes: bufferOf(bytes), contentType } };
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function unexpected(name: string): Error {

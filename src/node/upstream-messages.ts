@@ -1,5 +1,12 @@
 /** What HTTP threads ask of the hub in the main thread, and what it answers. All of it is structured-cloneable. */
-import type { DeadWrite, Loaded, UpstreamErrorCode, UpstreamReport } from "../cache/upstream.ts";
+import type {
+  DeadWrite,
+  Loaded,
+  PeerRequest,
+  PeerResponse,
+  UpstreamErrorCode,
+  UpstreamReport,
+} from "../cache/upstream.ts";
 
 /** What gathered in one turn of a thread's event loop. */
 export interface UpstreamRequest {
@@ -16,14 +23,19 @@ export interface UpstreamRequest {
   readonly calls: readonly UpstreamCall[];
 }
 
-/** What operators ask for. */
+/** What operators and peers ask for. */
 export type UpstreamCall = { readonly id: number } & (
   | { readonly name: "report" }
   | { readonly name: "deadLetters"; readonly afterId: number; readonly limit: number }
   | { readonly name: "retryDead" | "dropDead"; readonly ids: readonly number[] | null }
+  | { readonly name: "replicate"; readonly request: PeerRequest }
 );
 
-export type CallResult = UpstreamReport | readonly DeadWrite[] | number;
+export type CallResult =
+  | UpstreamReport
+  | readonly DeadWrite[]
+  | number
+  | { readonly kind: "replicated"; readonly response: PeerResponse | null };
 
 export interface UpstreamAnswer {
   readonly kind: "upstream";

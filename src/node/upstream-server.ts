@@ -1,5 +1,5 @@
 import type { Mutation } from "../cache/mutation.ts";
-import { type Loaded, UpstreamError } from "../cache/upstream.ts";
+import { type Loaded, type PeerRequest, UpstreamError } from "../cache/upstream.ts";
 import type { Hub } from "./hub.ts";
 import { readMutations } from "./mutation-codec.ts";
 import type { CallResult, Failure, UpstreamAnswer, UpstreamCall, UpstreamRequest } from "./upstream-messages.ts";
@@ -13,7 +13,16 @@ interface Answers {
 /** As much of the hub as threads can ask for. */
 export type ServedHub = Pick<
   Hub,
-  "recordsTogether" | "record" | "recordAll" | "load" | "refresh" | "report" | "deadLetters" | "retryDead" | "dropDead"
+  | "recordsTogether"
+  | "record"
+  | "recordAll"
+  | "load"
+  | "refresh"
+  | "replicate"
+  | "report"
+  | "deadLetters"
+  | "retryDead"
+  | "dropDead"
 >;
 
 /** Serves one HTTP thread from the hub. What is answered in one turn of the event loop goes in one message. */
@@ -106,7 +115,16 @@ export class UpstreamServer {
         return this.hub.retryDead(call.ids);
       case "dropDead":
         return this.hub.dropDead(call.ids);
+      case "replicate":
+        return this.#replicate(call.request);
     }
+  }
+
+  async #replicate(request: PeerRequest): Promise<CallResult> {
+    const { body } = request;
+    const own = { ...request, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) };
+    const response = await this.hub.replicate(own);
+    return { kind: "replicated", response: response === null ? null : { ...response, body: ownBytes(response.body) } };
   }
 
   #schedule(): void {
@@ -123,11 +141,16 @@ export class UpstreamServer {
 
 /** A view would take everything along that it is a view of. */
 function withOwnBytes(loaded: Loaded): Loaded {
-  if (loaded.kind === "absent" || loaded.value.bytes.byteLength === loaded.value.bytes.buffer.byteLength) return loaded;
+  if (loaded.kind === "absent") return loaded;
   const { bytes, contentType } = loaded.value;
+  return { ...loaded, value: { bytes: ownBytes(bytes), contentType } };
+}
+
+function ownBytes(bytes: Buffer): Buffer {
+  if (bytes.byteLength === bytes.buffer.byteLength) return bytes;
   const own = Buffer.allocUnsafeSlow(bytes.length);
   bytes.copy(own);
-  return { ...loaded, value: { bytes: own, contentType } };
+  return own;
 }
 
 function noAnswers(): Answers {

@@ -46,6 +46,8 @@ export interface PeerQueueOptions {
 
 /** Of all that may wait in the outbox, what the peers may take before they make way for the database. */
 const OUTBOX_SHARE = 0.75;
+/** Of the room in a batch; the rest is for what waits longest. */
+const FRESH_SHARE = 0.75;
 /** Fresh keys that are remembered; older ones wait in the backlog like the others. */
 const MOST_FRESH = 20_000;
 
@@ -115,10 +117,11 @@ export class PeerQueue {
     this.#arriving = [];
   }
 
-  /** Takes what is fresh, up to three quarters of the room where there is a backlog, and what waits longest. */
+  /** Takes what is fresh, where there is a backlog, and what waits longest. */
   take(limitRows: number, limitBytes: number): OutboxEntry[] {
     const { outbox, destination } = this.#options;
-    const fresh = this.#fresh.splice(0, Math.ceil(limitRows * 0.75));
+    // The newest first: were there more than can be sent, the others would wait as long as the backlog does anyway.
+    const fresh = this.#fresh.splice(-Math.ceil(limitRows * FRESH_SHARE)).reverse();
     const taken = fresh.length === 0 ? [] : outbox.takeKeys(destination, fresh);
     let bytes = 0;
     for (const { value } of taken) bytes += value?.length ?? 0;

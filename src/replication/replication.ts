@@ -292,6 +292,7 @@ export class Replication {
   }
 }
 
-function hostOf(url: string): string {
+/** The host of a peer's URL, as its address would be written. */
+export function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, "");
 }

@@ -5,6 +5,7 @@ import { Glob } from "../../src/cache/glob.ts";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
+import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { Loaded } from "../../src/cache/upstream.ts";
 import { type Engine, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
 import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
@@ -49,6 +50,7 @@ function cacheOver(below: Engine): LinkedCache {
     origin: ORIGIN,
     upstream,
     invalidations,
+    recentPuts: RecentPuts.create(),
   });
 }
 

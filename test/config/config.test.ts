@@ -151,18 +151,6 @@ describe("configuration", () => {
     expect(refusal(args)).toBe(line);
   });
 
-  test.each([["SERV_CACHE_PEERS", "peers"]])(
-    "is refused where %s asks for what this version lacks, without showing the value",
-    (name, flag) => {
-      expect(refusal([], { [name]: "redis://:secret@host" })).toBe(
-        `${name} is set, but this version does not have it yet: leave it out`,
-      );
-      expect(refusal([`--${flag}`, "redis://:secret@host"])).toBe(
-        `--${flag} is set, but this version does not have it yet: leave it out`,
-      );
-    },
-  );
-
   test("warns of variables that look like ours and are not", () => {
     expect(load([], { SERV_CACHE_MAX_MEMROY: "1GiB", SERV_CACHE_: "x", HOME: "/" }).warnings).toEqual([
       "SERV_CACHE_ is set, but ServCache knows no such variable: it has no effect",

@@ -6,9 +6,10 @@ import { tempFolder } from "../support/temp-folder.ts";
 
 const HOLDER = `
   import { DataDirectory } from ${JSON.stringify(join(import.meta.dir, "../../src/outbox/data-directory.ts"))};
-  DataDirectory.open(process.argv[2]);
+  const directory = DataDirectory.open(process.argv[2]);
   console.log("locked");
-  setInterval(() => {}, 1000);
+  // What nobody refers to any more is collected, and the lock with it.
+  setInterval(() => directory.path, 1000);
 `;
 
 async function startHolder(folder: string) {

@@ -1,8 +1,13 @@
 import { expect } from "bun:test";
 import { Cache } from "../../src/cache/cache.ts";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { LinkedCache } from "../../src/cache/linked-cache.ts";
+import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
+import { RecentPuts } from "../../src/cache/recent-puts.ts";
+import type { Upstream, UpstreamAdmin } from "../../src/cache/upstream.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createApi } from "../../src/http/api.ts";
+import type { PeerGate } from "../../src/http/peer-routes.ts";
 import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import { ManualClock, smallEngine } from "./engine-io.ts";
 import { startTestHttpServer } from "./http-server.ts";
@@ -30,6 +35,10 @@ export interface TestApi extends Disposable {
 export interface TestApiOptions {
   readonly engine?: (clock: ManualClock) => Engine;
   readonly defaultTtlMs?: number | null;
+  /** What is behind the cache; left out = nothing. */
+  readonly upstream?: Upstream & UpstreamAdmin;
+  /** Left out = anybody may say that he is a peer. */
+  readonly peerGate?: PeerGate;
 }
 
 const LIMIT_BYTES = 64 * 1024 * 1024;
@@ -43,11 +52,21 @@ export const WAYS_TO_ANSWER: readonly (readonly [string, (clock: ManualClock) =>
   ["later", later],
 ];
 
-export async function startTestApi({ engine = atOnce, defaultTtlMs = null }: TestApiOptions = {}): Promise<TestApi> {
+export async function startTestApi(testOptions: TestApiOptions = {}): Promise<TestApi> {
+  const { engine = atOnce, defaultTtlMs = null, upstream = null, peerGate = null } = testOptions;
   const clock = new ManualClock();
   const versions = HybridClock.create(clock.read);
   const below = engine(clock);
-  const cache = new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs, origin: 0 });
+  const cacheOptions = { engine: below, versions, nowMs: clock.read, defaultTtlMs, origin: 0 };
+  const cache =
+    upstream === null
+      ? new Cache(cacheOptions)
+      : new LinkedCache({
+          ...cacheOptions,
+          upstream,
+          invalidations: RecentInvalidations.create(),
+          recentPuts: RecentPuts.create(),
+        });
   const state = { ready: true };
   const options = {
     cache,
@@ -55,8 +74,9 @@ export async function startTestApi({ engine = atOnce, defaultTtlMs = null }: Tes
     startedMs: clock.nowMs,
     version: "1.2.3",
     isReady: () => state.ready,
-    upstream: null,
     telemetry: new ThreadTelemetry(makeTelemetry(1), 0, Math.random),
+    upstream,
+    peerGate,
   };
   const server = startTestHttpServer(createApi(options));
   const client = await RawClient.open(server.port);

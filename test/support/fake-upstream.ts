@@ -1,8 +1,17 @@
 import type { Mutation } from "../../src/cache/mutation.ts";
-import { type Loaded, type Upstream, UpstreamError } from "../../src/cache/upstream.ts";
+import {
+  type DeadWrite,
+  type Loaded,
+  type PeerRequest,
+  type PeerResponse,
+  type Upstream,
+  type UpstreamAdmin,
+  UpstreamError,
+  type UpstreamReport,
+} from "../../src/cache/upstream.ts";
 
 /** What is behind a cache, in memory: it keeps what it is told, and a test says how it answers. */
-export class FakeUpstream implements Upstream {
+export class FakeUpstream implements Upstream, UpstreamAdmin {
   loads = true;
   deletes = false;
   tombstoneMs = 6_000;
@@ -10,10 +19,21 @@ export class FakeUpstream implements Upstream {
   readonly recorded: Mutation[] = [];
   readonly loaded: string[] = [];
   readonly refreshed: string[] = [];
+  /** What operators see, and what they asked for. */
+  reported: UpstreamReport = { isReady: true, health: {}, stats: {}, metrics: [] };
+  dead: DeadWrite[] = [];
+  readonly asked: string[] = [];
   /** Called with each mutation before it is kept; what it throws is what `record` rejects with. */
   onRecord: (mutation: Mutation) => void | Promise<void> = () => {};
   /** What a load gives, after it has put it into the engine as a hub does. */
   onLoad: (key: string) => Loaded | Promise<Loaded> = () => ({ kind: "absent" });
+
+  /** What a peer is answered; null = there are no peers. */
+  onReplicate: (request: PeerRequest) => PeerResponse | null = () => null;
+
+  async replicate(request: PeerRequest): Promise<PeerResponse | null> {
+    return this.onReplicate(request);
+  }
 
   async record(mutation: Mutation): Promise<void> {
     await this.onRecord(mutation);
@@ -27,6 +47,24 @@ export class FakeUpstream implements Upstream {
 
   refresh(key: string): void {
     this.refreshed.push(key);
+  }
+
+  report(): UpstreamReport {
+    return this.reported;
+  }
+
+  async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {
+    return this.dead.filter((letter) => letter.id > afterId).slice(0, limit);
+  }
+
+  async retryDead(ids: readonly number[] | null): Promise<number> {
+    this.asked.push(`retry ${ids ?? "all"}`);
+    return ids?.length ?? this.dead.length;
+  }
+
+  async dropDead(ids: readonly number[] | null): Promise<number> {
+    this.asked.push(`drop ${ids ?? "all"}`);
+    return ids?.length ?? this.dead.length;
   }
 }
 

@@ -50,6 +50,7 @@ export class RestNode implements Disposable {
         version: "1.2.3",
         isReady: () => this.ready,
         upstream: null,
+        peerGate: null,
         telemetry: new ThreadTelemetry(makeTelemetry(1), 0, () => 0),
       }),
       clock: { nowMs },

@@ -2,6 +2,7 @@
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
+import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { BackendConfig } from "../../src/config/config.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
@@ -85,7 +86,7 @@ export function openTestHub(options: TestHubOptions = {}): TestHub {
   const cacheOptions = { engine, versions, nowMs, defaultTtlMs: null, origin: ORIGIN };
   return {
     hub,
-    cache: new LinkedCache({ ...cacheOptions, upstream: hub, invalidations }),
+    cache: new LinkedCache({ ...cacheOptions, upstream: hub, invalidations, recentPuts: RecentPuts.create() }),
     engine,
     outbox,
     backend,

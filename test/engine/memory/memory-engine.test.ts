@@ -172,6 +172,25 @@ describe("expiry", () => {
     expect(client.engine.stats().entries).toBe(0);
     expect(client.engine.stats().usedBytes).toBeLessThan(emptyBytes + 3 * MIB);
   });
+
+  test("goes in short turns, in longer ones where it is late by more than a second", () => {
+    const clock = new ManualClock();
+    const client = new Client(smallEngine(64 * MIB, clock));
+    for (let number = 0; number < 20_000; number++) client.put(`key:${number}`, Buffer.alloc(10), clock.nowMs + 5_000);
+    const removedByOneTurn = () => {
+      const before = client.engine.stats().entries ?? 0;
+      expect(client.engine.maintain()).toBe(0);
+      return before - (client.engine.stats().entries ?? 0);
+    };
+    clock.nowMs += 4_900;
+    pruneAll(client.engine);
+    clock.nowMs += 300;
+    expect(removedByOneTurn()).toBeWithin(128, 256);
+    clock.nowMs += 2_000;
+    expect(removedByOneTurn()).toBeWithin(512, 640);
+    pruneAll(client.engine);
+    expect(client.engine.stats().entries).toBe(0);
+  });
 });
 
 describe("walks", () => {

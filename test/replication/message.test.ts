@@ -1,0 +1,119 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { versionAt } from "../../src/cache/hybrid-clock.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import { decodeMessage, encodeMessage } from "../../src/replication/wire/message.ts";
+import { before, type PeerMutation, type PeerPut, toVersion } from "../../src/replication/wire/peer-mutation.ts";
+import { WireError } from "../../src/replication/wire/wire-error.ts";
+
+const stamps = fc.record({
+  version: fc.nat(Number.MAX_SAFE_INTEGER).map(toVersion),
+  origin: fc.nat(0xffff_ffff),
+});
+const keys = fc.string({ unit: "grapheme", minLength: 1, maxLength: 200 });
+const mutations: fc.Arbitrary<PeerMutation> = fc.oneof(
+  fc.record({
+    kind: fc.constant("put" as const),
+    key: keys,
+    value: fc.uint8Array({ maxLength: 2000 }).map((bytes) => Buffer.from(bytes)),
+    contentType: fc.constantFrom(JSON_CONTENT_TYPE, "text/plain", "image/png"),
+    expiresAtMs: fc.oneof(fc.constant(NEVER), fc.integer({ min: 1, max: 2 ** 45 })),
+    stamp: stamps,
+  }),
+  fc.record({ kind: fc.constantFrom("delete" as const, "outdated" as const), key: keys, stamp: stamps }),
+  fc.record({ kind: fc.constant("invalidate" as const), pattern: fc.oneof(keys, fc.constant(null)), stamp: stamps }),
+);
+
+describe("a message between nodes", () => {
+  test("comes out as it went in, packed or not", () => {
+    fc.assert(
+      fc.property(fc.array(mutations, { maxLength: 50 }), (told) => {
+        const { kind, head, mutations: heard } = decodeMessage(encodeMessage("batch", { number: 7 }, told));
+        expect(kind).toBe("batch");
+        expect(head.number("number")).toBe(7);
+        expect(heard).toEqual(told);
+      }),
+    );
+  });
+
+  test("that is cut, changed or made up is refused, and never taken for another", () => {
+    const message = encodeMessage("batch", { number: 7 }, [put("a", 1), put("b", 2)]);
+    for (let length = 0; length < message.length; length++) {
+      expect(() => decodeMessage(message.subarray(0, length))).toThrow(WireError);
+    }
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(3), fc.boolean(), (bytes, at, isOurs) => {
+        const made = Buffer.from(bytes);
+        if (isOurs) message.copy(made, 0, 0, at + 1);
+        try {
+          decodeMessage(made);
+        } catch (error) {
+          expect(error).toBeInstanceOf(WireError);
+        }
+      }),
+    );
+  });
+
+  test("unpacks to a bounded size, whatever it claims", () => {
+    const bomb = Bun.zstdCompressSync(Buffer.alloc(64 * 1024 * 1024));
+    const message = Buffer.concat([Buffer.from([0x53, 1, 1, 1]), bomb]);
+    expect(message.length).toBeLessThan(100_000);
+    expect(() => decodeMessage(message)).toThrow(WireError);
+  });
+
+  test("costs at most a third of the original's calls for puts of 100 bytes", () => {
+    const now = versionAt(1_800_000_000_000);
+    const puts: PeerPut[] = Array.from({ length: 200 }, (_, at) => {
+      const user = { id: at * 7919, name: `user ${(at * 2_654_435_761) % 99_991}`, mail: `u${at * 31}@example.com` };
+      const text = JSON.stringify({ ...user, since: 1_700_000_000 + at * 977, pad: "" });
+      const value = Buffer.from(text.replace('"pad":""', `"pad":"${"x".repeat(Math.max(0, 100 - text.length))}"`));
+      const stamp = { version: toVersion(now + at * 3000), origin: 77 };
+      return { ...put(`user:${at * 7919}`, 0), value, expiresAtMs: 1_800_000_060_000 + at, stamp };
+    });
+    for (const together of [1, 20, 200]) {
+      const some = puts.slice(0, together);
+      const head = { id: 77, incarnation: 3_000_000_000, clock: 1_800_000_000_000, to: 2_000_000_000, number: 1000 };
+      const message = encodeMessage("batch", { ...head, watermark: now, newest: now }, some);
+      const ours = message.length + httpHead("/api/replication", message.length).length;
+      const theirs = some.reduce((sum, each) => sum + originalCall(each).length, 0);
+      if (together >= 20) expect(ours / theirs).toBeLessThan(1 / 3);
+    }
+  });
+});
+
+describe("the stamp before a stamp", () => {
+  test("is older, and nothing is between them", () => {
+    fc.assert(
+      fc.property(stamps, ({ version, origin }) => {
+        const { version: earlier, origin: other } = before({ version, origin });
+        if (origin > 0) expect([earlier, other]).toEqual([version, origin - 1]);
+        else if (version > 0) expect([earlier, other]).toEqual([toVersion(version - 1), 0xffff_ffff]);
+      }),
+    );
+  });
+});
+
+function put(key: string, version: number): PeerPut {
+  const stamp = { version: toVersion(version), origin: 1 };
+  const value = Buffer.from(JSON.stringify(key));
+  return { kind: "put", key, value, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, stamp };
+}
+
+/** As a client in Go sends it. */
+function httpHead(path: string, length: number): string {
+  return [
+    `POST ${path} HTTP/1.1`,
+    "Host: 10.0.0.2:8088",
+    "User-Agent: Go-http-client/1.1",
+    `Content-Length: ${length}`,
+    "Content-Type: application/json",
+    "Accept-Encoding: gzip",
+    "",
+    "",
+  ].join("\r\n");
+}
+
+function originalCall({ key, value }: PeerPut): string {
+  const body = `{"key":${JSON.stringify(key)},"value":${value},"ttl":"59.5s"}`;
+  return httpHead("/api/cache?replicated=true", body.length) + body;
+}

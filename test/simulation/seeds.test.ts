@@ -1,0 +1,23 @@
+import { expect, test } from "bun:test";
+import { simulate } from "./simulation.ts";
+
+const SEEDS = 500;
+const TIMEOUT_MS = 300_000;
+
+test(
+  `after the faults of ${SEEDS} seeds every key on every node is absent or the newest`,
+  async () => {
+    const bad: string[] = [];
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const { faults } = await simulate(seed);
+      if (faults.length > 0) bad.push(`npm run simulate -- --seeds 1 --from ${seed}: ${faults.join("; ")}`);
+    }
+    expect(bad).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
+test("a seed replays exactly", async () => {
+  const logOf = async (seed: number) => (await simulate(seed, { isTraced: true })).log;
+  for (const seed of [3, 130, 740]) expect(await logOf(seed)).toEqual(await logOf(seed));
+});
