@@ -7,6 +7,7 @@ import { benchPause } from "./pause.ts";
 import { replayWeb12 } from "./replay-web12.ts";
 import { benchReplication } from "./replication.ts";
 import { MissingToolsError } from "./support/tools.ts";
+import { benchTelemetry } from "./telemetry.ts";
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   http: benchHttp,
@@ -15,6 +16,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   memory: benchMemory,
   pause: benchPause,
   backend: benchBackend,
+  telemetry: benchTelemetry,
   replication: benchReplication,
   "replay-web12": replayWeb12,
 };
