@@ -5,7 +5,7 @@ import { Operation } from "../telemetry/operations.ts";
 import { ApiError, asApiError, sendError } from "./api-error.ts";
 import { BatchRoutes } from "./batch-routes.ts";
 import { EntryRoutes } from "./entry-routes.ts";
-import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import type { Answer, HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
 import { type Countable, measured } from "./measured.ts";
 import { NodeRoutes } from "./node-routes.ts";
 import { OutboxRoutes } from "./outbox-routes.ts";
@@ -27,7 +27,6 @@ export interface ApiOptions {
   readonly telemetry: ThreadTelemetry | null;
 }
 
-type Answer = void | Promise<void>;
 type Route = (request: HttpRequest, response: HttpResponse) => Answer;
 type Methods = Readonly<Record<string, { readonly operation: Operation; readonly route: Route }>>;
 
@@ -102,7 +101,7 @@ class Api implements Countable {
       const answer = this.dispatch(request, response);
       return answer instanceof Promise
         ? answer.catch((error) => sendError(request, response, asApiError(error)))
-        : undefined;
+        : answer;
     } catch (error) {
       sendError(request, response, asApiError(error));
     }

@@ -14,9 +14,10 @@ import { ApiError } from "./api-error.ts";
 import { readKey, shortened, textOf } from "./body-members.ts";
 import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
 import { conditionOf, refuseCondition } from "./etag.ts";
-import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import type { Answer, HttpRequest, HttpResponse } from "./exchange.ts";
 import { isJson, isPresent, JsonObjectScanner, readSafeInteger } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
+import { LateReads } from "./late-read.ts";
 import { contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
@@ -41,9 +42,10 @@ export interface EntryRoutesOptions {
 
 /** The calls about entries. */
 export class EntryRoutes {
-  private readonly key = new KeyBuffer();
+  private key = new KeyBuffer();
   private readonly scanner = new JsonObjectScanner();
-  private readonly answer: EntryAnswer;
+  private answer: EntryAnswer;
+  private readonly lateReads: LateReads;
 
   private readonly cache: Cache;
   private readonly nowMs: () => number;
@@ -56,6 +58,7 @@ export class EntryRoutes {
     this.nowMs = nowMs;
     this.telemetry = telemetry;
     this.answer = new EntryAnswer(nowMs);
+    this.lateReads = new LateReads(nowMs, telemetry);
   }
 
   /** Reads the key of the request that is being handled from its path. Throws `BadKeyError`. */
@@ -63,13 +66,13 @@ export class EntryRoutes {
     this.key.decodePath(request.buffer, start, end);
   }
 
-  get(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  get(request: HttpRequest, response: HttpResponse): Answer {
     const noneMatch = request.header("if-none-match");
     if (request.queryStart < 0 && noneMatch === null) return this.read(response, WHOLE_ENTRY);
     return this.read(response, { raw: wantsRaw(request), headOnly: false, noneMatch });
   }
 
-  head(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  head(request: HttpRequest, response: HttpResponse): Answer {
     return this.read(response, { raw: wantsRaw(request), headOnly: true, noneMatch: request.header("if-none-match") });
   }
 
@@ -155,15 +158,21 @@ export class EntryRoutes {
     return after(page, (found) => response.sendText(200, JSON_HEADERS, JSON.stringify(found)));
   }
 
-  private read(response: HttpResponse, demand: EntryDemand): Awaitable<void> {
+  private read(response: HttpResponse, demand: EntryDemand): Answer {
     const { cache } = this;
-    // What answers later must not share its sink, nor its key, with the requests in between.
-    const answer = cache.readsAtOnce ? this.answer : new EntryAnswer(this.nowMs);
-    const key = cache.readsAtOnce ? this.key : this.key.copy();
+    if (!cache.readsAtOnce) {
+      const late = this.lateReads.take(this.key, demand);
+      if (cache.getLater(late.key, late)) return late;
+      this.lateReads.giveBack(late);
+    }
+    const { answer, key } = this;
     answer.prepare(response, key, demand);
     const found = cache.get(key, answer);
     if (found === true) return this.hit(key, answer);
     if (found === false) return this.missed(response, key, demand);
+    // What answers later must not share its sink, nor its key, with the requests in between.
+    this.answer = new EntryAnswer(this.nowMs);
+    this.key = new KeyBuffer();
     return found.then((wasFound) => (wasFound ? this.hit(key, answer) : this.missed(response, key, demand)));
   }
 
@@ -175,7 +184,7 @@ export class EntryRoutes {
   private missed(response: HttpResponse, key: KeyBuffer, demand: EntryDemand): Awaitable<void> {
     this.telemetry?.miss(key);
     if (!this.cache.loads) throw NOT_FOUND;
-    const own = this.cache.readsAtOnce ? key.copy() : key;
+    const own = key === this.key ? key.copy() : key;
     const answer = new EntryAnswer(this.nowMs);
     answer.prepare(response, own, demand);
     return this.cache.load(own, answer).then((wasFound) => {

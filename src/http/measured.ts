@@ -1,10 +1,11 @@
 import type { Operation } from "../telemetry/operations.ts";
 import type { RequestCounts } from "../telemetry/request-counts.ts";
-import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import type { Answer, HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import { type AnswerObserver, LateAnswer } from "./late-answer.ts";
 
 /** What a handler has to tell for its requests to be counted. */
 export interface Countable {
-  handle(request: HttpRequest, response: HttpResponse): void | Promise<void>;
+  handle(request: HttpRequest, response: HttpResponse): Answer;
   /** Of the request that was handed over last. */
   readonly operation: Operation;
 }
@@ -13,9 +14,10 @@ const BUG_STATUS = 500;
 
 /** Counts requests by operation and result, with the time from the whole request to the whole answer. */
 export function measured(api: Countable, counts: RequestCounts, monotonicMs: () => number): HttpHandler {
+  const observer = new LateCounter(counts, monotonicMs);
   return (request, response) => {
     const startedMs = monotonicMs();
-    let answer: void | Promise<void>;
+    let answer: Answer;
     try {
       answer = api.handle(request, response);
     } catch (error) {
@@ -23,8 +25,25 @@ export function measured(api: Countable, counts: RequestCounts, monotonicMs: () 
       throw error;
     }
     if (answer instanceof Promise) return countLater(counts, api.operation, answer, response, startedMs, monotonicMs);
+    if (answer instanceof LateAnswer) {
+      answer.observer = observer;
+      answer.observedAs = api.operation;
+      answer.observedFromMs = startedMs;
+      return answer;
+    }
     counts.add(api.operation, response.status, response.wasLoaded, monotonicMs() - startedMs);
   };
+}
+
+class LateCounter implements AnswerObserver {
+  constructor(
+    private readonly counts: RequestCounts,
+    private readonly monotonicMs: () => number,
+  ) {}
+
+  answered({ observedAs, observedFromMs }: LateAnswer, { status, wasLoaded }: HttpResponse): void {
+    if (observedAs !== null) this.counts.add(observedAs, status, wasLoaded, this.monotonicMs() - observedFromMs);
+  }
 }
 
 async function countLater(
