@@ -32,7 +32,10 @@ export class RedisClient {
 
   constructor(options: RedisEngineOptions) {
     this.#options = options;
-    this.#deadlines = new Deadlines(options.commandTimeoutMs);
+    this.#deadlines = new Deadlines({
+      timeoutMs: options.commandTimeoutMs,
+      arrivedBytes: () => (this.#topology?.kind === "single" ? (this.#topology.client.stream?.bytesRead ?? 0) : null),
+    });
     void this.#open();
   }
 
@@ -67,7 +70,7 @@ export class RedisClient {
     this.#cork(topology);
     const command = untraced(new Command(name, args));
     topology.client.sendCommand(command);
-    this.#deadlines.watch(command);
+    this.#deadlines.watch(command, bytesOf(args));
     return command.promise;
   }
 
@@ -224,6 +227,12 @@ export class RedisClient {
 function untraced<C extends Command>(command: C): C {
   command.isTraced = true;
   return command;
+}
+
+function bytesOf(args: readonly Argument[]): number {
+  let bytes = 0;
+  for (const argument of args) bytes += argument.length;
+  return bytes;
 }
 
 /** Of two replies that are awaited one after the other, the second may fail while nobody looks. */
