@@ -4,6 +4,9 @@ import { messageOf } from "./errors.ts";
 import { ReadBatch } from "./read-batch.ts";
 import { EXPIRIES } from "./scripts.ts";
 
+/** For so long the entries of later turns wait for the replies to a batch, and go out together after it. */
+const HOLD_MS = 0.5;
+
 /** Entries of one batch, and how many bytes of values it should bring: nobody waits for much that others want. */
 const MAX_ENTRIES = 256;
 const WANTED_BYTES = 256 * 1024;
@@ -37,6 +40,9 @@ export class BatchedReads {
   readonly #spare: Waiting[][] = [];
   #maxEntries = MAX_ENTRIES;
   #isScheduled = false;
+  /** Batches whose replies have not come, and when the last was sent. */
+  #underWay = 0;
+  #sentAtMs = 0;
   /** The server runs no scripts for this user. */
   #isRefused = false;
 
@@ -51,16 +57,20 @@ export class BatchedReads {
     this.#batch.add(key);
     this.#waiting.push({ key, reader });
     if (this.#batch.count >= this.#maxEntries) this.#send();
-    else if (!this.#isScheduled) {
-      this.#isScheduled = true;
-      setImmediate(this.#sendRest);
-    }
+    else this.#schedule();
     return true;
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(this.#sendRest);
   }
 
   readonly #sendRest = (): void => {
     this.#isScheduled = false;
-    if (this.#batch.count > 0) this.#send();
+    const isHeld = this.#underWay > 0 && performance.now() - this.#sentAtMs < HOLD_MS;
+    if (this.#batch.count > 0 && !isHeld) this.#send();
   };
 
   #send(): void {
@@ -69,6 +79,8 @@ export class BatchedReads {
     const values = this.#batch.values();
     const expiries = this.#batch.expiries();
     this.#batch.clear();
+    this.#underWay++;
+    this.#sentAtMs = performance.now();
     void this.#read(waiting, this.#options.client.sendEncoded(values, expiries));
   }
 
@@ -80,6 +92,8 @@ export class BatchedReads {
     } catch (error) {
       this.#fail(waiting, error);
     }
+    this.#underWay--;
+    if (this.#batch.count > 0) this.#schedule();
     waiting.length = 0;
     if (this.#spare.length < 8) this.#spare.push(waiting);
   }
