@@ -11,8 +11,12 @@ export interface CallOptions {
   readonly timeoutMs: number;
   /** Ends the call early. */
   readonly signal?: AbortSignal;
-  /** W3C trace context that goes along where the backend can carry it. */
-  readonly traceparent?: string;
+  /**
+   * W3C trace context that goes along where the backend can carry it, as one text: see `trace-context.ts`.
+   */
+  readonly traceparent?: string | undefined;
+  /** The contexts of all that a call is for, one per key or row; `TracedBackend` makes one of them. */
+  readonly traceparents?: readonly (string | undefined)[];
 }
 
 /** A value as it is kept: JSON text exactly as it was sent, or any bytes with their type. */

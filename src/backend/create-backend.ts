@@ -24,6 +24,8 @@ export interface BackendSettings {
   readonly writeConnections: number;
   readonly loadTimeoutMs: number;
   readonly writeTimeoutMs: number;
+  /** SQL carries the trace context of sampled calls; default false. */
+  readonly sqlComments?: boolean;
 }
 
 /** `SERV_CACHE_BACKEND_TABLE` where it is not set. */
@@ -75,6 +77,7 @@ function createSqlite(settings: BackendSettings): Backend {
     writeConnections: 1,
     loadStatementTimeoutMs: settings.loadTimeoutMs,
     writeStatementTimeoutMs: settings.writeTimeoutMs,
+    comments: settings.sqlComments ?? false,
   });
 }
 
@@ -88,6 +91,7 @@ function createSql(settings: BackendSettings, dialect: SqlDialect, connect: (onC
     writeConnections: settings.writeConnections,
     loadStatementTimeoutMs: settings.loadTimeoutMs,
     writeStatementTimeoutMs: settings.writeTimeoutMs,
+    comments: settings.sqlComments ?? false,
   });
 }
 

@@ -205,7 +205,11 @@ export class WriteBehind {
     const { backend, timeoutMs } = this.options;
     let results: RowResult[];
     try {
-      results = await backend.write(batch.map(rowOf), { timeoutMs, signal: this.#ending.signal });
+      results = await backend.write(batch.map(rowOf), {
+        timeoutMs,
+        signal: this.#ending.signal,
+        traceparents: batch.map((entry) => entry.traceparent),
+      });
     } catch (error) {
       // A backend reports failures row by row; one that throws is treated as one that is away.
       const failure = new BackendError("ERR_BACKEND_UNAVAILABLE", String(error), { cause: error });

@@ -127,7 +127,7 @@ export class Cache {
   }
 
   /** Hands what is behind the cache to the sink, when `get` found nothing; false = there is nothing there either. */
-  load(_key: Key, _sink: LoadSink): Promise<boolean> {
+  load(_key: Key, _sink: LoadSink, _traceparent?: string): Promise<boolean> {
     return Promise.resolve(false);
   }
 

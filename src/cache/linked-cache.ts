@@ -93,8 +93,8 @@ export class LinkedCache extends Cache {
     return !this.loads && this.#upstream.refreshAheadMs === 0 && super.getLater(key, reader);
   }
 
-  override async load(key: Key, sink: LoadSink): Promise<boolean> {
-    const loaded = await this.#upstream.load(nameOf(key));
+  override async load(key: Key, sink: LoadSink, traceparent?: string): Promise<boolean> {
+    const loaded = await this.#upstream.load(nameOf(key), traceparent);
     if (loaded.kind === "absent") return false;
     deliver(loaded, sink);
     return true;

@@ -45,7 +45,7 @@ export interface Upstream extends UpstreamTraits {
    * What is behind the cache of a key that the engine doesn't have: a write that waits for the backend, or the backend's
    * own value; the engine has it by then. Rejects with `UpstreamError`: a failure is not an absence.
    */
-  load(key: string): Promise<Loaded>;
+  load(key: string, traceparent?: string): Promise<Loaded>;
 
   /** Loads a key again in the background. */
   refresh(key: string): void;

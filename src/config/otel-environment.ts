@@ -14,8 +14,17 @@ export interface OtelConfig {
   /** Null = metrics are only for `/metrics`. */
   readonly metrics: (OtlpTarget & { readonly intervalMs: number }) | null;
   readonly sampler: SamplerConfig;
-  /** Spans that may wait for their export, of each thread. */
-  readonly spanQueue: number;
+  readonly spans: SpanQueueConfig;
+}
+
+/** How spans wait for their export, in each thread. */
+export interface SpanQueueConfig {
+  /** So many may wait. */
+  readonly limit: number;
+  /** So many are sent in one request. */
+  readonly batch: number;
+  /** So long a span waits at most where there are fewer. */
+  readonly delayMs: number;
 }
 
 export interface OtlpTarget {
@@ -33,7 +42,8 @@ export interface SamplerConfig {
 
 const DEFAULT_ENDPOINT = "http://localhost:4318";
 const DEFAULT_INTERVAL_MS = 60_000;
-const DEFAULT_SPAN_QUEUE = 2_048;
+/** The defaults of OpenTelemetry's batch processor. */
+const SPANS = { limit: 2_048, batch: 512, delayMs: 5_000 };
 const MOST_SPANS = 100_000;
 
 /** @param servEndpoint of `SERV_OTLP_ENDPOINT` */
@@ -50,7 +60,11 @@ export function readOtelEnvironment(
         ? null
         : { ...metrics, intervalMs: reader.whole("OTEL_METRIC_EXPORT_INTERVAL", 100, 86_400_000, DEFAULT_INTERVAL_MS) },
     sampler: reader.sampler(),
-    spanQueue: reader.whole("OTEL_BSP_MAX_QUEUE_SIZE", 1, MOST_SPANS, DEFAULT_SPAN_QUEUE),
+    spans: {
+      limit: reader.whole("OTEL_BSP_MAX_QUEUE_SIZE", 1, MOST_SPANS, SPANS.limit),
+      batch: reader.whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, MOST_SPANS, SPANS.batch),
+      delayMs: reader.whole("OTEL_BSP_SCHEDULE_DELAY", 1, 3_600_000, SPANS.delayMs),
+    },
   };
   return { otel, warnings: reader.warnings };
 }

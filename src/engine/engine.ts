@@ -21,6 +21,9 @@ export const NEVER = 0;
 /** The content type of a value that is kept as JSON text. */
 export const JSON_CONTENT_TYPE = "application/json";
 
+/** Of a client's text, in the message of an error. */
+const MAX_QUOTED_CHARACTERS = 40;
+
 /**
  * A hybrid logical clock stamp: (ms since 2024-01-01 UTC) × 4096 + counter, a safe integer.
  */
@@ -261,8 +264,13 @@ export interface Engine {
 export class InvalidCursorError extends Error {
   readonly code = "ERR_INVALID_CURSOR";
   constructor(readonly cursor: string) {
-    super(`cursor ${JSON.stringify(cursor)} is not one that this API returned; start again without a cursor`);
+    super(`cursor ${quotedCursor(cursor)} is not one that this API returned; start again without a cursor`);
   }
+}
+
+/** What the message quotes: a client may have sent kilobytes. */
+function quotedCursor(cursor: string): string {
+  return JSON.stringify(cursor.length <= MAX_QUOTED_CHARACTERS ? cursor : `${cursor.slice(0, MAX_QUOTED_CHARACTERS)}…`);
 }
 
 /** The engine can't be reached now. */

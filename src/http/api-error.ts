@@ -22,8 +22,14 @@ export class ApiError extends Error {
   }
 }
 
-export function sendError(request: HttpRequest, response: HttpResponse, error: ApiError): void {
-  const traceId = traceIdOf(request.header("traceparent")) ?? randomTraceId();
+/** @param activeTraceId of the request, where it is traced */
+export function sendError(
+  request: HttpRequest,
+  response: HttpResponse,
+  error: ApiError,
+  activeTraceId: string | null,
+): void {
+  const traceId = activeTraceId ?? traceIdOf(request.header("traceparent")) ?? randomTraceId();
   response.sendText(error.status, ERROR_HEADERS + error.headers, errorBody(error.code, error.message, traceId));
 }
 

@@ -4,6 +4,7 @@ import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { Operation } from "../telemetry/operations.ts";
 import { ApiError, asApiError, sendError } from "./api-error.ts";
 import { BatchRoutes } from "./batch-routes.ts";
+import { shortened } from "./body-members.ts";
 import { EntryRoutes } from "./entry-routes.ts";
 import type { Answer, HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
 import { type Countable, measured } from "./measured.ts";
@@ -31,17 +32,25 @@ type Route = (request: HttpRequest, response: HttpResponse) => Answer;
 type Methods = Readonly<Record<string, { readonly operation: Operation; readonly route: Route }>>;
 
 const ENTRY_PATH = Buffer.from("/api/cache/");
+const ENTRY_ROUTE = "/api/cache/{key}";
 const VERSIONED_ENTRY_PATH = Buffer.from("/api/v1/cache/");
 
 /** The REST surface of one thread: finds the route, and turns errors into answers in one place. */
 export function createApi(options: ApiOptions): HttpHandler {
   const api = new Api(options);
   if (options.telemetry === null) return (request, response) => api.handle(request, response);
-  return measured(api, options.telemetry.requests, () => performance.now());
+  return measured(api, {
+    counts: options.telemetry.requests,
+    tracer: options.telemetry.tracer,
+    monotonicMs: () => performance.now(),
+    engineName: options.cache.engineName,
+  });
 }
 
 class Api implements Countable {
   operation = Operation.Other;
+  route = "";
+  private readonly telemetry: ThreadTelemetry | null;
   private readonly entries: EntryRoutes;
   private readonly routes: ReadonlyMap<string, Methods>;
   private readonly entryMethods: Methods;
@@ -52,6 +61,7 @@ class Api implements Countable {
     const node = new NodeRoutes(options);
     const outbox = new OutboxRoutes(options.upstream, options.nowMs);
     const peers = new PeerRoutes(options);
+    this.telemetry = options.telemetry;
     this.entries = entries;
     this.entryMethods = {
       GET: on(Operation.Get, (request, response) => entries.get(request, response)),
@@ -99,16 +109,19 @@ class Api implements Countable {
   handle(request: HttpRequest, response: HttpResponse): Answer {
     try {
       const answer = this.dispatch(request, response);
-      return answer instanceof Promise
-        ? answer.catch((error) => sendError(request, response, asApiError(error)))
-        : answer;
+      return answer instanceof Promise ? answer.catch((error) => this.sendError(request, response, error)) : answer;
     } catch (error) {
-      sendError(request, response, asApiError(error));
+      this.sendError(request, response, error);
     }
+  }
+
+  private sendError(request: HttpRequest, response: HttpResponse, error: unknown): void {
+    sendError(request, response, asApiError(error), this.telemetry?.tracer?.active?.ids.traceId ?? null);
   }
 
   private dispatch(request: HttpRequest, response: HttpResponse): Answer {
     this.operation = Operation.Other;
+    this.route = ENTRY_ROUTE;
     const keyStart = entryKeyStart(request);
     if (keyStart >= 0 && !isGossip(request, keyStart)) {
       const isGet = request.method === "GET";
@@ -118,12 +131,14 @@ class Api implements Countable {
       return this.routed(this.entryMethods, request, response);
     }
     const path = request.buffer.latin1Slice(request.targetStart, pathEnd(request));
-    const methods = this.routes.get(path.startsWith("/api/v1/") ? `/api/${path.slice("/api/v1/".length)}` : path);
+    this.route = path.startsWith("/api/v1/") ? `/api/${path.slice("/api/v1/".length)}` : path;
+    const methods = this.routes.get(this.route);
     if (methods === undefined) {
+      this.route = "";
       throw new ApiError(
         404,
         "ERR_UNKNOWN_PATH",
-        `there is nothing at ${JSON.stringify(path)}: entries are at /api/cache/{key}`,
+        `there is nothing at ${JSON.stringify(shortened(path))}: entries are at /api/cache/{key}`,
       );
     }
     return this.routed(methods, request, response);

@@ -71,8 +71,12 @@ export class BatchRoutes {
     if (count > MAX_OPERATIONS) {
       throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
     }
-    const context = contextOf(request, this.peerGate);
+    const context = this.contextOf(request);
     return this.runsHere(body) ? this.runHere(body, response, context) : this.runLater(body, response, context);
+  }
+
+  private contextOf(request: HttpRequest): MutationContext {
+    return contextOf(request, this.peerGate, this.telemetry?.tracer ?? null);
   }
 
   /** Whether every operation is answered without a promise. */
@@ -152,20 +156,19 @@ export class BatchRoutes {
         throw invalid("ERR_BAD_OPERATION", 'the operation is not an object: send {"op": …, "key": …}');
       }
       readKey(body, operations.key, this.key);
-      if (isOp(body, operations.op, GET)) return this.getInTurn(writer, turns);
       key = this.key.toString();
-      const answer = this.mutateInTurn(this.changeIn(body), writer, key, context, turns);
+      const answer = isOp(body, operations.op, GET)
+        ? this.getInTurn(writer, key, turns)
+        : this.mutateInTurn(this.changeIn(body), writer, key, context, turns);
       return answer instanceof Promise ? answer.catch(failed) : answer;
     } catch (error) {
       failed(error);
     }
   }
 
-  private getInTurn(writer: BatchWriter, turns: Turns | null): Awaitable<void> {
-    if (turns === null)
-      return this.get(this.cache.readsAtOnce && !this.cache.loads ? this.key : this.key.copy(), writer);
-    const key = this.key.copy();
-    return takeTurn(turns, key.toString(), () => this.get(key, writer));
+  private getInTurn(writer: BatchWriter, key: string, turns: Turns | null): Awaitable<void> {
+    const own = this.cache.readsAtOnce && !this.cache.loads && turns === null ? this.key : this.key.copy();
+    return turns === null ? this.get(own, writer) : takeTurn(turns, key, () => this.get(own, writer));
   }
 
   private mutateInTurn(
@@ -212,10 +215,7 @@ export class BatchRoutes {
   /** What the selected operation changes. Throws `ApiError`. */
   private changeIn(body: Buffer): Change {
     const { op, value, ttl, tags } = this.operations;
-    if (isOp(body, op, DELETE)) {
-      this.telemetry?.deleted(this.key);
-      return DELETED;
-    }
+    if (isOp(body, op, DELETE)) return DELETED;
     if (!isOp(body, op, SET)) {
       throw invalid(
         "ERR_BAD_OPERATION",
@@ -226,7 +226,6 @@ export class BatchRoutes {
     refuseTags(textOf(body, tags));
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
-    this.telemetry?.set(this.key);
     const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
     return { kind: "set", value: newValue, ttlMs: parseJsonTtl(textOf(body, ttl)) };
   }
@@ -239,7 +238,11 @@ export class BatchRoutes {
     context: MutationContext,
   ): Awaitable<void> {
     const done = () => writer.instead(JSON.stringify({ status: 200, key: name }));
-    if (change.kind === "delete") return after(this.cache.delete(key, null, context), done);
+    if (change.kind === "delete") {
+      this.telemetry?.deleted(key);
+      return after(this.cache.delete(key, null, context), done);
+    }
+    this.telemetry?.set(key, change.value.end - change.value.start);
     return after(this.cache.put(key, change.value, change.ttlMs, null, context), (outcome) => {
       requireSuccess(outcome, null);
       done();

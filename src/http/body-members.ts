@@ -11,7 +11,9 @@ export function textOf(body: Buffer, range: JsonRange): string | null {
 
 /** What a message quotes of a client's text, so that the answer to megabytes is a line. */
 export function shortened(text: string): string {
-  return text.length > MAX_QUOTED_CHARACTERS ? `${text.slice(0, MAX_QUOTED_CHARACTERS)}…` : text;
+  if (text.length <= MAX_QUOTED_CHARACTERS) return text;
+  // Half of a surrogate pair is no character.
+  return `${text.slice(0, MAX_QUOTED_CHARACTERS).replace(/[\ud800-\udbff]$/, "")}…`;
 }
 
 /** Reads the member `key` of a body. Throws `ApiError` (400) where it is no string, `BadKeyError` where it is no key. */

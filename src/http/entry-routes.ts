@@ -1,4 +1,4 @@
-import type { Cache } from "../cache/cache.ts";
+import type { Cache, MutationContext } from "../cache/cache.ts";
 import { Glob } from "../cache/glob.ts";
 import {
   type Awaitable,
@@ -18,11 +18,11 @@ import type { Answer, HttpRequest, HttpResponse } from "./exchange.ts";
 import { isJson, isPresent, JsonObjectScanner, readSafeInteger } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { LateReads } from "./late-read.ts";
-import { contextOf } from "./mutation-context.ts";
+import { carrierFor, contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
 import { type PeerGate, requirePeer } from "./peer-routes.ts";
-import { isFlagSet, queryOf } from "./query.ts";
+import { isFlagSet, queryOf, refuseUnknown } from "./query.ts";
 import { refuseTags } from "./tags.ts";
 import { parseJsonTtl, parseTtl } from "./ttl.ts";
 
@@ -32,6 +32,7 @@ const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 const CONTENT_TYPE = /^[\x20-\x7e]+$/;
 const DEFAULT_PAGE_KEYS = 100;
 const MAX_PAGE_KEYS = 10_000;
+const DELETE_MANY_PARAMETERS = ["pattern", "tag", "replicated"];
 
 export interface EntryRoutesOptions {
   readonly cache: Cache;
@@ -68,12 +69,16 @@ export class EntryRoutes {
 
   get(request: HttpRequest, response: HttpResponse): Answer {
     const noneMatch = request.header("if-none-match");
-    if (request.queryStart < 0 && noneMatch === null) return this.read(response, WHOLE_ENTRY);
-    return this.read(response, { raw: wantsRaw(request), headOnly: false, noneMatch });
+    if (request.queryStart < 0 && noneMatch === null) return this.read(request, response, WHOLE_ENTRY);
+    return this.read(request, response, { raw: wantsRaw(request), headOnly: false, noneMatch });
   }
 
   head(request: HttpRequest, response: HttpResponse): Answer {
-    return this.read(response, { raw: wantsRaw(request), headOnly: true, noneMatch: request.header("if-none-match") });
+    return this.read(request, response, {
+      raw: wantsRaw(request),
+      headOnly: true,
+      noneMatch: request.header("if-none-match"),
+    });
   }
 
   post(request: HttpRequest, response: HttpResponse): Awaitable<void> {
@@ -115,6 +120,7 @@ export class EntryRoutes {
     const { body, bodyStart, bodyEnd } = request;
     const { scanner } = this;
     scanner.scan(body, bodyStart, bodyEnd);
+    refuseTags(textOf(body, scanner.tags));
     const ttl = textOf(body, scanner.ttl);
     const counts = isPresent(scanner.increment);
     if ((ttl === null) !== counts) {
@@ -127,7 +133,7 @@ export class EntryRoutes {
   delete(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const condition = conditionOf(request);
     this.telemetry?.deleted(this.key);
-    return after(this.cache.delete(this.key, condition, contextOf(request, this.peerGate)), (outcome) => {
+    return after(this.cache.delete(this.key, condition, this.contextOf(request)), (outcome) => {
       requireSuccess(outcome, condition);
       response.sendText(200, JSON_HEADERS, SUCCESS);
     });
@@ -136,9 +142,10 @@ export class EntryRoutes {
   deleteMany(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     refuseCondition(request);
     const query = queryOf(request);
+    refuseUnknown(query, DELETE_MANY_PARAMETERS);
     refuseTags(query.get("tag") ?? null);
     const pattern = query.get("pattern");
-    const context = contextOf(request, this.peerGate);
+    const context = this.contextOf(request);
     const deleted =
       pattern === undefined ? this.cache.clear(context) : this.cache.deleteMatching(Glob.parse(pattern), context);
     return after(deleted, (count) => {
@@ -158,9 +165,10 @@ export class EntryRoutes {
     return after(page, (found) => response.sendText(200, JSON_HEADERS, JSON.stringify(found)));
   }
 
-  private read(response: HttpResponse, demand: EntryDemand): Answer {
+  private read(request: HttpRequest, response: HttpResponse, demand: EntryDemand): Answer {
     const { cache } = this;
-    if (!cache.readsAtOnce) {
+    // A traced request takes the way by promises, along which the tracer follows it.
+    if (!cache.readsAtOnce && (this.telemetry?.tracer?.active ?? null) === null) {
       const late = this.lateReads.take(this.key, demand);
       if (cache.getLater(late.key, late)) return late;
       this.lateReads.giveBack(late);
@@ -169,11 +177,11 @@ export class EntryRoutes {
     answer.prepare(response, key, demand);
     const found = cache.get(key, answer);
     if (found === true) return this.hit(key, answer);
-    if (found === false) return this.missed(response, key, demand);
+    if (found === false) return this.missed(request, response, key, demand);
     // What answers later must not share its sink, nor its key, with the requests in between.
     this.answer = new EntryAnswer(this.nowMs);
     this.key = new KeyBuffer();
-    return found.then((wasFound) => (wasFound ? this.hit(key, answer) : this.missed(response, key, demand)));
+    return found.then((wasFound) => (wasFound ? this.hit(key, answer) : this.missed(request, response, key, demand)));
   }
 
   private hit(key: KeyBuffer, answer: EntryAnswer): void {
@@ -181,13 +189,16 @@ export class EntryRoutes {
     answer.end();
   }
 
-  private missed(response: HttpResponse, key: KeyBuffer, demand: EntryDemand): Awaitable<void> {
+  private missed(
+    ...[request, response, key, demand]: [HttpRequest, HttpResponse, KeyBuffer, EntryDemand]
+  ): Awaitable<void> {
     this.telemetry?.miss(key);
     if (!this.cache.loads) throw NOT_FOUND;
     const own = key === this.key ? key.copy() : key;
     const answer = new EntryAnswer(this.nowMs);
     answer.prepare(response, own, demand);
-    return this.cache.load(own, answer).then((wasFound) => {
+    const carrier = carrierFor(request, this.telemetry?.tracer ?? null);
+    return this.cache.load(own, answer, carrier).then((wasFound) => {
       if (!wasFound) throw NOT_FOUND;
       response.wasLoaded = true;
       answer.end();
@@ -204,8 +215,8 @@ export class EntryRoutes {
       throw tooLarge(`the value has ${value.end - value.start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
     }
     const condition = conditionOf(request);
-    this.telemetry?.set(this.key);
-    const outcome = this.cache.put(this.key, value, ttlMs, condition, contextOf(request, this.peerGate));
+    this.telemetry?.set(this.key, value.end - value.start);
+    const outcome = this.cache.put(this.key, value, ttlMs, condition, this.contextOf(request));
     return outcome instanceof Promise
       ? outcome.then((late) => stored(response, late, condition))
       : stored(response, outcome, condition);
@@ -215,7 +226,7 @@ export class EntryRoutes {
     const key = this.key.copy();
     const answer = new PatchAnswer(response, key, this.nowMs);
     const condition = conditionOf(request);
-    return after(this.cache.touch(key, ttlMs, condition, contextOf(request, this.peerGate)), (outcome) => {
+    return after(this.cache.touch(key, ttlMs, condition, this.contextOf(request)), (outcome) => {
       requireSuccess(outcome, condition);
       if (outcome === "absent") throw NOT_FOUND;
       return after(this.cache.get(key, answer), (found) => {
@@ -223,6 +234,10 @@ export class EntryRoutes {
         answer.end();
       });
     });
+  }
+
+  private contextOf(request: HttpRequest): MutationContext {
+    return contextOf(request, this.peerGate, this.telemetry?.tracer ?? null);
   }
 
   private increment(request: HttpRequest, response: HttpResponse): Awaitable<void> {
@@ -234,7 +249,7 @@ export class EntryRoutes {
     }
     const key = this.key.toString();
     const condition = conditionOf(request);
-    return after(this.cache.increment(this.key, delta, condition, contextOf(request, this.peerGate)), (outcome) => {
+    return after(this.cache.increment(this.key, delta, condition, this.contextOf(request)), (outcome) => {
       requireSuccess(outcome.kind, condition);
       if (outcome.kind !== "incremented") {
         throw new ApiError(409, "ERR_CONFLICT", "a newer write is stored and nothing was counted: try again");
@@ -273,7 +288,7 @@ function pageLimit(text: string): number {
     throw new ApiError(
       400,
       "ERR_BAD_LIMIT",
-      `limit is ${JSON.stringify(text)}: send a number from 1 to ${MAX_PAGE_KEYS}`,
+      `limit is ${JSON.stringify(shortened(text))}: send a number from 1 to ${MAX_PAGE_KEYS}`,
     );
   }
   return limit;

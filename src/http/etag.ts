@@ -1,5 +1,6 @@
 import type { Condition } from "../engine/engine.ts";
 import { ApiError } from "./api-error.ts";
+import { shortened } from "./body-members.ts";
 import type { HttpRequest } from "./exchange.ts";
 
 /** A tag has 53 bits; two halves are written, because numbers up to 31 bits become text much faster. */
@@ -40,7 +41,7 @@ export function conditionOf(request: HttpRequest): Condition | null {
     throw new ApiError(
       400,
       "ERR_BAD_CONDITION",
-      `${name} is ${JSON.stringify(header)}: send * or a list of ETags in quotes`,
+      `${name} is ${JSON.stringify(shortened(header))}: send * or a list of ETags in quotes`,
     );
   }
   // If-Match compares strongly: a weak tag never matches (RFC 9110 section 13.1.1).

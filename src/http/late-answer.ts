@@ -1,4 +1,4 @@
-import type { Operation } from "../telemetry/operations.ts";
+import { Operation } from "../telemetry/operations.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 
 /** Where an answer goes that comes later: the connection. */
@@ -26,5 +26,5 @@ export abstract class LateAnswer {
   observer: AnswerObserver | null = null;
   /** For the observer: when the request came, and what it asks for. */
   observedFromMs = 0;
-  observedAs: Operation | null = null;
+  observedAs = Operation.Other;
 }

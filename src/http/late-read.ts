@@ -78,7 +78,7 @@ export class LateRead extends LateAnswer implements LateReader {
     const { recipient } = this;
     if (recipient === null) throw new Error("an answer came before its connection waited for it");
     try {
-      sendError(recipient.awaitedRequest, response, asApiError(error));
+      sendError(recipient.awaitedRequest, response, asApiError(error), null);
     } catch (bug) {
       recipient.answerBug(bug);
     }

@@ -1,16 +1,45 @@
 import { FROM_CLIENT, type MutationContext } from "../cache/cache.ts";
+import { carrierOf } from "../telemetry/trace/trace-context.ts";
+import type { Tracer } from "../telemetry/trace/tracer.ts";
+import { invalid } from "./api-error.ts";
+import { shortened } from "./body-members.ts";
 import type { HttpRequest } from "./exchange.ts";
 import { type PeerGate, requirePeer } from "./peer-routes.ts";
-import { isFlagSet, queryOf } from "./query.ts";
+import { queryOf } from "./query.ts";
 
 const FROM_PEER: MutationContext = { isReplicated: true };
 
 /**
- * `replicated=true` says that a peer of the original's kind sent the mutation on. Throws `ApiError` for a bad
- * query, and where it comes from nobody of the peers.
+ * Where a mutation comes from: `replicated=true` says that a peer of the original's kind sent it on. Throws `ApiError` for
+ * a bad query: also where the value is unclear, because a client's mutation that is taken for a peer's reaches no
+ * database; and where it comes from nobody of the peers.
  */
-export function contextOf(request: HttpRequest, gate: PeerGate | null): MutationContext {
-  if (request.queryStart < 0 || !isFlagSet(queryOf(request), "replicated")) return FROM_CLIENT;
+export function contextOf(request: HttpRequest, gate: PeerGate | null, tracer: Tracer | null): MutationContext {
+  const isReplicated = request.queryStart >= 0 && isFromPeer(request, gate);
+  const traceparent = carrierFor(request, tracer);
+  if (traceparent === undefined) return isReplicated ? FROM_PEER : FROM_CLIENT;
+  return { isReplicated, traceparent };
+}
+
+function isFromPeer(request: HttpRequest, gate: PeerGate | null): boolean {
+  const value = queryOf(request).get("replicated");
+  if (value === undefined || value === "false" || value === "0") return false;
+  if (value !== "true" && value !== "1" && value !== "") {
+    throw invalid("ERR_BAD_QUERY", `replicated is ${JSON.stringify(shortened(value))}: send true, or leave it out`);
+  }
   requirePeer(request, gate);
-  return FROM_PEER;
+  return true;
+}
+
+/** The trace context that goes on to who is asked for a request: that of its own span, or the one that it brought. */
+export function carrierFor(request: HttpRequest, tracer: Tracer | null): string | undefined {
+  const span = tracer?.active ?? null;
+  return tracer === null || span === null ? carrierIn(request) : tracer.carrierOf(span);
+}
+
+/** The trace context that a request brought along, as one text: see `trace-context.ts`. */
+export function carrierIn(request: HttpRequest): string | undefined {
+  const traceparent = request.header("traceparent");
+  if (traceparent === null) return undefined;
+  return carrierOf(traceparent, request.header("tracestate"), request.header("baggage"));
 }

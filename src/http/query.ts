@@ -1,4 +1,5 @@
 import { ApiError } from "./api-error.ts";
+import { shortened } from "./body-members.ts";
 import type { HttpRequest } from "./exchange.ts";
 
 const NO_PARAMETERS: ReadonlyMap<string, string> = new Map();
@@ -26,11 +27,23 @@ export function isFlagSet(query: ReadonlyMap<string, string>, name: string): boo
   return value !== undefined && value !== "false";
 }
 
+/**
+ * Throws `ApiError` (400) where there is another parameter than the known ones: for calls on which a misspelt name
+ * would change more than was meant.
+ */
+export function refuseUnknown(query: ReadonlyMap<string, string>, known: readonly string[]): void {
+  for (const name of query.keys()) {
+    if (known.includes(name)) continue;
+    const message = `the query has ${JSON.stringify(shortened(name))}: this call knows ${known.join(", ")}, nothing else`;
+    throw new ApiError(400, "ERR_BAD_QUERY", message);
+  }
+}
+
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text.replaceAll("+", " "));
   } catch (cause) {
-    const message = `the query has ${JSON.stringify(text)}, which is not percent-encoded UTF-8: encode it again`;
+    const message = `the query has ${JSON.stringify(shortened(text))}, which is not percent-encoded UTF-8: encode it again`;
     throw new ApiError(400, "ERR_BAD_QUERY", message, "", { cause });
   }
 }

@@ -15,14 +15,14 @@ import { type HttpServer, startHttpServer } from "../http/server.ts";
 import { Gate } from "../replication/gate.ts";
 import { hostOf } from "../replication/replication.ts";
 import { LoopWatch } from "../telemetry/loop-watch.ts";
-import { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
+import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { HeapKeeper } from "./heap-keeper.ts";
 import { addressesOf } from "./open-hub.ts";
 import type { SharedParts } from "./shared-parts.ts";
 
 export interface ListenerOptions {
-  /** The number of this thread: 0 = the main one. */
-  readonly thread: number;
+  /** What this thread counts and traces; null = nothing. */
+  readonly telemetry: ThreadTelemetry | null;
   readonly hostname: string;
   readonly port: number;
   /** The port is shared with the listeners of other threads. */
@@ -41,8 +41,7 @@ export type Listener = Pick<HttpServer, "port" | "drain" | "stop">;
 /** Listens, on one thread. Throws `ListenError`. */
 export function startListener(config: Config, shared: SharedParts, engine: Engine, options: ListenerOptions): Listener {
   let draining = false;
-  const { upstream } = options;
-  const telemetry = new ThreadTelemetry(shared.telemetry, options.thread, Math.random);
+  const { upstream, telemetry } = options;
   const cache = cacheOf(config, shared, engine, upstream);
   const door = config.peers === null ? null : watchDoor(config.peers);
   const handler = createApi({
@@ -61,11 +60,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     limits: { connections: config.maxConnections, idleTimeoutMs: config.idleTimeoutMs },
     clock: { nowMs: Date.now },
   });
-  const watch = new LoopWatch({
-    counts: telemetry.requests,
-    monotonicMs: () => performance.now(),
-    onLook: () => telemetry.requests.setConnections(server.connections),
-  });
+  const watch = telemetry === null ? null : watchLoop(telemetry, server);
   const keeper = new HeapKeeper({ sizeBytes: heapSize, collectYoung: edenGC, collectAll: fullGC });
   return {
     port: server.port,
@@ -76,10 +71,18 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     stop: () => {
       keeper.stop();
       door?.stop();
-      watch.stop();
+      watch?.stop();
       server.stop();
     },
   };
+}
+
+function watchLoop({ requests }: ThreadTelemetry, server: HttpServer): LoopWatch {
+  return new LoopWatch({
+    counts: requests,
+    monotonicMs: () => performance.now(),
+    onLook: () => requests.setConnections(server.connections),
+  });
 }
 
 function cacheOf(config: Config, shared: SharedParts, engine: Engine, upstream: Upstream | null): Cache {

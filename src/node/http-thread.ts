@@ -5,6 +5,7 @@ import { createLog } from "../telemetry/log.ts";
 import { startListener } from "./compose.ts";
 import { openEngine } from "./shared-parts.ts";
 import type { MainMessage, ThreadData, ThreadMessage } from "./thread-messages.ts";
+import { openThreadTelemetry } from "./thread-telemetry.ts";
 import { UpstreamClient } from "./upstream-client.ts";
 
 const parent = parentPort;
@@ -18,7 +19,12 @@ const log = createLog({
   nowMs: Date.now,
   thread,
 });
-const engine = await openEngine(config, shared, thread, (message) => log.warn(message));
+const opened = await openThreadTelemetry(config, shared, thread, log);
+const { telemetry } = opened;
+const engine = await openEngine(config, shared, thread, {
+  log: (message) => log.warn(message),
+  tracer: telemetry.tracer,
+});
 const upstream =
   shared.link === null
     ? null
@@ -32,16 +38,21 @@ const server = startListener(config, shared, engine, {
   hostname,
   port,
   reusePort: true,
-  thread,
+  telemetry,
   upstream,
   onError: (error, traceId) => say({ kind: "request-failed", traceId, reason: String(error) }),
 });
 
 parent.on("message", (message: MainMessage) => {
   if (message.kind === "upstream") upstream?.receive(message);
-  else server.drain(message.graceMs).then(() => say({ kind: "drained" }), failThread);
+  else drain(message.graceMs).then(() => say({ kind: "drained" }), failThread);
 });
 say({ kind: "listening", port: server.port });
+
+async function drain(graceMs: number): Promise<void> {
+  await server.drain(graceMs);
+  await opened.close();
+}
 
 function say(message: ThreadMessage): void {
   parent?.postMessage(message);

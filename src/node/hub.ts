@@ -117,8 +117,8 @@ export class Hub implements Upstream, UpstreamAdmin {
     return this.#options.peers?.receive(request) ?? null;
   }
 
-  async load(key: string): Promise<Loaded> {
-    return this.#options.backend?.load(key) ?? { kind: "absent" };
+  async load(key: string, traceparent?: string): Promise<Loaded> {
+    return this.#options.backend?.load(key, traceparent) ?? { kind: "absent" };
   }
 
   refresh(key: string): void {

@@ -1,11 +1,16 @@
 /** The composition root: one running node made from a `Config`. */
 
+import { existsSync, readFileSync } from "node:fs";
 import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { MemoryEngine } from "../engine/memory/memory-engine.ts";
+import { surplusOf } from "../http/server.ts";
 import type { DataDirectory } from "../outbox/data-directory.ts";
+import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { startListener } from "./compose.ts";
+import { connectionsPerThread, descriptorLimit } from "./descriptor-limit.ts";
 import { NodeError } from "./errors.ts";
+import { exportMetrics } from "./export-metrics.ts";
 import { startHttpThreads } from "./http-threads.ts";
 import type { Hub } from "./hub.ts";
 import { isLinked, linkOf, openDataDirectory, openHub, originOf } from "./open-hub.ts";
@@ -18,6 +23,9 @@ import {
   type SharedParts,
   staleBytesOf,
 } from "./shared-parts.ts";
+import { openThreadTelemetry } from "./thread-telemetry.ts";
+
+const LIMITS_FILE = "/proc/self/limits";
 
 export interface RunningNode {
   /** The port that it listens on, also where any free one was asked for. */
@@ -47,25 +55,45 @@ interface Listeners {
 }
 
 /** Starts a node; settles when it answers requests. Throws `NodeError`. */
-export async function startNode(config: Config, options: NodeOptions): Promise<RunningNode> {
+export async function startNode(given: Config, options: NodeOptions): Promise<RunningNode> {
+  const config = withinDescriptors(given, options.log);
   const hostname = await checkAddress(config.address);
   const closing = new Closing();
   try {
     const link = isLinked(config) ? openLink(config, closing) : null;
     const shared = makeSharedParts(config, config.workers === 1 ? 1 : config.workers + 1, link?.parts ?? null);
-    const place = { config, shared, hostname, options, closing };
-    const engine = link !== null || config.workers === 1 ? await openEngine(config, shared, 0, options.log) : null;
+    const opened = await openThreadTelemetry(config, shared, 0, { warn: options.log });
+    closing.add(() => opened.close());
+    const { telemetry } = opened;
+    const place = { config, shared, hostname, options, closing, telemetry };
+    const needsEngine = link !== null || config.workers === 1 || config.telemetry.otel.metrics !== null;
+    const parts = { log: options.log, tracer: telemetry.tracer };
+    const engine = needsEngine ? await openEngine(config, shared, 0, parts) : null;
     if (engine !== null) closing.add(() => engine.close());
     const stale = staleEngineOf(config);
     const hub = link === null || engine === null ? null : startHub(place, link, engine, stale);
     const listeners =
       config.workers === 1 && engine !== null ? listenHere(place, engine, hub) : await listenInThreads(place, hub);
+    let isReady = true;
+    if (engine !== null) {
+      const { log } = options;
+      const exporting = await exportMetrics({
+        config,
+        shared,
+        engine,
+        hub,
+        isReady: () => isReady,
+        log: { warn: log },
+      });
+      closing.add(() => exporting.close());
+    }
     const maintenance = repeat(maintenanceOf(shared, stale === null ? [] : [stale]));
     closing.add(() => maintenance.stop());
     return {
       port: listeners.port,
       engineName: config.redis === null ? "memory" : "redis",
       drain: async (graceMs) => {
+        isReady = false;
         await listeners.drain(graceMs);
         await hub?.drain(config.outbox.drainTimeoutMs);
       },
@@ -77,8 +105,22 @@ export async function startNode(config: Config, options: NodeOptions): Promise<R
   }
 }
 
+/** Takes fewer connections where the system gives the process too few descriptors. */
+function withinDescriptors(config: Config, log: NodeOptions["log"]): Config {
+  const limit = descriptorLimit(existsSync(LIMITS_FILE) ? readFileSync(LIMITS_FILE, "utf8") : null);
+  const maxConnections = connectionsPerThread(config.maxConnections, config.workers, limit, surplusOf);
+  if (maxConnections < config.maxConnections / 2) {
+    log(
+      `the limit of ${limit} open files leaves ${maxConnections} connections for each HTTP thread, and ` +
+        `SERV_CACHE_MAX_CONNECTIONS is ${config.maxConnections}: raise it with ulimit -n, or LimitNOFILE in systemd`,
+    );
+  }
+  return { ...config, maxConnections };
+}
+
 /** What the steps of a start need. */
 interface Place {
+  readonly telemetry: ThreadTelemetry;
   readonly config: Config;
   readonly shared: SharedParts;
   readonly hostname: string;
@@ -97,9 +139,23 @@ function openLink(config: Config, closing: Closing): Link {
   return { directory, parts: linkOf(config, originOf(config, directory)) };
 }
 
-function startHub({ config, shared, options, closing }: Place, link: Link, engine: Engine, stale: Engine | null): Hub {
+function startHub(
+  { config, shared, options, closing, telemetry }: Place,
+  link: Link,
+  engine: Engine,
+  stale: Engine | null,
+): Hub {
   const { directory, parts } = link;
-  const hub = openHub({ config, shared, directory, link: parts, engine, staleEngine: stale, log: options.log });
+  const hub = openHub({
+    config,
+    shared,
+    directory,
+    link: parts,
+    engine,
+    staleEngine: stale,
+    log: options.log,
+    tracer: telemetry.tracer,
+  });
   closing.add(() => hub.stop());
   hub.start();
   return hub;
@@ -110,13 +166,17 @@ function staleEngineOf(config: Config): Engine | null {
   return limitBytes === 0 ? null : MemoryEngine.create({ limitBytes, threads: 1, clock: Date.now });
 }
 
-function listenHere({ config, shared, hostname, options, closing }: Place, engine: Engine, hub: Hub | null): Listeners {
+function listenHere(
+  { config, shared, hostname, options, closing, telemetry }: Place,
+  engine: Engine,
+  hub: Hub | null,
+): Listeners {
   try {
     const listener = startListener(config, shared, engine, {
       hostname,
       port: config.address.port,
       reusePort: false,
-      thread: 0,
+      telemetry,
       upstream: hub,
       onError: (error, traceId) => options.onRequestFailed(traceId, String(error)),
     });

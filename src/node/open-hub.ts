@@ -5,6 +5,7 @@ import { lookup } from "node:dns/promises";
 import { readFileSync, writeFileSync } from "node:fs";
 import { BackendConfigError } from "../backend/backend.ts";
 import { createBackend } from "../backend/create-backend.ts";
+import { type BackendPlace, TracedBackend } from "../backend/traced-backend.ts";
 import { InvalidPatternError } from "../cache/glob.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
@@ -16,6 +17,7 @@ import { DataDirectoryInUseError, OutboxOpenError } from "../outbox/outbox-error
 import { systemScheduler } from "../outbox/scheduler.ts";
 import { HttpTransport } from "../replication/http-transport.ts";
 import { Replication } from "../replication/replication.ts";
+import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { BackendPart } from "./backend-part.ts";
 import { NodeError } from "./errors.ts";
 import { Hub } from "./hub.ts";
@@ -35,6 +37,8 @@ export interface OpenHubOptions {
   /** Keeps values after their TTL; null = none are kept. */
   readonly staleEngine: Engine | null;
   readonly log: (message: string) => void;
+  /** Null = no spans are made. */
+  readonly tracer: Tracer | null;
 }
 
 /** Whether there is anything behind the cache of a node. */
@@ -124,11 +128,12 @@ function backendPart(config: BackendConfig, outbox: Outbox, options: OpenHubOpti
     writeConnections: config.writeConnections,
     loadTimeoutMs: config.timeoutMs,
     writeTimeoutMs: config.writeTimeoutMs,
+    sqlComments: options.config.telemetry.sqlComments,
   });
   const { shared, engine, staleEngine, link, log } = options;
   return new BackendPart({
     config,
-    backend,
+    backend: new TracedBackend(backend, options.tracer, placeOf(config)),
     outbox,
     engine,
     staleEngine,
@@ -164,6 +169,18 @@ function peersPart(config: PeersConfig, outbox: Outbox, options: OpenHubOptions)
 /** Addresses of a host; none where it can't be found now. */
 export async function addressesOf(host: string): Promise<string[]> {
   return (await lookup(host, { all: true })).map(({ address }) => address);
+}
+
+/** What spans say of the database. */
+function placeOf({ url, table, readSql }: BackendConfig): BackendPlace {
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  const isHttp = /^https?:/i.test(url);
+  const isServer = parsed !== null && parsed.hostname !== "";
+  return {
+    address: isServer ? { host: parsed.hostname, port: parsed.port === "" ? null : Number(parsed.port) } : null,
+    database: isServer && !isHttp ? parsed.pathname.slice(1) || null : null,
+    table: isHttp || readSql !== null ? null : table,
+  };
 }
 
 function readIfThere(path: string): string | null {

@@ -1,5 +1,6 @@
 /** What exists once per node and is seen by all its threads: made by the main thread, handed over as worker data. */
 
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
@@ -16,6 +17,7 @@ import type { RedisTls } from "../engine/redis/options.ts";
 import { createRedisEngine } from "../engine/redis/redis-engine.ts";
 import { parseRedisUrl, type RedisTarget } from "../engine/redis/redis-url.ts";
 import { makeTelemetry, type TelemetryHandle } from "../telemetry/node-telemetry.ts";
+import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { NodeError } from "./errors.ts";
 
 /** What values that are kept after their TTL get of the memory, where nothing else is said. */
@@ -25,6 +27,8 @@ const STALE_SHARE = 0.2;
 export interface SharedParts {
   /** What all threads count. */
   readonly telemetry: TelemetryHandle;
+  /** Different for each node that runs. */
+  readonly instanceId: string;
   /** The state of the clock that stamps mutations. */
   readonly versions: SharedArrayBuffer;
   readonly startedMs: number;
@@ -55,20 +59,26 @@ interface SharedRedis {
 
 /** Makes the parts for a node of `threads` threads, the calling one counted. Throws `NodeError`. */
 export function makeSharedParts(config: Config, threads: number, link: LinkParts | null): SharedParts {
-  const memoryOf = (limitBytes: number) => MemoryEngine.create({ limitBytes, threads, clock: Date.now }).handle;
+  const memoryOf = (limitBytes: number, versioned: boolean) =>
+    MemoryEngine.create({ limitBytes, threads, versioned, clock: Date.now }).handle;
   const { redis } = config;
   return {
     telemetry: makeTelemetry(threads),
+    instanceId: randomUUID(),
     versions: HybridClock.create(Date.now).buffer,
     startedMs: Date.now(),
-    memory: redis?.fallback === "error" ? null : memoryOf(config.maxMemoryBytes - staleBytesOf(config)),
+    // Late mutations come only from a database or from peers; with Redis, it is Redis that knows the versions.
+    memory:
+      redis?.fallback === "error"
+        ? null
+        : memoryOf(config.maxMemoryBytes - staleBytesOf(config), link !== null && redis === null),
     redis:
       redis === null
         ? null
         : {
             target: targetOf(redis),
             tls: tlsOf(redis),
-            near: redis.nearCacheBytes === null ? null : memoryOf(redis.nearCacheBytes),
+            near: redis.nearCacheBytes === null ? null : memoryOf(redis.nearCacheBytes, false),
             nearEpochs: makeNearEpochs(),
             counters: makeCounters(threads),
           },
@@ -94,7 +104,7 @@ export async function openEngine(
   config: Config,
   shared: SharedParts,
   thread: number,
-  log: (message: string) => void,
+  { log, tracer }: { readonly log: (message: string) => void; readonly tracer: Tracer | null },
 ): Promise<Engine> {
   const attach = (handle: MemoryHandle) => MemoryEngine.attach(handle, thread, { clock: Date.now });
   const { redis, memory } = shared;
@@ -118,6 +128,7 @@ export async function openEngine(
     sentinelUsername: config.redis.sentinelUser,
     sentinelPassword: config.redis.sentinelPassword,
     log,
+    tracer,
   });
 }
 

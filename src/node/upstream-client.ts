@@ -49,6 +49,7 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
   #refreshedSinceMs = 0;
   #loadIds: number[] = [];
   #loadKeys: string[] = [];
+  #loadTraces: string[] = [];
   #refreshKeys: string[] = [];
   #calls: UpstreamCall[] = [];
   #nextId = 1;
@@ -69,10 +70,11 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
     return asked(this.#recording, this.#nextRecord++);
   }
 
-  load(key: string): Promise<Loaded> {
+  load(key: string, traceparent = ""): Promise<Loaded> {
     const id = this.#nextId++;
     this.#loadIds.push(id);
     this.#loadKeys.push(key);
+    this.#loadTraces.push(traceparent);
     this.#schedule();
     return asked(this.#loading, id);
   }
@@ -161,11 +163,13 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
       firstRecord: this.#nextRecord - count,
       loadIds: this.#loadIds,
       loadKeys: this.#loadKeys,
+      loadTraces: this.#loadTraces,
       refreshKeys: this.#refreshKeys,
       calls: this.#calls,
     };
     this.#loadIds = [];
     this.#loadKeys = [];
+    this.#loadTraces = [];
     this.#refreshKeys = [];
     this.#calls = [];
     this.#options.post(request, records === null ? [] : [records.buffer]);

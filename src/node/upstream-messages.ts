@@ -17,6 +17,8 @@ export interface UpstreamRequest {
   /** Keys to be loaded, and the ids of those loads. */
   readonly loadIds: readonly number[];
   readonly loadKeys: readonly string[];
+  /** Their trace contexts; empty = none. */
+  readonly loadTraces: readonly string[];
   readonly refreshKeys: readonly string[];
   readonly calls: readonly UpstreamCall[];
 }

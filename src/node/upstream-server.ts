@@ -38,7 +38,7 @@ export class UpstreamServer {
 
   receive(request: UpstreamRequest): void {
     if (request.records !== null) this.#record(request.records, request.firstRecord);
-    this.#load(request.loadIds, request.loadKeys);
+    this.#load(request);
     for (const key of request.refreshKeys) this.hub.refresh(key);
     for (const call of request.calls) void this.#call(call);
   }
@@ -72,7 +72,8 @@ export class UpstreamServer {
   }
 
   /** Those who ask for the same key get one copy of the answer together. */
-  #load(ids: readonly number[], keys: readonly string[]): void {
+  #load({ loadIds: ids, loadKeys: keys, loadTraces: traces }: UpstreamRequest): void {
+    const traceOf = new Map(keys.map((key, number) => [key, traces[number] ?? ""]));
     const idsOf = new Map<string, number[]>();
     for (const [number, key] of keys.entries()) {
       const id = ids[number] ?? 0;
@@ -85,7 +86,7 @@ export class UpstreamServer {
         this.#answers.loads.push({ ids: asking, result });
         this.#schedule();
       };
-      this.hub.load(key).then(
+      this.hub.load(key, traceOf.get(key) || undefined).then(
         (loaded) => answer(withOwnBytes(loaded)),
         (error) => answer(failureOf(error)),
       );

@@ -11,6 +11,8 @@ import {
   namespaceCounts,
 } from "./namespaces.ts";
 import { makeRequestCounts, RequestCounts, type RequestCountsHandle, requestFamilies } from "./request-counts.ts";
+import { noteKey } from "./trace/key-attributes.ts";
+import type { Tracer } from "./trace/tracer.ts";
 
 /** Structured-cloneable. */
 export interface TelemetryHandle {
@@ -43,6 +45,7 @@ export class ThreadTelemetry {
     private readonly handle: TelemetryHandle,
     thread: number,
     random: () => number,
+    readonly tracer: Tracer | null = null,
   ) {
     this.requests = new RequestCounts(handle.requests, thread);
     this.#namespaces = new Namespaces(handle.namespaces, thread);
@@ -52,24 +55,28 @@ export class ThreadTelemetry {
   hit(key: KeyBytes, valueBytes: number): void {
     this.#namespaces.count(key, KeyUse.Hit);
     this.#hotKeys.read(key, valueBytes);
+    if (this.tracer !== null) noteKey(this.tracer, key, { hit: true, valueBytes });
   }
 
   miss(key: KeyBytes): void {
     this.#namespaces.count(key, KeyUse.Miss);
     this.#hotKeys.read(key, -1);
+    if (this.tracer !== null) noteKey(this.tracer, key, { hit: false });
   }
 
-  set(key: KeyBytes): void {
+  set(key: KeyBytes, valueBytes: number): void {
     this.#namespaces.count(key, KeyUse.Set);
+    if (this.tracer !== null) noteKey(this.tracer, key, { valueBytes });
   }
 
   deleted(key: KeyBytes): void {
     this.#namespaces.count(key, KeyUse.Delete);
+    if (this.tracer !== null) noteKey(this.tracer, key, {});
   }
 
   /** Of all threads. */
   families(): MetricFamily[] {
-    return nodeFamilies(this.handle);
+    return sharedFamilies(this.handle);
   }
 
   /** Of all threads. */
@@ -83,7 +90,7 @@ export class ThreadTelemetry {
   }
 }
 
-export function nodeFamilies(handle: TelemetryHandle): MetricFamily[] {
+export function sharedFamilies(handle: TelemetryHandle): MetricFamily[] {
   return [...requestFamilies(handle.requests), ...namespaceFamilies(namespaceCounts(handle.namespaces))];
 }
 

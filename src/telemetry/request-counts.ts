@@ -18,7 +18,11 @@ const REQUEST_SERIES = OPERATION_NAMES.length * RESULTS;
 const LOOP_SERIES = REQUEST_SERIES;
 /** Connections that are open now. */
 const CONNECTIONS = (LOOP_SERIES + 1) * SERIES_NUMBERS;
-const REGION_NUMBERS = CONNECTIONS + 1;
+/** What became of spans. */
+const SPANS_EXPORTED = CONNECTIONS + 1;
+const SPANS_DROPPED = SPANS_EXPORTED + 1;
+const SPANS_FAILED = SPANS_DROPPED + 1;
+const REGION_NUMBERS = SPANS_FAILED + 1;
 
 // Exemplars, in Int32, one per request series: trace id, span id, and the time it took and when it was.
 /** Odd while the exemplar is being written. */
@@ -86,6 +90,14 @@ export class RequestCounts {
     this.#numbers[CONNECTIONS] = count;
   }
 
+  /** Adds to what became of spans. */
+  addSpans({ exported = 0, dropped = 0, failed = 0 }: { exported?: number; dropped?: number; failed?: number }): void {
+    const numbers = this.#numbers;
+    numbers[SPANS_EXPORTED] = (numbers[SPANS_EXPORTED] ?? 0) + exported;
+    numbers[SPANS_DROPPED] = (numbers[SPANS_DROPPED] ?? 0) + dropped;
+    numbers[SPANS_FAILED] = (numbers[SPANS_FAILED] ?? 0) + failed;
+  }
+
   #count(series: number, durationMs: number): void {
     const numbers = this.#numbers;
     const start = series * SERIES_NUMBERS;
@@ -101,7 +113,7 @@ export function requestFamilies(handle: RequestCountsHandle): MetricFamily[] {
     { length: handle.threads },
     (_, thread) => new Float64Array(handle.numbers, thread * REGION_NUMBERS * 8, REGION_NUMBERS),
   );
-  const connections = regions.reduce((sum, region) => sum + (region[CONNECTIONS] ?? 0), 0);
+  const sum = (at: number) => regions.reduce((total, region) => total + (region[at] ?? 0), 0);
   return [
     requestDurations(handle, regions),
     loopDelays(regions),
@@ -110,7 +122,18 @@ export function requestFamilies(handle: RequestCountsHandle): MetricFamily[] {
       name: "servcache.connections",
       unit: "{connection}",
       help: "Connections of clients that are open.",
-      points: [{ attributes: {}, value: connections }],
+      points: [{ attributes: {}, value: sum(CONNECTIONS) }],
+    },
+    {
+      kind: "counter",
+      name: "servcache.spans",
+      unit: "{span}",
+      help: "Spans by what became of them: dropped = there was no room for them.",
+      points: [
+        { attributes: { outcome: "exported" }, value: sum(SPANS_EXPORTED) },
+        { attributes: { outcome: "dropped" }, value: sum(SPANS_DROPPED) },
+        { attributes: { outcome: "failed" }, value: sum(SPANS_FAILED) },
+      ],
     },
   ];
 }

@@ -32,7 +32,12 @@ const TELEMETRY_DEFAULTS = {
   logLevel: "info",
   keys: "hashed",
   sqlComments: false,
-  otel: { traces: null, metrics: null, sampler: { ratio: 1, isParentBased: true }, spanQueue: 2_048 },
+  otel: {
+    traces: null,
+    metrics: null,
+    sampler: { ratio: 1, isParentBased: true },
+    spans: { limit: 2_048, batch: 512, delayMs: 5_000 },
+  },
 } as const;
 
 describe("configuration", () => {

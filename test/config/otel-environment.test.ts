@@ -5,7 +5,7 @@ const OFF = {
   traces: null,
   metrics: null,
   sampler: { ratio: 1, isParentBased: true },
-  spanQueue: 2048,
+  spans: { limit: 2_048, batch: 512, delayMs: 5_000 },
 };
 
 describe("the environment of OpenTelemetry", () => {

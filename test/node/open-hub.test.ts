@@ -29,7 +29,7 @@ describe("what stands behind a node", () => {
     const link = linkOf(config, 1);
     const shared = makeSharedParts(config, 1, link);
     const engine = MemoryEngine.create({ limitBytes: 8 * 1024 * 1024, threads: 1, clock: Date.now });
-    const hub = openHub({ config, shared, link, directory, engine, staleEngine: null, log: () => {} });
+    const hub = openHub({ config, shared, link, directory, engine, staleEngine: null, log: () => {}, tracer: null });
     expect(HybridClock.attach(shared.versions, Date.now).next()).toBeGreaterThan(ahead);
     await hub.stop();
   });

@@ -4,6 +4,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES } from "../../engine/engine.ts";
+import { traceHeaders } from "../../telemetry/trace/trace-context.ts";
 import {
   type Backend,
   BackendError,
@@ -151,7 +152,7 @@ export class HttpBackend implements Backend {
       return Promise.reject(new BackendError("ERR_BACKEND_REFUSED", message));
     }
     const sent: Record<string, string> = { ...this.#headers, ...headers };
-    if (options.traceparent !== undefined) sent.traceparent = options.traceparent;
+    Object.assign(sent, traceHeaders(options.traceparent));
     const init: BunFetchRequestInit = { method, headers: sent, signal, redirect: "manual" };
     if (body !== null) init.body = new Uint8Array(body);
     if (this.options.tlsCa !== null) init.tls = { ca: this.options.tlsCa };

@@ -18,6 +18,7 @@ import { factsOf } from "./client-error.ts";
 import { DoubtfulWrites } from "./doubtful-writes.ts";
 import type { DeleteRow, JsonForm, PutRow, RunSql, SqlDialect, SqlMapping } from "./mapping.ts";
 import { SessionPool } from "./session-pool.ts";
+import { commentOf, withComment } from "./sql-comment.ts";
 
 /** A statement of more than this is split, as long as it has more than one row. */
 const STATEMENT_LIMIT_BYTES = 8 * 1024 * 1024;
@@ -37,6 +38,8 @@ export interface SqlBackendOptions {
   /** The server ends a statement after this time by itself, in ms. */
   readonly loadStatementTimeoutMs: number;
   readonly writeStatementTimeoutMs: number;
+  /** Statements carry the trace context of sampled calls as a comment. */
+  readonly comments: boolean;
 }
 
 export class SqlBackend implements Backend {
@@ -64,7 +67,7 @@ export class SqlBackend implements Backend {
 
   async load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]> {
     try {
-      return await this.#with(this.#loads, callSignal(options), (run) => this.#mapping.load(run, keys));
+      return await this.#with(this.#loads, options, (run) => this.#mapping.load(run, keys));
     } catch (error) {
       const kind = this.#dialect.blame(error) === "row" ? "ERR_BACKEND_REFUSED" : "ERR_BACKEND_UNAVAILABLE";
       const failure = this.#toBackendError(error, kind);
@@ -76,7 +79,7 @@ export class SqlBackend implements Backend {
     const results = new Map<string, RowResult>();
     const safe = rows.filter((row) => !this.#mustWait(row));
     try {
-      await this.#with(this.#writes, callSignal(options), async (run) => {
+      await this.#with(this.#writes, options, async (run) => {
         for (const chunk of this.#chunks(safe)) await this.#writeChunk(run, chunk, results);
       });
     } catch (error) {
@@ -100,9 +103,11 @@ export class SqlBackend implements Backend {
     this.#writes.close();
   }
 
-  async #with<T>(pool: SessionPool, signal: AbortSignal, work: (run: RunSql) => Promise<T>): Promise<T> {
+  async #with<T>(pool: SessionPool, options: CallOptions, work: (run: RunSql) => Promise<T>): Promise<T> {
+    const signal = callSignal(options);
+    const comment = this.options.comments ? commentOf(options.traceparent) : "";
     return pool.use(signal, async (session) => {
-      const run: RunSql = (text, parameters, form) => session.run(text, parameters, signal, form);
+      const run: RunSql = (text, parameters, form) => session.run(withComment(text, comment), parameters, signal, form);
       await this.#ensureTable(run);
       try {
         return await work(run);

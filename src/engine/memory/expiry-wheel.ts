@@ -43,6 +43,11 @@ export class ExpiryWheel {
     return Math.max(0, Math.min(MAX_TICK, Math.floor((timeMs - this.epochMs) / TICK_MS)));
   }
 
+  /** How far the wheel is behind the clock, in ms: what was due so long ago may still be filed. */
+  lagMs(shard: number, nowMs: number): number {
+    return (this.tickOf(nowMs) - this.control[shard + SHARD_WHEEL_TICK]!) * TICK_MS;
+  }
+
   /** Files a record by the expiry in its header. */
   add(shard: number, location: number): void {
     const words = this.arena.wordsAt(location);

@@ -1,4 +1,5 @@
 import { type Cluster, Command, type Redis } from "ioredis";
+import { CommandSpans } from "./command-spans.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { EncodedCommand } from "./encoded-command.ts";
 import { CommandTimeoutError, isSoonOver, messageOf, NotConnectedError, RedisConfigError } from "./errors.ts";
@@ -22,6 +23,7 @@ const OPEN_RETRY_MS = 250;
 export class RedisClient {
   readonly #options: RedisEngineOptions;
   readonly #deadlines: Deadlines;
+  readonly #spans: CommandSpans | null;
   #topology: Topology | null = null;
   #closed = false;
   #openTimer: ReturnType<typeof setTimeout> | null = null;
@@ -32,6 +34,7 @@ export class RedisClient {
 
   constructor(options: RedisEngineOptions) {
     this.#options = options;
+    this.#spans = options.tracer === null ? null : new CommandSpans(options.tracer, options.target);
     this.#deadlines = new Deadlines({
       timeoutMs: options.commandTimeoutMs,
       arrivedBytes: () => (this.#topology?.kind === "single" ? (this.#topology.client.stream?.bytesRead ?? 0) : null),
@@ -71,7 +74,7 @@ export class RedisClient {
     const command = untraced(new Command(name, args));
     topology.client.sendCommand(command);
     this.#deadlines.watch(command, bytesOf(args));
-    return command.promise;
+    return this.#spans === null ? command.promise : this.#spans.follow(name, command.promise);
   }
 
   /** Whether there is one server for all commands, and it is there. */
@@ -100,7 +103,7 @@ export class RedisClient {
     const command = untraced(new Command(name, args));
     primary.sendCommand(command);
     this.#deadlines.watch(command);
-    return command.promise;
+    return this.#spans === null ? command.promise : this.#spans.follow(name, command.promise);
   }
 
   /** Runs a script in one round trip; in two on a server that doesn't know it yet. */

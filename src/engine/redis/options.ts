@@ -1,3 +1,4 @@
+import type { Tracer } from "../../telemetry/trace/tracer.ts";
 import type { Engine } from "../engine.ts";
 import type { RedisTarget } from "./redis-url.ts";
 
@@ -48,6 +49,8 @@ export interface RedisEngineOptions {
   readonly random: () => number;
   /** One line for the operator, when the state changes. */
   readonly log: (message: string) => void;
+  /** Makes a span of each command that is for a sampled request; null = none are made. */
+  readonly tracer: Tracer | null;
 }
 
 const TLS_DEFAULTS: RedisTls = { ca: null, cert: null, key: null, serverName: null, verify: true };
@@ -69,6 +72,7 @@ const DEFAULTS = {
   clock: () => Date.now(),
   random: () => Math.random(),
   log: () => {},
+  tracer: null,
 } satisfies Omit<RedisEngineOptions, "target">;
 
 /** What must be given, and what may be. */

@@ -172,6 +172,25 @@ describe("expiry", () => {
     expect(client.engine.stats().entries).toBe(0);
     expect(client.engine.stats().usedBytes).toBeLessThan(emptyBytes + 3 * MIB);
   });
+
+  test("goes in short turns, in longer ones where it is late by more than a second", () => {
+    const clock = new ManualClock();
+    const client = new Client(smallEngine(64 * MIB, clock));
+    for (let number = 0; number < 20_000; number++) client.put(`key:${number}`, Buffer.alloc(10), clock.nowMs + 5_000);
+    const removedByOneTurn = () => {
+      const before = client.engine.stats().entries ?? 0;
+      expect(client.engine.maintain()).toBe(0);
+      return before - (client.engine.stats().entries ?? 0);
+    };
+    clock.nowMs += 4_900;
+    pruneAll(client.engine);
+    clock.nowMs += 300;
+    expect(removedByOneTurn()).toBeWithin(128, 256);
+    clock.nowMs += 2_000;
+    expect(removedByOneTurn()).toBeWithin(512, 640);
+    pruneAll(client.engine);
+    expect(client.engine.stats().entries).toBe(0);
+  });
 });
 
 describe("walks", () => {
@@ -283,6 +302,47 @@ describe("clear", () => {
     expect(client.get("newer")?.toString()).toBe("value");
     const late = { key: keyOf("late"), source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json" };
     expect(client.engine.put({ ...late, expiresAtMs: NEVER, stamp: clearStamp, condition: null })).toBe("superseded");
+  });
+});
+
+describe("stamps of the same version", () => {
+  const entry = { source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json", expiresAtMs: NEVER };
+  const put = (engine: MemoryEngine, text: string, origin: number) =>
+    engine.put({ ...entry, key: keyOf(text), stamp: stampOf(10, origin), condition: null });
+
+  test("are ordered by their origins: a put against a put, whichever comes first", () => {
+    const engine = smallEngine(4 * MIB);
+    expect([
+      put(engine, "key", 5),
+      put(engine, "key", 4),
+      put(engine, "key", 5),
+      put(engine, "key", 0xffff_ffff),
+    ]).toEqual(["stored", "superseded", "superseded", "stored"]);
+  });
+
+  test("are ordered by their origins: a clear against a put, whichever comes first", () => {
+    const clearFirst = smallEngine(4 * MIB);
+    clearFirst.clear(stampOf(10, 5));
+    const putFirst = smallEngine(4 * MIB);
+    for (const engine of [clearFirst, putFirst]) {
+      for (const origin of [4, 5, 6, 0xffff_ffff]) put(engine, `of:${origin}`, origin);
+    }
+    expect(putFirst.clear(stampOf(10, 5))).toBe(2);
+    for (const engine of [clearFirst, putFirst]) {
+      expect(new Client(engine).keys().sort()).toEqual(["of:4294967295", "of:6"]);
+    }
+  });
+
+  test("are ordered by their origins where a tombstone had to make room", () => {
+    const clock = new ManualClock();
+    const engine = smallEngine(64 * 1024, clock);
+    const tombstoneUntilMs = clock.nowMs + 1_000_000;
+    const keys = Array.from({ length: 3_000 }, (_, number) => keyOf(`gone:${number}`));
+    for (const key of keys) engine.delete({ key, stamp: stampOf(10, 5), condition: null, tombstoneUntilMs });
+    for (const key of keys) {
+      expect(engine.put({ ...entry, key, stamp: stampOf(10, 5), condition: null })).toBe("superseded");
+    }
+    expect(put(engine, "gone:0", 6)).toBe("stored");
   });
 });
 

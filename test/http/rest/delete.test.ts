@@ -109,12 +109,23 @@ describe("DELETE by pattern", () => {
     ["?pattern=*&tag=x", "ERR_TAGS_UNSUPPORTED"],
     ["?pattern=%zz", "ERR_BAD_QUERY"],
     ["?pattern=%FF", "ERR_BAD_QUERY"],
+    ["?Pattern=x", "ERR_BAD_QUERY"],
+    ["?patern=x&replicated=true", "ERR_BAD_QUERY"],
+    ["?pattern=*&prefix=x", "ERR_BAD_QUERY"],
+    ["?replicated=flase", "ERR_BAD_QUERY"],
+    ["?pattern=*&replicated=maybe", "ERR_BAD_QUERY"],
   ])("with %s is refused and removes nothing", async (query, code) => {
     using node = await withKeys(["key"]);
     const answer = await node.call("DELETE", `/api/cache${query}`);
     expect([answer.status, answer.json().code]).toEqual([400, code]);
     expect(await keysOf(node)).toEqual(["key"]);
   });
+});
+
+test("DELETE by a parameter that is misspelt names it, and those that there are", async () => {
+  using node = await withKeys(["key"]);
+  const { error } = (await node.call("DELETE", "/api/cache?Pattern=x")).json();
+  expect(error).toBe('the query has "Pattern": this call knows pattern, tag, replicated, nothing else');
 });
 
 describe("DELETE of everything", () => {
@@ -129,6 +140,28 @@ describe("DELETE of everything", () => {
 });
 
 describe("mutations that come from a peer", () => {
+  test.each(["replicated", "replicated=", "replicated=1", "replicated=0", "replicated=false", "replicated=true"])(
+    "may say so by %s",
+    async (parameter) => {
+      using node = new RestNode();
+      const answer = await node.call("POST", `/api/cache?${parameter}`, { body: '{"key":"key:1","value":1}' });
+      expect([answer.status, await keysOf(node)]).toEqual([200, ["key:1"]]);
+    },
+  );
+
+  test.each([
+    ["POST", "/api/cache", '{"key":"key:1","value":2}'],
+    ["PUT", "/api/cache/key:1", "2"],
+    ["PATCH", "/api/cache/key:1", '{"increment":1}'],
+    ["DELETE", "/api/cache/key:1", ""],
+    ["POST", "/api/batch", '{"operations":[{"op":"delete","key":"key:1"}]}'],
+  ])("that say so unclearly are refused: %s %s", async (method, path, body) => {
+    using node = await withKeys(["key:1"]);
+    const answer = await node.call(method, `${path}?replicated=TRUE`, { body });
+    expect([answer.status, answer.json().code]).toEqual([400, "ERR_BAD_QUERY"]);
+    expect((await node.get("key:1")).text).toBe('{"key":"key:1","value":1}');
+  });
+
   test("are applied like any other", async () => {
     using node = new RestNode();
     const body = '{"key":"key:1","value":1}';

@@ -178,6 +178,8 @@ test.each([
   ['{"increment":1e2}', "ERR_BAD_INCREMENT"],
   ['{"increment":9007199254740992}', "ERR_BAD_INCREMENT"],
   ['{"increment":true}', "ERR_BAD_INCREMENT"],
+  ['{"increment":1,"tags":["a"]}', "ERR_TAGS_UNSUPPORTED"],
+  ['{"ttl":"1m","tags":"a"}', "ERR_TAGS_UNSUPPORTED"],
 ])("%j is refused with %s", async (body, code) => {
   await node.post("counter", "1");
   const answer = await patch("counter", body);

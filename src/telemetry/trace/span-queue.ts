@@ -1,0 +1,113 @@
+import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace-base";
+import type { Span } from "./span.ts";
+
+/** Where it is counted what became of spans. */
+export interface SpanCounts {
+  /** `dropped`: there was no room. `failed`: their export failed. */
+  addSpans(counts: { exported?: number; dropped?: number; failed?: number }): void;
+}
+
+export interface SpanQueueOptions {
+  readonly exporter: Pick<SpanExporter, "export" | "shutdown">;
+  /** Spans that may wait. */
+  readonly limit: number;
+  /** Spans that are sent in one request. */
+  readonly batch: number;
+  /** How long a span waits at most while there are too few for a batch. */
+  readonly delayMs: number;
+  readonly counts: SpanCounts;
+  readonly onFailure: (message: string) => void;
+  readonly monotonicMs: () => number;
+}
+
+/** After a batch, the thread has this many times as long for requests as the encoding of the batch took. */
+const REST_FACTOR = 4;
+const MIN_REST_MS = 1;
+
+/**
+ * Spans that wait for their export, in bounded memory: what finds no room is counted and gone. One batch is under way at
+ * a time, and between two batches the thread serves requests.
+ */
+export class SpanQueue {
+  #waiting: Span[] = [];
+  #exporting: Promise<void> | null = null;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #restUntilMs = 0;
+
+  constructor(private readonly options: SpanQueueOptions) {}
+
+  get isFull(): boolean {
+    return this.#waiting.length >= this.options.limit;
+  }
+
+  /** Counts spans that were not even made. */
+  drop(count: number): void {
+    this.options.counts.addSpans({ dropped: count });
+  }
+
+  add(span: Span): void {
+    if (this.isFull) {
+      this.drop(1);
+      return;
+    }
+    this.#waiting.push(span);
+    if (this.#waiting.length === this.options.batch) this.#scheduleIn(this.#restMs());
+    else if (this.#timer === null && this.#exporting === null) this.#scheduleIn(this.options.delayMs);
+  }
+
+  /** Sends all that waits now. */
+  async flush(): Promise<void> {
+    await this.#exporting;
+    while (this.#waiting.length > 0) await this.#exportBatch();
+  }
+
+  /** Sends what waits, and ends the exporter. */
+  async close(): Promise<void> {
+    await this.flush();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.options.exporter.shutdown();
+  }
+
+  #restMs(): number {
+    return Math.max(0, this.#restUntilMs - this.options.monotonicMs());
+  }
+
+  #scheduleIn(ms: number): void {
+    if (this.#exporting !== null) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      void this.#exportBatch();
+    }, ms);
+    this.#timer.unref();
+  }
+
+  #exportBatch(): Promise<void> {
+    const { batch } = this.options;
+    const spans = this.#waiting.splice(0, batch);
+    if (spans.length === 0) return Promise.resolve();
+    this.#exporting = this.#send(spans).then(() => {
+      this.#exporting = null;
+      if (this.#waiting.length >= batch) this.#scheduleIn(this.#restMs());
+      else if (this.#waiting.length > 0) this.#scheduleIn(this.options.delayMs);
+    });
+    return this.#exporting;
+  }
+
+  #send(spans: ReadableSpan[]): Promise<void> {
+    const { exporter, counts, onFailure, monotonicMs } = this.options;
+    return new Promise((resolve) => {
+      const startedMs = monotonicMs();
+      exporter.export(spans, ({ code, error }) => {
+        if (code === 0) counts.addSpans({ exported: spans.length });
+        else {
+          counts.addSpans({ failed: spans.length });
+          onFailure(`spans could not be exported: ${error?.message ?? "no reason is known"}`);
+        }
+        resolve();
+      });
+      const tookMs = monotonicMs() - startedMs;
+      this.#restUntilMs = monotonicMs() + Math.max(MIN_REST_MS, REST_FACTOR * tookMs);
+    });
+  }
+}

@@ -1,0 +1,65 @@
+/** FAULTS 1: a node that is killed at any moment loses no acknowledged write, and writes no older one over a newer one. */
+
+import { Database } from "bun:sqlite";
+import { afterEach, expect, test } from "bun:test";
+import { join } from "node:path";
+import { SQL } from "bun";
+import { callsOf } from "../support/node-calls.ts";
+import { startPostgres } from "../support/postgres.ts";
+import { printedSeed, randomOf } from "../support/random.ts";
+import { endServed, serve } from "../support/serve.ts";
+import { tempFolder } from "../support/temp-folder.ts";
+import { Ledger, startWriteLoad } from "../support/write-load.ts";
+
+const WRITERS = { connections: 8, keysEach: 25 };
+const FLAGS = ["--addr=127.0.0.1:0", "--max-memory=32MiB", "--write-behind-delay=20ms"];
+
+afterEach(endServed);
+
+/**
+ * Kills nodes under load, each on the data directory of the one before, and compares every key that was ever acknowledged
+ * with what the next one answers, and with the database in the end.
+ */
+async function killAndCompare(kills: number, database: string, readAll: () => Promise<Map<string, number>>) {
+  using folder = tempFolder();
+  const random = randomOf(printedSeed(`${kills} kills of nodes before ${new URL(database).protocol}`));
+  const ledger = new Ledger();
+  const start = (kill: number) =>
+    serve([...FLAGS, `--data-dir=${folder.path}`, `--backend-db=${database}`, `--workers=${1 + (kill % 2)}`]);
+  for (let kill = 0; kill < kills; kill++) {
+    const node = await start(kill);
+    const found = await callsOf(node.port).values([...ledger.acknowledged.keys()]);
+    expect(ledger.mistakes(found)).toEqual([]);
+    const load = startWriteLoad(node.port, ledger, { ...WRITERS, random });
+    await Bun.sleep(200 + random() * 300);
+    node.signal("SIGKILL");
+    await load.over;
+    expect((await node.finished()).stderr).not.toContain("failed");
+  }
+  const last = await start(kills);
+  last.signal("SIGTERM");
+  expect(await last.finished()).toMatchObject({ exitCode: 0, stderr: "" });
+  expect(ledger.mistakes(await readAll())).toEqual([]);
+  expect(ledger.acknowledged.size).toBeGreaterThan(150);
+  expect([...ledger.answers.keys()]).toEqual([200]);
+}
+
+test("50 kills under write load before PostgreSQL", async () => {
+  await using postgres = await startPostgres(["fsync=off"]);
+  const sql = new SQL({ url: postgres.url, adapter: "postgres", max: 1 });
+  await killAndCompare(50, postgres.url, async () => {
+    const rows = await sql`SELECT key, value::text AS value FROM servcache_entries`;
+    return new Map(rows.map(({ key, value }: { key: string; value: string }) => [key, Number(value)]));
+  });
+  await sql.close({ timeout: 0 });
+}, 120_000);
+
+test("10 kills under write load before SQLite", async () => {
+  using folder = tempFolder();
+  const file = join(folder.path, "shop.db");
+  await killAndCompare(10, `sqlite:${file}`, async () => {
+    using database = new Database(file, { readonly: true });
+    const rows = database.query<{ key: string; value: string }, []>("SELECT key, value FROM servcache_entries").all();
+    return new Map(rows.map(({ key, value }) => [key, Number(value)]));
+  });
+}, 60_000);
