@@ -29,6 +29,12 @@ const MAX_QUOTED_CHARACTERS = 40;
  */
 export type Version = number & { readonly __brand: "Version" };
 
+/**
+ * Origin of what was read from a database: a copy, and no mutation. An engine that refuses what is forgotten lets a
+ * mutation take its place also where the read began later: the database may not have had the mutation yet.
+ */
+export const FILL_ORIGIN = 0;
+
 /** Who made a mutation, and when. The newer (version, origin) wins, however it arrives. */
 export interface Stamp {
   readonly version: Version;

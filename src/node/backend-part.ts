@@ -11,7 +11,7 @@ import type { Mutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
 import type { BackendConfig } from "../config/config.ts";
-import { type Awaitable, type Engine, NEVER } from "../engine/engine.ts";
+import { type Awaitable, type Engine, FILL_ORIGIN, NEVER } from "../engine/engine.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
@@ -84,7 +84,7 @@ export class BackendPart {
         fill: (key, value, expiresAtMs, version) => {
           const stamp = { version, origin: options.origin };
           this.#keep(this.#stale?.keep(key, value, expiresAtMs, stamp));
-          const filled = this.#filler.fill(key, value, expiresAtMs, stamp);
+          const filled = this.#filler.fill(key, value, expiresAtMs, { version, origin: FILL_ORIGIN });
           return options.engine.answersAtOnce ? undefined : filled;
         },
         // The entry itself stays: a write for the cache alone, or one that a peer has yet to write, is not in the database.

@@ -1,4 +1,4 @@
-import { type Key, NEVER, type Stamp, type TouchRequest } from "../engine.ts";
+import { FILL_ORIGIN, type Key, NEVER, type Stamp, type TouchRequest } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import type { GhostTable } from "./ghost-table.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
@@ -95,6 +95,8 @@ export class RecordWriter {
       store.insert(shard, this.hasher.hi >>> 2, location);
     } else {
       this.countIfExpired(nowMs);
+      // The mutation goes, a copy comes: what is older than the mutation must not take the copy's place.
+      if (record.stamp.origin === FILL_ORIGIN) store.rememberMutation(shard, slot, oldLocation);
       store.replace(shard, slot, oldLocation, location);
     }
     this.rememberNewest(shard, record.stamp.version);

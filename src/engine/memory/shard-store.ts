@@ -1,3 +1,4 @@
+import { FILL_ORIGIN } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import type { ExpiryWheel } from "./expiry-wheel.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
@@ -149,6 +150,19 @@ export class ShardStore {
   forgetTombstone(shard: number, slot: number, location: number): void {
     if (!this.arena.forgotten.isEnabled) this.raiseFloor(shard, this.version(location), this.origin(location));
     this.forget(shard, slot, location);
+  }
+
+  /** Whether a record is a copy of what a database had. A delete may have the same origin. */
+  isFill(location: number): boolean {
+    const origin = originOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
+    return origin === FILL_ORIGIN && !this.isTombstone(location);
+  }
+
+  /** Remembers the version of a record that is about to be replaced, unless that was a copy, too. */
+  rememberMutation(shard: number, slot: number, location: number): void {
+    const { forgotten } = this.arena;
+    if (!forgotten.isEnabled || this.isFill(location)) return;
+    forgotten.add(this.arena.shardNumber(shard), this.slotHash(shard, slot), this.version(location));
   }
 
   /** Moves a live record to the head of a queue, with another use count. The log must have the room reserved. */

@@ -2,6 +2,7 @@ import {
   type Condition,
   type DeleteOutcome,
   type DeleteRequest,
+  FILL_ORIGIN,
   type IncrementOutcome,
   type IncrementRequest,
   JSON_CONTENT_TYPE,
@@ -247,14 +248,21 @@ export class Writer {
   /** The version rule: what is stored, or was cleared, is as new as the stamp or newer. */
   private isSuperseded(shard: number, slot: number, stamp: Stamp): boolean {
     if (this.store.isUnderFloor(shard, stamp.version, stamp.origin)) return true;
-    if (slot < 0) {
-      const { forgotten } = this.arena;
-      return stamp.version <= forgotten.newest(this.arena.shardNumber(shard), this.hasher.hi >>> 2);
-    }
+    if (slot < 0) return this.isForgotten(shard, stamp);
+    if (stamp.origin !== FILL_ORIGIN && this.isFillHere()) return this.isForgotten(shard, stamp);
     const words = this.arena.wordsAt(this.store.foundLocation);
     const word = this.arena.wordIndex(this.store.foundLocation);
     const version = versionOf(words, word);
     return version > stamp.version || (version === stamp.version && originOf(words, word) >= stamp.origin);
+  }
+
+  private isForgotten(shard: number, stamp: Stamp): boolean {
+    return stamp.version <= this.arena.forgotten.newest(this.arena.shardNumber(shard), this.hasher.hi >>> 2);
+  }
+
+  /** Where nothing is known of what was forgotten, a fill is as good as a mutation. */
+  private isFillHere(): boolean {
+    return this.arena.forgotten.isEnabled && this.store.isFill(this.store.foundLocation);
   }
 
   /** Whether the record that was just found is there for a client. */

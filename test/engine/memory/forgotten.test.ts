@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { JSON_CONTENT_TYPE, NEVER, type Version } from "../../../src/engine/engine.ts";
+import { FILL_ORIGIN, JSON_CONTENT_TYPE, NEVER, type Version } from "../../../src/engine/engine.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
 import { CollectingSink, keyOf } from "../../support/collecting-sink.ts";
 import { globPattern } from "../../support/glob-pattern.ts";
@@ -9,9 +9,9 @@ const MIB = 1024 ** 2;
 function house(limitBytes = 4 * MIB) {
   const clock = { nowMs: 1_800_000_000_000 };
   const engine = MemoryEngine.create({ limitBytes, threads: 1, clock: () => clock.nowMs, versioned: true });
-  const put = (key: string, version: number, expiresAtMs = NEVER, value = "1") => {
+  const put = (key: string, version: number, expiresAtMs = NEVER, value = "1", origin = 7) => {
     const source = Buffer.from(value);
-    const stamp = { version: version as Version, origin: 7 };
+    const stamp = { version: version as Version, origin };
     const range = { source, start: 0, end: source.length };
     return engine.put({
       key: keyOf(key),
@@ -87,6 +87,32 @@ describe("a memory engine that keeps versions", () => {
     while (engine.maintain() === 0);
     const outcomes = Array.from({ length: 1000 }, (_, at) => put(`late:${at}`, 500));
     expect(outcomes.filter((outcome) => outcome === "stored").length).toBeGreaterThan(990);
+  });
+
+  test("lets a mutation take the place of what was read from a database later, unless something newer was there", () => {
+    const { put, engine } = house();
+    const fill = (key: string, version: number) => put(key, version, NEVER, "2", FILL_ORIGIN);
+    expect([fill("a", 20), put("a", 10), put("a", 9), fill("a", 8)]).toEqual([
+      "stored",
+      "stored",
+      "superseded",
+      "superseded",
+    ]);
+    expect([put("b", 10), fill("b", 20), put("b", 9), put("b", 10), put("b", 11)]).toEqual([
+      "stored",
+      "stored",
+      "superseded",
+      "superseded",
+      "stored",
+    ]);
+    const stamp = { version: 10 as Version, origin: FILL_ORIGIN };
+    engine.delete({ key: keyOf("c"), stamp, condition: null, tombstoneUntilMs: 1_900_000_000_000 });
+    expect([put("c", 9), fill("c", 20), put("c", 9), put("c", 11)]).toEqual([
+      "superseded",
+      "stored",
+      "superseded",
+      "stored",
+    ]);
   });
 
   test("peeking counts neither hits nor misses", () => {
