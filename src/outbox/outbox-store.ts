@@ -183,6 +183,14 @@ export class OutboxStore {
     this.database.run("UPDATE meta SET number = ? WHERE name = 'seen'", [version]);
   }
 
+  isMarked(name: string): boolean {
+    return this.database.query<object, [string]>("SELECT 1 FROM meta WHERE name = ?").get(`mark ${name}`) !== null;
+  }
+
+  mark(name: string): void {
+    this.database.run("INSERT OR IGNORE INTO meta VALUES (?, 1)", [`mark ${name}`]);
+  }
+
   /** Keeps what the journal's rows say as long as there are any. */
   note(commits: number, newestVersion: number): void {
     this.#note.run(commits, newestVersion);

@@ -146,6 +146,16 @@ export class Outbox {
     this.#seenVersion = version;
   }
 
+  /** Whether `noteDelivered` was ever called for a destination. */
+  wasDelivered(destination: string): boolean {
+    return this.#store.isMarked(destination);
+  }
+
+  /** Keeps that a destination has taken something, before it gives control back. Throws where the disk is full. */
+  noteDelivered(destination: string): void {
+    this.#transaction(() => this.#store.mark(destination));
+  }
+
   /** Keeps a version, if it is newer than `newestVersion`, before it gives control back. Throws where the disk is full. */
   noteVersion(version: number): void {
     if (version <= this.#newestVersion) return;

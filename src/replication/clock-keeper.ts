@@ -23,6 +23,11 @@ export class ClockKeeper {
     private readonly horizon: Pick<StartHorizon, "isComplete">,
   ) {}
 
+  /** Whether it is on the disk how far this node has come. */
+  get hasKept(): boolean {
+    return this.outbox.seenVersion > 0;
+  }
+
   /** To be called before what was seen is acknowledged. Throws where the disk is full. */
   keep(): void {
     const { clock, outbox, scheduler } = this;

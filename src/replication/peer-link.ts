@@ -87,6 +87,8 @@ export class PeerLink {
   /** Rows from before the start that are not known to be settled. */
   #backlog: number;
   readonly #lastVersionBefore: number;
+  /** Whether the peer, in whatever life, has ever taken a mutation from this node. */
+  #wasDelivered: boolean;
   #cancelTimer: (() => void) | null = null;
   #whenIdle: (() => void)[] = [];
 
@@ -98,6 +100,7 @@ export class PeerLink {
     this.stats = new LinkStats(scheduler.nowMs());
     this.#backlog = outbox.counts(destination).pending;
     this.#lastVersionBefore = outbox.newestVersion;
+    this.#wasDelivered = outbox.wasDelivered(destination);
   }
 
   get name(): string {
@@ -172,8 +175,12 @@ export class PeerLink {
 
   /** Sends what the peer has older. Rejects where it fails. */
   async repair(mutations: readonly PeerMutation[], signal: AbortSignal): Promise<void> {
-    const { caller, node, clock } = this.#options;
-    const head = { ...node.signature(this.#nowMs()), to: this.#session?.incarnation ?? 0, newest: clock.next() };
+    const { caller, node } = this.#options;
+    const head = {
+      ...node.signature(this.#nowMs()),
+      to: this.#session?.incarnation ?? 0,
+      newest: this.#newestForPeer(),
+    };
     await caller.ask("repair", head, mutations, signal);
   }
 
@@ -371,7 +378,7 @@ export class PeerLink {
   }
 
   async #sendNative(number: number, batch: readonly OutboxEntry[]): Promise<Settlement[]> {
-    const { caller, node, clock } = this.#options;
+    const { caller, node } = this.#options;
     const nowMs = this.#nowMs();
     const mutations = batch.map((entry) => peerMutationOf(entry, nowMs));
     const head = {
@@ -379,13 +386,26 @@ export class PeerLink {
       to: this.#session?.incarnation ?? 0,
       number,
       watermark: this.#watermark.read(),
-      newest: clock.next(),
+      newest: this.#newestForPeer(),
     };
     const message = caller.encode("batch", head, mutations);
     this.#bandwidth.spend(message.length);
     const answer = await this.#exchange(message, () => caller.encode("batch", head, mutations.map(withoutValue)));
     this.stats.sent(batch.length, message.length);
+    if (batch.length > 0) this.#noteDelivered();
     return this.#settlements(batch, answer);
+  }
+
+  /** The newest stamp of this node that the peer may have known before it started anew; 0 = it never had one. */
+  #newestForPeer(): number {
+    return this.#wasDelivered ? this.#options.clock.next() : 0;
+  }
+
+  #noteDelivered(): void {
+    const { outbox, destination } = this.#options;
+    if (this.#wasDelivered) return;
+    outbox.noteDelivered(destination);
+    this.#wasDelivered = true;
   }
 
   /** What can't get through goes without its values: the peer misses them, and drops what they would have replaced. */

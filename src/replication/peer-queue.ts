@@ -30,6 +30,8 @@ export type PeerOutbox = Pick<
   | "noteVersion"
   | "seenVersion"
   | "noteSeen"
+  | "wasDelivered"
+  | "noteDelivered"
   | "warnings"
 >;
 

@@ -166,7 +166,7 @@ export class Receiver {
     this.#counts.batches += 1;
     this.#counts.mutations += mutations.length;
     const outcomes = await this.#applyAll(mutations, unknownUntil);
-    if (mutations.length > 0) this.#options.clockKeeper.keep();
+    if (mutations.length > 0 || !this.#options.clockKeeper.hasKept) this.#options.clockKeeper.keep();
     const refused: number[] = [];
     const lost: number[] = [];
     for (const [at, outcome] of outcomes.entries()) {

@@ -110,7 +110,7 @@ export class Replication {
     });
     const sessions = new IncomingSessions();
     const horizon = new StartHorizon({
-      ...{ scheduler, maxSkewMs, sessions },
+      ...{ scheduler, maxSkewMs, sessions, unheardSkewMs: this.#tuning.unheardSkewMs },
       lastVersion: toVersion(options.outbox.newestVersion),
       seenVersion: toVersion(options.outbox.seenVersion),
       peerIds: () => this.#peerIds(),

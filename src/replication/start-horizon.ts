@@ -3,9 +3,10 @@
  * an old mutation that comes now may be older than one of those. Up to the horizon, a put may therefore only take the
  * place of something older, and not fill an empty one.
  *
- * How far it had come is on its disk (`clock-keeper.ts`). Where the disk was lost, too, the peers help: every one tells
- * its newest stamp in the first message that it sends after this node's start. What any of them stamped before is not
- * newer than that. As long as one of them was not heard, its clock may be ahead by as much as is allowed.
+ * How far it had come is on its disk (`clock-keeper.ts`). Where the disk was lost, or is new, the peers help: every one
+ * tells its newest stamp in the first message that it sends after this node's start, or 0 where this node never had
+ * anything from it. What any of them stamped before is not newer than that. As long as one of them was not heard, its
+ * clock is taken to be a little ahead.
  */
 import { versionAt } from "../cache/hybrid-clock.ts";
 import type { Version } from "../engine/engine.ts";
@@ -17,6 +18,8 @@ import { toVersion } from "./wire/peer-mutation.ts";
 export interface StartHorizonOptions {
   readonly scheduler: Scheduler;
   readonly maxSkewMs: number;
+  /** How far ahead the clock of a peer may be that was not heard, in ms. */
+  readonly unheardSkewMs: number;
   /** The newest stamp that this node gave out before it started. */
   readonly lastVersion: Version;
   /** Nothing newer was acknowledged to peers before; 0 = that is not known. */
@@ -30,12 +33,16 @@ const NOTHING_IS_KNOWN = toVersion(Number.MAX_SAFE_INTEGER);
 
 export class StartHorizon {
   readonly #options: StartHorizonOptions;
+  /** Nothing that was acknowledged before the start is newer. */
   readonly #latest: Version;
+  readonly #latestOfUnheard: Version;
   #isComplete: boolean;
 
   constructor(options: StartHorizonOptions) {
     this.#options = options;
-    this.#latest = versionAt(options.scheduler.nowMs() + options.maxSkewMs);
+    const nowMs = options.scheduler.nowMs();
+    this.#latest = versionAt(nowMs + options.maxSkewMs);
+    this.#latestOfUnheard = versionAt(nowMs + options.unheardSkewMs);
     this.#isComplete = options.seenVersion > 0;
   }
 
@@ -64,7 +71,7 @@ export class StartHorizon {
       if (newestAtStart !== null && newestAtStart > horizon) horizon = newestAtStart;
     }
     const areAllHeard = [...peerIds()].every((id) => id !== null && sessions.get(id)?.newestAtStart != null);
-    if (areAllHeard) this.#isComplete = true;
-    return areAllHeard || horizon > this.#latest ? horizon : this.#latest;
+    if (areAllHeard || versionAt(this.#options.scheduler.nowMs()) > this.#latest) this.#isComplete = true;
+    return areAllHeard || horizon > this.#latestOfUnheard ? horizon : this.#latestOfUnheard;
   }
 }

@@ -3,6 +3,8 @@ import type { LinkLimits } from "./peer-link.ts";
 /** What nobody has to set; other values are for tests. */
 export interface ReplicationTuning extends Omit<LinkLimits, "bytesPerSecond" | "maxSkewMs"> {
   readonly callTimeoutMs: number;
+  /** See `StartHorizon`. */
+  readonly unheardSkewMs: number;
   readonly backlogRows: number;
   readonly bootstrapPauseMs: number;
   readonly compareTimeoutMs: number;
@@ -19,6 +21,7 @@ export const DEFAULT_TUNING: ReplicationTuning = {
   backoffMaxMs: 10_000,
   refusedPauseMs: 5000,
   callTimeoutMs: 10_000,
+  unheardSkewMs: 1000,
   backlogRows: 2000,
   bootstrapPauseMs: 10,
   compareTimeoutMs: 60_000,

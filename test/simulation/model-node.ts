@@ -123,7 +123,15 @@ export class ModelNode {
       resolve: async () => [],
       letOthersRun: () => Promise.resolve(),
       log: (line) => world.log(`${settings.url}: ${line}`),
-      tuning: { heartbeatMs: 3000, callTimeoutMs: 3000, backlogRows: 5, batchRows: 4, backoffMaxMs: 4000, window: 3 },
+      tuning: {
+        heartbeatMs: 3000,
+        callTimeoutMs: 3000,
+        backlogRows: 5,
+        batchRows: 4,
+        backoffMaxMs: 4000,
+        window: 3,
+        unheardSkewMs: settings.maxSkewMs,
+      },
     });
     life = { isOver: false, engine, outbox, clock, invalidations, replication };
     this.#life = life;

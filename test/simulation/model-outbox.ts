@@ -15,6 +15,7 @@ interface Row {
 export class ModelDisk {
   readonly rows = new Map<string, Map<string, Row>>();
   nextId = 1;
+  readonly delivered = new Set<string>();
   newestVersion = 0;
   seenVersion = 0;
 }
@@ -62,6 +63,14 @@ export class ModelOutbox implements PeerOutbox {
 
   noteSeen(version: number): void {
     this.disk.seenVersion = version;
+  }
+
+  wasDelivered(destination: string): boolean {
+    return this.disk.delivered.has(destination);
+  }
+
+  noteDelivered(destination: string): void {
+    this.disk.delivered.add(destination);
   }
 
   noteVersion(version: number): void {

@@ -1,6 +1,6 @@
 /** Real nodes that are each other's peers, with a proxy on the way from each to each. */
 import { join } from "node:path";
-import { freePort } from "./free-port.ts";
+import { quietPort } from "./free-port.ts";
 import { callsOf, type NodeCalls } from "./node-calls.ts";
 import { type ServedNode, serve } from "./serve.ts";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.ts";
@@ -42,7 +42,7 @@ export interface MeshSettings {
 /** `count` nodes; settles when each has met the others. */
 export async function startMesh(count: number, settings: MeshSettings = {}): Promise<Mesh> {
   const folder = tempFolder();
-  const ports = Array.from({ length: count }, () => freePort());
+  const ports = Array.from({ length: count }, () => quietPort());
   const ways = new Map<string, TcpProxy>();
   for (let from = 0; from < count; from++) {
     for (let to = 0; to < count; to++) {
