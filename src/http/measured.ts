@@ -2,7 +2,8 @@ import { OPERATION_NAMES, Operation } from "../telemetry/operations.ts";
 import type { RequestCounts } from "../telemetry/request-counts.ts";
 import type { Span } from "../telemetry/trace/span.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
-import type { Answer, HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import type { Answer, HttpHandler } from "./handler.ts";
 import { type AnswerObserver, LateAnswer } from "./late-answer.ts";
 import { carrierIn } from "./mutation-context.ts";
 
