@@ -27,7 +27,7 @@ export const ANSWERS = ["at once", "later"] as const;
 
 export interface RestNodeOptions {
   /** How the engine answers; by default at once. */
-  readonly answers?: (typeof ANSWERS)[number];
+  readonly answers?: (typeof ANSWERS)[number] | undefined;
   readonly defaultTtlMs?: number;
   readonly limitBytes?: number;
 }
