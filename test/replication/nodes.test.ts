@@ -190,7 +190,7 @@ describe("a peer", () => {
       await b.kill();
       await b.start(["--peer-token=two"]);
       await a.calls.put("k", 1);
-      await until("it is said", async () => (await a.calls.json("/health")).peers.detail.includes("403"));
+      await until("it is said", async () => (await a.calls.json("/health")).peers.detail?.includes("403") === true);
       expect((await b.calls.get("k")).status).toBe(404);
       const plain = await b.calls.call("POST", "/api/cache?replicated=true", { body: '{"key":"x","value":1}' });
       expect([plain.status, plain.code]).toEqual([403, "ERR_NOT_A_PEER"]);
