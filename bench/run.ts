@@ -6,6 +6,7 @@ import { benchMemory } from "./memory.ts";
 import { benchPause } from "./pause.ts";
 import { replayWeb12 } from "./replay-web12.ts";
 import { MissingToolsError } from "./support/tools.ts";
+import { benchTelemetry } from "./telemetry.ts";
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   http: benchHttp,
@@ -14,6 +15,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   memory: benchMemory,
   pause: benchPause,
   backend: benchBackend,
+  telemetry: benchTelemetry,
   "replay-web12": replayWeb12,
 };
 

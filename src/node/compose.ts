@@ -21,7 +21,8 @@ import { addressesOf } from "./open-hub.ts";
 import type { SharedParts } from "./shared-parts.ts";
 
 export interface ListenerOptions {
-  readonly telemetry: ThreadTelemetry;
+  /** What this thread counts and traces; null = nothing. */
+  readonly telemetry: ThreadTelemetry | null;
   readonly hostname: string;
   readonly port: number;
   /** The port is shared with the listeners of other threads. */
@@ -59,11 +60,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     limits: { connections: config.maxConnections, idleTimeoutMs: config.idleTimeoutMs },
     clock: { nowMs: Date.now },
   });
-  const watch = new LoopWatch({
-    counts: telemetry.requests,
-    monotonicMs: () => performance.now(),
-    onLook: () => telemetry.requests.setConnections(server.connections),
-  });
+  const watch = telemetry === null ? null : watchLoop(telemetry, server);
   const keeper = new HeapKeeper({ sizeBytes: heapSize, collectYoung: edenGC, collectAll: fullGC });
   return {
     port: server.port,
@@ -74,10 +71,18 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     stop: () => {
       keeper.stop();
       door?.stop();
-      watch.stop();
+      watch?.stop();
       server.stop();
     },
   };
+}
+
+function watchLoop({ requests }: ThreadTelemetry, server: HttpServer): LoopWatch {
+  return new LoopWatch({
+    counts: requests,
+    monotonicMs: () => performance.now(),
+    onLook: () => requests.setConnections(server.connections),
+  });
 }
 
 function cacheOf(config: Config, shared: SharedParts, engine: Engine, upstream: Upstream | null): Cache {

@@ -36,6 +36,8 @@ export interface PeerLinkOptions {
   readonly log: (message: string) => void;
 }
 
+const LARGE_VALUE_BYTES = 256 * 1024;
+
 export interface LinkLimits {
   /** Batches under way at the same time. */
   readonly window: number;
@@ -218,7 +220,7 @@ export class PeerLink {
       }
       const batch = this.#take();
       if (batch.length === 0 && !isHeartbeatDue) return;
-      void this.#send(batch);
+      for (const part of inParts(batch)) void this.#send(part);
     }
   }
 
@@ -377,10 +379,20 @@ export class PeerLink {
     };
     const message = caller.encode("batch", head, mutations);
     this.#bandwidth.spend(message.length);
-    const answer = await caller.exchange(message, this.#ending.signal);
+    const answer = await this.#exchange(message, () => caller.encode("batch", head, mutations.map(withoutValue)));
     this.stats.sent(batch.length, message.length);
-    this.stats.skewMs = this.#session?.skewMs ?? this.stats.skewMs;
     return this.#settlements(batch, answer);
+  }
+
+  /** What can't get through goes without its values: the peer misses them, and drops what they would have replaced. */
+  async #exchange(message: Buffer, smaller: () => Buffer): Promise<Message> {
+    const { caller } = this.#options;
+    try {
+      return await caller.exchange(message, this.#ending.signal);
+    } catch (error) {
+      if (!(error instanceof PeerCallError) || !error.isTooLarge) throw error;
+      return caller.exchange(smaller(), this.#ending.signal);
+    }
   }
 
   #settlements(batch: readonly OutboxEntry[], { head }: Message): Settlement[] {
@@ -422,6 +434,18 @@ export class PeerLink {
   #nowMs(): number {
     return this.#options.scheduler.nowMs();
   }
+}
+
+/** Large values go alone, so that no message is larger than one of them needs. */
+function inParts(batch: readonly OutboxEntry[]): readonly (readonly OutboxEntry[])[] {
+  const isLarge = ({ value }: OutboxEntry) => value !== null && value.length > LARGE_VALUE_BYTES;
+  if (!batch.some(isLarge)) return [batch];
+  const small = batch.filter((entry) => !isLarge(entry));
+  return [...(small.length === 0 ? [] : [small]), ...batch.filter(isLarge).map((entry) => [entry])];
+}
+
+function withoutValue(mutation: PeerMutation): PeerMutation {
+  return mutation.kind === "put" ? { kind: "outdated", key: mutation.key, stamp: mutation.stamp } : mutation;
 }
 
 function messageOf(error: unknown): string {

@@ -13,6 +13,7 @@ import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import { Applier } from "./applier.ts";
 import { Bootstrap, type BootstrapState } from "./bootstrap.ts";
+import { ClockKeeper } from "./clock-keeper.ts";
 import { Comparison } from "./comparison.ts";
 import { EntryReader } from "./entry-reader.ts";
 import { Gate } from "./gate.ts";
@@ -106,10 +107,12 @@ export class Replication {
     const horizon = new StartHorizon({
       ...{ scheduler, maxSkewMs, sessions },
       lastVersion: toVersion(options.outbox.newestVersion),
+      seenVersion: toVersion(options.outbox.seenVersion),
       peerIds: () => this.#peerIds(),
     });
     this.receiver = new Receiver({
       ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
+      clockKeeper: new ClockKeeper(clock, options.outbox, scheduler, horizon),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
       onHeard: (senderId) => this.#wake(senderId),
     });
