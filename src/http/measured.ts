@@ -2,12 +2,13 @@ import { OPERATION_NAMES, Operation } from "../telemetry/operations.ts";
 import type { RequestCounts } from "../telemetry/request-counts.ts";
 import type { Span } from "../telemetry/trace/span.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
-import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import type { Answer, HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import { type AnswerObserver, LateAnswer } from "./late-answer.ts";
 import { carrierIn } from "./mutation-context.ts";
 
 /** What a handler has to tell for its requests to be counted. */
 export interface Countable {
-  handle(request: HttpRequest, response: HttpResponse): void | Promise<void>;
+  handle(request: HttpRequest, response: HttpResponse): Answer;
   /** Of the request that was handed over last. */
   readonly operation: Operation;
   /** The template of its path; empty = there is nothing at it. */
@@ -22,8 +23,6 @@ export interface MeasureOptions {
   readonly monotonicMs: () => number;
   readonly engineName: string;
 }
-
-type Answer = void | Promise<void>;
 
 const BUG_STATUS = 500;
 const METHODS = /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE)$/;
@@ -45,7 +44,7 @@ interface Spans {
   readonly cache: Span;
 }
 
-class Measure {
+class Measure implements AnswerObserver {
   constructor(
     private readonly api: Countable,
     private readonly options: MeasureOptions,
@@ -64,7 +63,18 @@ class Measure {
       if (spans !== null) this.describe(spans, request);
     }
     if (answer instanceof Promise) return this.later(answer, api.operation, response, startedMs, spans);
+    if (answer instanceof LateAnswer) {
+      answer.observer = this;
+      answer.observedAs = api.operation;
+      answer.observedFromMs = startedMs;
+      return answer;
+    }
     this.finish(api.operation, response.status, response.wasLoaded, startedMs, spans);
+  }
+
+  /** Of answers without spans: the others come by a promise. */
+  answered({ observedAs, observedFromMs }: LateAnswer, { status, wasLoaded }: HttpResponse): void {
+    this.finish(observedAs, status, wasLoaded, observedFromMs, null);
   }
 
   trace(tracer: Tracer, request: HttpRequest, response: HttpResponse): Answer {

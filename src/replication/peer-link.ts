@@ -84,6 +84,9 @@ export class PeerLink {
   #failures = 0;
   #pausedUntilMs = 0;
   #sentAtMs = 0;
+  /** Rows from before the start that are not known to be settled. */
+  #backlog: number;
+  readonly #lastVersionBefore: number;
   #cancelTimer: (() => void) | null = null;
   #whenIdle: (() => void)[] = [];
 
@@ -93,6 +96,8 @@ export class PeerLink {
     this.#bandwidth = new Bandwidth(limits.bytesPerSecond, scheduler);
     this.#watermark = new OwnWatermark(outbox, destination, scheduler);
     this.stats = new LinkStats(scheduler.nowMs());
+    this.#backlog = outbox.counts(destination).pending;
+    this.#lastVersionBefore = outbox.newestVersion;
   }
 
   get name(): string {
@@ -108,11 +113,10 @@ export class PeerLink {
     return this.#peerId;
   }
 
-  /** Whether the peer has everything that waited for it before a time, in ms since the Unix epoch. */
-  hasAllSince(timeMs: number): boolean {
-    const { outbox, destination, scheduler } = this.#options;
-    const { pending, oldestAgeMs } = outbox.stats(destination);
-    return pending === 0 || scheduler.nowMs() - oldestAgeMs > timeMs;
+  /** Whether the peer does not have everything yet that waited for it when this node started. */
+  get hasBacklog(): boolean {
+    if (this.#backlog > 0 && this.#counts().pending === 0) this.#backlog = 0;
+    return this.#backlog > 0;
   }
 
   get caller(): Caller {
@@ -424,6 +428,9 @@ export class PeerLink {
 
   /** Where the outbox can't be written now it tries again on its own; until then the rows stay in flight. */
   async #settle(settlements: readonly Settlement[]): Promise<void> {
+    for (const { kind, entry } of settlements) {
+      if (kind === "done" && entry.stamp.version <= this.#lastVersionBefore) this.#backlog -= 1;
+    }
     if (settlements.length > 0) await this.#options.outbox.settle(settlements).catch(() => {});
   }
 

@@ -31,7 +31,7 @@ import { SeenVersions } from "./seen-versions.ts";
 import { StartHorizon } from "./start-horizon.ts";
 import type { Transport } from "./transport.ts";
 import { DEFAULT_TUNING, type ReplicationTuning } from "./tuning.ts";
-import { toVersion } from "./wire/peer-mutation.ts";
+import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
 
 export interface ReplicationOptions {
   /** Origin of this node's stamps, from 1 on. */
@@ -66,6 +66,8 @@ export interface ReplicationOptions {
   /** Addresses of a host. */
   readonly resolve: (host: string) => Promise<readonly string[]>;
   readonly letOthersRun: () => Promise<void>;
+  /** Called with each mutation of a peer before it is applied. */
+  readonly onApply: (mutation: PeerMutation) => void;
   readonly log: (message: string) => void;
   readonly tuning?: Partial<ReplicationTuning>;
 }
@@ -96,7 +98,10 @@ export class Replication {
     const node = new LocalNode(nodeId, Math.floor(options.random() * MAX_INCARNATION));
     const nowMs = () => scheduler.nowMs();
     this.#seen = engine.refusesForgotten ? null : new SeenVersions();
-    this.#applier = new Applier({ engine, clock, invalidations, seen: this.#seen, nowMs, maxSkewMs, tombstoneMs });
+    this.#applier = new Applier({
+      ...{ engine, clock, invalidations, seen: this.#seen, nowMs, maxSkewMs, tombstoneMs },
+      onApply: options.onApply,
+    });
     this.#gate = new Gate({ token: options.token, hosts: options.peers.map(hostOf), resolve: options.resolve });
     const entries = new EntryReader({ engine, filter, letOthersRun: options.letOthersRun });
     const digests = new RangeDigests({

@@ -47,7 +47,7 @@ export class StartHorizon {
   /** Takes note of a message that was sent after this node's start, and says how far back nothing is known for it. */
   horizonOf(session: IncomingSession, head: MessageHead): Version {
     const { scheduler, maxSkewMs, lastVersion, seenVersion } = this.#options;
-    if (seenVersion > 0) return lastVersion > seenVersion ? lastVersion : seenVersion;
+    if (seenVersion > 0) return toVersion(Math.max(lastVersion, seenVersion));
     if (Math.abs(head.number("clock") - scheduler.nowMs()) > maxSkewMs) {
       // Its stamps say nothing about when they were made, and when its clock is set, its newest one will be another.
       session.newestAtStart = null;
