@@ -377,7 +377,8 @@ export class PeerLink {
     };
     const message = caller.encode("batch", head, mutations);
     this.#bandwidth.spend(message.length);
-    const answer = await caller.exchange(message, this.#ending.signal);
+    const traceparents = batch.map((entry) => entry.traceparent);
+    const answer = await caller.exchange(message, this.#ending.signal, undefined, traceparents);
     this.stats.sent(batch.length, message.length);
     this.stats.skewMs = this.#session?.skewMs ?? this.stats.skewMs;
     return this.#settlements(batch, answer);
