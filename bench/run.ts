@@ -5,6 +5,7 @@ import { benchHttp } from "./http.ts";
 import { benchMemory } from "./memory.ts";
 import { benchPause } from "./pause.ts";
 import { replayWeb12 } from "./replay-web12.ts";
+import { benchReplication } from "./replication.ts";
 import { MissingToolsError } from "./support/tools.ts";
 import { benchTelemetry } from "./telemetry.ts";
 
@@ -16,6 +17,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   pause: benchPause,
   backend: benchBackend,
   telemetry: benchTelemetry,
+  replication: benchReplication,
   "replay-web12": replayWeb12,
 };
 

@@ -8,6 +8,8 @@ export interface NodeOptions {
   readonly workers: number;
   /** `SERV_CACHE_MAX_MEMORY`. */
   readonly limitBytes: number;
+  /** By default any that is free. */
+  readonly port?: number;
   /** More settings. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -17,7 +19,7 @@ export interface NodeOptions {
  * build): it gets `serve --addr 127.0.0.1:PORT` and the same environment.
  */
 export function startNode(bench: Bench, options: NodeOptions): Promise<ServerProcess> {
-  const port = freePort();
+  const port = options.port ?? freePort();
   const program = process.env.SERV_CACHE_BENCH_COMMAND?.split(" ") ?? [process.execPath, join(ROOT, "src/main.ts")];
   return bench.start({
     name: "ServCache",

@@ -5,7 +5,7 @@
  * A load that began before its key was written, deleted or cleared answers those who wait for it already, and nobody
  * else: it is not cached, and who asks after that gets a load of his own.
  */
-import type { Version } from "../engine/engine.ts";
+import type { Awaitable, Version } from "../engine/engine.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import { type Backend, BackendError, type BackendValue, type LoadResult } from "./backend.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
@@ -28,6 +28,11 @@ export interface ReadThroughOptions {
   /** The stamp of a load that begins now. */
   readonly nextVersion: () => Version;
   readonly sink: FillSink;
+  /**
+   * What the cache has of a key by now: another thread's load may have been over before this one's question came. Null =
+   * nothing.
+   */
+  readonly look: (key: string) => Awaitable<Kept | null>;
   readonly scheduler: Scheduler;
   /** Runs after the requests of this turn of the event loop. */
   readonly defer: (run: () => void) => void;
@@ -35,25 +40,27 @@ export interface ReadThroughOptions {
   readonly random: () => number;
 }
 
+/** An entry of the cache. */
+export interface Kept {
+  readonly value: BackendValue;
+  /** Absolute, in ms since the Unix epoch; 0 = never. */
+  readonly expiresAtMs: number;
+  readonly version: Version;
+}
+
 /** Where loads go. Called before those who wait get their answer. */
 export interface FillSink {
-  /** To be put with the version of the moment at which the load began. `expiresAtMs` 0 = never. */
-  fill(key: string, value: BackendValue, expiresAtMs: number, version: Version): void;
+  /**
+   * To be put with the version of the moment at which the load began. `expiresAtMs` 0 = never. Never rejects; who waits
+   * is answered when it settles.
+   */
+  fill(key: string, value: BackendValue, expiresAtMs: number, version: Version): Awaitable<void>;
   /** The backend did not have it at the moment of the version. */
   absent(key: string, version: Version): void;
 }
 
 /** What a load gives to those who asked. */
-export type FillResult =
-  | {
-      readonly kind: "found";
-      readonly value: BackendValue;
-      /** Absolute, in ms since the Unix epoch; 0 = never. */
-      readonly expiresAtMs: number;
-      /** Of the moment at which the load began. */
-      readonly version: Version;
-    }
-  | Exclude<LoadResult, { kind: "found" }>;
+export type FillResult = ({ readonly kind: "found" } & Kept) | Exclude<LoadResult, { kind: "found" }>;
 
 export interface ReadThroughStats {
   readonly loads: number;
@@ -107,7 +114,7 @@ export class ReadThrough {
       return Promise.resolve({ kind: "absent" });
     }
     const flight = this.#flights.get(key);
-    if (flight === undefined) return this.#begin(key, traceparent);
+    if (flight === undefined) return this.#begin(key, this.options.look, traceparent);
     this.#counts.joined += 1;
     return flight.answer.promise;
   }
@@ -117,7 +124,7 @@ export class ReadThrough {
     if (this.#flights.has(key) || this.#breaker.state !== "closed") return;
     if (this.#negative.has(key, this.options.scheduler.nowMs())) return;
     if (this.#waiting.length * 2 > this.options.waitingKeys) return;
-    void this.#begin(key);
+    void this.#begin(key, lookNowhere);
   }
 
   /** To be called for each write, delete and replicated mutation of a key, before it is answered. */
@@ -151,9 +158,7 @@ export class ReadThrough {
     return scheduler.nowMs() + Math.max(1, Math.round(fillTtlMs * (1 - TTL_JITTER + 2 * TTL_JITTER * random())));
   }
 
-  #begin(key: string, traceparent?: string): Promise<FillResult> {
-    if (this.#waiting.length >= this.options.waitingKeys) return Promise.resolve(busy(this.options.waitingKeys));
-    if (this.#breaker.state === "open") return Promise.resolve(open(this.#breaker.retryAfterMs));
+  #begin(key: string, look: ReadThroughOptions["look"], traceparent?: string): Promise<FillResult> {
     const flight: Flight = {
       key,
       version: this.options.nextVersion(),
@@ -162,13 +167,28 @@ export class ReadThrough {
       mayFill: true,
       traceparent,
     };
-    this.#counts.loads += 1;
     this.#flights.set(key, flight);
-    this.#waiting.push(flight);
     this.#unsettled.add(flight);
     this.#watch();
-    this.#schedule();
+    const kept = look(key);
+    if (kept instanceof Promise) kept.then((late) => this.#queue(flight, late));
+    else this.#queue(flight, kept);
     return flight.answer.promise;
+  }
+
+  /** A load takes its place in the queue, unless the cache has its key by now. */
+  #queue(flight: Flight, kept: Kept | null): void {
+    const { waitingKeys } = this.options;
+    // It took too long to look.
+    if (!this.#unsettled.has(flight)) return;
+    if (kept !== null) this.#answer(flight, { kind: "found", ...kept });
+    else if (this.#waiting.length >= waitingKeys) this.#answer(flight, busy(waitingKeys));
+    else if (this.#breaker.state === "open") this.#answer(flight, open(this.#breaker.retryAfterMs));
+    else {
+      this.#counts.loads += 1;
+      this.#waiting.push(flight);
+      this.#schedule();
+    }
   }
 
   #schedule(): void {
@@ -216,23 +236,29 @@ export class ReadThrough {
 
   #settle(flight: Flight, result: LoadResult): void {
     if (!this.#unsettled.delete(flight)) return;
-    if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key);
     this.#counts[result.kind] += 1;
     const { version } = flight;
     const filled = result.kind === "found" ? { ...result, expiresAtMs: this.fillExpiryMs(), version } : result;
-    if (filled.kind !== "failed") this.#keep(flight, filled);
-    flight.answer.resolve(filled);
+    const kept = filled.kind === "failed" ? undefined : this.#keep(flight, filled);
+    // Until the cache has it, whoever asks joins this load.
+    if (kept instanceof Promise) kept.then(() => this.#answer(flight, filled));
+    else this.#answer(flight, filled);
   }
 
-  #keep(flight: Flight, result: Exclude<FillResult, { kind: "failed" }>): void {
+  #answer(flight: Flight, result: FillResult): void {
+    this.#unsettled.delete(flight);
+    if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key);
+    flight.answer.resolve(result);
+  }
+
+  #keep(flight: Flight, result: Exclude<FillResult, { kind: "failed" }>): Awaitable<void> {
     if (!flight.mayFill) {
       this.#counts.discarded += 1;
       return;
     }
     const { sink, scheduler } = this.options;
     if (result.kind === "found") {
-      sink.fill(flight.key, result.value, result.expiresAtMs, flight.version);
-      return;
+      return sink.fill(flight.key, result.value, result.expiresAtMs, flight.version);
     }
     this.#negative.add(flight.key, scheduler.nowMs());
     sink.absent(flight.key, flight.version);
@@ -261,6 +287,8 @@ export class ReadThrough {
     this.#watch();
   }
 }
+
+const lookNowhere = (): null => null;
 
 const NOTHING_SAID: LoadResult = {
   kind: "failed",

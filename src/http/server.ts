@@ -44,8 +44,14 @@ export interface HttpServer {
 const SWEEP_INTERVAL_MS = 1000;
 const DRAIN_SWEEP_INTERVAL_MS = 25;
 
-/** Over the limit, connections are answered with 503; so far over it, they are just cut. */
-const SURPLUS_CONNECTIONS = 100;
+const LEAST_SURPLUS = 8;
+const MOST_SURPLUS = 100;
+const SURPLUS_SHARE = 0.1;
+
+/** Over the limit, so many connections are answered with 503; more are just cut. */
+export function surplusOf(connections: number): number {
+  return Math.min(MOST_SURPLUS, Math.max(LEAST_SURPLUS, Math.ceil(connections * SURPLUS_SHARE)));
+}
 
 /**
  * Serves HTTP/1.1 on one thread.
@@ -159,7 +165,7 @@ class BunHttpServer implements HttpServer, ConnectionContext {
     socket.data = new Connection(socket, this);
     this.open.add(socket);
     if (this.open.size <= this.limits.connections) return;
-    if (this.open.size > this.limits.connections + SURPLUS_CONNECTIONS) socket.terminate();
+    if (this.open.size > this.limits.connections + surplusOf(this.limits.connections)) socket.terminate();
     else socket.data.refuseForCount();
   }
 

@@ -1,8 +1,9 @@
 /** The database behind a node, in its main thread: what is loaded from it, and what is on its way to it. */
 
 import { type Backend, BackendError } from "../backend/backend.ts";
-import { type FillResult, ReadThrough } from "../backend/read-through.ts";
+import { type FillResult, type Kept, ReadThrough } from "../backend/read-through.ts";
 import { WriteBehind } from "../backend/write-behind.ts";
+import { EntryCapture } from "../cache/entry-capture.ts";
 import { Filler, keyOf } from "../cache/filler.ts";
 import { Glob } from "../cache/glob.ts";
 import type { HybridClock } from "../cache/hybrid-clock.ts";
@@ -10,7 +11,7 @@ import type { Mutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
 import type { BackendConfig } from "../config/config.ts";
-import { type Engine, NEVER } from "../engine/engine.ts";
+import { type Awaitable, type Engine, NEVER } from "../engine/engine.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
@@ -50,8 +51,6 @@ export class BackendPart {
   readonly #writeBehind: WriteBehind;
   readonly #filler: Filler;
   readonly #stale: StaleValues | null;
-  /** Fills that an engine elsewhere has not answered yet. */
-  readonly #filling = new Map<string, Promise<void>>();
 
   /** Throws `InvalidPatternError` for a glob that can't be used. */
   constructor(options: BackendPartOptions) {
@@ -84,12 +83,14 @@ export class BackendPart {
       sink: {
         fill: (key, value, expiresAtMs, version) => {
           const stamp = { version, origin: options.origin };
-          this.#fill(key, value, expiresAtMs, stamp);
           this.#keep(this.#stale?.keep(key, value, expiresAtMs, stamp));
+          const filled = this.#filler.fill(key, value, expiresAtMs, stamp);
+          return options.engine.answersAtOnce ? undefined : filled;
         },
         // The entry itself stays: a write for the cache alone, or one that a peer has yet to write, is not in the database.
         absent: (key, version) => this.#keep(this.#stale?.drop(key, { version, origin: options.origin })),
       },
+      look: (key) => this.#look(key),
       scheduler,
       defer: (run) => setImmediate(run),
       random,
@@ -249,7 +250,6 @@ export class BackendPart {
     if (result.kind === "absent") return { kind: "absent" };
     if (result.kind === "found") {
       const { value, expiresAtMs, version } = result;
-      await this.#filling.get(key);
       return { kind: "found", value, expiresAtMs, stamp: { version, origin: this.#options.origin }, isStale: false };
     }
     const stale = (await this.#stale?.get(key)) ?? null;
@@ -260,14 +260,16 @@ export class BackendPart {
     throw upstreamError(failure, false, this.#readThrough.retryAfterMs);
   }
 
-  #fill(...args: Parameters<Filler["fill"]>): void {
-    const [key] = args;
-    const done = this.#filler.fill(...args);
-    if (this.#options.engine.answersAtOnce) return;
-    const ended = done.then(() => {
-      if (this.#filling.get(key) === ended) this.#filling.delete(key);
-    });
-    this.#filling.set(key, ended);
+  /** What the engine has of a key; a failure to ask counts as nothing. */
+  #look(key: string): Awaitable<Kept | null> {
+    const capture = new EntryCapture();
+    const shown = (found: boolean): Kept | null => {
+      if (!found) return null;
+      const { value, expiresAtMs, stamp } = capture.entry();
+      return { value, expiresAtMs, version: stamp.version };
+    };
+    const found = this.#options.engine.peek(keyOf(key), capture);
+    return found instanceof Promise ? found.then(shown, () => null) : shown(found);
   }
 
   /** Errors of fills are logged where they happen: nothing waits for them. */

@@ -1,11 +1,14 @@
 /** The composition root: one running node made from a `Config`. */
 
+import { existsSync, readFileSync } from "node:fs";
 import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { MemoryEngine } from "../engine/memory/memory-engine.ts";
+import { surplusOf } from "../http/server.ts";
 import type { DataDirectory } from "../outbox/data-directory.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { startListener } from "./compose.ts";
+import { connectionsPerThread, descriptorLimit } from "./descriptor-limit.ts";
 import { NodeError } from "./errors.ts";
 import { exportMetrics } from "./export-metrics.ts";
 import { startHttpThreads } from "./http-threads.ts";
@@ -21,6 +24,8 @@ import {
   staleBytesOf,
 } from "./shared-parts.ts";
 import { openThreadTelemetry } from "./thread-telemetry.ts";
+
+const LIMITS_FILE = "/proc/self/limits";
 
 export interface RunningNode {
   /** The port that it listens on, also where any free one was asked for. */
@@ -50,7 +55,8 @@ interface Listeners {
 }
 
 /** Starts a node; settles when it answers requests. Throws `NodeError`. */
-export async function startNode(config: Config, options: NodeOptions): Promise<RunningNode> {
+export async function startNode(given: Config, options: NodeOptions): Promise<RunningNode> {
+  const config = withinDescriptors(given, options.log);
   const hostname = await checkAddress(config.address);
   const closing = new Closing();
   try {
@@ -97,6 +103,19 @@ export async function startNode(config: Config, options: NodeOptions): Promise<R
     await closing.run();
     throw error;
   }
+}
+
+/** Takes fewer connections where the system gives the process too few descriptors. */
+function withinDescriptors(config: Config, log: NodeOptions["log"]): Config {
+  const limit = descriptorLimit(existsSync(LIMITS_FILE) ? readFileSync(LIMITS_FILE, "utf8") : null);
+  const maxConnections = connectionsPerThread(config.maxConnections, config.workers, limit, surplusOf);
+  if (maxConnections < config.maxConnections / 2) {
+    log(
+      `the limit of ${limit} open files leaves ${maxConnections} connections for each HTTP thread, and ` +
+        `SERV_CACHE_MAX_CONNECTIONS is ${config.maxConnections}: raise it with ulimit -n, or LimitNOFILE in systemd`,
+    );
+  }
+  return { ...config, maxConnections };
 }
 
 /** What the steps of a start need. */

@@ -18,6 +18,7 @@ import { systemScheduler } from "../outbox/scheduler.ts";
 import { HttpTransport } from "../replication/http-transport.ts";
 import { Replication } from "../replication/replication.ts";
 import { TracedTransport } from "../replication/traced-transport.ts";
+import type { PeerMutation } from "../replication/wire/peer-mutation.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { BackendPart } from "./backend-part.ts";
 import { NodeError } from "./errors.ts";
@@ -107,10 +108,11 @@ export function openHub(options: OpenHubOptions): Hub {
 
 function hubOn(outbox: Outbox, options: OpenHubOptions): Hub {
   const { backend, peers } = options.config;
+  const database = backend === null ? null : backendPart(backend, outbox, options);
   return new Hub({
     outbox,
-    backend: backend === null ? null : backendPart(backend, outbox, options),
-    peers: peers === null ? null : peersPart(peers, outbox, options),
+    backend: database,
+    peers: peers === null ? null : peersPart(peers, outbox, database, options),
     writesThrough: backend?.writeMode === "through",
     traits: options.link,
     scheduler: systemScheduler,
@@ -147,7 +149,12 @@ function backendPart(config: BackendConfig, outbox: Outbox, options: OpenHubOpti
   });
 }
 
-function peersPart(config: PeersConfig, outbox: Outbox, options: OpenHubOptions): Replication {
+function peersPart(
+  config: PeersConfig,
+  outbox: Outbox,
+  database: BackendPart | null,
+  options: OpenHubOptions,
+): Replication {
   const { urls, ...settings } = config;
   const { shared, engine, link, log } = options;
   return new Replication({
@@ -163,8 +170,26 @@ function peersPart(config: PeersConfig, outbox: Outbox, options: OpenHubOptions)
     transport: new TracedTransport(new HttpTransport(), options.tracer),
     resolve: addressesOf,
     letOthersRun: () => new Promise((resolve) => setImmediate(resolve)),
+    onApply: (mutation) => noteForeign(database, mutation),
     log,
   });
+}
+
+/** A peer's mutation is for the cache what one of this node would be: no load that began before it is to be cached. */
+function noteForeign(database: BackendPart | null, mutation: PeerMutation): void {
+  if (database === null) return;
+  const { stamp } = mutation;
+  const common = { stamp, isReplicated: true };
+  if (mutation.kind === "invalidate") {
+    database.note({ ...common, kind: "invalidate", pattern: mutation.pattern });
+  } else if (mutation.kind === "put") {
+    const { key, value: bytes, contentType, expiresAtMs } = mutation;
+    const put = { ...common, kind: "put", key, value: { bytes, contentType }, expiresAtMs, isTouch: false } as const;
+    database.note(put);
+    if (database.keepsStale) database.kept(put);
+  } else {
+    database.note({ ...common, kind: "delete", key: mutation.key });
+  }
 }
 
 /** Addresses of a host; none where it can't be found now. */

@@ -59,21 +59,26 @@ interface SharedRedis {
 
 /** Makes the parts for a node of `threads` threads, the calling one counted. Throws `NodeError`. */
 export function makeSharedParts(config: Config, threads: number, link: LinkParts | null): SharedParts {
-  const memoryOf = (limitBytes: number) => MemoryEngine.create({ limitBytes, threads, clock: Date.now }).handle;
+  const memoryOf = (limitBytes: number, versioned: boolean) =>
+    MemoryEngine.create({ limitBytes, threads, versioned, clock: Date.now }).handle;
   const { redis } = config;
   return {
     telemetry: makeTelemetry(threads),
     instanceId: randomUUID(),
     versions: HybridClock.create(Date.now).buffer,
     startedMs: Date.now(),
-    memory: redis?.fallback === "error" ? null : memoryOf(config.maxMemoryBytes - staleBytesOf(config)),
+    // Late mutations come only from a database or from peers; with Redis, it is Redis that knows the versions.
+    memory:
+      redis?.fallback === "error"
+        ? null
+        : memoryOf(config.maxMemoryBytes - staleBytesOf(config), link !== null && redis === null),
     redis:
       redis === null
         ? null
         : {
             target: targetOf(redis),
             tls: tlsOf(redis),
-            near: redis.nearCacheBytes === null ? null : memoryOf(redis.nearCacheBytes),
+            near: redis.nearCacheBytes === null ? null : memoryOf(redis.nearCacheBytes, false),
             nearEpochs: makeNearEpochs(),
             counters: makeCounters(threads),
           },

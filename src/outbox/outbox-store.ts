@@ -25,7 +25,7 @@ export const SCHEMA = `
   CREATE INDEX IF NOT EXISTS delayed ON entries (destination, due_at) WHERE state = ${DELAYED};
   CREATE INDEX IF NOT EXISTS dead ON entries (destination, id) WHERE state = ${DEAD};
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
-  INSERT OR IGNORE INTO meta VALUES ('commits', 0), ('newest', 0);
+  INSERT OR IGNORE INTO meta VALUES ('commits', 0), ('newest', 0), ('seen', 0);
 `;
 
 const SHRINK_STEPS = 20;
@@ -174,6 +174,15 @@ export class OutboxStore {
     return this.#number("newest");
   }
 
+  /** See `Outbox.seenVersion`. */
+  seenVersion(): number {
+    return this.#number("seen");
+  }
+
+  noteSeen(version: number): void {
+    this.database.run("UPDATE meta SET number = ? WHERE name = 'seen'", [version]);
+  }
+
   /** Keeps what the journal's rows say as long as there are any. */
   note(commits: number, newestVersion: number): void {
     this.#note.run(commits, newestVersion);
@@ -307,7 +316,7 @@ export class OutboxStore {
     this.database.close();
   }
 
-  #number(name: "commits" | "newest"): number {
+  #number(name: "commits" | "newest" | "seen"): number {
     const meta = this.database.query<{ number: number }, [string]>("SELECT number FROM meta WHERE name = ?");
     return meta.get(name)?.number ?? 0;
   }

@@ -87,6 +87,7 @@ export class Outbox {
   #isScheduled = false;
   #commits: number;
   #newestVersion: number;
+  #seenVersion: number;
   #isClosed = false;
 
   private constructor(
@@ -106,6 +107,7 @@ export class Outbox {
     this.#queue = new Queue(store, store.journal, this.#inFlight, nowMs, options.fresh ?? FRESH_LIMITS);
     this.#commits = store.commits();
     this.#newestVersion = opened.store.newestVersion();
+    this.#seenVersion = opened.store.seenVersion();
     this.dead = new DeadLetters(
       opened.store,
       (work) => this.#transaction(work),
@@ -126,11 +128,29 @@ export class Outbox {
   }
 
   /**
-   * The newest version that was ever queued, also before a restart: a node that goes on with older stamps than it gave
-   * out before would lose against itself.
+   * The newest version that was ever queued or noted here, also before a restart: a node that goes on with older stamps
+   * than it gave out before would lose against itself.
    */
   get newestVersion(): number {
     return this.#newestVersion;
+  }
+
+  /** Nothing newer was taken from peers, ever, on this data directory; 0 = that is not known. */
+  get seenVersion(): number {
+    return this.#seenVersion;
+  }
+
+  /** Keeps a newer `seenVersion` before it gives control back. Throws where the disk is full. */
+  noteSeen(version: number): void {
+    this.#transaction(() => this.#store.noteSeen(version));
+    this.#seenVersion = version;
+  }
+
+  /** Keeps a version, if it is newer than `newestVersion`, before it gives control back. Throws where the disk is full. */
+  noteVersion(version: number): void {
+    if (version <= this.#newestVersion) return;
+    this.#newestVersion = version;
+    this.#transaction(() => {});
   }
 
   /** Why nothing can be appended now; empty = it can, unless it is full. */

@@ -34,6 +34,8 @@ export interface ApplierOptions {
   readonly nowMs: () => number;
   readonly maxSkewMs: number;
   readonly tombstoneMs: number;
+  /** Called with what is about to be applied: the node's backend must not bring back what was before it. */
+  readonly onApply: (mutation: PeerMutation) => void;
 }
 
 const PRESENT: Condition = { kind: "present" };
@@ -57,6 +59,7 @@ export class Applier {
     const { stamp } = mutation;
     if (stamp.version >= versionAt(nowMs() + maxSkewMs + 1)) return this.#refuse(mutation);
     clock.observe(stamp.version);
+    this.#options.onApply(mutation);
     if (mutation.kind === "invalidate") return this.#invalidate(mutation);
     const doubtUntil = Math.max(unknownUntil, seen?.newest(mutation.key) ?? 0);
     seen?.note(mutation.key, stamp.version);

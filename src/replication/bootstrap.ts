@@ -78,7 +78,7 @@ export class Bootstrap {
     const link = this.#chooseSource();
     if (link === null) return false;
     // What this node itself did before it started anew is not here any more: the peer must have it first.
-    if (!link.hasAllSince(this.#startMs)) return false;
+    if (link.hasBacklog) return false;
     this.#until ??= startVersion();
     try {
       const head = { ...node.signature(scheduler.nowMs()), until: this.#until, cursor: this.#cursor };

@@ -7,6 +7,9 @@ import type { PeerMutation } from "./wire/peer-mutation.ts";
 export const REPLICATION_PATH = "/api/replication";
 export const MESSAGE_TYPE = "application/x-servcache-replication";
 
+/** A message may take so much longer: 100 kB a second get through. */
+const SLOWEST_BYTES_PER_MS = 100;
+
 export interface PeerCallerOptions {
   readonly address: PeerAddress;
   readonly transport: Transport;
@@ -31,6 +34,11 @@ export class PeerCallError extends Error {
   /** It has no such path: a node of the original's kind. */
   get isLegacy(): boolean {
     return this.status === 404 || this.status === 405;
+  }
+
+  /** What it was sent is too large for it, or for something between. */
+  get isTooLarge(): boolean {
+    return this.status === 413;
   }
 
   /** It wants a hello first. */
@@ -63,9 +71,10 @@ export class PeerCaller {
   async exchange(
     body: Buffer,
     signal: AbortSignal,
-    timeoutMs = this.options.timeoutMs,
+    limitMs = this.options.timeoutMs,
     traceparents: readonly (string | undefined)[] = [],
   ): Promise<Message> {
+    const timeoutMs = limitMs + Math.ceil(body.length / SLOWEST_BYTES_PER_MS);
     const headers = { "content-type": MESSAGE_TYPE };
     const { status, body: answer } = await this.#call(
       { method: "POST", path: REPLICATION_PATH, headers, body, traceparents },

@@ -36,6 +36,8 @@ export interface PeerLinkOptions {
   readonly log: (message: string) => void;
 }
 
+const LARGE_VALUE_BYTES = 256 * 1024;
+
 export interface LinkLimits {
   /** Batches under way at the same time. */
   readonly window: number;
@@ -82,6 +84,9 @@ export class PeerLink {
   #failures = 0;
   #pausedUntilMs = 0;
   #sentAtMs = 0;
+  /** Rows from before the start that are not known to be settled. */
+  #backlog: number;
+  readonly #lastVersionBefore: number;
   #cancelTimer: (() => void) | null = null;
   #whenIdle: (() => void)[] = [];
 
@@ -91,6 +96,8 @@ export class PeerLink {
     this.#bandwidth = new Bandwidth(limits.bytesPerSecond, scheduler);
     this.#watermark = new OwnWatermark(outbox, destination, scheduler);
     this.stats = new LinkStats(scheduler.nowMs());
+    this.#backlog = outbox.counts(destination).pending;
+    this.#lastVersionBefore = outbox.newestVersion;
   }
 
   get name(): string {
@@ -106,11 +113,10 @@ export class PeerLink {
     return this.#peerId;
   }
 
-  /** Whether the peer has everything that waited for it before a time, in ms since the Unix epoch. */
-  hasAllSince(timeMs: number): boolean {
-    const { outbox, destination, scheduler } = this.#options;
-    const { pending, oldestAgeMs } = outbox.stats(destination);
-    return pending === 0 || scheduler.nowMs() - oldestAgeMs > timeMs;
+  /** Whether the peer does not have everything yet that waited for it when this node started. */
+  get hasBacklog(): boolean {
+    if (this.#backlog > 0 && this.#counts().pending === 0) this.#backlog = 0;
+    return this.#backlog > 0;
   }
 
   get caller(): Caller {
@@ -218,7 +224,7 @@ export class PeerLink {
       }
       const batch = this.#take();
       if (batch.length === 0 && !isHeartbeatDue) return;
-      void this.#send(batch);
+      for (const part of inParts(batch)) void this.#send(part);
     }
   }
 
@@ -378,10 +384,26 @@ export class PeerLink {
     const message = caller.encode("batch", head, mutations);
     this.#bandwidth.spend(message.length);
     const traceparents = batch.map((entry) => entry.traceparent);
-    const answer = await caller.exchange(message, this.#ending.signal, undefined, traceparents);
+    const answer = await this.#exchange(message, traceparents, () =>
+      caller.encode("batch", head, mutations.map(withoutValue)),
+    );
     this.stats.sent(batch.length, message.length);
-    this.stats.skewMs = this.#session?.skewMs ?? this.stats.skewMs;
     return this.#settlements(batch, answer);
+  }
+
+  /** What can't get through goes without its values: the peer misses them, and drops what they would have replaced. */
+  async #exchange(
+    message: Buffer,
+    traceparents: readonly (string | undefined)[],
+    smaller: () => Buffer,
+  ): Promise<Message> {
+    const { caller } = this.#options;
+    try {
+      return await caller.exchange(message, this.#ending.signal, undefined, traceparents);
+    } catch (error) {
+      if (!(error instanceof PeerCallError) || !error.isTooLarge) throw error;
+      return caller.exchange(smaller(), this.#ending.signal, undefined, traceparents);
+    }
   }
 
   #settlements(batch: readonly OutboxEntry[], { head }: Message): Settlement[] {
@@ -413,6 +435,9 @@ export class PeerLink {
 
   /** Where the outbox can't be written now it tries again on its own; until then the rows stay in flight. */
   async #settle(settlements: readonly Settlement[]): Promise<void> {
+    for (const { kind, entry } of settlements) {
+      if (kind === "done" && entry.stamp.version <= this.#lastVersionBefore) this.#backlog -= 1;
+    }
     if (settlements.length > 0) await this.#options.outbox.settle(settlements).catch(() => {});
   }
 
@@ -423,6 +448,18 @@ export class PeerLink {
   #nowMs(): number {
     return this.#options.scheduler.nowMs();
   }
+}
+
+/** Large values go alone, so that no message is larger than one of them needs. */
+function inParts(batch: readonly OutboxEntry[]): readonly (readonly OutboxEntry[])[] {
+  const isLarge = ({ value }: OutboxEntry) => value !== null && value.length > LARGE_VALUE_BYTES;
+  if (!batch.some(isLarge)) return [batch];
+  const small = batch.filter((entry) => !isLarge(entry));
+  return [...(small.length === 0 ? [] : [small]), ...batch.filter(isLarge).map((entry) => [entry])];
+}
+
+function withoutValue(mutation: PeerMutation): PeerMutation {
+  return mutation.kind === "put" ? { kind: "outdated", key: mutation.key, stamp: mutation.stamp } : mutation;
 }
 
 function messageOf(error: unknown): string {

@@ -27,6 +27,9 @@ export type PeerOutbox = Pick<
   | "usedBytes"
   | "limitBytes"
   | "newestVersion"
+  | "noteVersion"
+  | "seenVersion"
+  | "noteSeen"
   | "warnings"
 >;
 

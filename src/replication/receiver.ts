@@ -2,6 +2,7 @@
 import { isNewer, type Version } from "../engine/engine.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { Applied, Applier } from "./applier.ts";
+import type { ClockKeeper } from "./clock-keeper.ts";
 import type { EntryReader } from "./entry-reader.ts";
 import type { Gate } from "./gate.ts";
 import type { IncomingSession, IncomingSessions } from "./incoming-sessions.ts";
@@ -39,6 +40,7 @@ export interface ReceiverOptions {
   readonly onHeard: (senderId: number) => void;
   readonly sessions: IncomingSessions;
   readonly horizon: StartHorizon;
+  readonly clockKeeper: ClockKeeper;
 }
 
 export interface ReceiverStats {
@@ -164,6 +166,7 @@ export class Receiver {
     this.#counts.batches += 1;
     this.#counts.mutations += mutations.length;
     const outcomes = await this.#applyAll(mutations, unknownUntil);
+    if (mutations.length > 0) this.#options.clockKeeper.keep();
     const refused: number[] = [];
     const lost: number[] = [];
     for (const [at, outcome] of outcomes.entries()) {
@@ -212,11 +215,12 @@ export class Receiver {
 
   /** What a peer that compared has found to be older here. */
   async #repair(session: IncomingSession, { head, mutations }: Message): Promise<ReplicationResponse> {
-    const { node, scheduler, horizon } = this.#options;
+    const { node, scheduler, horizon, clockKeeper } = this.#options;
     if (head.number("to") !== node.incarnation) return unknownSession();
     // A repair takes the place of something older, or of a delete that is.
     const unknownUntil = horizon.horizonOf(session, head);
     for (const outcome of await this.#applyAll(mutations, unknownUntil)) if (outcome === "applied") this.countRepair();
+    clockKeeper.keep();
     return answer(encodeMessage("answer", node.signature(scheduler.nowMs())));
   }
 }

@@ -14,6 +14,7 @@ import type { Scheduler } from "../outbox/scheduler.ts";
 import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { Applier } from "./applier.ts";
 import { Bootstrap, type BootstrapState } from "./bootstrap.ts";
+import { ClockKeeper } from "./clock-keeper.ts";
 import { Comparison } from "./comparison.ts";
 import { EntryReader } from "./entry-reader.ts";
 import { Gate } from "./gate.ts";
@@ -32,7 +33,7 @@ import { SeenVersions } from "./seen-versions.ts";
 import { StartHorizon } from "./start-horizon.ts";
 import type { Transport } from "./transport.ts";
 import { DEFAULT_TUNING, type ReplicationTuning } from "./tuning.ts";
-import { toVersion } from "./wire/peer-mutation.ts";
+import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
 
 export interface ReplicationOptions {
   /** Origin of this node's stamps, from 1 on. */
@@ -67,6 +68,8 @@ export interface ReplicationOptions {
   /** Addresses of a host. */
   readonly resolve: (host: string) => Promise<readonly string[]>;
   readonly letOthersRun: () => Promise<void>;
+  /** Called with each mutation of a peer before it is applied. */
+  readonly onApply: (mutation: PeerMutation) => void;
   readonly log: (message: string) => void;
   readonly tuning?: Partial<ReplicationTuning>;
 }
@@ -97,7 +100,10 @@ export class Replication {
     const node = new LocalNode(nodeId, Math.floor(options.random() * MAX_INCARNATION));
     const nowMs = () => scheduler.nowMs();
     this.#seen = engine.refusesForgotten ? null : new SeenVersions();
-    this.#applier = new Applier({ engine, clock, invalidations, seen: this.#seen, nowMs, maxSkewMs, tombstoneMs });
+    this.#applier = new Applier({
+      ...{ engine, clock, invalidations, seen: this.#seen, nowMs, maxSkewMs, tombstoneMs },
+      onApply: options.onApply,
+    });
     this.#gate = new Gate({ token: options.token, hosts: options.peers.map(hostOf), resolve: options.resolve });
     const entries = new EntryReader({ engine, filter, letOthersRun: options.letOthersRun });
     const digests = new RangeDigests({
@@ -108,10 +114,12 @@ export class Replication {
     const horizon = new StartHorizon({
       ...{ scheduler, maxSkewMs, sessions },
       lastVersion: toVersion(options.outbox.newestVersion),
+      seenVersion: toVersion(options.outbox.seenVersion),
       peerIds: () => this.#peerIds(),
     });
     this.receiver = new Receiver({
       ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
+      clockKeeper: new ClockKeeper(clock, options.outbox, scheduler, horizon),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
       onHeard: (senderId) => this.#wake(senderId),
     });

@@ -21,10 +21,12 @@ function setUp(options: Partial<ReadThroughOptions> = {}) {
     breaker: { failures: 3, openMs: 1_000, openMaxMs: 8_000 },
     nextVersion: () => version(++lastVersion),
     sink: {
-      fill: (key, value, expiresAtMs, at) =>
-        fills.push(`${key}=${value.bytes}@${at} for ${expiresAtMs === 0 ? "ever" : expiresAtMs - scheduler.nowMs()}`),
+      fill(key, value, expiresAtMs, at) {
+        fills.push(`${key}=${value.bytes}@${at} for ${expiresAtMs === 0 ? "ever" : expiresAtMs - scheduler.nowMs()}`);
+      },
       absent: (key, at) => fills.push(`${key} absent@${at}`),
     },
+    look: () => null,
     scheduler,
     defer: (run) => setImmediate(run),
     random: () => 0.5,
@@ -52,6 +54,44 @@ describe("one load", () => {
     const results = await Promise.all(["a", "b", "c"].map((key) => reader.load(key)));
     expect(results.map(shown)).toEqual(["absent", "absent", "3"]);
     expect(backend.loads).toEqual([["a", "b"], ["c"]]);
+  });
+
+  test("what the cache has by now is the answer: another thread's question comes late", async () => {
+    const kept = { value: { bytes: Buffer.from("kept"), contentType: "application/json" }, expiresAtMs: 5 };
+    for (const later of [false, true]) {
+      const found = { ...kept, version: version(7) };
+      const { backend, fills, reader } = setUp({ look: () => (later ? Promise.resolve(found) : found) });
+      expect(await reader.load("a")).toEqual({ kind: "found", ...found });
+      expect([backend.loads, fills, reader.stats().loads]).toEqual([[], [], 0]);
+      reader.refresh("a");
+      await settled();
+      expect(backend.loads).toEqual([["a"]]);
+    }
+  });
+
+  test("whoever asks before the cache has the value joins the load, and is answered when it has", async () => {
+    const filled = Promise.withResolvers<void>();
+    const sink = { fill: () => filled.promise, absent: () => {} };
+    const { backend, reader } = setUp({ sink, look: () => Promise.resolve(null) });
+    backend.values.set("a", "1");
+    const answers: string[] = [];
+    const ask = async (name: string) => answers.push(`${name} ${shown(await reader.load("a"))}`);
+    const early = ask("early");
+    await settled();
+    const late = ask("late");
+    await settled();
+    expect([answers, backend.loads]).toEqual([[], [["a"]]]);
+    filled.resolve();
+    await Promise.all([early, late]);
+    expect([answers, backend.loads]).toEqual([["early 1", "late 1"], [["a"]]]);
+  });
+
+  test("a look that takes longer than a load may take ends with it", async () => {
+    const { backend, scheduler, reader } = setUp({ look: () => new Promise(() => {}) });
+    const load = reader.load("a");
+    await scheduler.advance(1_000);
+    expect(shown(await load)).toBe("ERR_BACKEND_TIMEOUT");
+    expect(backend.loads).toEqual([]);
   });
 
   test("a value is cached with the version of the load's beginning, before it is answered", async () => {

@@ -21,6 +21,7 @@ beforeEach(() => {
   clock = HybridClock.create(nowMs);
   const invalidations = RecentInvalidations.create();
   applier = new Applier({
+    onApply: () => {},
     ...{ engine, clock, invalidations, seen: null, nowMs },
     maxSkewMs: 30_000,
     tombstoneMs: 600_000,

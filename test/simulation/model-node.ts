@@ -104,6 +104,7 @@ export class ModelNode {
     clock.observe(this.#disk.newestVersion as Version);
     const invalidations = RecentInvalidations.create();
     const replication = new Replication({
+      onApply: () => {},
       nodeId: settings.id,
       peers: settings.peers,
       token: null,

@@ -16,6 +16,7 @@ export class ModelDisk {
   readonly rows = new Map<string, Map<string, Row>>();
   nextId = 1;
   newestVersion = 0;
+  seenVersion = 0;
 }
 
 interface Group {
@@ -53,6 +54,18 @@ export class ModelOutbox implements PeerOutbox {
 
   get newestVersion(): number {
     return this.disk.newestVersion;
+  }
+
+  get seenVersion(): number {
+    return this.disk.seenVersion;
+  }
+
+  noteSeen(version: number): void {
+    this.disk.seenVersion = version;
+  }
+
+  noteVersion(version: number): void {
+    this.disk.newestVersion = Math.max(this.disk.newestVersion, version);
   }
 
   append(mutations: readonly OutboxMutation[]): Promise<void> {

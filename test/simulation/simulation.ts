@@ -92,7 +92,7 @@ class Simulation {
       seed: this.seed,
       faults: this.#faults,
       mutations: this.#history.size,
-      repairs: this.#nodes.reduce((sum, { life }) => sum + life.replication.receiver.stats().repairs, 0),
+      repairs: this.#countRepairs(),
       ...this.#countPresent(),
       log: this.#log,
     };
@@ -134,7 +134,8 @@ class Simulation {
         life.replication.links.every(({ stats }) => stats.state === "up" || stats.state === "self"),
       );
     await this.#clock.runUntil(this.#clock.nowMs + 600_000, haveMet);
-    await this.#clock.runUntil(this.#clock.nowMs + 5000);
+    // Each must have heard each of the others since it started, through all losses.
+    await this.#clock.runUntil(this.#clock.nowMs + 60_000);
   }
 
   #write(): void {
@@ -237,9 +238,14 @@ class Simulation {
       }
     }
     const { present, possible } = this.#countPresent();
+    if (this.#weather.isCalm && this.#countRepairs() > 0) this.#faults.push("repairs, though nothing was lost");
     if (this.#weather.isCalm && present < possible) {
       this.#faults.push(`${possible - present} entries are missing, though nothing was evicted or restarted`);
     }
+  }
+
+  #countRepairs(): number {
+    return this.#nodes.reduce((sum, { life }) => sum + life.replication.receiver.stats().repairs, 0);
   }
 
   #countPresent(): { present: number; possible: number } {

@@ -17,7 +17,7 @@ export interface ServedNode {
   readonly port: number;
   readonly readyLine: string;
   readonly pid: number;
-  signal(signal: "SIGTERM" | "SIGINT" | "SIGKILL"): void;
+  signal(signal: "SIGTERM" | "SIGINT" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): void;
   /** Settles when the process has ended, with all that it printed. */
   finished(): Promise<Finished>;
 }

@@ -102,9 +102,12 @@ export class Eviction {
     const stays = tombstone || (main ? useCount > 0 : useCount >= PROMOTION_USES);
     if (stays && this.kept < MAX_KEPT && this.keep(shard, slot, location, true, main && !tombstone ? useCount - 1 : 0))
       return;
-    if (tombstone) this.store.raiseFloor(shard, this.store.version(location));
-    else this.counters[COUNT_EVICTIONS]!++;
-    if (!main && !tombstone) {
+    if (tombstone) {
+      this.store.forgetTombstone(shard, slot, location);
+      return;
+    }
+    this.counters[COUNT_EVICTIONS]!++;
+    if (!main) {
       this.store.hashOf(location);
       this.ghosts.add(shard, this.hasher.hi);
     }

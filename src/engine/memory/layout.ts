@@ -109,7 +109,7 @@ export const SHARD_INDEX_CHAIN = 4;
 /** Used slots of the index. */
 export const SHARD_SLOTS_USED = 5;
 export const SHARD_TOMBSTONES = 6;
-/** Mutations with a version up to this one are refused: what a clear leaves behind. */
+/** Mutations up to this stamp are refused: what a clear leaves behind, and a tombstone for which there was no room. */
 export const SHARD_FLOOR_LO = 7;
 export const SHARD_FLOOR_HI = 8;
 export const SHARD_GHOST_PAGES = 9;
@@ -130,6 +130,8 @@ export const SHARD_MAIN = 24;
 /** The newest version that was ever put into the shard. */
 export const SHARD_NEWEST_LO = 32;
 export const SHARD_NEWEST_HI = 33;
+/** The origin that goes with the floor. */
+export const SHARD_FLOOR_ORIGIN = 34;
 /** Heads of the timer wheel's buckets. */
 export const SHARD_WHEEL = 36;
 

@@ -44,6 +44,7 @@ import {
 import { Prefetch } from "./prefetch.ts";
 import { Reader } from "./reader.ts";
 import { RecordLog } from "./record-log.ts";
+import { RecordWriter } from "./record-writer.ts";
 import { RoomMaker } from "./room-maker.ts";
 import { SegmentPool } from "./segment-pool.ts";
 import { ShardStore } from "./shard-store.ts";
@@ -132,7 +133,8 @@ export class MemoryEngine implements Engine {
     this.refusesForgotten = arena.forgotten.isEnabled;
     this.reader = new Reader(arena, index, store, hasher, counters, clock);
     this.prefetch = new Prefetch(arena, index, hasher);
-    this.writer = new Writer(arena, pool, index, log, store, ghosts, room, hasher, counters, clock);
+    const records = new RecordWriter(arena, pool, index, log, store, ghosts, hasher, counters);
+    this.writer = new Writer(arena, store, records, room, hasher, counters, clock);
     this.sweeper = new Sweeper(
       arena,
       index,

@@ -9,14 +9,16 @@ import {
   FLAG_TOMBSTONE,
   KEY_LENGTH_MASK,
   RECORD_META,
+  RECORD_VALUE_BYTES,
   SHARD_FLOOR_HI,
   SHARD_FLOOR_LO,
+  SHARD_FLOOR_ORIGIN,
   SHARD_SLOTS_USED,
   SHARD_TOMBSTONES,
   SLOT_LOCATION,
   USE_COUNT_MASK,
 } from "./layout.ts";
-import { expiryOf, keyOffset, versionOf, writeSafeInteger } from "./record.ts";
+import { contentTypeOf, expiryOf, keyOffset, originOf, versionOf, writeSafeInteger } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 
 /**
@@ -143,6 +145,12 @@ export class ShardStore {
     this.remove(shard, slot, location);
   }
 
+  /** The same for a tombstone whose time isn't over: where nothing forgotten is remembered, its shard's floor is. */
+  forgetTombstone(shard: number, slot: number, location: number): void {
+    if (!this.arena.forgotten.isEnabled) this.raiseFloor(shard, this.version(location), this.origin(location));
+    this.forget(shard, slot, location);
+  }
+
   /** Moves a live record to the head of a queue, with another use count. The log must have the room reserved. */
   move(shard: number, slot: number, location: number, toMain: boolean, useCount: number): void {
     const target = this.log.move(shard, location, toMain);
@@ -154,14 +162,17 @@ export class ShardStore {
     if (this.isFiled(target)) this.wheel.moved(shard, target);
   }
 
-  /** From now on, mutations that are not newer than `version` are refused. */
-  raiseFloor(shard: number, version: number): void {
-    if (version <= this.floor(shard)) return;
+  /** From now on, mutations that are not newer than this stamp are refused. */
+  raiseFloor(shard: number, version: number, origin: number): void {
+    if (this.isUnderFloor(shard, version, origin)) return;
     writeSafeInteger(this.control, shard + SHARD_FLOOR_LO, shard + SHARD_FLOOR_HI, version);
+    this.control[shard + SHARD_FLOOR_ORIGIN] = origin;
   }
 
-  floor(shard: number): number {
-    return this.control[shard + SHARD_FLOOR_HI]! * 2 ** 32 + (this.control[shard + SHARD_FLOOR_LO]! >>> 0);
+  /** Whether a stamp is not newer than the floor's. */
+  isUnderFloor(shard: number, version: number, origin: number): boolean {
+    const floor = this.control[shard + SHARD_FLOOR_HI]! * 2 ** 32 + (this.control[shard + SHARD_FLOOR_LO]! >>> 0);
+    return version < floor || (version === floor && origin <= this.control[shard + SHARD_FLOOR_ORIGIN]! >>> 0);
   }
 
   isTombstone(location: number): boolean {
@@ -169,12 +180,37 @@ export class ShardStore {
   }
 
   isExpired(location: number, nowMs: number): boolean {
-    const expiresAtMs = expiryOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
+    const expiresAtMs = this.expiresAtMs(location);
     return expiresAtMs !== 0 && expiresAtMs <= nowMs;
   }
 
   version(location: number): number {
     return versionOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
+  }
+
+  origin(location: number): number {
+    return originOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
+  }
+
+  /** Absolute, in ms since the Unix epoch; 0 = never. */
+  expiresAtMs(location: number): number {
+    return expiryOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
+  }
+
+  contentType(location: number): string {
+    const word = this.arena.wordIndex(location);
+    return contentTypeOf(this.arena.wordsAt(location)[word + RECORD_META]!, this.arena.bytesAt(location), word << 2);
+  }
+
+  /** A copy of a record's value. */
+  value(location: number): Buffer {
+    const value = Buffer.allocUnsafe(this.valueBytes(location));
+    this.log.readValue(location, value);
+    return value;
+  }
+
+  valueBytes(location: number): number {
+    return this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_VALUE_BYTES]!;
   }
 
   fileExpiry(shard: number, location: number): void {

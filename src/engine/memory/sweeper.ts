@@ -119,15 +119,15 @@ export class Sweeper {
     return deleted;
   }
 
-  /** In constant time, unless something newer than the stamp is stored; then in time linear in that shard's entries. */
+  /** In constant time, unless something as new as the stamp's version was stored; then in time linear in that shard's entries. */
   clear(stamp: Stamp): number {
     let deleted = 0;
     for (let number = 0; number < this.arena.geometry.shardCount; number++) {
       const shard = this.arena.shard(number);
       lockMutex(this.control, shard + SHARD_LOCK);
       try {
-        this.store.raiseFloor(shard, stamp.version);
-        if (this.newest(shard) <= stamp.version) deleted += this.forgetShard(shard);
+        this.store.raiseFloor(shard, stamp.version, stamp.origin);
+        if (this.newest(shard) < stamp.version) deleted += this.forgetShard(shard);
         else deleted += this.removeOlder(shard, stamp);
       } finally {
         unlockMutex(this.control, shard + SHARD_LOCK);

@@ -60,7 +60,7 @@ export function encodeMessage(kind: MessageKind, head: HeadMembers, mutations: r
   return message;
 }
 
-/** The mutations' values are views of `bytes`, or of what it was unpacked to. Throws `WireError`. */
+/** Nothing of `bytes` is kept. Throws `WireError`. */
 export function decodeMessage(bytes: Buffer): Message {
   if (bytes.length < PREFIX_BYTES || bytes[0] !== MARK) throw new WireError("this is no message of a ServCache node");
   if (bytes[1] !== PROTOCOL) {
@@ -76,7 +76,8 @@ export function decodeMessage(bytes: Buffer): Message {
 }
 
 function unpacked(form: number | undefined, packed: Buffer): Buffer {
-  if (form === PLAIN) return packed;
+  // A copy: the mutations' values outlive the buffer that the message came in.
+  if (form === PLAIN) return Buffer.from(packed);
   if (form !== ZSTD) throw new WireError("the message is packed in a way that this node doesn't know");
   try {
     return zstdDecompressSync(packed, { maxOutputLength: MAX_MESSAGE_BYTES });

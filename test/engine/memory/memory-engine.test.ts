@@ -305,6 +305,47 @@ describe("clear", () => {
   });
 });
 
+describe("stamps of the same version", () => {
+  const entry = { source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json", expiresAtMs: NEVER };
+  const put = (engine: MemoryEngine, text: string, origin: number) =>
+    engine.put({ ...entry, key: keyOf(text), stamp: stampOf(10, origin), condition: null });
+
+  test("are ordered by their origins: a put against a put, whichever comes first", () => {
+    const engine = smallEngine(4 * MIB);
+    expect([
+      put(engine, "key", 5),
+      put(engine, "key", 4),
+      put(engine, "key", 5),
+      put(engine, "key", 0xffff_ffff),
+    ]).toEqual(["stored", "superseded", "superseded", "stored"]);
+  });
+
+  test("are ordered by their origins: a clear against a put, whichever comes first", () => {
+    const clearFirst = smallEngine(4 * MIB);
+    clearFirst.clear(stampOf(10, 5));
+    const putFirst = smallEngine(4 * MIB);
+    for (const engine of [clearFirst, putFirst]) {
+      for (const origin of [4, 5, 6, 0xffff_ffff]) put(engine, `of:${origin}`, origin);
+    }
+    expect(putFirst.clear(stampOf(10, 5))).toBe(2);
+    for (const engine of [clearFirst, putFirst]) {
+      expect(new Client(engine).keys().sort()).toEqual(["of:4294967295", "of:6"]);
+    }
+  });
+
+  test("are ordered by their origins where a tombstone had to make room", () => {
+    const clock = new ManualClock();
+    const engine = smallEngine(64 * 1024, clock);
+    const tombstoneUntilMs = clock.nowMs + 1_000_000;
+    const keys = Array.from({ length: 3_000 }, (_, number) => keyOf(`gone:${number}`));
+    for (const key of keys) engine.delete({ key, stamp: stampOf(10, 5), condition: null, tombstoneUntilMs });
+    for (const key of keys) {
+      expect(engine.put({ ...entry, key, stamp: stampOf(10, 5), condition: null })).toBe("superseded");
+    }
+    expect(put(engine, "gone:0", 6)).toBe("stored");
+  });
+});
+
 describe("tombstones", () => {
   test("refuse older puts until they end, are no entries, and count as absent", () => {
     const clock = new ManualClock();

@@ -74,7 +74,7 @@ class Comparison {
   private readonly startedMs = this.clock.nowMs;
   private readonly engine: MemoryEngine;
   private readonly model = new Map<string, ModelEntry>();
-  private floor = 0;
+  private floor = stampOf(0);
   private version = 1_000;
   private readonly sink = new RecordingSink();
 
@@ -223,7 +223,7 @@ class Comparison {
   private clear(operation: Operation & { do: "clear" }): void {
     const stamp = this.stamp(operation.age);
     this.engine.clear(stamp);
-    this.floor = Math.max(this.floor, stamp.version);
+    if (isNewer(stamp, this.floor)) this.floor = stamp;
     for (const [text, entry] of [...this.model]) {
       if (isNotNewer(entry, stamp) || entry.touched) this.model.delete(text);
     }
@@ -284,7 +284,7 @@ class Comparison {
   }
 
   private isSuperseded(text: string, stamp: { version: number; origin: number }): boolean {
-    if (stamp.version <= this.floor) return true;
+    if (!isNewer(stamp, this.floor)) return true;
     const entry = this.model.get(text);
     if (entry === undefined) return false;
     return entry.version > stamp.version || (entry.version === stamp.version && entry.origin >= stamp.origin);
@@ -318,8 +318,12 @@ class Comparison {
   }
 }
 
+function isNewer(stamp: { version: number; origin: number }, than: { version: number; origin: number }): boolean {
+  return stamp.version > than.version || (stamp.version === than.version && stamp.origin > than.origin);
+}
+
 function isNotNewer(entry: ModelEntry, stamp: { version: number; origin: number }): boolean {
-  return entry.version < stamp.version || (entry.version === stamp.version && entry.origin <= stamp.origin);
+  return !isNewer(entry, stamp);
 }
 
 describe("the memory engine, beside a Map with a clock", () => {

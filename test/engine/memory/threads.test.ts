@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { Worker } from "node:worker_threads";
 import { NEVER } from "../../../src/engine/engine.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
+import { checkInvariants } from "../../support/engine-invariants.ts";
 import { keyOf, RecordingSink, stampOf } from "../../support/engine-io.ts";
 import type { StressReport } from "./stress-worker.ts";
 
@@ -45,6 +46,7 @@ describe("the memory engine on several threads", () => {
         }),
       );
       expect(reports.map((report) => report.failure)).toEqual([null, null, null]);
+      checkInvariants(engine.handle);
       const stats = engine.stats();
       // The run is worth something only if every kind of thing happened, often.
       expect(Math.min(...reports.map((report) => report.hits))).toBeGreaterThan(1_000);

@@ -1,0 +1,169 @@
+import { type Key, NEVER, type Stamp, type TouchRequest } from "../engine.ts";
+import type { Arena } from "./arena.ts";
+import type { GhostTable } from "./ghost-table.ts";
+import type { HalfSipHash } from "./half-sip-hash.ts";
+import type { IndexTable } from "./index-table.ts";
+import {
+  CONTENT_TYPE_INLINE,
+  CONTENT_TYPE_SHIFT,
+  COUNT_EXPIRATIONS,
+  FLAG_BLOB,
+  FLAG_EXPIRES,
+  FLAG_MAIN,
+  FLAG_ORIGIN,
+  FLAG_TOUCHED,
+  RECORD_EXPIRY_HI,
+  RECORD_EXPIRY_LO,
+  RECORD_META,
+  RECORD_VALUE_BYTES,
+  RECORD_VERSION_HI,
+  RECORD_VERSION_LO,
+  SHARD_INDEX_PAGES,
+  SHARD_NEWEST_HI,
+  SHARD_NEWEST_LO,
+} from "./layout.ts";
+import { blobWord, contentTypeNumber, keyOffset, originWord, RecordPlan, writeSafeInteger } from "./record.ts";
+import type { RecordLog } from "./record-log.ts";
+import type { SegmentPool } from "./segment-pool.ts";
+import type { ShardStore } from "./shard-store.ts";
+
+/** An entry may take this share of the memory at most. */
+const MAX_RECORD_SHARE = 0.5;
+
+/** A mutation that can't be done before there is more room: the segments it needs. Not an outcome that callers see. */
+export type NeedsRoom = number;
+
+/** What a record is to hold. */
+export interface NewRecord {
+  readonly key: Key;
+  readonly source: Buffer;
+  readonly start: number;
+  readonly end: number;
+  readonly contentType: string;
+  readonly expiresAtMs: number;
+  readonly stamp: Stamp;
+}
+
+/**
+ * Writes the record of one key: lays it out, finds room for it, and lets the index refer to it. What stands in the index
+ * for the key is where `store.foundLocation` says; the key's digest is in the hasher. Every call but `planRecord` needs
+ * the shard's lock.
+ */
+export class RecordWriter {
+  private readonly control: Int32Array;
+  private readonly plan: RecordPlan;
+  private readonly maxRecordUnits: number;
+
+  constructor(
+    private readonly arena: Arena,
+    private readonly pool: SegmentPool,
+    private readonly index: IndexTable,
+    private readonly log: RecordLog,
+    private readonly store: ShardStore,
+    private readonly ghosts: GhostTable,
+    private readonly hasher: HalfSipHash,
+    private readonly counters: Float64Array,
+  ) {
+    const { segmentCount, spareSegments, segmentBytes } = arena.geometry;
+    this.control = arena.control;
+    this.plan = new RecordPlan(log.blobSegmentBytes);
+    this.maxRecordUnits = ((segmentCount - spareSegments) * segmentBytes * MAX_RECORD_SHARE) / 8;
+  }
+
+  /** Lays out a record. False = it could never be stored. */
+  planRecord(record: NewRecord, expires: boolean): boolean {
+    const inline = contentTypeNumber(record.contentType) === CONTENT_TYPE_INLINE ? record.contentType.length : 0;
+    this.plan.plan(record.key.length, inline, record.end - record.start, expires, record.stamp.origin !== 0);
+    return this.log.fits(this.plan) && this.plan.totalUnits() <= this.maxRecordUnits;
+  }
+
+  /** Writes the planned record and lets the index refer to it. Gives 0, or the segments that are missing. */
+  write(shard: number, slot: number, record: NewRecord, flags: number, nowMs: number): NeedsRoom {
+    const { plan, store } = this;
+    const oldLocation = store.foundLocation;
+    const main = slot >= 0 ? this.isMain(oldLocation) : this.ghosts.has(shard, this.hasher.hi);
+    const pages = slot >= 0 ? 0 : this.index.pagesWanted(shard);
+    if (pages > 0 && this.control[shard + SHARD_INDEX_PAGES]! + pages > this.arena.geometry.maxIndexPages) return 1;
+    const needed = this.log.segmentsNeeded(shard, main, plan) + pages;
+    if (needed > 0 && !this.pool.reserve(needed, this.arena.geometry.spareSegments)) return needed;
+    if (pages > 0) this.pool.unreserve(pages - this.index.grow(shard, pages));
+    const blob = plan.blobSegments > 0 ? this.log.appendBlob(shard, plan.blobSegments) : -1;
+    const location = this.log.append(shard, main, plan);
+    this.writeRecord(location, record, flags | (main ? FLAG_MAIN : 0), blob);
+    if (slot < 0) {
+      if (main) this.ghosts.forget(shard, this.hasher.hi);
+      store.insert(shard, this.hasher.hi >>> 2, location);
+    } else {
+      this.countIfExpired(nowMs);
+      store.replace(shard, slot, oldLocation, location);
+    }
+    this.rememberNewest(shard, record.stamp.version);
+    return 0;
+  }
+
+  private writeRecord(location: number, record: NewRecord, flags: number, blob: number): void {
+    const { plan, arena } = this;
+    const words = arena.wordsAt(location);
+    const word = arena.wordIndex(location);
+    const bytes = arena.bytesAt(location);
+    const contentType = contentTypeNumber(record.contentType);
+    let meta = record.key.length | (contentType << CONTENT_TYPE_SHIFT) | flags;
+    if (record.expiresAtMs !== NEVER) meta |= FLAG_EXPIRES;
+    if (record.stamp.origin !== 0) meta |= FLAG_ORIGIN;
+    if (blob >= 0) meta |= FLAG_BLOB;
+    words[word + RECORD_META] = meta;
+    words[word + RECORD_VALUE_BYTES] = record.end - record.start;
+    writeSafeInteger(words, word + RECORD_VERSION_LO, word + RECORD_VERSION_HI, record.stamp.version);
+    if ((meta & FLAG_EXPIRES) !== 0) {
+      writeSafeInteger(words, word + RECORD_EXPIRY_LO, word + RECORD_EXPIRY_HI, record.expiresAtMs);
+    }
+    if ((meta & FLAG_ORIGIN) !== 0) words[word + originWord(meta)] = record.stamp.origin;
+    if (blob >= 0) words[word + blobWord(meta)] = blob;
+    const keyAt = (word << 2) + keyOffset(meta);
+    record.key.bytes.copy(bytes, keyAt, 0, record.key.length);
+    if (contentType === CONTENT_TYPE_INLINE) {
+      bytes[keyAt + record.key.length] = record.contentType.length;
+      bytes.write(record.contentType, keyAt + record.key.length + 1, "latin1");
+    }
+    this.log.writeValue(location, plan, blob, record.source, record.start, record.end);
+  }
+
+  /** Whether a touch fits into the record as it is. */
+  canTouchInPlace(location: number, request: TouchRequest): boolean {
+    const meta = this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]!;
+    const hasRoom = (meta & FLAG_EXPIRES) !== 0 || request.expiresAtMs === NEVER;
+    return hasRoom && ((meta & FLAG_ORIGIN) !== 0) === (request.stamp.origin !== 0);
+  }
+
+  touchInPlace(shard: number, location: number, request: TouchRequest): void {
+    const words = this.arena.wordsAt(location);
+    const word = this.arena.wordIndex(location);
+    const meta = words[word + RECORD_META]!;
+    this.store.unfileExpiry(shard, location);
+    this.index.beginChange(shard);
+    words[word + RECORD_META] = meta | FLAG_TOUCHED;
+    writeSafeInteger(words, word + RECORD_VERSION_LO, word + RECORD_VERSION_HI, request.stamp.version);
+    if ((meta & FLAG_EXPIRES) !== 0) {
+      writeSafeInteger(words, word + RECORD_EXPIRY_LO, word + RECORD_EXPIRY_HI, request.expiresAtMs);
+    }
+    if ((meta & FLAG_ORIGIN) !== 0) words[word + originWord(meta)] = request.stamp.origin;
+    this.index.endChange(shard);
+    this.store.fileExpiry(shard, location);
+    this.rememberNewest(shard, request.stamp.version);
+  }
+
+  private rememberNewest(shard: number, version: number): void {
+    const newest = this.control[shard + SHARD_NEWEST_HI]! * 2 ** 32 + (this.control[shard + SHARD_NEWEST_LO]! >>> 0);
+    if (version > newest) writeSafeInteger(this.control, shard + SHARD_NEWEST_LO, shard + SHARD_NEWEST_HI, version);
+  }
+
+  /** To be called before the record that was found goes. */
+  countIfExpired(nowMs: number): void {
+    const location = this.store.foundLocation;
+    if (!this.store.isTombstone(location) && this.store.isExpired(location, nowMs)) this.counters[COUNT_EXPIRATIONS]!++;
+  }
+
+  private isMain(location: number): boolean {
+    return (this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]! & FLAG_MAIN) !== 0;
+  }
+}

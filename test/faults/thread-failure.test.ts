@@ -1,0 +1,33 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+
+const ROOT = join(import.meta.dir, "..", "..");
+
+// FAULTS 27: never half-alive with a health that says "ok".
+test.each([
+  ["a thread throws", "2", /^servcache: HTTP thread 2 failed \(.+\): the node stops\n$/],
+  ["a thread ends", "2", /^servcache: HTTP thread 2 ended with code \d+: the node stops\n$/],
+  ["the main thread throws", "2", /^servcache: unexpected failure: Error: broken in two lines\n$/],
+  ["the main thread rejects", "2", /^servcache: unexpected failure: Error: broken\n$/],
+  ["the main thread throws", "1", /^servcache: unexpected failure: Error: broken in two lines\n$/],
+])("where %s, a node of %s threads says so in one line and ends with code 1", async (breaks, workers, said) => {
+  const preload = join(ROOT, "test/support/threads/break-preload.ts");
+  const command = [process.execPath, "--preload", preload, join(ROOT, "src/main.ts"), "serve", "--addr=127.0.0.1:0"];
+  const node = Bun.spawn([...command, "--max-memory=16MiB", `--workers=${workers}`], {
+    env: { PATH: process.env.PATH ?? "", BREAKS: breaks },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  try {
+    const ready = new TextDecoder().decode((await node.stdout.getReader().read()).value);
+    const port = Number(/:(\d+) /.exec(ready)?.[1]);
+    expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
+    node.kill("SIGUSR2");
+    expect(await node.exited).toBe(1);
+    expect(await new Response(node.stderr).text()).toMatch(said);
+    await expect(fetch(`http://127.0.0.1:${port}/health`)).rejects.toThrow("Unable to connect");
+  } finally {
+    node.kill("SIGKILL");
+    await node.exited;
+  }
+});
