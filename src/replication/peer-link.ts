@@ -390,7 +390,10 @@ export class PeerLink {
     };
     const message = caller.encode("batch", head, mutations);
     this.#bandwidth.spend(message.length);
-    const answer = await this.#exchange(message, () => caller.encode("batch", head, mutations.map(withoutValue)));
+    const traceparents = batch.map((entry) => entry.traceparent);
+    const answer = await this.#exchange(message, traceparents, () =>
+      caller.encode("batch", head, mutations.map(withoutValue)),
+    );
     this.stats.sent(batch.length, message.length);
     if (batch.length > 0) this.#noteDelivered();
     return this.#settlements(batch, answer);
@@ -409,13 +412,17 @@ export class PeerLink {
   }
 
   /** What can't get through goes without its values: the peer misses them, and drops what they would have replaced. */
-  async #exchange(message: Buffer, smaller: () => Buffer): Promise<Message> {
+  async #exchange(
+    message: Buffer,
+    traceparents: readonly (string | undefined)[],
+    smaller: () => Buffer,
+  ): Promise<Message> {
     const { caller } = this.#options;
     try {
-      return await caller.exchange(message, this.#ending.signal);
+      return await caller.exchange(message, this.#ending.signal, undefined, traceparents);
     } catch (error) {
       if (!(error instanceof PeerCallError) || !error.isTooLarge) throw error;
-      return caller.exchange(smaller(), this.#ending.signal);
+      return caller.exchange(smaller(), this.#ending.signal, undefined, traceparents);
     }
   }
 

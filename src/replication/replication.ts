@@ -11,6 +11,7 @@ import type { PartState } from "../cache/upstream.ts";
 import type { Engine, Stamp, Version } from "../engine/engine.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { Applier } from "./applier.ts";
 import { Bootstrap, type BootstrapState } from "./bootstrap.ts";
 import { ClockKeeper } from "./clock-keeper.ts";
@@ -22,6 +23,7 @@ import { KeyFilter } from "./key-filter.ts";
 import { LocalNode } from "./local-node.ts";
 import { PeerCaller } from "./peer-caller.ts";
 import { type LinkLimits, PeerLink } from "./peer-link.ts";
+import { peersFamilies } from "./peer-metrics.ts";
 import { type PeerOutbox, PeerQueue } from "./peer-queue.ts";
 import { destinationOf, isPeerDestination } from "./peer-rows.ts";
 import { RangeDigests } from "./range-digests.ts";
@@ -213,6 +215,10 @@ export class Replication {
 
   stats(): Record<string, unknown> {
     return peersReport(this.#parts());
+  }
+
+  metrics(): MetricFamily[] {
+    return peersFamilies(this.#parts());
   }
 
   #parts() {
