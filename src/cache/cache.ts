@@ -9,6 +9,7 @@ import {
   type IncrementOutcome,
   type Key,
   type KeyPattern,
+  type LateReader,
   NEVER,
   type PutOutcome,
   type ScanPage,
@@ -113,6 +114,11 @@ export class Cache {
   /** Hands a live entry to the sink; false = there is none. */
   get(key: Key, sink: EntrySink): Awaitable<boolean> {
     return this.engine.get(key, sink);
+  }
+
+  /** As `get`, for engines that answer later: see `Engine.getLater`. */
+  getLater(key: Key, reader: LateReader): boolean {
+    return this.engine.getLater?.(key, reader) ?? false;
   }
 
   /** Gets of the first `count` keys will follow. */

@@ -14,6 +14,7 @@ import {
   type IncrementOutcome,
   type Key,
   type KeyPattern,
+  type LateReader,
   NEVER,
   type PutOutcome,
   type Stamp,
@@ -86,6 +87,10 @@ export class LinkedCache extends Cache {
   override get(key: Key, sink: EntrySink): Awaitable<boolean> {
     if (this.#upstream.refreshAheadMs === 0) return this.engine.get(key, sink);
     return this.#getAndRefresh(key, sink);
+  }
+
+  override getLater(key: Key, reader: LateReader): boolean {
+    return !this.loads && this.#upstream.refreshAheadMs === 0 && super.getLater(key, reader);
   }
 
   override async load(key: Key, sink: LoadSink, traceparent?: string): Promise<boolean> {

@@ -81,6 +81,18 @@ export interface EntrySink {
   readonly offset: number;
 }
 
+/**
+ * Who reads from an engine that answers later, and is told without a promise. One of `found`, `missed` and `failed` is
+ * called, never before `getLater` has returned; `begin`, the copy of the value and `found` come in one go, with nothing
+ * of others in between. None of them throws.
+ */
+export interface LateReader extends EntrySink {
+  found(): void;
+  missed(): void;
+  /** With what the promise of `get` would be rejected with. */
+  failed(error: unknown): void;
+}
+
 /** What must hold of the stored entry for a mutation to be done. Expired entries are absent. */
 export type Condition =
   | { readonly kind: "absent" }
@@ -207,6 +219,11 @@ export interface Engine {
 
   /** Finds a live entry, counts a hit or a miss, and hands the entry to `sink`. False = there is none. */
   get(key: Key, sink: EntrySink): Awaitable<boolean>;
+  /**
+   * As `get`, without a promise; the key stays as it is until the reader is told. False = not in this way now: ask
+   * `get`. Engines that answer at once leave it out.
+   */
+  getLater?(key: Key, reader: LateReader): boolean;
   /** As `get`, but counts nothing and makes no entry stay longer: for those who copy the cache. */
   peek(key: Key, sink: EntrySink): Awaitable<boolean>;
   /** The stamp of the newest mutation that is known of a key, of a delete too; null = none is known. */

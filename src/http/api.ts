@@ -6,7 +6,7 @@ import { ApiError, asApiError, sendError } from "./api-error.ts";
 import { BatchRoutes } from "./batch-routes.ts";
 import { shortened } from "./body-members.ts";
 import { EntryRoutes } from "./entry-routes.ts";
-import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import type { Answer, HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
 import { type Countable, measured } from "./measured.ts";
 import { NodeRoutes } from "./node-routes.ts";
 import { OutboxRoutes } from "./outbox-routes.ts";
@@ -28,7 +28,6 @@ export interface ApiOptions {
   readonly telemetry: ThreadTelemetry | null;
 }
 
-type Answer = void | Promise<void>;
 type Route = (request: HttpRequest, response: HttpResponse) => Answer;
 type Methods = Readonly<Record<string, { readonly operation: Operation; readonly route: Route }>>;
 
@@ -110,7 +109,7 @@ class Api implements Countable {
   handle(request: HttpRequest, response: HttpResponse): Answer {
     try {
       const answer = this.dispatch(request, response);
-      return answer instanceof Promise ? answer.catch((error) => this.sendError(request, response, error)) : undefined;
+      return answer instanceof Promise ? answer.catch((error) => this.sendError(request, response, error)) : answer;
     } catch (error) {
       this.sendError(request, response, error);
     }

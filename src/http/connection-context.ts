@@ -33,6 +33,8 @@ export interface ConnectionContext extends WriterContext {
   readonly drainIdleUntilMs: number;
   /** The request that is parsed into; whoever has to keep it puts another in its place. */
   request: ParsedRequest;
+  /** Requests that were put aside until their answer came, to be used again. */
+  readonly spareRequests: ParsedRequest[];
   /** The writer of all answers that are given at once; empty between events. */
   response: ResponseWriter;
   newTraceId(): string;

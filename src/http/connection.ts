@@ -3,6 +3,7 @@ import type { ByteSocket, ConnectionContext } from "./connection-context.ts";
 import { answerInternalError, answerRefusal } from "./error-answers.ts";
 import { freeBuffer } from "./free-buffer.ts";
 import { InputQueue } from "./input-queue.ts";
+import { type AnswerRecipient, LateAnswer } from "./late-answer.ts";
 import { OutputQueue } from "./output-queue.ts";
 import { BODY_TOO_LARGE, REQUEST_CUT_SHORT, REQUEST_TIMEOUT, type Refusal, TOO_MANY_CONNECTIONS } from "./refusal.ts";
 import { NO_LENGTH, ParsedRequest } from "./request.ts";
@@ -15,6 +16,9 @@ const FLUSH_BYTES = 32 * 1024;
 /** More than what a request line holds besides its target. */
 const LINE_BESIDE_TARGET_BYTES = 64;
 
+/** More would only be kept after a crowd has gone. */
+const MAX_SPARE_REQUESTS = 256;
+
 const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
 
 enum Phase {
@@ -22,7 +26,7 @@ enum Phase {
   Head,
   /** A body is arriving: `bodyReader` takes it. */
   Body,
-  /** The handler gave a promise. */
+  /** The handler answers later. */
   Handling,
   /** The last answer is given: what else arrives is dropped until the client closes, or its time is up. */
   Lingering,
@@ -35,12 +39,14 @@ enum Phase {
  *
  * The hot path is `onData` -> `advance` -> `parseHead` -> `dispatch` -> `conclude` -> `flush`, without garbage.
  */
-export class Connection {
+export class Connection implements AnswerRecipient {
   private phase = Phase.Head;
   private readonly input = new InputQueue();
   private readonly output: OutputQueue;
   /** From the head of a request whose body comes later until its answer. */
   private bodyReader: BodyReader | null = null;
+  /** The request whose `LateAnswer` is outstanding. */
+  private awaited: ParsedRequest | null = null;
   private inputEnded = false;
   private paused = false;
   private shutDown = false;
@@ -254,6 +260,10 @@ export class Connection {
         this.answerLater(pending, request, response);
         return false;
       }
+      if (pending instanceof LateAnswer) {
+        this.awaitAnswer(pending, request, response);
+        return false;
+      }
     } catch (error) {
       answerInternalError(context, error, request, response);
     }
@@ -275,6 +285,52 @@ export class Connection {
         this.settle(request, response);
       },
     );
+  }
+
+  /** The answer comes later, in one go: only the request must be kept for it. */
+  private awaitAnswer(answer: LateAnswer, request: ParsedRequest, response: ResponseWriter): void {
+    const { context } = this;
+    this.phase = Phase.Handling;
+    response.rewind();
+    this.awaited = request;
+    if (context.request === request) context.request = context.spareRequests.pop() ?? new ParsedRequest();
+    answer.recipient = this;
+  }
+
+  get awaitedRequest(): ParsedRequest {
+    if (this.awaited === null) throw new Error("an answer comes that nobody waits for");
+    return this.awaited;
+  }
+
+  /** The writer of all connections is empty between events, and so it is when something comes that was waited for. */
+  openAnswer(): ResponseWriter {
+    const { response } = this.context;
+    response.expect(this.awaitedRequest);
+    return response;
+  }
+
+  answerBug(error: unknown): void {
+    answerInternalError(this.context, error, this.awaitedRequest, this.context.response);
+  }
+
+  closeAnswer(): void {
+    const { context, awaitedRequest } = this;
+    const { response } = context;
+    this.awaited = null;
+    if (this.phase === Phase.Closed) {
+      response.clear();
+      return;
+    }
+    this.phase = Phase.Head;
+    this.sinceMs = context.nowMs;
+    const isSpare = this.bodyReader === null && context.spareRequests.length < MAX_SPARE_REQUESTS;
+    this.conclude(awaitedRequest, response);
+    if (isSpare) {
+      awaitedRequest.forget();
+      context.spareRequests.push(awaitedRequest);
+    }
+    this.flush();
+    if (this.phase === Phase.Head && this.output.isEmpty) this.resumeAndAdvance();
   }
 
   private settle(request: ParsedRequest, response: ResponseWriter): void {

@@ -14,9 +14,10 @@ import { ApiError } from "./api-error.ts";
 import { readKey, shortened, textOf } from "./body-members.ts";
 import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
 import { conditionOf, refuseCondition } from "./etag.ts";
-import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import type { Answer, HttpRequest, HttpResponse } from "./exchange.ts";
 import { isJson, isPresent, JsonObjectScanner, readSafeInteger } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
+import { LateReads } from "./late-read.ts";
 import { carrierFor, contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
@@ -42,9 +43,10 @@ export interface EntryRoutesOptions {
 
 /** The calls about entries. */
 export class EntryRoutes {
-  private readonly key = new KeyBuffer();
+  private key = new KeyBuffer();
   private readonly scanner = new JsonObjectScanner();
-  private readonly answer: EntryAnswer;
+  private answer: EntryAnswer;
+  private readonly lateReads: LateReads;
 
   private readonly cache: Cache;
   private readonly nowMs: () => number;
@@ -57,6 +59,7 @@ export class EntryRoutes {
     this.nowMs = nowMs;
     this.telemetry = telemetry;
     this.answer = new EntryAnswer(nowMs);
+    this.lateReads = new LateReads(nowMs, telemetry);
   }
 
   /** Reads the key of the request that is being handled from its path. Throws `BadKeyError`. */
@@ -64,13 +67,13 @@ export class EntryRoutes {
     this.key.decodePath(request.buffer, start, end);
   }
 
-  get(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  get(request: HttpRequest, response: HttpResponse): Answer {
     const noneMatch = request.header("if-none-match");
     if (request.queryStart < 0 && noneMatch === null) return this.read(request, response, WHOLE_ENTRY);
     return this.read(request, response, { raw: wantsRaw(request), headOnly: false, noneMatch });
   }
 
-  head(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  head(request: HttpRequest, response: HttpResponse): Answer {
     return this.read(request, response, {
       raw: wantsRaw(request),
       headOnly: true,
@@ -162,15 +165,22 @@ export class EntryRoutes {
     return after(page, (found) => response.sendText(200, JSON_HEADERS, JSON.stringify(found)));
   }
 
-  private read(request: HttpRequest, response: HttpResponse, demand: EntryDemand): Awaitable<void> {
+  private read(request: HttpRequest, response: HttpResponse, demand: EntryDemand): Answer {
     const { cache } = this;
-    // What answers later must not share its sink, nor its key, with the requests in between.
-    const answer = cache.readsAtOnce ? this.answer : new EntryAnswer(this.nowMs);
-    const key = cache.readsAtOnce ? this.key : this.key.copy();
+    // A traced request takes the way by promises, along which the tracer follows it.
+    if (!cache.readsAtOnce && (this.telemetry?.tracer?.active ?? null) === null) {
+      const late = this.lateReads.take(this.key, demand);
+      if (cache.getLater(late.key, late)) return late;
+      this.lateReads.giveBack(late);
+    }
+    const { answer, key } = this;
     answer.prepare(response, key, demand);
     const found = cache.get(key, answer);
     if (found === true) return this.hit(key, answer);
     if (found === false) return this.missed(request, response, key, demand);
+    // What answers later must not share its sink, nor its key, with the requests in between.
+    this.answer = new EntryAnswer(this.nowMs);
+    this.key = new KeyBuffer();
     return found.then((wasFound) => (wasFound ? this.hit(key, answer) : this.missed(request, response, key, demand)));
   }
 
@@ -184,7 +194,7 @@ export class EntryRoutes {
   ): Awaitable<void> {
     this.telemetry?.miss(key);
     if (!this.cache.loads) throw NOT_FOUND;
-    const own = this.cache.readsAtOnce ? key.copy() : key;
+    const own = key === this.key ? key.copy() : key;
     const answer = new EntryAnswer(this.nowMs);
     answer.prepare(response, own, demand);
     const carrier = carrierFor(request, this.telemetry?.tracer ?? null);

@@ -87,9 +87,13 @@ export class KeyBuffer implements Key {
   /** The same key in a buffer of its own, for whoever needs it after this one was used again. */
   copy(): KeyBuffer {
     const copy = new KeyBuffer();
-    this.bytes.copy(copy.bytes, 0, 0, this.length);
-    copy.length = this.length;
+    copy.copyFrom(this);
     return copy;
+  }
+
+  copyFrom(other: KeyBuffer): void {
+    other.bytes.copy(this.bytes, 0, 0, other.length);
+    this.length = other.length;
   }
 
   toString(): string {

@@ -2,12 +2,13 @@ import { OPERATION_NAMES, Operation } from "../telemetry/operations.ts";
 import type { RequestCounts } from "../telemetry/request-counts.ts";
 import type { Span } from "../telemetry/trace/span.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
-import type { HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import type { Answer, HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import { type AnswerObserver, LateAnswer } from "./late-answer.ts";
 import { carrierIn } from "./mutation-context.ts";
 
 /** What a handler has to tell for its requests to be counted. */
 export interface Countable {
-  handle(request: HttpRequest, response: HttpResponse): void | Promise<void>;
+  handle(request: HttpRequest, response: HttpResponse): Answer;
   /** Of the request that was handed over last. */
   readonly operation: Operation;
   /** The template of its path; empty = there is nothing at it. */
@@ -22,8 +23,6 @@ export interface MeasureOptions {
   readonly monotonicMs: () => number;
   readonly engineName: string;
 }
-
-type Answer = void | Promise<void>;
 
 const BUG_STATUS = 500;
 const METHODS = /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE)$/;
@@ -42,6 +41,11 @@ export function measured(api: Countable, options: MeasureOptions): HttpHandler {
 
 /** The path of nearly all requests: what it adds to them is two looks at the clock and a few numbers. */
 function counted(api: Countable, { counts, monotonicMs }: MeasureOptions): HttpHandler {
+  const observer: AnswerObserver = {
+    answered: ({ observedAs, observedFromMs }, { status, wasLoaded }) => {
+      counts.add(observedAs, status, wasLoaded, monotonicMs() - observedFromMs);
+    },
+  };
   return (request, response) => {
     const startedMs = monotonicMs();
     let answer: Answer;
@@ -53,6 +57,12 @@ function counted(api: Countable, { counts, monotonicMs }: MeasureOptions): HttpH
     }
     if (answer instanceof Promise)
       return countLater(api.operation, answer, { response, startedMs, counts, monotonicMs });
+    if (answer instanceof LateAnswer) {
+      answer.observer = observer;
+      answer.observedAs = api.operation;
+      answer.observedFromMs = startedMs;
+      return answer;
+    }
     counts.add(api.operation, response.status, response.wasLoaded, monotonicMs() - startedMs);
   };
 }
@@ -120,7 +130,10 @@ class Traces {
     }
     this.describe(spans, request);
     const { operation } = api;
-    if (!(answer instanceof Promise)) return this.finish(spans, operation, response.status, response, startedMs);
+    if (!(answer instanceof Promise)) {
+      this.finish(spans, operation, response.status, response, startedMs);
+      return answer;
+    }
     return settled(answer, response, (late) => this.finish(spans, operation, late, response, startedMs));
   }
 

@@ -46,6 +46,13 @@ export class ParsedRequest implements HttpRequest {
     return this.client?.remoteAddress ?? "";
   }
 
+  /** Keeps nothing alive that it was made of. */
+  forget(): void {
+    this.buffer = NO_BYTES;
+    this.body = NO_BYTES;
+    this.client = null;
+  }
+
   header(lowerCaseName: string): string | null {
     let found: string | null = null;
     for (let at = 0; at < this.headerCount * SPAN; at += SPAN) {

@@ -70,6 +70,7 @@ class BunHttpServer implements HttpServer, ConnectionContext {
   readonly newTraceId: () => string;
   readonly onError: (error: unknown, traceId: string) => void;
   request = new ParsedRequest();
+  readonly spareRequests: ParsedRequest[] = [];
   response: ResponseWriter;
   nowMs: number;
   sweepIntervalMs: number;

@@ -57,6 +57,8 @@ export interface HubOptions {
 const FULL_SHARE = 0.8;
 const LETTERS_TOGETHER = 1_000;
 
+const NOTHING_TO_DO = Promise.resolve();
+
 export class Hub implements Upstream, UpstreamAdmin {
   readonly loads: boolean;
   readonly deletes: boolean;
@@ -67,6 +69,9 @@ export class Hub implements Upstream, UpstreamAdmin {
   readonly #options: HubOptions;
   readonly #healthLog: HealthLog;
   #stopped: Promise<void> | null = null;
+  /** The commit that was waited for last, and the same with errors as they are for the cache. */
+  #committed: Promise<void> | null = null;
+  #answered = NOTHING_TO_DO;
 
   constructor(options: HubOptions) {
     this.#options = options;
@@ -186,11 +191,18 @@ export class Hub implements Upstream, UpstreamAdmin {
 
   #append(rows: readonly OutboxMutation[]): Promise<void> {
     if (rows.length === 0) return NOTHING_TO_DO;
+    let committed: Promise<void>;
     try {
-      return asUpstreamError(this.#options.outbox.append(rows));
+      committed = this.#options.outbox.append(rows);
     } catch (error) {
       return asUpstreamError(Promise.reject(error));
     }
+    // Those who share a commit share what becomes of it.
+    if (this.#committed !== committed) {
+      this.#committed = committed;
+      this.#answered = asUpstreamError(committed);
+    }
+    return this.#answered;
   }
 
   #eachLetter(ids: readonly number[] | null, work: (ids: readonly number[]) => number): number {
@@ -234,8 +246,6 @@ function queueStats(outbox: Outbox, destination: string): Record<string, number>
   const { pending, dead, bytes, inFlight, oldestAgeMs } = outbox.stats(destination);
   return { pending, dead, bytes, in_flight: inFlight, oldest_age_ms: oldestAgeMs };
 }
-
-const NOTHING_TO_DO = Promise.resolve();
 
 function asUpstreamError(work: Promise<void>): Promise<void> {
   return work.catch((error: unknown) => {

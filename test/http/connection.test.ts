@@ -352,7 +352,10 @@ test("pipelined requests wait for an answer that comes later, and keep their ord
 test("an answer begun before others are served, and ended after them, keeps its bytes", async () => {
   const gate = Promise.withResolvers<void>();
   using server = startTestHttpServer(async (request, response) => {
-    if (targetOf(request) !== "/begun") return echo(request, response);
+    if (targetOf(request) !== "/begun") {
+      await echo(request, response);
+      return;
+    }
     response.beginBody(200, "X-A: b\r\n", 4);
     response.position += response.buffer.write("ab", response.position);
     await gate.promise;

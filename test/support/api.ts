@@ -11,7 +11,7 @@ import type { PeerGate } from "../../src/http/peer-routes.ts";
 import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import { ManualClock, smallEngine } from "./engine-io.ts";
 import { startTestHttpServer } from "./http-server.ts";
-import { LateEngine } from "./late-engine.ts";
+import { LateEngine, UnpromisingEngine } from "./late-engine.ts";
 import { type RawAnswer, RawClient } from "./raw-client.ts";
 
 export interface CallOptions {
@@ -50,6 +50,7 @@ export const later = (clock: ManualClock): LateEngine => new LateEngine(smallEng
 export const WAYS_TO_ANSWER: readonly (readonly [string, (clock: ManualClock) => Engine])[] = [
   ["at once", atOnce],
   ["later", later],
+  ["later, without promises", (clock) => new UnpromisingEngine(smallEngine(LIMIT_BYTES, clock))],
 ];
 
 export async function startTestApi(testOptions: TestApiOptions = {}): Promise<TestApi> {

@@ -10,6 +10,7 @@ import type {
   IncrementRequest,
   Key,
   KeyPattern,
+  LateReader,
   PutOutcome,
   PutRequest,
   ScanPage,
@@ -31,7 +32,7 @@ export class LateEngine implements Engine {
   /** What every call ends with while it is set. */
   failure: Error | null = null;
 
-  constructor(private readonly below: MemoryEngine) {}
+  constructor(protected readonly below: MemoryEngine) {}
 
   async get(key: Key, sink: EntrySink): Promise<boolean> {
     const found = new KeptEntry();
@@ -97,11 +98,28 @@ export class LateEngine implements Engine {
     return this.below.close();
   }
 
-  private async later<T>(answer: T): Promise<T> {
+  protected async later<T>(answer: T): Promise<T> {
     const { failure } = this;
     await new Promise((resolve) => setImmediate(resolve));
     if (failure !== null) throw failure;
     return answer;
+  }
+}
+
+/** The same, for those who read without promises. */
+export class UnpromisingEngine extends LateEngine {
+  getLater(key: Key, reader: LateReader): boolean {
+    const kept = new KeptEntry();
+    const wasFound = this.below.get(key, kept);
+    this.later(null).then(
+      () => {
+        if (wasFound) kept.giveTo(reader);
+        if (wasFound) reader.found();
+        else reader.missed();
+      },
+      (error: unknown) => reader.failed(error),
+    );
+    return true;
   }
 }
 

@@ -1,6 +1,7 @@
 import { type Cluster, Command, type Redis } from "ioredis";
 import { CommandSpans } from "./command-spans.ts";
 import { Deadlines } from "./deadlines.ts";
+import type { EncodedCommand } from "./encoded-command.ts";
 import { CommandTimeoutError, isSoonOver, messageOf, NotConnectedError, RedisConfigError } from "./errors.ts";
 import type { RedisEngineOptions } from "./options.ts";
 import type { RedisAddress } from "./redis-url.ts";
@@ -34,7 +35,10 @@ export class RedisClient {
   constructor(options: RedisEngineOptions) {
     this.#options = options;
     this.#spans = options.tracer === null ? null : new CommandSpans(options.tracer, options.target);
-    this.#deadlines = new Deadlines(options.commandTimeoutMs);
+    this.#deadlines = new Deadlines({
+      timeoutMs: options.commandTimeoutMs,
+      arrivedBytes: () => (this.#topology?.kind === "single" ? (this.#topology.client.stream?.bytesRead ?? 0) : null),
+    });
     void this.#open();
   }
 
@@ -69,8 +73,29 @@ export class RedisClient {
     this.#cork(topology);
     const command = untraced(new Command(name, args));
     topology.client.sendCommand(command);
-    this.#deadlines.watch(command);
+    this.#deadlines.watch(command, bytesOf(args));
     return this.#spans === null ? command.promise : this.#spans.follow(name, command.promise);
+  }
+
+  /** Whether there is one server for all commands, and it is there. */
+  get takesEncoded(): boolean {
+    return this.#topology?.kind === "single" && this.#topology.client.status === "ready";
+  }
+
+  /** Sends two commands in one write, to a single server. */
+  async sendEncoded(first: EncodedCommand, second: EncodedCommand): Promise<[unknown, unknown]> {
+    const topology = this.#topology;
+    if (topology?.kind !== "single") throw new NotConnectedError(this.#lastProblem);
+    const { client } = topology;
+    const { stream } = client;
+    stream?.cork();
+    client.sendCommand(untraced(first));
+    client.sendCommand(untraced(second));
+    stream?.uncork();
+    this.#deadlines.watch(first);
+    this.#deadlines.watch(second);
+    second.promise.catch(ignore);
+    return [await first.promise, await second.promise];
   }
 
   /** Sends a command to one primary. */
@@ -202,10 +227,19 @@ export class RedisClient {
  * ioredis traces every command into `diagnostics_channel`. On Bun it can't see that nobody listens, and does the work:
  * a quarter of what a command costs.
  */
-function untraced(command: Command): Command {
+function untraced<C extends Command>(command: C): C {
   command.isTraced = true;
   return command;
 }
+
+function bytesOf(args: readonly Argument[]): number {
+  let bytes = 0;
+  for (const argument of args) bytes += argument.length;
+  return bytes;
+}
+
+/** Of two replies that are awaited one after the other, the second may fail while nobody looks. */
+const ignore = (): void => {};
 
 function nameOf(node: Redis): string {
   return `${node.options.host}:${node.options.port}`;

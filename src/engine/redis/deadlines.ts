@@ -7,24 +7,60 @@ export interface Deferred {
   reject(error: Error): void;
 }
 
+interface DeadlineOptions {
+  readonly timeoutMs: number;
+  /** How many bytes of replies have come so far over the one connection; null = there are several. */
+  readonly arrivedBytes: () => number | null;
+}
+
+interface Waiting {
+  readonly command: Deferred;
+  readonly bytes: number;
+  readonly sinceMs: number;
+  dueMs: number;
+}
+
+/** The slowest link that large values are waited for on: 16 Mbit/s. */
+const SLOWEST_BYTES_PER_MS = 2_000;
+/** What 16 MiB take at that rate, about. */
+const MAX_EXTENSION_MS = 8_000;
+
 /**
  * Rejects commands that get no reply in time. All have the same timeout, so the oldest is always due first: one timer
  * serves them all, where a timer each would cost more than the command.
+ *
+ * The timeout is for a server that doesn't answer, not for a link that is busy: a command gets the time on top that the
+ * bytes need which were sent with it or wait before it, and a reply goes on as long as it comes at the pace of a link.
  */
 export class Deadlines {
-  readonly #timeoutMs: number;
-  #waiting: { command: Deferred; dueMs: number }[] = [];
+  readonly #options: DeadlineOptions;
+  #waiting: Waiting[] = [];
   #first = 0;
   #timer: ReturnType<typeof setTimeout> | null = null;
+  /** Of the commands in `#waiting` from `#first` on. */
+  #sentBytes = 0;
+  /** How many bytes had come at a time between a half and a whole timeout ago, if anybody looked. */
+  #earlier = { ms: 0, bytes: 0 };
+  #latest = { ms: 0, bytes: 0 };
 
-  constructor(timeoutMs: number) {
-    this.#timeoutMs = timeoutMs;
+  constructor(options: DeadlineOptions) {
+    this.#options = options;
   }
 
-  watch(command: Deferred): void {
+  /** @param bytes how large the command is, where that matters */
+  watch(command: Deferred, bytes = 0): void {
     this.#dropSettled();
-    this.#waiting.push({ command, dueMs: performance.now() + this.#timeoutMs });
-    this.#timer ??= setTimeout(this.#expire, this.#timeoutMs);
+    const sinceMs = performance.now();
+    const { timeoutMs } = this.#options;
+    this.#sentBytes += bytes;
+    this.#waiting.push({
+      command,
+      bytes,
+      sinceMs,
+      dueMs: sinceMs + timeoutMs + this.#sentBytes / SLOWEST_BYTES_PER_MS,
+    });
+    this.#sample(sinceMs);
+    this.#timer ??= setTimeout(this.#expire, timeoutMs);
   }
 
   stop(): void {
@@ -32,18 +68,38 @@ export class Deadlines {
     this.#timer = null;
     this.#waiting = [];
     this.#first = 0;
+    this.#sentBytes = 0;
   }
 
   readonly #expire = (): void => {
     this.#timer = null;
     const nowMs = performance.now();
+    const { timeoutMs } = this.#options;
     for (let head = this.#head(); head !== undefined && head.dueMs <= nowMs; head = this.#head()) {
-      this.#first++;
-      head.command.reject(new CommandTimeoutError(head.command.name, this.#timeoutMs));
+      if (nowMs - head.sinceMs < MAX_EXTENSION_MS && this.#isReceiving(nowMs)) {
+        head.dueMs = nowMs + timeoutMs / 2;
+        break;
+      }
+      head.command.reject(new CommandTimeoutError(head.command.name, Math.round(nowMs - head.sinceMs)));
     }
+    this.#sample(nowMs);
     const next = this.#head();
     if (next !== undefined) this.#timer = setTimeout(this.#expire, Math.max(1, next.dueMs - nowMs));
   };
+
+  /** Whether so much has come of late that a large reply must be under way. */
+  #isReceiving(nowMs: number): boolean {
+    const arrived = this.#options.arrivedBytes();
+    if (arrived === null) return false;
+    const { ms, bytes } = this.#earlier;
+    return arrived - bytes >= Math.min(nowMs - ms, this.#options.timeoutMs) * SLOWEST_BYTES_PER_MS;
+  }
+
+  #sample(nowMs: number): void {
+    if (nowMs - this.#latest.ms < this.#options.timeoutMs / 2) return;
+    this.#earlier = this.#latest;
+    this.#latest = { ms: nowMs, bytes: this.#options.arrivedBytes() ?? 0 };
+  }
 
   /** The oldest that still waits. */
   #head() {
@@ -52,7 +108,10 @@ export class Deadlines {
   }
 
   #dropSettled(): void {
-    while (this.#waiting[this.#first]?.command.isSettled) this.#first++;
+    for (let head = this.#waiting[this.#first]; head?.command.isSettled; head = this.#waiting[this.#first]) {
+      this.#sentBytes -= head.bytes;
+      this.#first++;
+    }
     if (this.#first > 256 && this.#first * 2 > this.#waiting.length) {
       this.#waiting = this.#waiting.slice(this.#first);
       this.#first = 0;

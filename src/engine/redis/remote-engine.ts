@@ -12,6 +12,7 @@ import {
   isNewer,
   type Key,
   type KeyPattern,
+  type LateReader,
   NEVER,
   type PutOutcome,
   type PutRequest,
@@ -21,6 +22,7 @@ import {
   type TouchOutcome,
   type TouchRequest,
 } from "../engine.ts";
+import { BatchedReads } from "./batched-reads.ts";
 import type { RedisClient } from "./client.ts";
 import { Counters, makeCounters } from "./counters.ts";
 import { messageOf } from "./errors.ts";
@@ -57,6 +59,7 @@ export class RemoteEngine implements Engine {
   readonly #keyspace: Keyspace;
   readonly #counts: Counters;
   readonly #startMs: number;
+  readonly #batched: BatchedReads;
   #atStart: ServerStats | null = null;
 
   constructor(client: RedisClient, names: Names, options: RemoteOptions, counters = new Counters(makeCounters(1), 0)) {
@@ -66,6 +69,13 @@ export class RemoteEngine implements Engine {
     this.#keyspace = new Keyspace(client, names, options.versioned);
     this.#startMs = options.clock();
     this.#counts = counters;
+    this.#batched = new BatchedReads({
+      client,
+      prefix: names.prefix,
+      clock: options.clock,
+      onRead: (reader, stored, pttlMs, sentAtMs) => this.#tell(reader, this.#counted(stored, pttlMs, sentAtMs)),
+      readAlone: (key, reader) => void this.#getAlone(key, reader),
+    });
   }
 
   get(key: Key, sink: EntrySink): Promise<boolean> {
@@ -95,6 +105,24 @@ export class RemoteEngine implements Engine {
     return isNewer(deleted, stamp) ? deleted : stamp;
   }
 
+  getLater(key: Key, reader: LateReader): boolean {
+    return this.#batched.add(key, reader);
+  }
+
+  /** Never rejects: the reader is told. */
+  async #getAlone(key: Key, reader: LateReader): Promise<void> {
+    try {
+      this.#tell(reader, await this.fetch(this.#names.ofEntry(key)));
+    } catch (error) {
+      reader.failed(error);
+    }
+  }
+
+  #tell(reader: LateReader, fetched: Fetched | null): void {
+    if (deliver(fetched, reader)) reader.found();
+    else reader.missed();
+  }
+
   async #getInto(name: string, sink: EntrySink): Promise<boolean> {
     return deliver(await this.fetch(name), sink);
   }
@@ -107,12 +135,17 @@ export class RemoteEngine implements Engine {
     // Awaited second: a failure of both must not be one that nobody handles.
     remaining.catch(ignore);
     const stored = await readString(reading);
+    return this.#counted(stored, stored === null ? null : await remaining, sentAtMs);
+  }
+
+  #counted(stored: Buffer | null, pttlMs: unknown, sentAtMs: number): Fetched | null {
     if (stored === null) {
       this.#counts.add("misses");
       return null;
     }
     this.#counts.add("hits");
-    return { ...decodeStored(stored), expiresAtMs: expiryOf(await remaining, sentAtMs) };
+    const { bytes, start, end, contentType, tag, stamp } = decodeStored(stored);
+    return { bytes, start, end, contentType, tag, stamp, expiresAtMs: expiryOf(pttlMs, sentAtMs) };
   }
 
   countNearHit(): void {

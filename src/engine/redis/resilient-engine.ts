@@ -10,6 +10,7 @@ import {
   type IncrementRequest,
   type Key,
   type KeyPattern,
+  type LateReader,
   type PutOutcome,
   type PutRequest,
   type ScanPage,
@@ -20,6 +21,7 @@ import {
 } from "../engine.ts";
 import { Breaker, type Outage } from "./breaker.ts";
 import { classify, NotConnectedError, toEngineError } from "./errors.ts";
+import { GuardedRead } from "./guarded-read.ts";
 import { copyKey } from "./journal.ts";
 
 /** What takes the calls while Redis is away. `OutageStore` keeps them; `null` stands for refusing them. */
@@ -38,6 +40,9 @@ interface ResilientOptions {
   readonly log: (message: string) => void;
 }
 
+/** More would only be kept after a crowd has gone. */
+const MAX_SPARE_READS = 256;
+
 /** What a client that is refused should wait. */
 const RETRY_AFTER_MS = 1000;
 
@@ -54,6 +59,7 @@ export class ResilientEngine implements Engine {
   readonly #substitute: Substitute | null;
   readonly #options: ResilientOptions;
   readonly #breaker: Breaker;
+  readonly #spareReads: GuardedRead[] = [];
   #okSinceMs: number;
   #lastStats: EngineStats | null = null;
 
@@ -87,6 +93,34 @@ export class ResilientEngine implements Engine {
     // A hit in the near cache: no promise, nothing that can fail.
     if (typeof reading === "boolean") return reading;
     return this.#guardRead(reading, this.#substitute === null ? null : copyKey(key), sink);
+  }
+
+  getLater(key: Key, reader: LateReader): boolean {
+    if (this.#breaker.outage !== null || this.#redis.getLater === undefined) return false;
+    const guarded = this.#spareReads.pop() ?? new GuardedRead(this);
+    guarded.key = key;
+    guarded.reader = reader;
+    if (this.#redis.getLater(key, guarded)) return true;
+    this.readIsOver(guarded);
+    return false;
+  }
+
+  readSucceeded(): void {
+    this.#breaker.succeeded();
+  }
+
+  /** As a read by `get` that failed. */
+  readFailed(error: unknown, key: Key, reader: LateReader): void {
+    const isOutage = classify(error) === "unavailable";
+    if (isOutage) this.#noteFailure(error);
+    const found = isOutage ? this.#substitute?.get(key, reader) : undefined;
+    if (found === true) reader.found();
+    else if (found === false) reader.missed();
+    else reader.failed(toEngineError(error, RETRY_AFTER_MS));
+  }
+
+  readIsOver(read: GuardedRead): void {
+    if (this.#spareReads.length < MAX_SPARE_READS) this.#spareReads.push(read);
   }
 
   async peek(key: Key, sink: EntrySink): Promise<boolean> {

@@ -106,6 +106,12 @@ if versioned then store('\\1\\0' .. stamp() .. '\\0' .. result, current and 'kee
 else store(head .. result, current and 'keep' or ARGV[5]) end
 return '=' .. result`);
 
+/** The time to live in ms of each of KEYS, as PTTL gives it. */
+export const EXPIRIES = script(`
+local expiries = {}
+for i, name in ipairs(KEYS) do expiries[i] = redis.call('PTTL', name) end
+return expiries`);
+
 /** Removes the entry unless it is newer; 1 = removed. ARGV[3] is "". */
 export const REMOVE_UNLESS_NEWER = script(`
 ${PRELUDE.replace("local no = refused()\nif no then return no end\n", "")}

@@ -2,6 +2,7 @@ import type { RedisEngineSettings } from "../../../src/engine/redis/options.ts";
 import { createRedisEngine } from "../../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../../src/engine/redis/redis-url.ts";
 import { testEngine } from "../../contract/engine-contract.ts";
+import { withLateGets } from "../../support/late-gets.ts";
 import { PlainEngine } from "../../support/plain-engine.ts";
 import { RedisCluster } from "../../support/redis-cluster.ts";
 import { RedisServer } from "../../support/redis-server.ts";
@@ -12,6 +13,8 @@ interface Variant {
   readonly name: string;
   readonly start: () => Promise<{ url: string; stop(): Promise<void> }>;
   readonly settings: Partial<RedisEngineSettings>;
+  /** Gets go by `getLater`. */
+  readonly getsLate?: boolean;
 }
 
 const startServer = () => RedisServer.start();
@@ -19,6 +22,18 @@ const startCluster = () => RedisCluster.start({ replicas: false });
 
 const VARIANTS: readonly Variant[] = [
   { name: "one server", start: startServer, settings: { fallbackEngine: new PlainEngine(wallClock) } },
+  {
+    name: "one server, gets without promises",
+    start: startServer,
+    settings: { fallbackEngine: new PlainEngine(wallClock) },
+    getsLate: true,
+  },
+  {
+    name: "one server, gets without promises, versions, prefix",
+    start: startServer,
+    settings: { versioned: true, prefix: "p:" },
+    getsLate: true,
+  },
   { name: "one server, near cache", start: startServer, settings: { nearEngine: new PlainEngine(wallClock) } },
   {
     name: "one server, near cache, versions, prefix",
@@ -30,7 +45,7 @@ const VARIANTS: readonly Variant[] = [
   { name: "a cluster, near cache", start: startCluster, settings: { nearEngine: new PlainEngine(wallClock) } },
 ];
 
-for (const { name, start, settings } of VARIANTS) {
+for (const { name, start, settings, getsLate } of VARIANTS) {
   testEngine({
     name: `The Redis engine on ${name}`,
     async create() {
@@ -42,7 +57,7 @@ for (const { name, start, settings } of VARIANTS) {
         ...settings,
       });
       return {
-        engine,
+        engine: getsLate ? withLateGets(engine) : engine,
         versioned: settings.versioned ?? false,
         nowMs: wallClock,
         advanceMs: (ms: number) => Bun.sleep(ms),

@@ -1,0 +1,15 @@
+import { Command } from "ioredis";
+
+/** A command whose bytes are there already. */
+export class EncodedCommand extends Command {
+  readonly #bytes: Buffer;
+
+  constructor(name: string, bytes: Buffer) {
+    super(name);
+    this.#bytes = bytes;
+  }
+
+  override toWritable(): Buffer {
+    return this.#bytes;
+  }
+}
