@@ -2,7 +2,8 @@ import { OPERATION_NAMES, Operation } from "../telemetry/operations.ts";
 import type { RequestCounts } from "../telemetry/request-counts.ts";
 import type { Span } from "../telemetry/trace/span.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
-import type { Answer, HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import type { Answer, HttpHandler } from "./handler.ts";
 import { type AnswerObserver, LateAnswer } from "./late-answer.ts";
 import { carrierIn } from "./mutation-context.ts";
 
@@ -41,11 +42,7 @@ export function measured(api: Countable, options: MeasureOptions): HttpHandler {
 
 /** The path of nearly all requests: what it adds to them is two looks at the clock and a few numbers. */
 function counted(api: Countable, { counts, monotonicMs }: MeasureOptions): HttpHandler {
-  const observer: AnswerObserver = {
-    answered: ({ observedAs, observedFromMs }, { status, wasLoaded }) => {
-      counts.add(observedAs, status, wasLoaded, monotonicMs() - observedFromMs);
-    },
-  };
+  const late = new LateCounter(counts, monotonicMs);
   return (request, response) => {
     const startedMs = monotonicMs();
     let answer: Answer;
@@ -58,13 +55,25 @@ function counted(api: Countable, { counts, monotonicMs }: MeasureOptions): HttpH
     if (answer instanceof Promise)
       return countLater(api.operation, answer, { response, startedMs, counts, monotonicMs });
     if (answer instanceof LateAnswer) {
-      answer.observer = observer;
+      answer.observer = late;
       answer.observedAs = api.operation;
       answer.observedFromMs = startedMs;
       return answer;
     }
     counts.add(api.operation, response.status, response.wasLoaded, monotonicMs() - startedMs);
   };
+}
+
+/** Counts answers that come later and without a promise. */
+class LateCounter implements AnswerObserver {
+  constructor(
+    private readonly counts: RequestCounts,
+    private readonly monotonicMs: () => number,
+  ) {}
+
+  answered({ observedAs, observedFromMs }: LateAnswer, { status, wasLoaded }: HttpResponse): void {
+    this.counts.add(observedAs, status, wasLoaded, this.monotonicMs() - observedFromMs);
+  }
 }
 
 /** Apart from the path above: what a closure holds on to is made anew for each call. */
@@ -130,10 +139,7 @@ class Traces {
     }
     this.describe(spans, request);
     const { operation } = api;
-    if (!(answer instanceof Promise)) {
-      this.finish(spans, operation, response.status, response, startedMs);
-      return answer;
-    }
+    if (!(answer instanceof Promise)) return this.finish(spans, operation, response.status, response, startedMs);
     return settled(answer, response, (late) => this.finish(spans, operation, late, response, startedMs));
   }
 

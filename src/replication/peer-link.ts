@@ -43,7 +43,7 @@ export interface LinkLimits {
   readonly window: number;
   readonly batchRows: number;
   readonly batchBytes: number;
-  /** A batch that is smaller than this waits so long for more, if others are under way. */
+  /** A batch that is smaller than this goes so long after the one before at the earliest. */
   readonly smallRows: number;
   readonly lingerMs: number;
   readonly heartbeatMs: number;
@@ -242,7 +242,7 @@ export class PeerLink {
   /** How long a small batch is to wait for more, in ms: nobody gains from a call per mutation. */
   #lingerMs(waiting: number): number {
     const { limits, scheduler } = this.#options;
-    if (this.#isDraining || this.#underWay.size === 0 || waiting >= limits.smallRows) return 0;
+    if (this.#isDraining || waiting >= limits.smallRows) return 0;
     return Math.max(0, Math.ceil(this.#sentAtMs + limits.lingerMs - scheduler.nowMs()));
   }
 

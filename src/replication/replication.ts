@@ -234,7 +234,8 @@ export class Replication {
     const destination = destinationOf(url);
     const limits: LinkLimits = { ...this.#tuning, bytesPerSecond, maxSkewMs };
     const nextStamp = (): Stamp => ({ version: clock.next(), origin: nodeId });
-    const queue = new PeerQueue({ outbox, destination, filter, nextStamp, limitBytes, limitKeys, backlogRows });
+    const nowMs = () => scheduler.nowMs();
+    const queue = new PeerQueue({ outbox, destination, filter, nowMs, nextStamp, limitBytes, limitKeys, backlogRows });
     const link = new PeerLink({
       ...{ name: url, queue, outbox, destination, node, clock, scheduler, random, limits, log },
       caller: new PeerCaller({ address: { url }, transport, scheduler, timeoutMs, token }),

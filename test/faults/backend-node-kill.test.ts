@@ -1,4 +1,4 @@
-/** FAULTS 1: a node that is killed at any moment loses no acknowledged write, and writes no older one over a newer one. */
+/** FAULTS 1: a node that is killed at any moment loses no acknowledged write or delete, and puts no older one over a newer one. */
 
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
@@ -11,8 +11,8 @@ import { endServed, serve } from "../support/serve.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { Ledger, startWriteLoad } from "../support/write-load.ts";
 
-const WRITERS = { connections: 8, keysEach: 25 };
-const FLAGS = ["--addr=127.0.0.1:0", "--max-memory=32MiB", "--write-behind-delay=20ms"];
+const WRITERS = { connections: 8, keysEach: 25, deleteShare: 0.1 };
+const FLAGS = ["--addr=127.0.0.1:0", "--max-memory=32MiB", "--write-behind-delay=20ms", "--backend-delete=true"];
 
 afterEach(endServed);
 
@@ -25,10 +25,10 @@ async function killAndCompare(kills: number, database: string, readAll: () => Pr
   const random = randomOf(printedSeed(`${kills} kills of nodes before ${new URL(database).protocol}`));
   const ledger = new Ledger();
   const start = (kill: number) =>
-    serve([...FLAGS, `--data-dir=${folder.path}`, `--backend-db=${database}`, `--workers=${1 + (kill % 2)}`]);
+    serve([...FLAGS, `--data-dir=${folder.path}`, `--backend-db=${database}`, `--workers=${kill % 3 === 0 ? 2 : 1}`]);
   for (let kill = 0; kill < kills; kill++) {
     const node = await start(kill);
-    const found = await callsOf(node.port).values([...ledger.acknowledged.keys()]);
+    const found = await callsOf(node.port).values(ledger.keys());
     expect(ledger.mistakes(found)).toEqual([]);
     const load = startWriteLoad(node.port, ledger, { ...WRITERS, random });
     await Bun.sleep(200 + random() * 300);
@@ -40,7 +40,7 @@ async function killAndCompare(kills: number, database: string, readAll: () => Pr
   last.signal("SIGTERM");
   expect(await last.finished()).toMatchObject({ exitCode: 0, stderr: "" });
   expect(ledger.mistakes(await readAll())).toEqual([]);
-  expect(ledger.acknowledged.size).toBeGreaterThan(150);
+  expect(ledger.keys().length).toBeGreaterThan(150);
   expect([...ledger.answers.keys()]).toEqual([200]);
 }
 
@@ -52,7 +52,7 @@ test("50 kills under write load before PostgreSQL", async () => {
     return new Map(rows.map(({ key, value }: { key: string; value: string }) => [key, Number(value)]));
   });
   await sql.close({ timeout: 0 });
-}, 120_000);
+}, 300_000);
 
 test("10 kills under write load before SQLite", async () => {
   using folder = tempFolder();
@@ -62,4 +62,4 @@ test("10 kills under write load before SQLite", async () => {
     const rows = database.query<{ key: string; value: string }, []>("SELECT key, value FROM servcache_entries").all();
     return new Map(rows.map(({ key, value }) => [key, Number(value)]));
   });
-}, 60_000);
+}, 120_000);

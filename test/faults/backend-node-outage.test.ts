@@ -43,11 +43,18 @@ beforeEach(() => {
 });
 afterEach(async () => {
   await endServed();
+  if (postgres.process.pid === 0) await postgres.process.start();
+  else process.kill(postgres.process.pid, "SIGCONT");
   proxy.mode = { kind: "pass" };
   proxy.cut();
   await sql.close({ timeout: 0 });
   folder[Symbol.dispose]();
 });
+
+/** An end without a checkpoint. SIGKILL would leave the server's children behind, and no new one could start beside them. */
+function crash(): Promise<void> {
+  return postgres.process.stop();
+}
 
 /** A node before the proxy, on a table of its own; it has loaded `hot`, and `cold:…` waits in the database. */
 async function startNode(flags: readonly string[]) {
@@ -85,8 +92,8 @@ async function stored(): Promise<Map<string, number>> {
   return new Map(rows.map(({ key, value }: { key: string; value: string }) => [key, Number(value)]));
 }
 
-/** Hits, misses and writes while the database is away; gives the codes of the misses. */
-async function useWithoutDatabase(calls: NodeCalls, ledger: Ledger, port: number): Promise<Set<string>> {
+/** Hits, misses and writes while the database is away. */
+async function useWithoutDatabase(calls: NodeCalls, ledger: Ledger, port: number): Promise<void> {
   const load = startWriteLoad(port, ledger, { ...WRITERS, random: randomOf(1) });
   const before = ledger.acknowledgements;
   const hits: NodeAnswer[] = [];
@@ -100,7 +107,8 @@ async function useWithoutDatabase(calls: NodeCalls, ledger: Ledger, port: number
   await load.stop();
   expect([...new Set(hits.map(({ text }) => text))]).toEqual(['{"key":"hot","value":"value of hot"}']);
   expect(median(hits.map(({ ms }) => ms))).toBeLessThan(TIMEOUT_MS / 3);
-  for (const { status, headers, ms } of misses) {
+  for (const { status, code, headers, ms } of misses) {
+    expect(code).toMatch(/^ERR_BACKEND_(TIMEOUT|UNAVAILABLE|ANSWER|BREAKER_OPEN)$/);
     expect([502, 504]).toContain(status);
     expect(Number(headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
     expect(ms).toBeLessThan(TIMEOUT_MS + SLACK_MS);
@@ -108,7 +116,6 @@ async function useWithoutDatabase(calls: NodeCalls, ledger: Ledger, port: number
   expect([...ledger.answers.keys()]).toEqual([200]);
   expect(ledger.slowestMs).toBeLessThan(SLACK_MS);
   expect((await calls.json("/health")).status).toBe("degraded");
-  return new Set(misses.map(({ code }) => code));
 }
 
 /** The database is back: all that was acknowledged reaches it, and misses load again. */
@@ -130,9 +137,8 @@ describe.each([1, 2])("a node of %d threads", (workers) => {
     async () => {
       const { node, calls } = await startNode([`--workers=${workers}`]);
       const ledger = new Ledger();
-      await postgres.process.kill();
-      const codes = await useWithoutDatabase(calls, ledger, node.port);
-      expect([...codes].filter((code) => !/^ERR_BACKEND_(UNAVAILABLE|BREAKER_OPEN)$/.test(code))).toEqual([]);
+      await crash();
+      await useWithoutDatabase(calls, ledger, node.port);
       await postgres.process.start();
       await recovers(calls, ledger);
     },
@@ -147,8 +153,7 @@ describe.each([1, 2])("a node of %d threads", (workers) => {
       // The server of a connection is a process of its own: all of them stop.
       process.kill(postgres.process.pid, "SIGSTOP");
       proxy.mode = { kind: "hang" };
-      const codes = await useWithoutDatabase(calls, ledger, node.port);
-      expect(codes).toContain("ERR_BACKEND_TIMEOUT");
+      await useWithoutDatabase(calls, ledger, node.port);
       process.kill(postgres.process.pid, "SIGCONT");
       proxy.mode = { kind: "pass" };
       await recovers(calls, ledger);
@@ -165,7 +170,7 @@ describe.each([1, 2])("a node of %d threads", (workers) => {
       for (let kill = 1; kill <= 3; kill++) {
         const before = ledger.acknowledgements;
         await until("writes go on", () => ledger.acknowledgements > before + 200);
-        await postgres.process.kill();
+        await crash();
         await postgres.process.start();
       }
       await load.stop();
@@ -195,6 +200,8 @@ describe("a node", () => {
       expect([...ledger.answers.keys()]).toEqual([200]);
       expect(ledger.slowestMs).toBeLessThan(SLACK_MS);
       proxy.mode = { kind: "pass" };
+      // What is still held back would come behind what passes now.
+      proxy.cut();
       await recovers(calls, ledger);
     },
     LONG_MS,
@@ -225,7 +232,7 @@ describe("a node", () => {
     ["cuts every answer", { kind: "truncate", bytes: 40 }],
     ["refuses connections", { kind: "refuse" }],
   ] as const)(
-    "takes nothing from a connection that %s, and no second look at it",
+    "takes nothing from a database behind a network that %s, and goes on when that is over",
     async (_, mode) => {
       const { node, calls } = await startNode(["--workers=2"]);
       const ledger = new Ledger();

@@ -1,41 +1,48 @@
 /** Writers that note what was sent and what was acknowledged, until they are told to stop or the node is gone. */
 import { connect, type Socket } from "node:net";
 
+/** What a key may hold: a value, or nothing after a delete. */
+type State = number | null;
+
 /** What was written to a node, and to those before it. Values grow, so that an older one shows. */
 export class Ledger {
-  /** The newest value that was sent, by key: it may be there or not. */
-  readonly sent = new Map<string, number>();
-  /** The newest one that was answered with 200: it has to be there, or a newer one that was sent. */
-  readonly acknowledged = new Map<string, number>();
   /** How many answers there were, by status. */
   readonly answers = new Map<number, number>();
   /** The longest time until an answer, in ms. */
   slowestMs = 0;
+  /** By key: what was acknowledged last, and what was sent since, which may be there or not. */
+  readonly #possible = new Map<string, State[]>();
   #next = 1;
 
   get acknowledgements(): number {
     return this.answers.get(200) ?? 0;
   }
 
-  send(key: string): number {
-    const value = this.#next++;
-    this.sent.set(key, value);
-    return value;
+  keys(): string[] {
+    return [...this.#possible.keys()];
   }
 
-  answered(key: string, value: number, status: number, afterMs: number): void {
+  nextValue(): number {
+    return this.#next++;
+  }
+
+  sent(key: string, state: State): void {
+    const possible = this.#possible.get(key);
+    if (possible === undefined) this.#possible.set(key, [null, state]);
+    else possible.push(state);
+  }
+
+  answered(key: string, state: State, status: number, afterMs: number): void {
     this.answers.set(status, (this.answers.get(status) ?? 0) + 1);
     this.slowestMs = Math.max(this.slowestMs, afterMs);
-    if (status === 200) this.acknowledged.set(key, value);
+    if (status === 200) this.#possible.set(key, [state]);
   }
 
   /** What is wrong with what was found; empty = nothing. */
   mistakes(found: ReadonlyMap<string, number>): string[] {
-    return [...this.acknowledged].flatMap(([key, acknowledged]) => {
-      const value = found.get(key);
-      const sent = this.sent.get(key) ?? 0;
-      if (value !== undefined && value >= acknowledged && value <= sent) return [];
-      return [`${key} is ${value}, acknowledged ${acknowledged}, sent ${sent}`];
+    return [...this.#possible].flatMap(([key, possible]) => {
+      const state = found.get(key) ?? null;
+      return possible.includes(state) ? [] : [`${key} is ${state}, and may be ${possible.join(" or ")}`];
     });
   }
 }
@@ -51,6 +58,8 @@ export interface WriteLoadOptions {
   readonly connections: number;
   /** Each connection has keys of its own, so that the order of its writes is known. */
   readonly keysEach: number;
+  /** How much of the writes are deletes; left out = none. */
+  readonly deleteShare?: number;
   readonly random: () => number;
 }
 
@@ -76,13 +85,13 @@ function write(
   port: number,
   ledger: Ledger,
   name: string,
-  { keysEach, random }: WriteLoadOptions,
+  { keysEach, deleteShare = 0, random }: WriteLoadOptions,
   state: { readonly isStopping: boolean },
 ): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const socket: Socket = connect(port, "127.0.0.1");
   let received = "";
-  let waiting: { readonly key: string; readonly value: number; readonly sinceMs: number } | null = null;
+  let waiting: { readonly key: string; readonly change: State; readonly sinceMs: number } | null = null;
 
   const ask = (): void => {
     if (state.isStopping) {
@@ -90,10 +99,12 @@ function write(
       return;
     }
     const key = `${name}:${Math.floor(random() * keysEach)}`;
-    const value = ledger.send(key);
-    const body = `{"key":"${key}","value":${value}}`;
-    waiting = { key, value, sinceMs: performance.now() };
-    socket.write(`POST /api/cache HTTP/1.1\r\nHost: test\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    const change = random() < deleteShare ? null : ledger.nextValue();
+    ledger.sent(key, change);
+    waiting = { key, change, sinceMs: performance.now() };
+    const body = change === null ? "" : `{"key":"${key}","value":${change}}`;
+    const line = change === null ? `DELETE /api/cache/${key}` : "POST /api/cache";
+    socket.write(`${line} HTTP/1.1\r\nHost: test\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
   };
   socket.setEncoding("latin1");
   socket.setNoDelay(true);
@@ -105,7 +116,7 @@ function write(
     const length = Number(/^content-length: *(\d+)\r$/im.exec(head[2] ?? "")?.[1] ?? 0);
     if (received.length < head[0].length + length) return;
     received = received.slice(head[0].length + length);
-    ledger.answered(waiting.key, waiting.value, Number(head[1]), performance.now() - waiting.sinceMs);
+    ledger.answered(waiting.key, waiting.change, Number(head[1]), performance.now() - waiting.sinceMs);
     waiting = null;
     if (/^connection: *close\r$/im.test(head[2] ?? "")) socket.end();
     else ask();

@@ -53,6 +53,8 @@ export interface SqlDialect {
   /** Statements that each new connection starts with. */
   sessionSetup(statementTimeoutMs: number): readonly string[];
   blame(error: unknown): Blame;
+  /** Whether it is the value's text that the column's type can't hold, and no rule of the table that is broken. */
+  refusesText(error: unknown): boolean;
   /** Whether the statement failed because a table is missing. */
   isMissingTable(error: unknown): boolean;
   /** Whether the connection is in an unknown state after the error. */

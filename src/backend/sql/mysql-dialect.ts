@@ -27,6 +27,10 @@ export const mysqlDialect: SqlDialect = {
     const { errno, sqlState } = factsOf(error);
     return ROW_CLASSES.has(sqlState.slice(0, 2)) || ROW_NUMBERS.has(errno) ? "row" : "moment";
   },
+  refusesText(error): boolean {
+    const { errno, sqlState } = factsOf(error);
+    return sqlState.startsWith("22") || errno === "1366";
+  },
   isMissingTable: (error) => factsOf(error).errno === "1146",
   isConnectionLost(error) {
     const { code, errno } = factsOf(error);

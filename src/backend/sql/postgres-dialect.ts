@@ -18,6 +18,7 @@ export const postgresDialect: SqlDialect = {
     const { errno } = factsOf(error);
     return ROW_CLASSES.has(errno.slice(0, 2)) ? "row" : "moment";
   },
+  refusesText: (error) => /^(22|54)/.test(factsOf(error).errno),
   isMissingTable: (error) => factsOf(error).errno === "42P01",
   isConnectionLost(error) {
     const { code, errno } = factsOf(error);

@@ -174,7 +174,7 @@ export class SqlBackend implements Backend {
   /** A JSON text that the database's own type refuses (nested too deep, say) is kept as bytes, not refused. */
   async #writeRefused(run: RunSql, row: BackendRow, refusal: unknown): Promise<RowResult> {
     const refused: RowResult = { kind: "refused", reason: factsOf(refusal).message };
-    if (row.kind === "delete" || !this.#mapping.hasBytesForm) return refused;
+    if (row.kind === "delete" || !this.#mapping.hasBytesForm || !this.#dialect.refusesText(refusal)) return refused;
     try {
       const [outcome] = await this.#statement(run, [row], "bytes");
       return outcome ?? notReached(row.key);

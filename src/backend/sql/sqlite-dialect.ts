@@ -11,6 +11,7 @@ export const sqliteDialect: SqlDialect = {
     const { code } = factsOf(error);
     return /^SQLITE_(CONSTRAINT|MISMATCH|TOOBIG)/.test(code) ? "row" : "moment";
   },
+  refusesText: (error) => /^SQLITE_MISMATCH/.test(factsOf(error).code),
   isMissingTable: (error) => factsOf(error).message.startsWith("no such table"),
   isConnectionLost(error) {
     return /^SQLITE_(CANTOPEN|NOTADB|CORRUPT|IOERR)|^ERR_SQLITE_CONNECTION/.test(factsOf(error).code);
