@@ -139,7 +139,10 @@ class Traces {
     }
     this.describe(spans, request);
     const { operation } = api;
-    if (!(answer instanceof Promise)) return this.finish(spans, operation, response.status, response, startedMs);
+    if (!(answer instanceof Promise)) {
+      this.finish(spans, operation, response.status, response, startedMs);
+      return answer;
+    }
     return settled(answer, response, (late) => this.finish(spans, operation, late, response, startedMs));
   }
 

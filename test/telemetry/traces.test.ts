@@ -202,7 +202,7 @@ describe("a node with a backend behind HTTP", () => {
       server?.spanId ?? "",
       cache?.spanId ?? "",
     ]);
-    expect(load).toMatchObject({ kind: CLIENT, traceId: TRACE_ID });
+    expect(load).toMatchObject({ kind: CLIENT, traceId: TRACE_ID, traceState: "vendor=1" });
     expect(load?.attributes).toEqual({
       "http.request.method": "GET",
       "server.address": "127.0.0.1",

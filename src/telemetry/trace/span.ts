@@ -1,8 +1,8 @@
 import type { Attributes, HrTime, Link, SpanContext, SpanStatus } from "@opentelemetry/api";
-import { type SpanKind, SpanStatusCode, TraceFlags } from "@opentelemetry/api";
+import { createTraceState, type SpanKind, SpanStatusCode, TraceFlags } from "@opentelemetry/api";
 import type { Resource } from "@opentelemetry/resources";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace-base";
-import type { SpanIds } from "./trace-context.ts";
+import { type SpanIds, tracestateOf } from "./trace-context.ts";
 
 export type AttributeValue = string | number | boolean;
 
@@ -81,7 +81,9 @@ export class Span implements ReadableSpan {
   }
 
   spanContext(): SpanContext {
-    return contextOf(this.ids, false);
+    const state = tracestateOf(this.carrier);
+    const context = contextOf(this.ids, false);
+    return state === "" ? context : { ...context, traceState: createTraceState(state) };
   }
 
   set(name: string, value: AttributeValue): this {

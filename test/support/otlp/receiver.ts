@@ -18,6 +18,7 @@ export interface ReceivedSpan {
   readonly links: readonly { readonly traceId: string; readonly spanId: string }[];
   /** 2 = error. */
   readonly statusCode: number;
+  readonly traceState: string;
   readonly resource: Readonly<Record<string, unknown>>;
   readonly durationNs: bigint;
 }
@@ -131,6 +132,7 @@ function spanOf(span: Json, resource: Readonly<Record<string, unknown>>): Receiv
     attributes: attributesOf(span.attributes ?? []),
     links: (span.links ?? []).map(({ traceId, spanId }: Json) => ({ traceId, spanId })),
     statusCode: span.status?.code ?? 0,
+    traceState: span.traceState ?? "",
     resource,
     durationNs: BigInt(span.endTimeUnixNano) - BigInt(span.startTimeUnixNano),
   };
