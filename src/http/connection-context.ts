@@ -1,5 +1,5 @@
 import type { BodyBudget } from "./body-buffer.ts";
-import type { HttpHandler } from "./exchange.ts";
+import type { HttpHandler } from "./handler.ts";
 import type { HttpLimits } from "./limits.ts";
 import type { ParsedRequest } from "./request.ts";
 import type { ResponseWriter, WriterContext } from "./response-writer.ts";

@@ -1,5 +1,3 @@
-import type { LateAnswer } from "./late-answer.ts";
-
 /**
  * What the connection (`connection.ts`, bytes in and out) and the REST surface (`api.ts`, what they mean) say to each
  * other. One request of a connection is handled at a time, in order; pipelined ones wait.
@@ -53,9 +51,3 @@ export interface HttpResponse {
   position: number;
   endBody(): void;
 }
-
-/** Given at once, or later: by a promise, which never rejects, or (on the hot path) by an object that is used again. */
-export type Answer = void | Promise<void> | LateAnswer;
-
-/** The REST surface. */
-export type HttpHandler = (request: HttpRequest, response: HttpResponse) => Answer;

@@ -2,7 +2,8 @@ import { OPERATION_NAMES, Operation } from "../telemetry/operations.ts";
 import type { RequestCounts } from "../telemetry/request-counts.ts";
 import type { Span } from "../telemetry/trace/span.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
-import type { Answer, HttpHandler, HttpRequest, HttpResponse } from "./exchange.ts";
+import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import type { Answer, HttpHandler } from "./handler.ts";
 import { type AnswerObserver, LateAnswer } from "./late-answer.ts";
 import { carrierIn } from "./mutation-context.ts";
 
@@ -29,13 +30,79 @@ const METHODS = /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE)$/;
 
 /** Counts requests by operation and result, with the time from the whole request to the whole answer; traces some. */
 export function measured(api: Countable, options: MeasureOptions): HttpHandler {
-  const measure = new Measure(api, options);
   const { tracer } = options;
-  if (tracer === null) return (request, response) => measure.count(request, response, null);
+  if (tracer === null) return counted(api, options);
+  const count = counted(api, options);
+  const traces = new Traces(api, options, tracer);
   return (request, response) => {
     const isSampled = tracer.samples(request.header("traceparent") ?? undefined);
-    return isSampled ? measure.trace(tracer, request, response) : measure.count(request, response, null);
+    return isSampled ? traces.handle(request, response) : count(request, response);
   };
+}
+
+/** The path of nearly all requests: what it adds to them is two looks at the clock and a few numbers. */
+function counted(api: Countable, { counts, monotonicMs }: MeasureOptions): HttpHandler {
+  const late = new LateCounter(counts, monotonicMs);
+  return (request, response) => {
+    const startedMs = monotonicMs();
+    let answer: Answer;
+    try {
+      answer = api.handle(request, response);
+    } catch (error) {
+      counts.add(api.operation, BUG_STATUS, false, monotonicMs() - startedMs);
+      throw error;
+    }
+    if (answer instanceof Promise)
+      return countLater(api.operation, answer, { response, startedMs, counts, monotonicMs });
+    if (answer instanceof LateAnswer) {
+      answer.observer = late;
+      answer.observedAs = api.operation;
+      answer.observedFromMs = startedMs;
+      return answer;
+    }
+    counts.add(api.operation, response.status, response.wasLoaded, monotonicMs() - startedMs);
+  };
+}
+
+/** Counts answers that come later and without a promise. */
+class LateCounter implements AnswerObserver {
+  constructor(
+    private readonly counts: RequestCounts,
+    private readonly monotonicMs: () => number,
+  ) {}
+
+  answered({ observedAs, observedFromMs }: LateAnswer, { status, wasLoaded }: HttpResponse): void {
+    this.counts.add(observedAs, status, wasLoaded, this.monotonicMs() - observedFromMs);
+  }
+}
+
+/** Apart from the path above: what a closure holds on to is made anew for each call. */
+function countLater(
+  operation: Operation,
+  answer: Promise<void>,
+  {
+    response,
+    startedMs,
+    counts,
+    monotonicMs,
+  }: Pick<MeasureOptions, "counts" | "monotonicMs"> & {
+    readonly response: HttpResponse;
+    readonly startedMs: number;
+  },
+): Promise<void> {
+  return settled(answer, response, (status) => {
+    counts.add(operation, status, response.wasLoaded, monotonicMs() - startedMs);
+  });
+}
+
+async function settled(answer: Promise<void>, response: HttpResponse, then: (status: number) => void): Promise<void> {
+  let status = BUG_STATUS;
+  try {
+    await answer;
+    status = response.status;
+  } finally {
+    then(status);
+  }
 }
 
 /** The spans of one request: that of the server, and within it that of the cache. */
@@ -44,55 +111,36 @@ interface Spans {
   readonly cache: Span;
 }
 
-class Measure implements AnswerObserver {
+/** Handles requests that are sampled. */
+class Traces {
   constructor(
     private readonly api: Countable,
     private readonly options: MeasureOptions,
+    private readonly tracer: Tracer,
   ) {}
 
-  count(request: HttpRequest, response: HttpResponse, spans: Spans | null): Answer {
-    const { api } = this;
+  handle(request: HttpRequest, response: HttpResponse): Answer {
+    const { tracer } = this;
+    const server = tracer.startServer("HTTP", carrierIn(request));
+    const spans = { server, cache: tracer.startChild(server, "cache") };
     const startedMs = this.options.monotonicMs();
+    return tracer.run(spans.cache, () => this.follow(request, response, spans, startedMs));
+  }
+
+  private follow(request: HttpRequest, response: HttpResponse, spans: Spans, startedMs: number): Answer {
+    const { api } = this;
     let answer: Answer;
     try {
       answer = api.handle(request, response);
     } catch (error) {
-      this.finish(api.operation, BUG_STATUS, false, startedMs, spans);
+      this.describe(spans, request);
+      this.finish(spans, api.operation, BUG_STATUS, response, startedMs);
       throw error;
-    } finally {
-      if (spans !== null) this.describe(spans, request);
     }
-    if (answer instanceof Promise) return this.later(answer, api.operation, response, startedMs, spans);
-    if (answer instanceof LateAnswer) {
-      answer.observer = this;
-      answer.observedAs = api.operation;
-      answer.observedFromMs = startedMs;
-      return answer;
-    }
-    this.finish(api.operation, response.status, response.wasLoaded, startedMs, spans);
-  }
-
-  /** Of answers without spans: the others come by a promise. */
-  answered({ observedAs, observedFromMs }: LateAnswer, { status, wasLoaded }: HttpResponse): void {
-    this.finish(observedAs, status, wasLoaded, observedFromMs, null);
-  }
-
-  trace(tracer: Tracer, request: HttpRequest, response: HttpResponse): Answer {
-    const server = tracer.startServer("HTTP", carrierIn(request));
-    const cache = tracer.startChild(server, "cache");
-    return tracer.run(cache, () => this.count(request, response, { server, cache }));
-  }
-
-  private async later(
-    ...[answer, operation, response, startedMs, spans]: [Promise<void>, Operation, HttpResponse, number, Spans | null]
-  ): Promise<void> {
-    let status = BUG_STATUS;
-    try {
-      await answer;
-      status = response.status;
-    } finally {
-      this.finish(operation, status, response.wasLoaded, startedMs, spans);
-    }
+    this.describe(spans, request);
+    const { operation } = api;
+    if (!(answer instanceof Promise)) return this.finish(spans, operation, response.status, response, startedMs);
+    return settled(answer, response, (late) => this.finish(spans, operation, late, response, startedMs));
   }
 
   /** What only the request at hand can tell. */
@@ -111,13 +159,17 @@ class Measure implements AnswerObserver {
   }
 
   private finish(
-    ...[operation, status, wasLoaded, startedMs, spans]: [Operation, number, boolean, number, Spans | null]
+    ...[{ server, cache }, operation, status, { wasLoaded }, startedMs]: [
+      Spans,
+      Operation,
+      number,
+      HttpResponse,
+      number,
+    ]
   ): void {
     const { counts, monotonicMs } = this.options;
     const tookMs = monotonicMs() - startedMs;
     counts.add(operation, status, wasLoaded, tookMs);
-    if (spans === null) return;
-    const { server, cache } = spans;
     // Who asks for /metrics or /healthz every few seconds wants no traces of it, unless he says so.
     if (operation === Operation.Other && server.parentSpanContext === undefined) return;
     cache.end();

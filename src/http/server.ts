@@ -3,7 +3,7 @@ import { BodyBudget } from "./body-buffer.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionContext } from "./connection-context.ts";
 import { randomTraceId } from "./error-body.ts";
-import type { HttpHandler } from "./exchange.ts";
+import type { HttpHandler } from "./handler.ts";
 import { DEFAULT_HTTP_LIMITS, type HttpLimits, MAX_HEADERS } from "./limits.ts";
 import { ListenError } from "./listen-error.ts";
 import { ParsedRequest } from "./request.ts";

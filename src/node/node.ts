@@ -6,6 +6,7 @@ import type { Engine } from "../engine/engine.ts";
 import { MemoryEngine } from "../engine/memory/memory-engine.ts";
 import { surplusOf } from "../http/server.ts";
 import type { DataDirectory } from "../outbox/data-directory.ts";
+import { LoopWatch } from "../telemetry/loop-watch.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { startListener } from "./compose.ts";
 import { connectionsPerThread, descriptorLimit } from "./descriptor-limit.ts";
@@ -87,6 +88,7 @@ export async function startNode(given: Config, options: NodeOptions): Promise<Ru
       });
       closing.add(() => exporting.close());
     }
+    if (config.workers > 1) closing.add(watchLoop(telemetry));
     const maintenance = repeat(maintenanceOf(shared, stale === null ? [] : [stale]));
     closing.add(() => maintenance.stop());
     return {
@@ -212,6 +214,12 @@ class Closing {
   async run(): Promise<void> {
     for (const step of this.#steps.splice(0).reverse()) await step();
   }
+}
+
+/** Of a main thread that has no listener of its own, whose watch it would be; gives what ends it. */
+function watchLoop({ requests }: ThreadTelemetry): () => void {
+  const watch = new LoopWatch({ counts: requests, monotonicMs: () => performance.now(), onLook: () => {} });
+  return () => watch.stop();
 }
 
 /** Calls background work whenever it wants to be called; if that is at once, after other work had its turn. */

@@ -17,6 +17,7 @@ import { DataDirectoryInUseError, OutboxOpenError } from "../outbox/outbox-error
 import { systemScheduler } from "../outbox/scheduler.ts";
 import { HttpTransport } from "../replication/http-transport.ts";
 import { Replication } from "../replication/replication.ts";
+import { TracedTransport } from "../replication/traced-transport.ts";
 import type { PeerMutation } from "../replication/wire/peer-mutation.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { BackendPart } from "./backend-part.ts";
@@ -166,7 +167,7 @@ function peersPart(
     invalidations: RecentInvalidations.attach(shared.invalidations),
     scheduler: systemScheduler,
     random: Math.random,
-    transport: new HttpTransport(),
+    transport: new TracedTransport(new HttpTransport(), options.tracer),
     resolve: addressesOf,
     letOthersRun: () => new Promise((resolve) => setImmediate(resolve)),
     onApply: (mutation) => noteForeign(database, mutation),

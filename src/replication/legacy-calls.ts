@@ -41,7 +41,7 @@ export class LegacyCalls {
         }
         const request = requestOf(peerMutationOf(entry, this.nowMs()), this.nowMs());
         try {
-          await this.caller.plain(request, signal);
+          await this.caller.plain({ ...request, traceparents: [entry.traceparent] }, signal);
           bytes += request.path.length + (request.body?.length ?? 0);
           done.push(entry);
         } catch (cause) {

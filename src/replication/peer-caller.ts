@@ -67,11 +67,17 @@ export class PeerCaller {
     return this.exchange(this.encode(kind, head, mutations), signal, timeoutMs);
   }
 
-  async exchange(body: Buffer, signal: AbortSignal, limitMs = this.options.timeoutMs): Promise<Message> {
+  /** @param traceparents of the mutations in it */
+  async exchange(
+    body: Buffer,
+    signal: AbortSignal,
+    limitMs = this.options.timeoutMs,
+    traceparents: readonly (string | undefined)[] = [],
+  ): Promise<Message> {
     const timeoutMs = limitMs + Math.ceil(body.length / SLOWEST_BYTES_PER_MS);
     const headers = { "content-type": MESSAGE_TYPE };
     const { status, body: answer } = await this.#call(
-      { method: "POST", path: REPLICATION_PATH, headers, body },
+      { method: "POST", path: REPLICATION_PATH, headers, body, traceparents },
       signal,
       timeoutMs,
     );

@@ -43,7 +43,7 @@ export interface LinkLimits {
   readonly window: number;
   readonly batchRows: number;
   readonly batchBytes: number;
-  /** A batch that is smaller than this waits so long for more, if others are under way. */
+  /** A batch that is smaller than this goes so long after the one before at the earliest. */
   readonly smallRows: number;
   readonly lingerMs: number;
   readonly heartbeatMs: number;
@@ -242,7 +242,7 @@ export class PeerLink {
   /** How long a small batch is to wait for more, in ms: nobody gains from a call per mutation. */
   #lingerMs(waiting: number): number {
     const { limits, scheduler } = this.#options;
-    if (this.#isDraining || this.#underWay.size === 0 || waiting >= limits.smallRows) return 0;
+    if (this.#isDraining || waiting >= limits.smallRows) return 0;
     return Math.max(0, Math.ceil(this.#sentAtMs + limits.lingerMs - scheduler.nowMs()));
   }
 
@@ -383,19 +383,26 @@ export class PeerLink {
     };
     const message = caller.encode("batch", head, mutations);
     this.#bandwidth.spend(message.length);
-    const answer = await this.#exchange(message, () => caller.encode("batch", head, mutations.map(withoutValue)));
+    const traceparents = batch.map((entry) => entry.traceparent);
+    const answer = await this.#exchange(message, traceparents, () =>
+      caller.encode("batch", head, mutations.map(withoutValue)),
+    );
     this.stats.sent(batch.length, message.length);
     return this.#settlements(batch, answer);
   }
 
   /** What can't get through goes without its values: the peer misses them, and drops what they would have replaced. */
-  async #exchange(message: Buffer, smaller: () => Buffer): Promise<Message> {
+  async #exchange(
+    message: Buffer,
+    traceparents: readonly (string | undefined)[],
+    smaller: () => Buffer,
+  ): Promise<Message> {
     const { caller } = this.#options;
     try {
-      return await caller.exchange(message, this.#ending.signal);
+      return await caller.exchange(message, this.#ending.signal, undefined, traceparents);
     } catch (error) {
       if (!(error instanceof PeerCallError) || !error.isTooLarge) throw error;
-      return caller.exchange(smaller(), this.#ending.signal);
+      return caller.exchange(smaller(), this.#ending.signal, undefined, traceparents);
     }
   }
 

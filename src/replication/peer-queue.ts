@@ -37,6 +37,8 @@ export interface PeerQueueOptions {
   readonly outbox: PeerOutbox;
   readonly destination: string;
   readonly filter: KeyFilter;
+  /** Ms since the Unix epoch. */
+  readonly nowMs: () => number;
   /** A stamp that is newer than everything that waits. */
   readonly nextStamp: () => Stamp;
   /** From so many bytes on, values are not kept. */
@@ -51,14 +53,22 @@ export interface PeerQueueOptions {
 const OUTBOX_SHARE = 0.75;
 /** Of the room in a batch; the rest is for what waits longest. */
 const FRESH_SHARE = 0.75;
+/** So long a mutation is fresh. */
+const FRESH_MS = 1000;
 /** Fresh keys that are remembered; older ones wait in the backlog like the others. */
 const MOST_FRESH = 20_000;
+
+/** Queued behind a backlog. */
+interface Fresh {
+  readonly key: string;
+  readonly atMs: number;
+}
 
 export class PeerQueue {
   readonly #options: PeerQueueOptions;
   /** Keys of what was queued behind a backlog: not committed yet, and committed. */
-  #arriving: string[] = [];
-  #fresh: string[] = [];
+  #arriving: Fresh[] = [];
+  #fresh: Fresh[] = [];
   #collapses = 0;
   #valuesDropped = 0;
 
@@ -91,7 +101,9 @@ export class PeerQueue {
       this.collapse();
       return [];
     }
-    if (this.hasBacklog && this.#arriving.length < MOST_FRESH) this.#arriving.push(mutation.key);
+    if (this.hasBacklog && this.#arriving.length < MOST_FRESH) {
+      this.#arriving.push({ key: mutation.key, atMs: this.#options.nowMs() });
+    }
     if (mutation.kind === "put" && bytes >= limitBytes) {
       this.#valuesDropped += 1;
       return [outdatedRow(destination, mutation.key, mutation.stamp)];
@@ -123,8 +135,7 @@ export class PeerQueue {
   /** Takes what is fresh, where there is a backlog, and what waits longest. */
   take(limitRows: number, limitBytes: number): OutboxEntry[] {
     const { outbox, destination } = this.#options;
-    // The newest first: were there more than can be sent, the others would wait as long as the backlog does anyway.
-    const fresh = this.#fresh.splice(-Math.ceil(limitRows * FRESH_SHARE)).reverse();
+    const fresh = this.#takeFresh(Math.ceil(limitRows * FRESH_SHARE));
     const taken = fresh.length === 0 ? [] : outbox.takeKeys(destination, fresh);
     let bytes = 0;
     for (const { value } of taken) bytes += value?.length ?? 0;
@@ -136,6 +147,20 @@ export class PeerQueue {
         queuedUntilMs: Number.MAX_SAFE_INTEGER,
       }),
     );
+  }
+
+  /** What is not sent while it is fresh waits with the others: more comes than can be sent. */
+  #takeFresh(limit: number): string[] {
+    if (this.#fresh.length === 0) return [];
+    const sinceMs = this.#options.nowMs() - FRESH_MS;
+    const first = this.#fresh.findIndex(({ atMs }) => atMs >= sinceMs);
+    if (first < 0) {
+      this.#fresh = [];
+      return [];
+    }
+    const taken = this.#fresh.slice(first, first + limit);
+    this.#fresh = this.#fresh.slice(first + limit);
+    return taken.map(({ key }) => key);
   }
 
   /** A clear of all keys says what everything that waits says; a pattern goes as it is. */

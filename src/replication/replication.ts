@@ -11,6 +11,7 @@ import type { PartState } from "../cache/upstream.ts";
 import type { Engine, Stamp, Version } from "../engine/engine.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { Applier } from "./applier.ts";
 import { Bootstrap, type BootstrapState } from "./bootstrap.ts";
 import { ClockKeeper } from "./clock-keeper.ts";
@@ -22,6 +23,7 @@ import { KeyFilter } from "./key-filter.ts";
 import { LocalNode } from "./local-node.ts";
 import { PeerCaller } from "./peer-caller.ts";
 import { type LinkLimits, PeerLink } from "./peer-link.ts";
+import { peersFamilies } from "./peer-metrics.ts";
 import { type PeerOutbox, PeerQueue } from "./peer-queue.ts";
 import { destinationOf, isPeerDestination } from "./peer-rows.ts";
 import { RangeDigests } from "./range-digests.ts";
@@ -215,6 +217,10 @@ export class Replication {
     return peersReport(this.#parts());
   }
 
+  metrics(): MetricFamily[] {
+    return peersFamilies(this.#parts());
+  }
+
   #parts() {
     const { outbox, scheduler, maxSkewMs } = this.#options;
     const { links, receiver, bootstrapState } = this;
@@ -228,7 +234,8 @@ export class Replication {
     const destination = destinationOf(url);
     const limits: LinkLimits = { ...this.#tuning, bytesPerSecond, maxSkewMs };
     const nextStamp = (): Stamp => ({ version: clock.next(), origin: nodeId });
-    const queue = new PeerQueue({ outbox, destination, filter, nextStamp, limitBytes, limitKeys, backlogRows });
+    const nowMs = () => scheduler.nowMs();
+    const queue = new PeerQueue({ outbox, destination, filter, nowMs, nextStamp, limitBytes, limitKeys, backlogRows });
     const link = new PeerLink({
       ...{ name: url, queue, outbox, destination, node, clock, scheduler, random, limits, log },
       caller: new PeerCaller({ address: { url }, transport, scheduler, timeoutMs, token }),

@@ -9,11 +9,11 @@ export interface ReplicationTuning extends Omit<LinkLimits, "bytesPerSecond" | "
 }
 
 export const DEFAULT_TUNING: ReplicationTuning = {
-  window: 8,
+  window: 32,
   batchRows: 1000,
   batchBytes: 512 * 1024,
-  smallRows: 100,
-  lingerMs: 5,
+  smallRows: 500,
+  lingerMs: 10,
   heartbeatMs: 1000,
   backoffFirstMs: 100,
   backoffMaxMs: 10_000,

@@ -25,27 +25,25 @@ export interface HotKey {
   readonly valueBytes: number | null;
 }
 
-export const SAMPLE = 32;
+export const SAMPLE = 64;
 const SLOTS = 64;
 const HALVE_AT_SAMPLES = 100_000;
-
-// A table, in bytes: a header, then slots.
-const HEADER_BYTES = 8;
-/** Float64 of the header. */
-const TOTAL = 0;
 const MAX_KEY_BYTES = 1024;
-/** Words of a slot's head, Int32: turn (odd = being written), hash, length of the key, length of the value. */
-const TURN = 0;
-const HASH = 1;
-const KEY_LENGTH = 2;
-const VALUE_LENGTH = 3;
-/** Float64 of a slot's head. */
-const READS = 2;
-const ERROR = 3;
-const KEY_START = 32;
-const SLOT_BYTES = KEY_START + MAX_KEY_BYTES;
-const TABLE_BYTES = HEADER_BYTES + SLOTS * SLOT_BYTES;
 const ABSENT = -1;
+
+// A table: one column after the other, so that a look through a column touches few lines of memory; then the keys.
+/** Float64. */
+const TOTAL = 0;
+const READS = 1;
+const ERRORS = READS + SLOTS;
+const NUMBERS = ERRORS + SLOTS;
+/** Int32. Odd while the slot is being rewritten. */
+const TURNS = NUMBERS * 2;
+const HASHES = TURNS + SLOTS;
+const KEY_LENGTHS = HASHES + SLOTS;
+const VALUE_LENGTHS = KEY_LENGTHS + SLOTS;
+const KEYS_START = (VALUE_LENGTHS + SLOTS) * 4;
+const TABLE_BYTES = KEYS_START + SLOTS * MAX_KEY_BYTES;
 
 /** Structured-cloneable. */
 export interface HotKeysHandle {
@@ -125,52 +123,62 @@ class Table {
   }
 
   count(key: KeyBytes, valueBytes: number): void {
-    const hash = hashOf(key);
-    let smallest = 0;
-    let smallestReads = Number.POSITIVE_INFINITY;
-    this.#numbers[TOTAL] = this.total + 1;
+    const numbers = this.#numbers;
+    numbers[TOTAL] = this.total + 1;
     if (this.total >= HALVE_AT_SAMPLES) this.#halve();
-    for (let slot = 0; slot < SLOTS; slot++) {
-      const reads = this.#numbers[numberOf(slot, READS)] ?? 0;
-      if (reads > 0 && this.#words[wordOf(slot, HASH)] === hash && this.#holds(slot, key)) {
-        this.#numbers[numberOf(slot, READS)] = reads + 1;
-        this.#words[wordOf(slot, VALUE_LENGTH)] = valueBytes;
-        return;
-      }
-      if (reads < smallestReads) {
-        smallest = slot;
-        smallestReads = reads;
-      }
+    const hash = hashOf(key);
+    const slot = this.#slotOf(key, hash);
+    if (slot < 0) {
+      this.#replaceSmallest(key, hash, valueBytes);
+      return;
     }
-    this.#replace(smallest, key, hash, smallestReads, valueBytes);
+    numbers[READS + slot] = (numbers[READS + slot] ?? 0) + 1;
+    this.#words[VALUE_LENGTHS + slot] = valueBytes;
   }
 
   *entries(): Generator<{ key: string; reads: number; error: number; valueBytes: number }> {
     for (let slot = 0; slot < SLOTS; slot++) {
-      const turn = Atomics.load(this.#words, wordOf(slot, TURN));
-      const reads = this.#numbers[numberOf(slot, READS)] ?? 0;
-      const error = this.#numbers[numberOf(slot, ERROR)] ?? 0;
-      const valueBytes = this.#words[wordOf(slot, VALUE_LENGTH)] ?? ABSENT;
+      const turn = Atomics.load(this.#words, TURNS + slot);
+      const reads = this.#numbers[READS + slot] ?? 0;
+      const error = this.#numbers[ERRORS + slot] ?? 0;
+      const valueBytes = this.#words[VALUE_LENGTHS + slot] ?? ABSENT;
       const start = keyStart(slot);
-      const key = this.#bytes.toString("utf8", start, start + (this.#words[wordOf(slot, KEY_LENGTH)] ?? 0));
-      if (reads === 0 || turn % 2 !== 0 || Atomics.load(this.#words, wordOf(slot, TURN)) !== turn) continue;
+      const key = this.#bytes.toString("utf8", start, start + (this.#words[KEY_LENGTHS + slot] ?? 0));
+      if (reads === 0 || turn % 2 !== 0 || Atomics.load(this.#words, TURNS + slot) !== turn) continue;
       yield { key, reads, error, valueBytes };
     }
   }
 
-  #replace(...[slot, key, hash, smallestReads, valueBytes]: [number, KeyBytes, number, number, number]): void {
-    Atomics.add(this.#words, wordOf(slot, TURN), 1);
-    this.#words[wordOf(slot, HASH)] = hash;
-    this.#words[wordOf(slot, KEY_LENGTH)] = key.length;
-    this.#words[wordOf(slot, VALUE_LENGTH)] = valueBytes;
-    this.#numbers[numberOf(slot, READS)] = smallestReads + 1;
-    this.#numbers[numberOf(slot, ERROR)] = smallestReads;
-    key.bytes.copy(this.#bytes, keyStart(slot), 0, key.length);
-    Atomics.add(this.#words, wordOf(slot, TURN), 1);
+  /** Where the key is; -1 = it is not in the table. */
+  #slotOf(key: KeyBytes, hash: number): number {
+    const words = this.#words;
+    for (let slot = 0; slot < SLOTS; slot++) {
+      if (words[HASHES + slot] === hash && this.#holds(slot, key)) return slot;
+    }
+    return -1;
   }
 
+  #replaceSmallest(key: KeyBytes, hash: number, valueBytes: number): void {
+    const numbers = this.#numbers;
+    const words = this.#words;
+    let slot = 0;
+    for (let other = 1; other < SLOTS; other++) {
+      if ((numbers[READS + other] ?? 0) < (numbers[READS + slot] ?? 0)) slot = other;
+    }
+    const smallest = numbers[READS + slot] ?? 0;
+    Atomics.add(words, TURNS + slot, 1);
+    words[HASHES + slot] = hash;
+    words[KEY_LENGTHS + slot] = key.length;
+    words[VALUE_LENGTHS + slot] = valueBytes;
+    numbers[READS + slot] = smallest + 1;
+    numbers[ERRORS + slot] = smallest;
+    key.bytes.copy(this.#bytes, keyStart(slot), 0, key.length);
+    Atomics.add(words, TURNS + slot, 1);
+  }
+
+  /** Keys have one byte at least, so an empty slot holds none. */
   #holds(slot: number, { bytes, length }: KeyBytes): boolean {
-    if (this.#words[wordOf(slot, KEY_LENGTH)] !== length) return false;
+    if (this.#words[KEY_LENGTHS + slot] !== length) return false;
     const start = keyStart(slot);
     for (let at = 0; at < length; at++) {
       if (this.#bytes[start + at] !== bytes[at]) return false;
@@ -179,25 +187,13 @@ class Table {
   }
 
   #halve(): void {
-    this.#numbers[TOTAL] = this.total / 2;
-    for (let slot = 0; slot < SLOTS; slot++) {
-      for (const number of [READS, ERROR]) {
-        this.#numbers[numberOf(slot, number)] = (this.#numbers[numberOf(slot, number)] ?? 0) / 2;
-      }
-    }
+    const numbers = this.#numbers;
+    for (let at = TOTAL; at < NUMBERS; at++) numbers[at] = (numbers[at] ?? 0) / 2;
   }
 }
 
-function wordOf(slot: number, word: number): number {
-  return (HEADER_BYTES + slot * SLOT_BYTES) / 4 + word;
-}
-
-function numberOf(slot: number, number: number): number {
-  return (HEADER_BYTES + slot * SLOT_BYTES) / 8 + number;
-}
-
 function keyStart(slot: number): number {
-  return HEADER_BYTES + slot * SLOT_BYTES + KEY_START;
+  return KEYS_START + slot * MAX_KEY_BYTES;
 }
 
 /** FNV-1a. */

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { HttpHandler } from "../../src/http/exchange.ts";
+import type { HttpHandler } from "../../src/http/handler.ts";
 import { bodyOf, echo, startTestHttpServer, TEST_TRACE_ID, targetOf, until } from "../support/http-server.ts";
 import { RawClient } from "../support/raw-client.ts";
 

@@ -31,6 +31,7 @@ function house(
     outbox,
     destination: DESTINATION,
     filter: new KeyFilter(keys),
+    nowMs: () => opened.scheduler.nowMs(),
     nextStamp: () => ({ version: toVersion(newest++), origin: 1 }),
     ...{ limitBytes, limitKeys, backlogRows },
   });
@@ -117,6 +118,7 @@ describe("what waits for a peer", () => {
     using folder = tempFolder();
     using behind = house(folder.path, { backlogRows: 5 });
     for (let key = 0; key < 20; key++) await behind.record(put(`old${key}`, "1", key + 1));
+    behind.scheduler.jump(2000);
     await behind.record(put("fresh", "1", 100));
     await behind.record(put("old19", "2", 101));
     const first = behind.take(8);

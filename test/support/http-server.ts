@@ -1,4 +1,5 @@
-import type { HttpHandler, HttpRequest } from "../../src/http/exchange.ts";
+import type { HttpRequest } from "../../src/http/exchange.ts";
+import type { HttpHandler } from "../../src/http/handler.ts";
 import type { HttpLimits } from "../../src/http/limits.ts";
 import { type HttpServer, startHttpServer } from "../../src/http/server.ts";
 

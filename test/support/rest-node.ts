@@ -6,6 +6,7 @@ import { createApi } from "../../src/http/api.ts";
 import { startHttpServer } from "../../src/http/server.ts";
 import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import { ManualClock, pruneAll } from "./engine-io.ts";
+import { LateEngine } from "./late-engine.ts";
 
 export interface RestAnswer {
   readonly status: number;
@@ -21,7 +22,12 @@ export interface RestCall {
   readonly body?: string | Buffer;
 }
 
+/** For `describe.each`: the API answers the same whichever way its engine answers. */
+export const ANSWERS = ["at once", "later"] as const;
+
 export interface RestNodeOptions {
+  /** How the engine answers; by default at once. */
+  readonly answers?: (typeof ANSWERS)[number] | undefined;
   readonly defaultTtlMs?: number;
   readonly limitBytes?: number;
 }
@@ -35,11 +41,12 @@ export class RestNode implements Disposable {
   private readonly engine: MemoryEngine;
   private readonly server;
 
-  constructor({ defaultTtlMs, limitBytes = 128 * 1024 * 1024 }: RestNodeOptions = {}) {
+  constructor({ answers = "at once", defaultTtlMs, limitBytes = 128 * 1024 * 1024 }: RestNodeOptions = {}) {
     const nowMs = this.clock.read;
     this.engine = MemoryEngine.create({ limitBytes, threads: 1, clock: nowMs });
     const versions = HybridClock.create(nowMs);
-    const cache = new Cache({ engine: this.engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null, origin: 0 });
+    const engine = answers === "later" ? new LateEngine(this.engine) : this.engine;
+    const cache = new Cache({ engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null, origin: 0 });
     this.server = startHttpServer({
       hostname: "127.0.0.1",
       port: 0,

@@ -79,6 +79,56 @@ describe("a write through the outbox to PostgreSQL", () => {
   }, 30_000);
 });
 
+describe("a write that is replicated", () => {
+  test("is one trace over both nodes, with the database in it", async () => {
+    await using receiver = await OtlpReceiver.start();
+    await using database = await startPostgres();
+    using folders = tempFolder();
+    const start = (name: string, env: Record<string, string>) =>
+      serve(["--addr=127.0.0.1:0", "--max-memory=64MiB", "--workers=1"], {
+        ...environment(receiver),
+        OTEL_SERVICE_NAME: name,
+        SERV_CACHE_DATA_DIR: `${folders.path}/${name}`,
+        ...env,
+      });
+    const second = await start("second", { SERV_CACHE_PEERS: "http://127.0.0.1:1" });
+    const first = await start("first", {
+      SERV_CACHE_PEERS: `http://127.0.0.1:${second.port}`,
+      SERV_CACHE_BACKEND_DB: database.url,
+    });
+    await post(first, "k", traceparent(1));
+    const wanted = ["POST", "POST /api/replication", "INSERT servcache_entries", "cache.put"];
+    await receiver.spansNamed("POST /api/cache", ...wanted);
+    const traceId = traceparent(1).slice(3, 35);
+    const spans = receiver.spans.filter((span) => span.traceId === traceId);
+    const parentOf = (name: string) => {
+      const span = spans.find((one) => one.name === name);
+      return spans.find(({ spanId }) => spanId === span?.parentSpanId)?.name;
+    };
+    expect(wanted.map((name) => [name, parentOf(name)])).toEqual([
+      ["POST", "cache.put"],
+      ["POST /api/replication", "POST"],
+      ["INSERT servcache_entries", "cache.put"],
+      ["cache.put", "POST /api/cache"],
+    ]);
+    const call = spans.find(({ name }) => name === "POST");
+    expect(call?.attributes).toEqual({
+      "http.request.method": "POST",
+      "http.response.status_code": 200,
+      "server.address": "127.0.0.1",
+      "server.port": second.port,
+    });
+    const services = ["POST", "POST /api/replication"].map(
+      (name) => spans.find((span) => span.name === name)?.resource["service.name"],
+    );
+    expect(services).toEqual(["first", "second"]);
+    const metrics = await (await fetch(`http://127.0.0.1:${first.port}/metrics`)).text();
+    expect(metrics).toContain(`servcache_peer_sent_total{peer="127.0.0.1:${second.port}"} 1\n`);
+    expect(metrics).toContain("servcache_backend_rows_written_total 1\n");
+    expect(metrics).toContain('servcache_outbox_pending{destination="backend"} 0\n');
+  }, 30_000);
+});
+
 describe("a node on Redis", () => {
   test("makes spans of the commands of a request, and none where it is not sampled", async () => {
     await using receiver = await OtlpReceiver.start();

@@ -57,8 +57,11 @@ export class SpanQueue {
 
   /** Sends all that waits now. */
   async flush(): Promise<void> {
-    await this.#exporting;
-    while (this.#waiting.length > 0) await this.#exportBatch();
+    for (;;) {
+      await this.#exporting;
+      if (this.#waiting.length === 0) return;
+      if (this.#exporting === null) void this.#exportBatch();
+    }
   }
 
   /** Sends what waits, and ends the exporter. */
@@ -77,7 +80,7 @@ export class SpanQueue {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      void this.#exportBatch();
+      if (this.#exporting === null) void this.#exportBatch();
     }, ms);
     this.#timer.unref();
   }

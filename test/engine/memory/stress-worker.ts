@@ -42,7 +42,7 @@ class ValueSink implements EntrySink {
   }
 }
 
-function run(task: StressTask): StressReport {
+async function run(task: StressTask): Promise<StressReport> {
   const engine = MemoryEngine.attach(task.handle, task.thread, {
     clock: Date.now,
     letOthersRun: () => Promise.resolve(),
@@ -96,7 +96,7 @@ function run(task: StressTask): StressReport {
     } else if (dice < 0.999) {
       engine.maintain();
     } else if (dice < 0.9997) {
-      void engine.deleteMatching({ text: "*7", matches: (bytes, _, end) => bytes[end - 1] === 0x37 }, stamp);
+      await engine.deleteMatching({ text: "*7", matches: (bytes, _, end) => bytes[end - 1] === 0x37 }, stamp);
     } else {
       engine.clear(stamp);
     }
@@ -130,4 +130,4 @@ function typeOf(number: number): string {
 }
 
 const task: StressTask = workerData;
-parentPort?.postMessage(run(task));
+parentPort?.postMessage(await run(task));

@@ -46,6 +46,7 @@ describe("the memory engine on several threads", () => {
         }),
       );
       expect(reports.map((report) => report.failure)).toEqual([null, null, null]);
+      // A thread says so when its last call is over: nobody uses the memory any more.
       checkInvariants(engine.handle);
       const stats = engine.stats();
       // The run is worth something only if every kind of thing happened, often.

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { RestNode } from "../../support/rest-node.ts";
+import { ANSWERS, RestNode } from "../../support/rest-node.ts";
 
 const node = new RestNode();
 afterAll(() => {
@@ -9,7 +9,13 @@ afterAll(() => {
 
 const METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE"];
 
-describe("a path names a key", () => {
+describe.each(ANSWERS)("where the engine answers %s, a path names a key", (answers) => {
+  const node = new RestNode({ answers });
+  afterAll(() => {
+    node[Symbol.dispose]();
+    expect(node.errors).toEqual([]);
+  });
+
   test.each([
     ["a", "a"],
     ["0", "0"],
@@ -26,14 +32,19 @@ describe("a path names a key", () => {
     ["a/../b", "a/../b"],
     ["./a", "./a"],
     ["../cache/a", "../cache/a"],
+    ["../../etc/passwd", "../../etc/passwd"],
     ["a+b", "a+b"],
     ["a%2Bb", "a+b"],
     ["a%20b", "a b"],
+    ["a%2Bb%20c", "a+b c"],
+    ["%3Fraw", "?raw"],
+    ["%25zz", "%zz"],
     ["%20", " "],
     ["a%3Fb%23c", "a?b#c"],
     ["a#b", "a#b"],
     ["a&b=c;d", "a&b=c;d"],
     ["user:1@x,y!$'()*", "user:1@x,y!$'()*"],
+    ["~!$&'()*,;=:@", "~!$&'()*,;=:@"],
     ["%25", "%"],
     ["%2525", "%25"],
     ["%61", "a"],
@@ -52,7 +63,9 @@ describe("a path names a key", () => {
     ["%C3%A4".repeat(512), "ä".repeat(512)],
     ["%22".repeat(1024), '"'.repeat(1024)],
   ])("%s", async (path, key) => {
+    expect((await node.call("GET", `/api/cache/${path}`)).status).toBe(404);
     expect((await node.post(key, "1")).status).toBe(200);
+    expect((await node.call("GET", "/api/keys")).json().keys).toEqual([key]);
     const answer = await node.call("GET", `/api/cache/${path}`);
     expect(answer.text).toBe(`{"key":${JSON.stringify(key)},"value":1}`);
     expect(answer.headers.get("content-length")).toBe(String(answer.body.length));
@@ -86,10 +99,17 @@ describe("a path names a key", () => {
     ];
     for (const [index, key] of keys.entries()) await node.post(key, String(index));
     for (const [index, key] of keys.entries()) expect((await node.get(key)).json()).toEqual({ key, value: index });
+    for (const key of keys) await node.call("DELETE", `/api/cache/${encodeURIComponent(key)}`);
   });
 });
 
-describe("a key is refused by every method where it", () => {
+describe.each(ANSWERS)("where the engine answers %s, a key is refused by every method where it", (answers) => {
+  const node = new RestNode({ answers });
+  afterAll(() => {
+    node[Symbol.dispose]();
+    expect(node.errors).toEqual([]);
+  });
+
   test.each([
     ["is empty", ""],
     ["is empty before a query", "?raw"],
@@ -120,6 +140,7 @@ describe("a key is refused by every method where it", () => {
     ["has a surrogate", "%ED%A0%80"],
     ["has a surrogate pair in UTF-8", "%ED%A0%BD%ED%B8%80"],
     ["is beyond U+10FFFF", "%F4%90%80%80"],
+    ["begins with a byte that begins nothing", "%F5%80%80%80"],
   ])("%s", async (_, path) => {
     for (const method of METHODS) {
       const answer = await node.call(method, `/api/cache/${path}`);

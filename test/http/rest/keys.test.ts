@@ -1,8 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { RestNode } from "../../support/rest-node.ts";
+import { ANSWERS, RestNode, type RestNodeOptions } from "../../support/rest-node.ts";
 
-async function withKeys(keys: readonly string[]): Promise<RestNode> {
-  const node = new RestNode();
+type Answers = RestNodeOptions["answers"];
+
+async function fill(keys: readonly string[], answers: Answers): Promise<RestNode> {
+  const node = new RestNode({ answers });
   for (let start = 0; start < keys.length; start += 1_000) {
     const operations = keys.slice(start, start + 1_000).map((key) => ({ op: "set", key, value: 1 }));
     await node.call("POST", "/api/batch", { body: JSON.stringify({ operations }) });
@@ -28,7 +30,16 @@ async function walk(node: RestNode, query: string): Promise<Page[]> {
 
 const numbered = (count: number, prefix: string) => Array.from({ length: count }, (_, number) => `${prefix}:${number}`);
 
-describe("keys", () => {
+describe.each(ANSWERS)("where the engine answers %s, keys", (answers) => {
+  const withKeys = (keys: readonly string[]) => fill(keys, answers);
+
+  test("of an empty cache are none", async () => {
+    using node = await withKeys([]);
+    const answer = await node.call("GET", "/api/keys");
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "application/json"]);
+    expect(answer.json()).toEqual({ keys: [], cursor: null });
+  });
+
   test("come once each, in pages of the wanted size", async () => {
     const keys = numbered(500, "key");
     using node = await withKeys(keys);
@@ -95,6 +106,9 @@ describe("keys", () => {
     ["limit=-1", "ERR_BAD_LIMIT"],
     ["limit=1.5", "ERR_BAD_LIMIT"],
     ["limit=0x10", "ERR_BAD_LIMIT"],
+    ["limit=1e2", "ERR_BAD_LIMIT"],
+    ["limit=%20", "ERR_BAD_LIMIT"],
+    ["cursor=%00", "ERR_INVALID_CURSOR"],
     ["cursor=!", "ERR_INVALID_CURSOR"],
     ["cursor=null", "ERR_INVALID_CURSOR"],
     ["cursor=undefined", "ERR_INVALID_CURSOR"],
@@ -102,6 +116,7 @@ describe("keys", () => {
     ["cursor=%F0%9F%98%80", "ERR_INVALID_CURSOR"],
     [`pattern=${"x".repeat(1_025)}`, "ERR_INVALID_PATTERN"],
     ["pattern=%zz", "ERR_BAD_QUERY"],
+    ["pattern=%E4", "ERR_BAD_QUERY"],
   ])("with %s are refused", async (query, code) => {
     using node = await withKeys(["key"]);
     const answer = await node.call("GET", `/api/keys?${query}`);

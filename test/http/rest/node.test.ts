@@ -169,10 +169,10 @@ describe("/api/stats of keys", () => {
     for (let number = 0; number < 3; number++) await node.get("hot");
     await node.get("absent");
     const { hot_keys } = (await node.call("GET", "/api/stats")).json();
-    // The random numbers of this node are 0, with which each read is looked at; a sample stands for 32 reads.
+    // The random numbers of this node are 0, with which each read is looked at; a sample stands for 64 reads.
     expect(hot_keys).toEqual([
-      { key: "hot", reads: 96, error: 0, share: 0.75, bytes: '"value"'.length },
-      { key: "absent", reads: 32, error: 0, share: 0.25, bytes: null },
+      { key: "hot", reads: 192, error: 0, share: 0.75, bytes: '"value"'.length },
+      { key: "absent", reads: 64, error: 0, share: 0.25, bytes: null },
     ]);
   });
 });

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { RestNode } from "../../support/rest-node.ts";
+import { ANSWERS, RestNode } from "../../support/rest-node.ts";
 
 const MS_PER_MINUTE = 60_000;
 
@@ -7,65 +7,91 @@ function putWithTtl(node: RestNode, key: string, ttl: string) {
   return node.call("PUT", `/api/cache/${key}?ttl=${encodeURIComponent(ttl)}`, { body: "1" });
 }
 
-test.each([
-  ["1ms", 1],
-  ["300ms", 300],
-  ["2s", 2_000],
-  ["90s", 90_000],
-  ["5m", 300_000],
-  ["1.5h", 5_400_000],
-  ["1h30m", 5_400_000],
-  ["1h1m1s1ms", 3_661_001],
-  ["30m1h", 5_400_000],
-  [".5s", 500],
-  ["1.s", 1_000],
-  ["0.0015s", 2],
-  ["+90s", 90_000],
-  ["1us", 1],
-  ["1µs", 1],
-  ["1μs", 1],
-  ["1ns", 1],
-  ["0.5ns", 1],
-  ["0.0000000001s", 1],
-  ["1000000ns", 1],
-  ["1000001ns", 2],
-])("a TTL of %s ends after %d ms, to the ms", async (ttl, ms) => {
-  using node = new RestNode({ defaultTtlMs: 7 });
-  expect((await node.post("posted", "1", `,"ttl":${JSON.stringify(ttl)}`)).status).toBe(200);
-  expect((await putWithTtl(node, "put", ttl)).status).toBe(200);
-  node.clock.nowMs += ms - 1;
-  expect([(await node.get("posted")).status, (await node.get("put")).status]).toEqual([200, 200]);
-  node.clock.nowMs += 1;
-  for (const key of ["posted", "put"]) {
-    const ended = await node.get(key);
-    expect([ended.status, ended.json().code]).toEqual([404, "ERR_NOT_FOUND"]);
-    expect((await node.call("HEAD", `/api/cache/${key}`)).status).toBe(404);
-  }
+describe.each(ANSWERS)("where the engine answers %s,", (answers) => {
+  test.each([
+    ["1ms", 1],
+    ["300ms", 300],
+    ["2s", 2_000],
+    ["90s", 90_000],
+    ["5m", 300_000],
+    ["1.5h", 5_400_000],
+    ["1h30m", 5_400_000],
+    ["1h1m1s1ms", 3_661_001],
+    ["30m1h", 5_400_000],
+    [".5s", 500],
+    ["1.s", 1_000],
+    ["0.0015s", 2],
+    ["+90s", 90_000],
+    ["1us", 1],
+    ["999us", 1],
+    ["2540400h", 2_540_400 * 60 * MS_PER_MINUTE],
+    ["1µs", 1],
+    ["1μs", 1],
+    ["1ns", 1],
+    ["0.5ns", 1],
+    ["0.0000000001s", 1],
+    ["1000000ns", 1],
+    ["1000001ns", 2],
+  ])("a TTL of %s ends after %d ms, to the ms", async (ttl, ms) => {
+    using node = new RestNode({ answers, defaultTtlMs: 7 });
+    expect((await node.post("posted", "1", `,"ttl":${JSON.stringify(ttl)}`)).status).toBe(200);
+    expect((await putWithTtl(node, "put", ttl)).status).toBe(200);
+    node.clock.nowMs += ms - 1;
+    expect([(await node.get("posted")).status, (await node.get("put")).status]).toEqual([200, 200]);
+    node.clock.nowMs += 1;
+    for (const key of ["posted", "put"]) {
+      const ended = await node.get(key);
+      expect([ended.status, ended.json().code]).toEqual([404, "ERR_NOT_FOUND"]);
+      expect((await node.call("HEAD", `/api/cache/${key}`)).status).toBe(404);
+    }
+  });
+
+  test.each(["0", "0s", "0h0m", "+0", "-0", "-0s", "0.000s"])(
+    "a TTL of %j never ends, whatever the default",
+    async (ttl) => {
+      using node = new RestNode({ answers, defaultTtlMs: MS_PER_MINUTE });
+      const posted = await node.post("posted", "1", `,"ttl":${JSON.stringify(ttl)}`);
+      const put = await putWithTtl(node, "put", ttl);
+      expect([posted.status, put.status]).toEqual([200, 200]);
+      node.clock.nowMs += 100 * 365 * 24 * 60 * MS_PER_MINUTE;
+      for (const key of ["posted", "put"]) {
+        const found = await node.get(key);
+        expect([found.status, found.headers.has("cache-control")]).toEqual([200, false]);
+      }
+    },
+  );
+
+  test("a TTL may be written with escapes", async () => {
+    using node = new RestNode({ answers });
+    await node.post("five", "1", ',"ttl":"\\u0035s"');
+    await node.post("micro", "1", ',"ttl":"1500000\\u00b5s"');
+    const ageOf = async (key: string) => (await node.get(key)).headers.get("cache-control");
+    expect([await ageOf("five"), await ageOf("micro")]).toEqual(["max-age=5", "max-age=1"]);
+  });
+
+  test.each([MS_PER_MINUTE, null])("writes that name no TTL get the node's default: %p", async (defaultTtlMs) => {
+    using node = new RestNode({ answers, ...(defaultTtlMs === null ? {} : { defaultTtlMs }) });
+    await node.post("posted", "1");
+    await node.post("null", "1", ',"ttl":null');
+    await node.call("PUT", "/api/cache/put", { body: "1" });
+    const statuses = async () =>
+      Promise.all(["posted", "null", "put"].map(async (key) => (await node.get(key)).status));
+    node.clock.nowMs += MS_PER_MINUTE - 1;
+    expect(await statuses()).toEqual([200, 200, 200]);
+    node.clock.nowMs += 1;
+    const then = defaultTtlMs === null ? 200 : 404;
+    expect(await statuses()).toEqual([then, then, then]);
+  });
 });
 
-test.each(["0", "0s", "0h0m", "+0", "-0", "-0s", "0.000s"])(
-  "a TTL of %j never ends, whatever the default",
-  async (ttl) => {
-    using node = new RestNode({ defaultTtlMs: MS_PER_MINUTE });
-    const posted = await node.post("posted", "1", `,"ttl":${JSON.stringify(ttl)}`);
-    const put = await putWithTtl(node, "put", ttl);
-    expect([posted.status, put.status]).toEqual([200, 200]);
-    node.clock.nowMs += 100 * 365 * 24 * 60 * MS_PER_MINUTE;
-    for (const key of ["posted", "put"]) {
-      const found = await node.get(key);
-      expect([found.status, found.headers.has("cache-control")]).toEqual([200, false]);
-    }
-  },
-);
-
-describe("a TTL is refused where it is", () => {
-  const node = new RestNode();
+describe.each(ANSWERS)("where the engine answers %s, a TTL is refused where it is", (answers) => {
+  const node = new RestNode({ answers });
   afterAll(() => {
     node[Symbol.dispose]();
     expect(node.errors).toEqual([]);
   });
 
-  test.each(["-1s", "-1ns", "-0.5ns", "-1h", "-2562047h"])("negative: %s", async (ttl) => {
+  test.each(["-1s", "-5s", "-1ns", "-0.5ns", "-1h", "-2562047h"])("negative: %s", async (ttl) => {
     for (const answer of [
       await node.post("key", "1", `,"ttl":${JSON.stringify(ttl)}`),
       await putWithTtl(node, "key", ttl),
@@ -89,6 +115,9 @@ describe("a TTL is refused where it is", () => {
       "1w",
       "1S",
       "1 s",
+      "5S",
+      "ten",
+      "5 s",
       " 1s",
       "1s ",
       "1s1",
@@ -102,16 +131,20 @@ describe("a TTL is refused where it is", () => {
   ])("not a duration, or out of range: %j", async (ttl) => {
     const posted = await node.post("key", "1", `,"ttl":${JSON.stringify(ttl)}`);
     expect([posted.status, posted.json().code]).toEqual([400, "ERR_INVALID_TTL"]);
+    const touch = await node.call("PATCH", "/api/cache/key", { body: JSON.stringify({ ttl }) });
+    expect([touch.status, touch.json().code]).toEqual([400, "ERR_INVALID_TTL"]);
     if (!ttl.isWellFormed()) return;
     const put = await putWithTtl(node, "key", ttl);
     expect([put.status, put.json().code]).toEqual([400, "ERR_INVALID_TTL"]);
   });
 
-  test.each(["5", "-1", "1.0", "0.0", "-0", "true", "false", "[]", '["1s"]', "{}", '{"ttl":"1s"}'])(
+  test.each(["5", "-1", "1.0", "0.0", "0.5", "-0", "true", "false", "[]", '["1s"]', "{}", '{"ttl":"1s"}'])(
     "no string: %s",
     async (ttl) => {
       const answer = await node.post("key", "1", `,"ttl":${ttl}`);
       expect([answer.status, answer.json().code]).toEqual([400, "ERR_INVALID_TTL"]);
+      const touch = await node.call("PATCH", "/api/cache/key", { body: `{"ttl":${ttl}}` });
+      expect([touch.status, touch.json().code]).toEqual([400, "ERR_INVALID_TTL"]);
       expect((await node.get("key")).status).toBe(404);
     },
   );
