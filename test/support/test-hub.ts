@@ -3,6 +3,7 @@ import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
+import type { Upstream } from "../../src/cache/upstream.ts";
 import type { BackendConfig } from "../../src/config/config.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
@@ -30,6 +31,8 @@ export interface TestHubOptions {
 export interface TestHub extends AsyncDisposable {
   readonly hub: Hub;
   readonly cache: LinkedCache;
+  /** A cache over the same engine, of another thread. */
+  cacheWith(upstream: Upstream): LinkedCache;
   readonly engine: Engine;
   readonly outbox: Outbox;
   readonly backend: FakeBackend;
@@ -83,10 +86,13 @@ export function openTestHub(options: TestHubOptions = {}): TestHub {
     log: (message) => log.push(message),
   });
   hub.start();
-  const cacheOptions = { engine, versions, nowMs, defaultTtlMs: null, origin: ORIGIN };
+  const shared = { engine, versions, nowMs, invalidations, recentPuts: RecentPuts.create() };
+  const cacheWith = (upstream: Upstream) =>
+    new LinkedCache({ ...shared, upstream, defaultTtlMs: null, origin: ORIGIN });
   return {
     hub,
-    cache: new LinkedCache({ ...cacheOptions, upstream: hub, invalidations, recentPuts: RecentPuts.create() }),
+    cache: cacheWith(hub),
+    cacheWith,
     engine,
     outbox,
     backend,
