@@ -7,14 +7,15 @@ import { EntryCapture } from "../cache/entry-capture.ts";
 import { Filler, keyOf } from "../cache/filler.ts";
 import { Glob } from "../cache/glob.ts";
 import type { HybridClock } from "../cache/hybrid-clock.ts";
-import type { Mutation } from "../cache/mutation.ts";
+import type { CacheValue, Mutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
 import type { BackendConfig } from "../config/config.ts";
-import { type Awaitable, type Engine, FILL_ORIGIN, NEVER } from "../engine/engine.ts";
+import { type Awaitable, type Engine, FILL_ORIGIN, NEVER, type Version } from "../engine/engine.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import { RecentFills } from "./recent-fills.ts";
 import { StaleValues } from "./stale-values.ts";
 
 /** The backend's queue in the outbox. */
@@ -51,6 +52,7 @@ export class BackendPart {
   readonly #writeBehind: WriteBehind;
   readonly #filler: Filler;
   readonly #stale: StaleValues | null;
+  readonly #recentFills = new RecentFills();
 
   /** Throws `InvalidPatternError` for a glob that can't be used. */
   constructor(options: BackendPartOptions) {
@@ -84,7 +86,7 @@ export class BackendPart {
         fill: (key, value, expiresAtMs, version) => {
           const stamp = { version, origin: options.origin };
           this.#keep(this.#stale?.keep(key, value, expiresAtMs, stamp));
-          const filled = this.#filler.fill(key, value, expiresAtMs, { version, origin: FILL_ORIGIN });
+          const filled = this.#fill(key, value, expiresAtMs, version);
           return options.engine.answersAtOnce ? undefined : filled;
         },
         // The entry itself stays: a write for the cache alone, or one that a peer has yet to write, is not in the database.
@@ -132,6 +134,11 @@ export class BackendPart {
       return;
     }
     this.#readThrough.changed(mutation.key);
+    // It may have been in the engine before the load began, and come here only now: the load has not seen it.
+    const filled = this.#recentFills.take(mutation.key);
+    if (filled > mutation.stamp.version) {
+      this.#keep(this.#filler.absent(mutation.key, { version: filled, origin: this.#options.origin }, NEVER));
+    }
     if (mutation.kind === "delete") this.#keep(this.#stale?.drop(mutation.key, mutation.stamp));
   }
 
@@ -242,8 +249,13 @@ export class BackendPart {
     const value = { bytes: waiting.value, contentType: waiting.contentType };
     const expiresAtMs = this.#readThrough.fillExpiryMs();
     const stamp = { version: this.#options.versions.next(), origin: this.#options.origin };
-    await this.#filler.fill(waiting.key, value, expiresAtMs, stamp);
+    await this.#fill(waiting.key, value, expiresAtMs, stamp.version);
     return { kind: "found", value, expiresAtMs, stamp, isStale: false };
+  }
+
+  #fill(key: string, value: CacheValue, expiresAtMs: number, version: Version): Promise<void> {
+    this.#recentFills.add(key, version);
+    return this.#filler.fill(key, value, expiresAtMs, { version, origin: FILL_ORIGIN });
   }
 
   async #loaded(key: string, result: FillResult): Promise<Loaded> {

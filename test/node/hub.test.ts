@@ -2,11 +2,11 @@ import { describe, expect, test } from "bun:test";
 import type { NewValue } from "../../src/cache/cache.ts";
 import { Glob } from "../../src/cache/glob.ts";
 import type { Loaded } from "../../src/cache/upstream.ts";
-import { JSON_CONTENT_TYPE, type PutRequest } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER, type PutRequest } from "../../src/engine/engine.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { LateEngine } from "../support/late-engine.ts";
 import { settled } from "../support/manual-scheduler.ts";
-import { openTestHub, type TestHub, WRITE_DELAY_MS } from "../support/test-hub.ts";
+import { ORIGIN, openTestHub, type TestHub, WRITE_DELAY_MS } from "../support/test-hub.ts";
 
 function json(text: string): NewValue {
   const source = Buffer.from(text);
@@ -108,6 +108,21 @@ describe("a hub", () => {
     letGo();
     await early;
     expect(node.stored("user:1")).toBe("1");
+  });
+
+  test("does not keep what it loaded while a write was in the cache and on its way here", async () => {
+    await using node = openTestHub();
+    node.backend.values.set("a", "1");
+    const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
+    const stamp = { version: node.versions.next(), origin: ORIGIN };
+    const request = { key: keyOf("a"), source: value.bytes, start: 0, end: 1, contentType: value.contentType };
+    await node.engine.put({ ...request, expiresAtMs: NEVER, stamp, condition: null });
+    expect(await loaded(node, "a")).toBe("1");
+    const mutation = { kind: "put", key: "a", value, expiresAtMs: NEVER, stamp, isTouch: false } as const;
+    await node.hub.record({ ...mutation, isReplicated: false });
+    expect(node.stored("a")).not.toBe("1");
+    expect(await loaded(node, "a")).toBe("2");
+    expect(node.stored("a")).toBe("2");
   });
 
   test("writes nothing behind that a peer sent on, nor a new TTL", async () => {

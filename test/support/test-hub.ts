@@ -50,7 +50,7 @@ export function openTestHub(options: TestHubOptions = {}): TestHub {
   const opened = openTestOutbox(folder.path, options.outbox);
   const { outbox, scheduler } = opened;
   const nowMs = () => scheduler.nowMs();
-  const makeEngine = () => MemoryEngine.create({ limitBytes: MEMORY_BYTES, threads: 1, clock: nowMs });
+  const makeEngine = () => MemoryEngine.create({ limitBytes: MEMORY_BYTES, threads: 1, versioned: true, clock: nowMs });
   const config: BackendConfig = { ...BACKEND_CONFIG, ...options.config };
   const engine = makeEngine();
   const versions = HybridClock.create(nowMs);
