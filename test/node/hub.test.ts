@@ -112,7 +112,7 @@ describe("a hub", () => {
 
   test("does not keep what it loaded while a write was in the cache and on its way here", async () => {
     await using node = openTestHub();
-    node.backend.values.set("a", "1");
+    await put(node, "a", "1");
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const stamp = { version: node.versions.next(), origin: ORIGIN };
     const request = { key: keyOf("a"), source: value.bytes, start: 0, end: 1, contentType: value.contentType };
