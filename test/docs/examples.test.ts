@@ -4,8 +4,13 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ExampleNode, examplesIn, printed } from "../support/examples.ts";
+import { quietPort } from "../support/free-port.ts";
 import { endServed, type ServedNode, serve } from "../support/serve.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
+import { until } from "../support/until.ts";
+
+/** In the examples. */
+const FIRST_PORT = 8088;
 
 const root = join(import.meta.dir, "..", "..");
 const guide = readdirSync(join(root, "docs", "guide"))
@@ -29,24 +34,42 @@ describe("the documentation", () => {
   });
 
   test.each(documents)("$file: every example answers as it says", async ({ file, examples }) => {
-    const nodes = new Map<ExampleNode, ServedNode>();
+    const nodes = new Map<ExampleNode, readonly ServedNode[]>();
     for (const kind of new Set(examples.map((example) => example.node))) nodes.set(kind, await serveKind(kind));
     for (const { node, line, command, expected } of examples) {
-      const output = await run(command.replaceAll("localhost:8088", `127.0.0.1:${nodes.get(node)?.port}`));
+      const here = (nodes.get(node) ?? []).reduce(
+        (text, { port }, index) => text.replaceAll(`localhost:${FIRST_PORT + index}`, `127.0.0.1:${port}`),
+        command,
+      );
+      let output = await run(here);
+      // A peer has it a moment later. What is compared as a whole shows both sides of a difference.
+      const isThere = async () => {
+        if (!printed(expected, output)) output = await run(here);
+        return printed(expected, output);
+      };
+      if (node === "peers") await until(command, isThere);
       const where = `${file}:${line}: ${command}`;
-      // Compared as a whole where it differs, so that the failure shows both sides.
       if (!printed(expected, output)) expect({ where, output }).toEqual({ where, output: expected.join("\n") });
     }
   });
 });
 
-function serveKind(kind: ExampleNode): Promise<ServedNode> {
-  const plain = ["--addr=127.0.0.1:0", "--max-memory=64MiB", "--workers=2"];
-  if (kind === "plain") return serve(plain);
+async function serveKind(kind: ExampleNode): Promise<readonly ServedNode[]> {
+  const plain = ["--max-memory=64MiB", "--workers=2"];
+  if (kind === "plain") return [await serve([...plain, "--addr=127.0.0.1:0"])];
   const folder = tempFolder();
   folders.push(folder);
-  const database = `--backend-db=sqlite:${join(folder.path, "shop.db")}`;
-  return serve([...plain, database, `--data-dir=${join(folder.path, "data")}`]);
+  if (kind === "sqlite") {
+    const database = `--backend-db=sqlite:${join(folder.path, "shop.db")}`;
+    return [await serve([...plain, "--addr=127.0.0.1:0", database, `--data-dir=${join(folder.path, "data")}`])];
+  }
+  const ports = [quietPort(), quietPort()];
+  const peers = `--peers=${ports.map((port) => `http://127.0.0.1:${port}`).join(",")}`;
+  return Promise.all(
+    ports.map((port) =>
+      serve([...plain, `--addr=127.0.0.1:${port}`, peers, `--data-dir=${join(folder.path, `${port}`)}`]),
+    ),
+  );
 }
 
 async function run(command: string): Promise<string> {

@@ -1,10 +1,10 @@
 /**
  * Examples in Markdown: `console` blocks of `$ command` lines, each followed by what it prints. Those of
- * `console sqlite` blocks are for a node with an SQLite database behind it.
+ * `console sqlite` blocks are for a node with an SQLite database behind it, those of `console peers` for two nodes.
  * `…` in an expected line stands for any text within the line, nothing included.
  */
 
-export type ExampleNode = "plain" | "sqlite";
+export type ExampleNode = "plain" | "sqlite" | "peers";
 
 export interface Example {
   readonly node: ExampleNode;
@@ -15,7 +15,11 @@ export interface Example {
 }
 
 const PROMPT = "$ ";
-const NODES: Readonly<Record<string, ExampleNode>> = { "```console": "plain", "```console sqlite": "sqlite" };
+const NODES: Readonly<Record<string, ExampleNode>> = {
+  "```console": "plain",
+  "```console sqlite": "sqlite",
+  "```console peers": "peers",
+};
 
 /** Throws where a block has output before its first command. */
 export function examplesIn(markdown: string): Example[] {
