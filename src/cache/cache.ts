@@ -39,6 +39,13 @@ export interface MutationContext {
 /** Of a client that says nothing about it. */
 export const FROM_CLIENT: MutationContext = { isReplicated: false };
 
+/** Told once what became of a put, never before the call has returned. It must not throw. */
+export interface LateWriter {
+  stored(outcome: PutOutcome): void;
+  /** With what the promise of `put` would be rejected with. */
+  failed(error: unknown): void;
+}
+
 /** Where a value goes that was loaded. */
 export interface LoadSink extends EntrySink {
   /** Called before `begin`: the backend can't say now, and this is what it said before its TTL was over. */
@@ -145,6 +152,20 @@ export class Cache {
       const outcome = this.engine.put({ key, source, start, end, contentType, expiresAtMs, stamp, condition });
       if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
     }
+  }
+
+  /**
+   * As `put` without a condition, and without a promise where it has to wait: null = the writer is told later; undefined =
+   * not in this way, ask `put`.
+   */
+  putLater(
+    _key: Key,
+    _value: NewValue,
+    _ttlMs: number,
+    _context: MutationContext,
+    _writer: LateWriter,
+  ): PutOutcome | null | undefined {
+    return undefined;
   }
 
   delete(key: Key, condition: Condition | null, _context: MutationContext = FROM_CLIENT): Awaitable<DeleteOutcome> {

@@ -25,16 +25,18 @@ import {
   type CacheOptions,
   DEFAULT_TTL,
   FROM_CLIENT,
+  type LateWriter,
   type LoadSink,
   MOST_STAMPS,
   type MutationContext,
   type NewValue,
 } from "./cache.ts";
 import { type CapturedEntry, EntryCapture } from "./entry-capture.ts";
-import type { CacheValue } from "./mutation.ts";
+import { isKept, LinkedPut, type OwnPut } from "./linked-put.ts";
+import { LinkedStore } from "./linked-store.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 import type { RecentPuts } from "./recent-puts.ts";
-import { type Loaded, type Upstream, UpstreamError } from "./upstream.ts";
+import type { Loaded, Upstream } from "./upstream.ts";
 
 export interface LinkedCacheOptions extends CacheOptions {
   readonly upstream: Upstream;
@@ -48,15 +50,6 @@ const GOSSIP_MS = 2_000;
 /** Values from this size on are put first and recorded then: whether the engine can take them is not known before. */
 const LARGE_VALUE_BYTES = 16 * 1024;
 
-/** A put with bytes of its own. */
-interface OwnPut {
-  readonly name: string;
-  readonly key: Key;
-  readonly value: CacheValue;
-  readonly expiresAtMs: number;
-  readonly condition: Condition | null;
-}
-
 /** Keys whose deletes are recorded together, when a pattern deletes from the backend as well. */
 const DELETES_TOGETHER = 500;
 
@@ -66,12 +59,14 @@ export class LinkedCache extends Cache {
   readonly #invalidations: RecentInvalidations;
   readonly #recentPuts: RecentPuts;
   readonly #refreshing: RefreshSink;
+  readonly #store: LinkedStore;
 
   constructor(options: LinkedCacheOptions) {
     super(options);
     this.#upstream = options.upstream;
     this.#invalidations = options.invalidations;
     this.#recentPuts = options.recentPuts;
+    this.#store = new LinkedStore(this.engine, this.#invalidations, () => this.stamp());
     this.loads = options.upstream.loads;
     this.#refreshing = new RefreshSink(options.upstream.refreshAheadMs, options.nowMs);
   }
@@ -107,22 +102,25 @@ export class LinkedCache extends Cache {
     condition: Condition | null,
     context: MutationContext = FROM_CLIENT,
   ): Promise<PutOutcome> {
-    const { source, start, end, contentType } = value;
-    // Before it is done: the message that follows must not come first, whichever thread it reaches.
-    if (context.isReplicated) this.#recentPuts.note(key, this.nowMs());
-    // The request's buffers are somebody else's when this call has returned.
-    const own = Buffer.allocUnsafe(key.length + end - start);
-    key.bytes.copy(own, 0, 0, key.length);
-    source.copy(own, key.length, start, end);
-    const put: OwnPut = {
-      name: nameOf(key),
-      key: { bytes: own, length: key.length },
-      value: { bytes: own.subarray(key.length), contentType },
-      expiresAtMs: this.expiryOf(ttlMs),
-      condition,
-    };
-    if (condition !== null || end - start >= LARGE_VALUE_BYTES) return this.#putFirst(put, context);
-    return this.#recordFirst(put, context, 1);
+    const put = this.#ownPut(key, value, ttlMs, context);
+    if (condition !== null || isLarge(value)) return this.#putFirst(put, condition, context);
+    return new Promise((resolve, reject) => {
+      const writer = { stored: resolve, failed: reject };
+      const outcome = new LinkedPut(this.#store, this.#upstream, put, context, writer).begin();
+      if (outcome !== null) resolve(outcome);
+    });
+  }
+
+  override putLater(
+    key: Key,
+    value: NewValue,
+    ttlMs: number,
+    context: MutationContext,
+    writer: LateWriter,
+  ): PutOutcome | null | undefined {
+    if (isLarge(value)) return undefined;
+    const put = this.#ownPut(key, value, ttlMs, context);
+    return new LinkedPut(this.#store, this.#upstream, put, context, writer).begin();
   }
 
   override async gossipInvalidate(key: Key): Promise<void> {
@@ -163,7 +161,7 @@ export class LinkedCache extends Cache {
       const stamp = this.stamp();
       const outcome = await this.engine.touch({ key: own, expiresAtMs, stamp, condition });
       if (outcome === "touched") {
-        if (await this.#isInvalidated(own, stamp)) return "absent";
+        if (await this.#store.isInvalidated(own, stamp)) return "absent";
         await this.#recordEntry(own, name, true, context);
         return outcome;
       }
@@ -184,7 +182,7 @@ export class LinkedCache extends Cache {
     for (let stamps = 1; ; stamps++) {
       const stamp = this.stamp();
       const outcome = await this.engine.increment({ key: own, delta, expiresAtMsIfNew, stamp, condition });
-      const isUndone = outcome.kind === "incremented" && (await this.#isInvalidated(own, stamp));
+      const isUndone = outcome.kind === "incremented" && (await this.#store.isInvalidated(own, stamp));
       if (outcome.kind === "incremented" && !isUndone) {
         await this.#recordEntry(own, name, false, context);
         return outcome;
@@ -207,41 +205,27 @@ export class LinkedCache extends Cache {
     return this.engine.clear(stamp);
   }
 
-  #recordFirst(put: OwnPut, context: MutationContext, stamps: number): Promise<PutOutcome> {
-    const stamp = this.stamp();
-    return this.#recordPut(put, stamp, context).then(
-      () => {
-        const outcome = this.#store(put, stamp);
-        return outcome === "stored" ? outcome : this.#notStored(put, stamp, context, stamps, outcome);
-      },
-      async (error) => {
-        // It is written later all the same: what the cache has is not to be served until then.
-        if (isKept(error)) await this.#drop(put.key, stamp);
-        throw error;
-      },
-    );
+  #ownPut(key: Key, { source, start, end, contentType }: NewValue, ttlMs: number, context: MutationContext): OwnPut {
+    // Before it is done: the message that follows must not come first, whichever thread it reaches.
+    if (context.isReplicated) this.#recentPuts.note(key, this.nowMs());
+    // The request's buffers are somebody else's when this call has returned.
+    const own = Buffer.allocUnsafe(key.length + end - start);
+    key.bytes.copy(own, 0, 0, key.length);
+    source.copy(own, key.length, start, end);
+    return {
+      name: nameOf(key),
+      entryKey: { bytes: own, length: key.length },
+      value: { bytes: own.subarray(key.length), contentType },
+      expiresAtMs: this.expiryOf(ttlMs),
+    };
   }
 
-  async #notStored(
-    put: OwnPut,
-    stamp: Stamp,
-    context: MutationContext,
-    stamps: number,
-    stored: Awaitable<PutOutcome>,
-  ): Promise<PutOutcome> {
-    const outcome = await stored;
-    // The entry is in the backend and not here: the older one must not stay.
-    if (outcome === "too-large") await this.#drop(put.key, stamp);
-    if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
-    return this.#recordFirst(put, context, stamps + 1);
-  }
-
-  async #putFirst(put: OwnPut, context: MutationContext): Promise<PutOutcome> {
-    const { key, name, condition } = put;
+  async #putFirst(put: OwnPut, condition: Condition | null, context: MutationContext): Promise<PutOutcome> {
+    const { entryKey: key, name } = put;
     if (condition !== null) await this.#fetch(key, name);
     for (let stamps = 1; ; stamps++) {
       const stamp = this.stamp();
-      const outcome = await this.#store(put, stamp);
+      const outcome = await this.#store.put(put, stamp, condition);
       if (outcome === "stored") {
         await this.#recordOrDrop(key, stamp, () => this.#recordPut(put, stamp, context));
         return outcome;
@@ -254,33 +238,6 @@ export class LinkedCache extends Cache {
     const { isReplicated, traceparent } = context;
     const mutation = { kind: "put", key: name, value, expiresAtMs, stamp, isTouch: false } as const;
     return this.#upstream.record({ ...mutation, isReplicated, traceparent });
-  }
-
-  /** Puts, unless a pattern delete or a clear is newer than the stamp. */
-  #store({ key, value, expiresAtMs, condition }: OwnPut, stamp: Stamp): Awaitable<PutOutcome> {
-    if (this.#invalidations.covering(key, stamp) !== null) return "superseded";
-    const { bytes, contentType } = value;
-    const request = { key, source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, stamp, condition };
-    const outcome = this.engine.put(request);
-    if (outcome instanceof Promise) return outcome.then((late) => this.#unlessInvalidated(key, stamp, late));
-    return this.#unlessInvalidated(key, stamp, outcome);
-  }
-
-  #unlessInvalidated(key: Key, stamp: Stamp, outcome: PutOutcome): Awaitable<PutOutcome> {
-    if (outcome !== "stored" || this.#invalidations.covering(key, stamp) === null) return outcome;
-    return this.#isInvalidated(key, stamp).then((isGone) => (isGone ? "superseded" : outcome));
-  }
-
-  /** Whether a pattern delete or a clear that is newer came meanwhile; what it is about is removed then. */
-  async #isInvalidated(key: Key, stamp: Stamp): Promise<boolean> {
-    const newer = this.#invalidations.covering(key, stamp);
-    if (newer === null) return false;
-    await this.#drop(key, newer);
-    return true;
-  }
-
-  async #drop(key: Key, stamp: Stamp): Promise<void> {
-    await this.engine.delete({ key, stamp, condition: null, tombstoneUntilMs: NEVER });
   }
 
   /** Records an entry as it stands now: what a touch or a counter has left. */
@@ -297,15 +254,9 @@ export class LinkedCache extends Cache {
     try {
       await record();
     } catch (error) {
-      if (!isKept(error)) await this.#takeBack(key, stamp);
+      if (!isKept(error)) await this.#store.takeBack(key, stamp);
       throw error;
     }
-  }
-
-  /** Removes the entry that was stored with this stamp, unless something else has its place by now. */
-  async #takeBack(key: Key, { version }: Stamp): Promise<void> {
-    const condition: Condition = { kind: "tag-in", tags: [version] };
-    await this.engine.delete({ key, stamp: this.stamp(), condition, tombstoneUntilMs: NEVER });
   }
 
   async #capture(key: Key): Promise<CapturedEntry | null> {
@@ -389,8 +340,8 @@ function deliver(loaded: Extract<Loaded, { kind: "found" }>, sink: LoadSink): vo
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
 }
 
-function isKept(error: unknown): boolean {
-  return error instanceof UpstreamError && error.isKept;
+function isLarge({ start, end }: NewValue): boolean {
+  return end - start >= LARGE_VALUE_BYTES;
 }
 
 function nameOf(key: Key): string {

@@ -34,12 +34,22 @@ export interface UpstreamTraits {
   readonly refreshAheadMs: number;
 }
 
+/** Told once what became of a mutation that was recorded, never before the call has returned. It must not throw. */
+export interface RecordListener {
+  recorded(): void;
+  /** With what the promise of `record` would be rejected with. */
+  refused(error: unknown): void;
+}
+
 export interface Upstream extends UpstreamTraits {
   /**
    * Takes note of a mutation, and of what has to reach the backend and the peers durably. Settles when that is so: the
    * client may be answered then. Rejects with `UpstreamError`; then the mutation is kept nowhere, unless the error says so.
    */
   record(mutation: Mutation): Promise<void>;
+
+  /** As `record`, without a promise. True = there was nothing to wait for, and the listener is not told. */
+  recordLater(mutation: Mutation, listener: RecordListener): boolean;
 
   /**
    * What is behind the cache of a key that the engine doesn't have: a write that waits for the backend, or the backend's

@@ -1,13 +1,6 @@
 import type { Cache, MutationContext } from "../cache/cache.ts";
 import { Glob } from "../cache/glob.ts";
-import {
-  type Awaitable,
-  type Condition,
-  JSON_CONTENT_TYPE,
-  MAX_CONTENT_TYPE_BYTES,
-  MAX_VALUE_BYTES,
-  type PutOutcome,
-} from "../engine/engine.ts";
+import { type Awaitable, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES } from "../engine/engine.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { after } from "./after.ts";
 import { ApiError } from "./api-error.ts";
@@ -19,8 +12,9 @@ import type { Answer } from "./handler.ts";
 import { isJson, isPresent, JsonObjectScanner, readSafeInteger } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { LateReads } from "./late-read.ts";
+import { LateWrites } from "./late-write.ts";
 import { carrierFor, contextOf } from "./mutation-context.ts";
-import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
+import { NOT_FOUND, requireSuccess, sendStored, sendSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
 import { type PeerGate, requirePeer } from "./peer-routes.ts";
 import { isFlagSet, queryOf, refuseUnknown } from "./query.ts";
@@ -28,7 +22,6 @@ import { refuseTags } from "./tags.ts";
 import { parseJsonTtl, parseTtl } from "./ttl.ts";
 
 const JSON_HEADERS = "Content-Type: application/json\r\n";
-const SUCCESS = '{"status":"success"}';
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 const CONTENT_TYPE = /^[\x20-\x7e]+$/;
 const DEFAULT_PAGE_KEYS = 100;
@@ -48,6 +41,7 @@ export class EntryRoutes {
   private readonly scanner = new JsonObjectScanner();
   private answer: EntryAnswer;
   private readonly lateReads: LateReads;
+  private readonly lateWrites = new LateWrites();
 
   private readonly cache: Cache;
   private readonly nowMs: () => number;
@@ -82,7 +76,7 @@ export class EntryRoutes {
     });
   }
 
-  post(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  post(request: HttpRequest, response: HttpResponse): Answer {
     const { body, bodyStart, bodyEnd } = request;
     const { scanner } = this;
     scanner.scan(body, bodyStart, bodyEnd);
@@ -96,7 +90,7 @@ export class EntryRoutes {
     return this.store(request, response, value, ttlMs);
   }
 
-  put(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  put(request: HttpRequest, response: HttpResponse): Answer {
     const { body, bodyStart, bodyEnd } = request;
     const contentType = storedContentType(request.header("content-type"));
     if (contentType === JSON_CONTENT_TYPE) {
@@ -114,7 +108,7 @@ export class EntryRoutes {
     requirePeer(request, this.peerGate);
     const encoded = Buffer.from(encodeURIComponent(queryOf(request).get("key") ?? ""));
     this.key.decodePath(encoded, 0, encoded.length);
-    return after(this.cache.gossipInvalidate(this.key), () => response.sendText(200, JSON_HEADERS, SUCCESS));
+    return after(this.cache.gossipInvalidate(this.key), () => sendSuccess(response));
   }
 
   patch(request: HttpRequest, response: HttpResponse): Awaitable<void> {
@@ -136,7 +130,7 @@ export class EntryRoutes {
     this.telemetry?.deleted(this.key);
     return after(this.cache.delete(this.key, condition, this.contextOf(request)), (outcome) => {
       requireSuccess(outcome, condition);
-      response.sendText(200, JSON_HEADERS, SUCCESS);
+      sendSuccess(response);
     });
   }
 
@@ -168,8 +162,7 @@ export class EntryRoutes {
 
   private read(request: HttpRequest, response: HttpResponse, demand: EntryDemand): Answer {
     const { cache } = this;
-    // A traced request takes the way by promises, along which the tracer follows it.
-    if (!cache.readsAtOnce && (this.telemetry?.tracer?.active ?? null) === null) {
+    if (!cache.readsAtOnce && !this.isTraced) {
       const late = this.lateReads.take(this.key, demand);
       if (cache.getLater(late.key, late)) return late;
       this.lateReads.giveBack(late);
@@ -211,16 +204,29 @@ export class EntryRoutes {
     response: HttpResponse,
     value: { source: Buffer; start: number; end: number; contentType: string },
     ttlMs: number,
-  ): Awaitable<void> {
+  ): Answer {
     if (value.end - value.start > MAX_VALUE_BYTES) {
       throw tooLarge(`the value has ${value.end - value.start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
     }
     const condition = conditionOf(request);
     this.telemetry?.set(this.key, value.end - value.start);
-    const outcome = this.cache.put(this.key, value, ttlMs, condition, this.contextOf(request));
+    const context = this.contextOf(request);
+    if (condition === null && !this.cache.writesAtOnce && !this.isTraced) {
+      const late = this.lateWrites.take();
+      const outcome = this.cache.putLater(this.key, value, ttlMs, context, late);
+      if (outcome === null) return late;
+      this.lateWrites.giveBack(late);
+      if (outcome !== undefined) return sendStored(response, outcome, condition);
+    }
+    const outcome = this.cache.put(this.key, value, ttlMs, condition, context);
     return outcome instanceof Promise
-      ? outcome.then((late) => stored(response, late, condition))
-      : stored(response, outcome, condition);
+      ? outcome.then((late) => sendStored(response, late, condition))
+      : sendStored(response, outcome, condition);
+  }
+
+  /** A traced request takes the way by promises, along which the tracer follows it. */
+  private get isTraced(): boolean {
+    return (this.telemetry?.tracer?.active ?? null) !== null;
   }
 
   private touch(request: HttpRequest, response: HttpResponse, ttlMs: number): Awaitable<void> {
@@ -258,11 +264,6 @@ export class EntryRoutes {
       response.sendText(200, JSON_HEADERS, JSON.stringify({ key, value: outcome.value }));
     });
   }
-}
-
-function stored(response: HttpResponse, outcome: PutOutcome, condition: Condition | null): void {
-  requireSuccess(outcome, condition);
-  response.sendText(200, JSON_HEADERS, SUCCESS);
 }
 
 function wantsRaw(request: HttpRequest): boolean {

@@ -1,4 +1,5 @@
 import { Operation } from "../telemetry/operations.ts";
+import { asApiError, sendError } from "./api-error.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 
 /** Where an answer goes that comes later: the connection. */
@@ -27,4 +28,38 @@ export abstract class LateAnswer {
   /** For the observer: when the request came, and what it asks for. */
   observedFromMs = 0;
   observedAs = Operation.Other;
+  private response: HttpResponse | null = null;
+
+  /** The writer, opened at the first call. */
+  protected open(): HttpResponse {
+    if (this.recipient === null) throw new Error("an answer came before its connection waited for it");
+    this.response ??= this.recipient.openAnswer();
+    return this.response;
+  }
+
+  protected fail(error: unknown): void {
+    const response = this.open();
+    const { recipient } = this;
+    if (recipient === null) return;
+    try {
+      sendError(recipient.awaitedRequest, response, asApiError(error), null);
+    } catch (bug) {
+      recipient.answerBug(bug);
+    }
+  }
+
+  /** To be called last. Gives this object back first: the connection goes on with its next request at once. */
+  protected close(): void {
+    const { recipient, observer, response } = this;
+    if (recipient === null || response === null) return;
+    observer?.answered(this, response);
+    this.recipient = null;
+    this.observer = null;
+    this.response = null;
+    this.giveBack();
+    recipient.closeAnswer();
+  }
+
+  /** It may be used again. */
+  protected abstract giveBack(): void;
 }

@@ -1,8 +1,6 @@
 import type { EntryInfo, LateReader } from "../engine/engine.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
-import { asApiError, sendError } from "./api-error.ts";
 import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
-import type { HttpResponse } from "./exchange.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { LateAnswer } from "./late-answer.ts";
 import { NOT_FOUND } from "./outcomes.ts";
@@ -35,7 +33,6 @@ export class LateReads {
 export class LateRead extends LateAnswer implements LateReader {
   readonly key = new KeyBuffer();
   demand = WHOLE_ENTRY;
-  private response: HttpResponse | null = null;
 
   constructor(
     private readonly owner: LateReads,
@@ -62,10 +59,10 @@ export class LateRead extends LateAnswer implements LateReader {
     try {
       this.telemetry?.hit(this.key, this.answer.valueBytes);
       this.answer.end();
-      this.close();
     } catch (error) {
-      this.failed(error);
+      this.fail(error);
     }
+    this.close();
   }
 
   missed(): void {
@@ -74,32 +71,11 @@ export class LateRead extends LateAnswer implements LateReader {
   }
 
   failed(error: unknown): void {
-    const response = this.open();
-    const { recipient } = this;
-    if (recipient === null) throw new Error("an answer came before its connection waited for it");
-    try {
-      sendError(recipient.awaitedRequest, response, asApiError(error), null);
-    } catch (bug) {
-      recipient.answerBug(bug);
-    }
+    this.fail(error);
     this.close();
   }
 
-  private open(): HttpResponse {
-    if (this.recipient === null) throw new Error("an answer came before its connection waited for it");
-    this.response ??= this.recipient.openAnswer();
-    return this.response;
-  }
-
-  /** Gives this object back first: the connection goes on with its next request at once. */
-  private close(): void {
-    const { recipient, observer, response } = this;
-    if (recipient === null || response === null) return;
-    observer?.answered(this, response);
-    this.recipient = null;
-    this.observer = null;
-    this.response = null;
+  protected giveBack(): void {
     this.owner.giveBack(this);
-    recipient.closeAnswer();
   }
 }

@@ -1,5 +1,6 @@
 import type { Condition, DeleteOutcome, IncrementOutcome, PutOutcome, TouchOutcome } from "../engine/engine.ts";
 import { ApiError } from "./api-error.ts";
+import type { HttpResponse } from "./exchange.ts";
 
 /**
  * Throws the `ApiError` that an outcome means, or returns. `superseded` is a success: a newer mutation has won already,
@@ -29,6 +30,19 @@ export function requireSuccess(
       throw new ApiError(409, "ERR_OUT_OF_RANGE", "the sum is beyond 2^53: put a smaller number first");
     default:
   }
+}
+
+const JSON_HEADERS = "Content-Type: application/json\r\n";
+const SUCCESS = '{"status":"success"}';
+
+/** Answers a write by what became of it. Throws `ApiError` as `requireSuccess`. */
+export function sendStored(response: HttpResponse, outcome: PutOutcome, condition: Condition | null): void {
+  requireSuccess(outcome, condition);
+  sendSuccess(response);
+}
+
+export function sendSuccess(response: HttpResponse): void {
+  response.sendText(200, JSON_HEADERS, SUCCESS);
 }
 
 function preconditionFailed(): ApiError {

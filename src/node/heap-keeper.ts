@@ -1,5 +1,6 @@
-/** How often the heap is looked at, in ms. */
-const LOOK_EVERY_MS = 40;
+/** How soon the heap is looked at again, in ms: each look costs up to a millisecond. */
+const MIN_PAUSE_MS = 40;
+const MAX_PAUSE_MS = 320;
 /** Growth of the heap after which young objects are collected. What buffers take besides comes on top, about twice it. */
 const YOUNG_BYTES = 8 * 1024 ** 2;
 /** Growth since all objects were last collected after which all are collected again. */
@@ -17,24 +18,41 @@ export interface Heap {
  * part of the heap, and lets garbage grow in proportion to it: with a cache of 6 GiB, by gigabytes.
  */
 export class HeapKeeper {
-  private readonly timer: ReturnType<typeof setInterval>;
+  private timer: ReturnType<typeof setTimeout> | null = null;
+  private pauseMs = MIN_PAUSE_MS;
   private afterYoung: number;
   private afterAll: number;
+  private lastBytes: number;
 
   constructor(private readonly heap: Heap) {
     this.afterAll = heap.sizeBytes();
     this.afterYoung = this.afterAll;
-    this.timer = setInterval(() => this.look(), LOOK_EVERY_MS);
-    this.timer.unref();
+    this.lastBytes = this.afterAll;
+    this.wait();
   }
 
-  /** Collects if it is time to. */
-  look(): void {
+  /** Collects if it is time to; gives the pause until the next look, in ms: shorter where the heap grows faster. */
+  look(): number {
     const size = this.heap.sizeBytes();
-    if (size - this.afterYoung < YOUNG_BYTES) {
-      this.afterYoung = Math.min(this.afterYoung, size);
-      return;
-    }
+    const bytesPerMs = Math.max(0, size - this.lastBytes) / this.pauseMs;
+    const isDue = size - this.afterYoung >= YOUNG_BYTES;
+    if (isDue) this.collect();
+    else this.afterYoung = Math.min(this.afterYoung, size);
+    this.lastBytes = isDue ? this.afterYoung : size;
+    const roomBytes = this.afterYoung + YOUNG_BYTES - this.lastBytes;
+    // Not more than twice the pause: a storm may begin at any time.
+    const mostMs = Math.min(MAX_PAUSE_MS, 2 * this.pauseMs);
+    const wantedMs = bytesPerMs === 0 ? mostMs : roomBytes / bytesPerMs;
+    this.pauseMs = Math.max(MIN_PAUSE_MS, Math.min(mostMs, wantedMs));
+    return this.pauseMs;
+  }
+
+  stop(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+  }
+
+  private collect(): void {
     this.heap.collectYoung();
     this.afterYoung = this.heap.sizeBytes();
     if (this.afterYoung - this.afterAll < ALL_BYTES) return;
@@ -43,7 +61,11 @@ export class HeapKeeper {
     this.afterYoung = this.afterAll;
   }
 
-  stop(): void {
-    clearInterval(this.timer);
+  private wait(): void {
+    this.timer = setTimeout(() => {
+      this.look();
+      this.wait();
+    }, this.pauseMs);
+    this.timer.unref();
   }
 }

@@ -12,6 +12,7 @@ import {
   type PartState,
   type PeerRequest,
   type PeerResponse,
+  type RecordListener,
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
@@ -72,6 +73,9 @@ export class Hub implements Upstream, UpstreamAdmin {
   /** The commit that was waited for last, and the same with errors as they are for the cache. */
   #committed: Promise<void> | null = null;
   #answered = NOTHING_TO_DO;
+  /** The commit that listeners wait for, and these. */
+  #listenedTo: Promise<void> | null = null;
+  #listeners: RecordListener[] = [];
 
   constructor(options: HubOptions) {
     this.#options = options;
@@ -91,6 +95,24 @@ export class Hub implements Upstream, UpstreamAdmin {
 
   record(mutation: Mutation): Promise<void> {
     return this.recordAll([mutation]);
+  }
+
+  recordLater(mutation: Mutation, listener: RecordListener): boolean {
+    const { backend, peers, writesThrough } = this.#options;
+    if (writesThrough || backend?.keepsStale === true) {
+      this.record(mutation).then(
+        () => listener.recorded(),
+        (error) => listener.refused(error),
+      );
+      return false;
+    }
+    backend?.note(mutation);
+    const row = backend?.rowOf(mutation) ?? null;
+    const rows = peers === null || mutation.isReplicated ? [] : peers.rowsOf(mutation);
+    if (row !== null) rows.push(row);
+    if (rows.length === 0) return true;
+    this.#appendLater(rows, listener);
+    return false;
   }
 
   /** All of them are kept or none, where `recordsTogether`. */
@@ -205,6 +227,32 @@ export class Hub implements Upstream, UpstreamAdmin {
     return this.#answered;
   }
 
+  /** Those who share a commit are told by one promise. */
+  #appendLater(rows: readonly OutboxMutation[], listener: RecordListener): void {
+    let committed: Promise<void>;
+    try {
+      committed = this.#options.outbox.append(rows);
+    } catch (error) {
+      queueMicrotask(() => listener.refused(upstreamError(error)));
+      return;
+    }
+    if (this.#listenedTo === committed) {
+      this.#listeners.push(listener);
+      return;
+    }
+    const listeners = [listener];
+    this.#listenedTo = committed;
+    this.#listeners = listeners;
+    committed.then(
+      () => {
+        for (const each of listeners) each.recorded();
+      },
+      (error) => {
+        for (const each of listeners) each.refused(upstreamError(error));
+      },
+    );
+  }
+
   #eachLetter(ids: readonly number[] | null, work: (ids: readonly number[]) => number): number {
     if (ids !== null) return work(ids);
     let done = 0;
@@ -249,7 +297,11 @@ function queueStats(outbox: Outbox, destination: string): Record<string, number>
 
 function asUpstreamError(work: Promise<void>): Promise<void> {
   return work.catch((error: unknown) => {
-    if (!(error instanceof OutboxFullError)) throw error;
-    throw new UpstreamError("ERR_OUTBOX_FULL", error.message, error.retryAfterMs, false);
+    throw upstreamError(error);
   });
+}
+
+function upstreamError(error: unknown): unknown {
+  if (!(error instanceof OutboxFullError)) return error;
+  return new UpstreamError("ERR_OUTBOX_FULL", error.message, error.retryAfterMs, false);
 }

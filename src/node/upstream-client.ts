@@ -4,6 +4,7 @@ import {
   type Loaded,
   type PeerRequest,
   type PeerResponse,
+  type RecordListener,
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
@@ -41,7 +42,7 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
   readonly refreshAheadMs: number;
   readonly #options: UpstreamClientOptions;
   readonly #writer = new MutationWriter();
-  readonly #recording = new Map<number, Asked<void>>();
+  readonly #recording = new Map<number, RecordListener>();
   readonly #loading = new Map<number, Asked<Loaded>>();
   readonly #calling = new Map<number, Asked<CallResult>>();
   /** Asked for since `#refreshedSinceMs`. */
@@ -65,9 +66,14 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
   }
 
   record(mutation: Mutation): Promise<void> {
+    return new Promise((recorded, refused) => this.recordLater(mutation, { recorded, refused }));
+  }
+
+  recordLater(mutation: Mutation, listener: RecordListener): boolean {
     this.#writer.add(mutation);
     this.#schedule();
-    return asked(this.#recording, this.#nextRecord++);
+    this.#recording.set(this.#nextRecord++, listener);
+    return false;
   }
 
   load(key: string, traceparent = ""): Promise<Loaded> {
@@ -123,7 +129,7 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
   /** To be called with each answer of the hub. */
   receive(answer: UpstreamAnswer): void {
     for (const { from, to, failure } of answer.records) {
-      for (let id = from; id <= to; id++) settle(this.#recording, id, failure, undefined);
+      for (let id = from; id <= to; id++) this.#recorded(id, failure);
     }
     for (const { ids, result } of answer.loads) {
       const loaded = isFailure(result) ? null : withBuffer(result);
@@ -132,6 +138,14 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
     for (const { id, result } of answer.calls) {
       settle(this.#calling, id, isFailure(result) ? result : null, isFailure(result) ? null : result);
     }
+  }
+
+  #recorded(id: number, failure: Failure | null): void {
+    const listener = this.#recording.get(id);
+    if (listener === undefined) return;
+    this.#recording.delete(id);
+    if (failure === null) listener.recorded();
+    else listener.refused(errorOf(failure));
   }
 
   async #count(call: CallWithoutId): Promise<number> {

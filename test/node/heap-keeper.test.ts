@@ -62,3 +62,18 @@ test("a heap that shrinks by itself counts from where it is", () => {
   expect(heap.collected).toEqual(["young"]);
   keeper.stop();
 });
+
+test("a heap that grows fast is looked at more often than one that rests", () => {
+  const heap = new FakeHeap();
+  const keeper = new HeapKeeper(heap);
+  const resting = [keeper.look(), keeper.look(), keeper.look(), keeper.look()];
+  expect(resting).toEqual([80, 160, 320, 320]);
+  heap.youngGarbage = 6 * MIB;
+  // 6 MiB in 320 ms: the 2 MiB that are left last for a third of that.
+  expect(keeper.look()).toBeCloseTo(320 / 3);
+  heap.youngGarbage = 9 * MIB;
+  keeper.look();
+  heap.youngGarbage = 100 * MIB;
+  expect(keeper.look()).toBe(40);
+  keeper.stop();
+});

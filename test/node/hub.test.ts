@@ -335,11 +335,12 @@ describe("a hub that does not write", () => {
     await using node = openTestHub({ config: { writeMode: "none" } });
     const { hub } = node;
     let early: Promise<string | null> = Promise.resolve(null);
-    const record = hub.record.bind(hub);
+    const recordLater = hub.recordLater.bind(hub);
     // The load begins after the write was noted and before it is put: another thread's GET.
-    hub.record = async (mutation) => {
-      await record(mutation);
+    hub.recordLater = (mutation, listener) => {
+      const isDone = recordLater(mutation, listener);
       early = loaded(node, "a");
+      return isDone;
     };
     await put(node, "a", "1");
     await early;

@@ -4,6 +4,7 @@ import {
   type Loaded,
   type PeerRequest,
   type PeerResponse,
+  type RecordListener,
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
@@ -38,6 +39,14 @@ export class FakeUpstream implements Upstream, UpstreamAdmin {
   async record(mutation: Mutation): Promise<void> {
     await this.onRecord(mutation);
     this.recorded.push(mutation);
+  }
+
+  recordLater(mutation: Mutation, listener: RecordListener): boolean {
+    this.record(mutation).then(
+      () => listener.recorded(),
+      (error) => listener.refused(error),
+    );
+    return false;
   }
 
   async load(key: string): Promise<Loaded> {
