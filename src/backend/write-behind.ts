@@ -178,7 +178,7 @@ export class WriteBehind {
   }
 
   async #write(batch: readonly OutboxEntry[]): Promise<void> {
-    const alone = batch.filter((entry) => this.#suspects.has(entry.key));
+    const alone = this.#suspects.size === 0 ? [] : batch.filter((entry) => this.#suspects.has(entry.key));
     const crowd = alone.length === 0 ? batch : batch.filter((entry) => !this.#suspects.has(entry.key));
     if (crowd.length > 0) this.#judge(await this.#writeAll(crowd));
     await this.#writeAlone(alone, crowd.length > 0);

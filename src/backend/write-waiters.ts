@@ -12,6 +12,8 @@ interface Waiting {
   readonly settle: PromiseWithResolvers<void>;
 }
 
+const NOBODY: readonly Waiting[] = [];
+
 export class WriteWaiters {
   readonly #byKey = new Map<string, Set<Waiting>>();
 
@@ -59,7 +61,8 @@ export class WriteWaiters {
     for (const others of this.#byKey.values()) for (const waiting of others) waiting.settle.reject(error);
   }
 
-  #upTo(key: string, version: number): Waiting[] {
+  #upTo(key: string, version: number): readonly Waiting[] {
+    if (this.#byKey.size === 0) return NOBODY;
     return [...(this.#byKey.get(key) ?? [])].filter((waiting) => waiting.version <= version);
   }
 }

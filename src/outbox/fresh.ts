@@ -3,7 +3,7 @@
  * a look into the database. Changes can be undone until they are kept: the commit that they belong to may fail.
  */
 import { isNewer, type Stamp } from "../engine/engine.ts";
-import { costBytes, type OutboxMutation } from "./entry.ts";
+import type { OutboxMutation } from "./entry.ts";
 
 export interface FreshRow {
   readonly mutation: OutboxMutation;
@@ -18,16 +18,20 @@ export interface Group {
   readonly id: number;
   /** Ms since the Unix epoch. */
   readonly atMs: number;
+  /** All that ever stood in it. */
+  readonly rows: FreshRow[];
   live: number;
 }
 
 export class Fresh {
   readonly #queues = new Map<string, Map<string, FreshRow>>();
-  /** All of them, in the order of the journal. */
-  readonly #journaled = new Set<FreshRow>();
   /** In the order of the journal. */
   #groups: Group[] = [];
-  #undo: (() => void)[] = [];
+  /** Changes that are not durable yet: what came, what went, what came, … */
+  #changes: (FreshRow | null)[] = [];
+  #begun: Group[] = [];
+  /** Of which nothing is here any more, if the changes become durable. */
+  #emptied: Group[] = [];
   #size = 0;
   #bytes = 0;
 
@@ -58,41 +62,47 @@ export class Fresh {
   }
 
   /** Those that were written to the journal first come first. */
-  journaled(): Iterable<FreshRow> {
-    return this.#journaled;
+  *journaled(): Generator<FreshRow> {
+    for (const group of this.#groups) {
+      if (group.live === 0) continue;
+      for (const row of group.rows) if (this.#isHere(row)) yield row;
+    }
   }
 
   /** A row of the journal that is about to be written. */
   begin(id: number, atMs: number): Group {
-    const group = { id, atMs, live: 0 };
+    const group = { id, atMs, rows: [], live: 0 };
     this.#groups.push(group);
-    this.#undo.push(() => this.#groups.splice(this.#groups.indexOf(group), 1));
+    this.#begun.push(group);
     return group;
   }
 
-  /** Queues a mutation, or puts it at the place of an older one of its key. */
-  add(mutation: OutboxMutation, group: Group, nowMs: number): void {
-    const { destination, key } = mutation;
-    const older = this.find(destination, key);
-    const row = { mutation, queuedAtMs: older?.queuedAtMs ?? nowMs, cost: costBytes(mutation), group };
+  /** Queues a mutation, or puts it at the place of an older one of its key, which is given. */
+  add(mutation: OutboxMutation, cost: number, group: Group, nowMs: number, older: FreshRow | null): void {
+    const row = { mutation, queuedAtMs: older?.queuedAtMs ?? nowMs, cost, group };
     this.#set(row, older);
-    this.#undo.push(() => (older === null ? this.#delete(row) : this.#set(older, row)));
+    this.#changes.push(row, older);
   }
 
   /** What a row stands for is written to the journal once more, so that the place where it stood can go. */
   renew(row: FreshRow, group: Group): void {
     const renewed = { ...row, group };
     this.#set(renewed, row);
-    this.#undo.push(() => this.#set(row, renewed));
+    this.#changes.push(renewed, row);
   }
 
   /** Takes a mutation out, unless a newer one of its key has its place. False = it is not here. */
   remove(destination: string, key: string, stamp: Stamp): boolean {
     const row = this.find(destination, key);
     if (row === null || isNewer(row.mutation.stamp, stamp)) return false;
-    this.#delete(row);
-    this.#undo.push(() => this.#set(row, null));
+    this.removeRow(row);
     return true;
+  }
+
+  /** Takes out what is here. */
+  removeRow(row: FreshRow): void {
+    this.#delete(row);
+    this.#changes.push(null, row);
   }
 
   /** Up to which row the journal holds nothing that is still here; 0 = its first row is needed. */
@@ -107,18 +117,35 @@ export class Fresh {
 
   /** The changes since the last call are durable. */
   keep(): void {
-    this.#undo = [];
+    this.#changes = [];
+    this.#begun = [];
+    // The journal may still hold it for what came before it: its mutations are not to stay in memory for that long.
+    for (const group of this.#emptied) if (group.live === 0) group.rows.length = 0;
+    this.#emptied = [];
     const firstLive = this.#groups.findIndex((group) => group.live > 0);
     this.#groups.splice(0, firstLive < 0 ? this.#groups.length : firstLive);
   }
 
   /** The changes since the last call of `keep` never came to be. */
   undo(): void {
-    for (const step of this.#undo.reverse()) step();
-    this.#undo = [];
+    const changes = this.#changes;
+    for (let at = changes.length - 2; at >= 0; at -= 2) {
+      const came = changes[at] ?? null;
+      const went = changes[at + 1] ?? null;
+      if (went !== null) this.#set(went, came, false);
+      else if (came !== null) this.#delete(came);
+    }
+    for (const group of this.#begun) this.#groups.splice(this.#groups.indexOf(group), 1);
+    this.#changes = [];
+    this.#begun = [];
+    this.#emptied = [];
   }
 
-  #set(row: FreshRow, instead: FreshRow | null): void {
+  #isHere(row: FreshRow): boolean {
+    return this.find(row.mutation.destination, row.mutation.key) === row;
+  }
+
+  #set(row: FreshRow, instead: FreshRow | null, isNew = true): void {
     const { destination, key } = row.mutation;
     let queue = this.#queues.get(destination);
     if (queue === undefined) {
@@ -126,23 +153,26 @@ export class Fresh {
       this.#queues.set(destination, queue);
     }
     queue.set(key, row);
-    this.#journaled.add(row);
+    if (isNew) row.group.rows.push(row);
     row.group.live += 1;
     this.#bytes += row.cost;
     if (instead === null) {
       this.#size += 1;
     } else {
-      this.#journaled.delete(instead);
-      instead.group.live -= 1;
+      this.#leave(instead.group);
       this.#bytes -= instead.cost;
     }
   }
 
   #delete(row: FreshRow): void {
     this.#queues.get(row.mutation.destination)?.delete(row.mutation.key);
-    this.#journaled.delete(row);
-    row.group.live -= 1;
+    this.#leave(row.group);
     this.#bytes -= row.cost;
     this.#size -= 1;
+  }
+
+  #leave(group: Group): void {
+    group.live -= 1;
+    if (group.live === 0) this.#emptied.push(group);
   }
 }

@@ -16,7 +16,7 @@ import { InFlight } from "./in-flight.ts";
 import { openStore, type StoreOptions } from "./open-store.ts";
 import { OutboxFullError } from "./outbox-errors.ts";
 import type { OutboxStore } from "./outbox-store.ts";
-import { FRESH_LIMITS, type FreshLimits, Queue } from "./queue.ts";
+import { entryOf, FRESH_LIMITS, type FreshLimits, Queue } from "./queue.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Tally } from "./tally.ts";
 import { Uncommitted } from "./uncommitted.ts";
@@ -242,13 +242,13 @@ export class Outbox {
       }
     }
     if (!room()) return taken;
-    for (const entry of this.#queue.waiting(destination)) {
-      if (!isRipe(entry.queuedAtMs)) break;
-      flight.add(entry.key);
-      taken.push(entry);
-      bytes += costBytes(entry);
-      if (!room()) break;
-    }
+    this.#queue.eachWaiting(destination, (row) => {
+      if (!isRipe(row.queuedAtMs)) return false;
+      flight.add(row.mutation.key);
+      taken.push(entryOf(row));
+      bytes += row.cost;
+      return room();
+    });
     return taken;
   }
 
@@ -381,18 +381,17 @@ export class Outbox {
     const group = this.#group;
     if (this.#isClosed || (group.mutations.length === 0 && group.settlements.length === 0)) return;
     this.#group = newGroup();
+    this.#uncommitted.clear();
     try {
       this.#transaction((tally, commit) => {
         this.#queue.settle(group.settlements, tally);
         return this.#queue.append(group.mutations, commit, tally);
       });
     } catch (error) {
-      this.#uncommitted.remove(group.mutations);
       group.committed.reject(diskFull(error));
       this.#makeRoom(group.settlements);
       return;
     }
-    this.#uncommitted.remove(group.mutations);
     this.#land(group.settlements);
     group.committed.resolve();
     for (const destination of destinationsOf(group)) this.#listeners.get(destination)?.();
