@@ -32,8 +32,9 @@ import {
   type NewValue,
 } from "./cache.ts";
 import { type CapturedEntry, EntryCapture } from "./entry-capture.ts";
-import { isKept, LinkedPut, type OwnPut } from "./linked-put.ts";
-import { LinkedStore } from "./linked-store.ts";
+import { keyOf } from "./filler.ts";
+import { isKept, LinkedPut } from "./linked-put.ts";
+import { LinkedStore, type OwnPut } from "./linked-store.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 import type { RecentPuts } from "./recent-puts.ts";
 import type { Loaded, Upstream } from "./upstream.ts";
@@ -209,19 +210,18 @@ export class LinkedCache extends Cache {
     // Before it is done: the message that follows must not come first, whichever thread it reaches.
     if (context.isReplicated) this.#recentPuts.note(key, this.nowMs());
     // The request's buffers are somebody else's when this call has returned.
-    const own = Buffer.allocUnsafe(key.length + end - start);
-    key.bytes.copy(own, 0, 0, key.length);
-    source.copy(own, key.length, start, end);
+    const bytes = Buffer.allocUnsafe(end - start);
+    source.copy(bytes, 0, start, end);
     return {
-      name: nameOf(key),
-      entryKey: { bytes: own, length: key.length },
-      value: { bytes: own.subarray(key.length), contentType },
+      key: nameOf(key),
+      value: { bytes, contentType },
       expiresAtMs: this.expiryOf(ttlMs),
     };
   }
 
   async #putFirst(put: OwnPut, condition: Condition | null, context: MutationContext): Promise<PutOutcome> {
-    const { entryKey: key, name } = put;
+    const { key: name } = put;
+    const key = keyOf(name);
     if (condition !== null) await this.#fetch(key, name);
     for (let stamps = 1; ; stamps++) {
       const stamp = this.stamp();
@@ -234,7 +234,7 @@ export class LinkedCache extends Cache {
     }
   }
 
-  #recordPut({ name, value, expiresAtMs }: OwnPut, stamp: Stamp, context: MutationContext): Promise<void> {
+  #recordPut({ key: name, value, expiresAtMs }: OwnPut, stamp: Stamp, context: MutationContext): Promise<void> {
     const { isReplicated, traceparent } = context;
     const mutation = { kind: "put", key: name, value, expiresAtMs, stamp, isTouch: false } as const;
     return this.#upstream.record({ ...mutation, isReplicated, traceparent });

@@ -1,14 +1,9 @@
-import type { Awaitable, Key, PutOutcome, Stamp } from "../engine/engine.ts";
+import type { Awaitable, PutOutcome, Stamp } from "../engine/engine.ts";
 import { type LateWriter, MOST_STAMPS, type MutationContext } from "./cache.ts";
-import type { LinkedStore, OwnEntry } from "./linked-store.ts";
+import { keyOf } from "./filler.ts";
+import type { LinkedStore, OwnPut } from "./linked-store.ts";
 import type { CacheValue, PutMutation } from "./mutation.ts";
 import { type RecordListener, type Upstream, UpstreamError } from "./upstream.ts";
-
-/** What is to be put, with bytes of its own. */
-export interface OwnPut extends OwnEntry {
-  /** The key as text. */
-  readonly name: string;
-}
 
 /**
  * A put without a condition: recorded first and stored then, so that nothing is in the cache that was refused. It is the
@@ -20,7 +15,6 @@ export class LinkedPut implements PutMutation, RecordListener {
   readonly key: string;
   readonly value: CacheValue;
   readonly expiresAtMs: number;
-  readonly entryKey: Key;
   readonly stamp: Stamp;
   readonly isReplicated: boolean;
   readonly traceparent: string | undefined;
@@ -32,15 +26,14 @@ export class LinkedPut implements PutMutation, RecordListener {
   constructor(
     store: LinkedStore,
     upstream: Upstream,
-    { name, entryKey, value, expiresAtMs }: OwnPut,
+    { key, value, expiresAtMs }: OwnPut,
     { isReplicated, traceparent }: MutationContext,
     writer: LateWriter,
     stamps = 1,
   ) {
-    this.key = name;
+    this.key = key;
     this.value = value;
     this.expiresAtMs = expiresAtMs;
-    this.entryKey = entryKey;
     this.stamp = store.nextStamp();
     this.isReplicated = isReplicated;
     this.traceparent = traceparent;
@@ -79,7 +72,7 @@ export class LinkedPut implements PutMutation, RecordListener {
     let failure = error;
     try {
       // It is written later all the same: what the cache has is not to be served until then.
-      if (isKept(error)) await this.#store.drop(this.entryKey, this.stamp);
+      if (isKept(error)) await this.#store.drop(keyOf(this.key), this.stamp);
     } catch (dropError) {
       failure = dropError;
     }
@@ -91,7 +84,7 @@ export class LinkedPut implements PutMutation, RecordListener {
     try {
       outcome = await stored;
       // The entry is in the backend and not here: the older one must not stay.
-      if (outcome === "too-large") await this.#store.drop(this.entryKey, this.stamp);
+      if (outcome === "too-large") await this.#store.drop(keyOf(this.key), this.stamp);
       if (outcome === "superseded" && this.#stamps < MOST_STAMPS) outcome = this.#again();
     } catch (error) {
       this.#writer.failed(error);
@@ -101,9 +94,7 @@ export class LinkedPut implements PutMutation, RecordListener {
   }
 
   #again(): PutOutcome | null {
-    const { key: name, entryKey, value, expiresAtMs } = this;
-    const put = { name, entryKey, value, expiresAtMs };
-    return new LinkedPut(this.#store, this.#upstream, put, this, this.#writer, this.#stamps + 1).begin();
+    return new LinkedPut(this.#store, this.#upstream, this, this, this.#writer, this.#stamps + 1).begin();
   }
 }
 

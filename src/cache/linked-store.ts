@@ -4,22 +4,22 @@ import {
   type Condition,
   type Engine,
   type Key,
+  MAX_KEY_BYTES,
   NEVER,
   type PutOutcome,
   type Stamp,
 } from "../engine/engine.ts";
-import type { CacheValue } from "./mutation.ts";
+import { keyOf } from "./filler.ts";
+import type { PutMutation } from "./mutation.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 
 /** What is to be stored, with bytes of its own. */
-export interface OwnEntry {
-  readonly entryKey: Key;
-  readonly value: CacheValue;
-  /** Absolute, in ms since the Unix epoch; `NEVER` = none. */
-  readonly expiresAtMs: number;
-}
+export type OwnPut = Pick<PutMutation, "key" | "value" | "expiresAtMs">;
 
 export class LinkedStore {
+  /** The key of a call of the engine that is over when it returns. */
+  readonly #scratch = { bytes: Buffer.allocUnsafeSlow(MAX_KEY_BYTES), length: 0 };
+
   constructor(
     private readonly engine: Engine,
     private readonly invalidations: RecentInvalidations,
@@ -27,11 +27,8 @@ export class LinkedStore {
   ) {}
 
   /** Puts, unless a pattern delete or a clear is newer than the stamp. */
-  put(
-    { entryKey: key, value, expiresAtMs }: OwnEntry,
-    stamp: Stamp,
-    condition: Condition | null,
-  ): Awaitable<PutOutcome> {
+  put({ key: name, value, expiresAtMs }: OwnPut, stamp: Stamp, condition: Condition | null): Awaitable<PutOutcome> {
+    const key = this.#keyFor(name);
     if (this.invalidations.covering(key, stamp) !== null) return "superseded";
     const { bytes, contentType } = value;
     const request = { key, source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, stamp, condition };
@@ -57,6 +54,12 @@ export class LinkedStore {
   async takeBack(key: Key, { version }: Stamp): Promise<void> {
     const condition: Condition = { kind: "tag-in", tags: [version] };
     await this.engine.delete({ key, stamp: this.nextStamp(), condition, tombstoneUntilMs: NEVER });
+  }
+
+  #keyFor(name: string): Key {
+    if (!this.engine.answersAtOnce) return keyOf(name);
+    this.#scratch.length = this.#scratch.bytes.utf8Write(name, 0);
+    return this.#scratch;
   }
 
   #unlessInvalidated(key: Key, stamp: Stamp, outcome: PutOutcome): Awaitable<PutOutcome> {

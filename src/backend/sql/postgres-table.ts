@@ -10,6 +10,11 @@ import type { DeleteRow, JsonForm, PutRow, RunSql, SqlMapping } from "./mapping.
 import { inOrder, keyText, toStored } from "./stored-value.ts";
 import { quoteTable } from "./table-name.ts";
 
+const WRITTEN: RowResult = { kind: "written" };
+
+/** Control characters, and halves of surrogate pairs: JSON escapes those that stand alone. */
+const ESCAPED_BY_JSON = /[^\u0020-\ud7ff\ue000-\uffff]/;
+
 export class PostgresTable implements SqlMapping {
   readonly loadBatchKeys = 500;
   readonly writeBatchRows = 1000;
@@ -63,7 +68,7 @@ export class PostgresTable implements SqlMapping {
       textArray(rows.map((row) => row.contentType)),
       versions,
     ]);
-    if (count === rows.length) return rows.map(() => ({ kind: "written" }));
+    if (count === rows.length) return rows.map(() => WRITTEN);
     // Which of them came too late is asked for only where some did: answers with rows cost more than counts.
     const newer = keysOf((await run(this.#newerSql, [keys, versions])).rows);
     return rows.map((row) => ({ kind: newer.has(row.key) ? "superseded" : "written" }));
@@ -88,7 +93,12 @@ function keysOf(rows: readonly unknown[]): Set<string> {
 
 /** An array as PostgreSQL reads it: `{"a","b",NULL}`. */
 function textArray(values: readonly (string | null)[]): string {
-  return `{${values.map((value) => (value === null ? "NULL" : `"${value.replace(/[\\"]/g, "\\$&")}"`)).join(",")}}`;
+  return `{${values.map((value) => (value === null ? "NULL" : quoted(value))).join(",")}}`;
+}
+
+/** A JSON string is quoted as PostgreSQL does it unless it escapes more than `"` and `\`, and made several times as fast. */
+function quoted(text: string): string {
+  return ESCAPED_BY_JSON.test(text) ? `"${text.replace(/[\\"]/g, "\\$&")}"` : JSON.stringify(text);
 }
 
 function byteaArray(values: readonly (Buffer | null)[]): string {
