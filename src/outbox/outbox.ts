@@ -16,8 +16,9 @@ import { InFlight } from "./in-flight.ts";
 import { openStore, type StoreOptions } from "./open-store.ts";
 import { OutboxFullError } from "./outbox-errors.ts";
 import type { OutboxStore } from "./outbox-store.ts";
-import { entryOf, FRESH_LIMITS, type FreshLimits, Queue } from "./queue.ts";
+import { FRESH_LIMITS, type FreshLimits, Queue } from "./queue.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { type TakeRequest, Taker } from "./taker.ts";
 import { Tally } from "./tally.ts";
 import { Uncommitted } from "./uncommitted.ts";
 
@@ -29,13 +30,6 @@ export interface OutboxOptions extends Omit<StoreOptions, "nowMs"> {
   readonly defer: (run: () => void) => void;
   /** Bounds on what is in memory before it has a row of its own; as usual where it is left out. */
   readonly fresh?: FreshLimits;
-}
-
-export interface TakeRequest {
-  readonly limitEntries: number;
-  readonly limitBytes: number;
-  /** Only what was queued up to this time, in ms since the Unix epoch. */
-  readonly queuedUntilMs: number;
 }
 
 export interface OutboxCounts {
@@ -78,6 +72,7 @@ export class Outbox {
   readonly #tally: Tally;
   readonly #queue: Queue;
   readonly #inFlight = new InFlight();
+  readonly #taker: Taker;
   readonly #listeners = new Map<string, () => void>();
   readonly #uncommitted = new Uncommitted();
   readonly #ballast: Ballast;
@@ -105,6 +100,14 @@ export class Outbox {
     const { store } = opened;
     const nowMs = () => options.scheduler.nowMs();
     this.#queue = new Queue(store, store.journal, this.#inFlight, nowMs, options.fresh ?? FRESH_LIMITS);
+    this.#taker = new Taker({
+      store,
+      queue: this.#queue,
+      inFlight: this.#inFlight,
+      tally: this.#tally,
+      nowMs,
+      transaction: (work) => this.#transaction(work),
+    });
     this.#commits = store.commits();
     this.#newestVersion = opened.store.newestVersion();
     this.#seenVersion = opened.store.seenVersion();
@@ -213,57 +216,12 @@ export class Outbox {
 
   /** Takes what waits longest; it is in flight until it is settled. Of a key, one mutation is in flight at a time. */
   take(destination: string, request: TakeRequest): OutboxEntry[] {
-    const taken: OutboxEntry[] = [];
-    let bytes = 0;
-    const flight = this.#inFlight.of(destination);
-    const room = () => taken.length < request.limitEntries && bytes < request.limitBytes;
-    const take = (id: number, key: string, costs: number) => {
-      if (flight.has(key)) return;
-      const entry = this.#readOrBury(destination, id);
-      if (entry === null) return;
-      flight.add(key);
-      taken.push(entry);
-      bytes += costs;
-    };
-    const nowMs = this.options.scheduler.nowMs();
-    // Queued in the future: the clock was set back since; waiting for that time would hold up everything behind it.
-    const isRipe = (queuedAtMs: number) => queuedAtMs <= request.queuedUntilMs || queuedAtMs > nowMs;
-    if (this.#queue.hasRows(destination, this.#tally)) {
-      const due = this.#store.due(destination, nowMs, request.limitEntries + flight.size);
-      for (const head of due) if (room()) take(head.id, head.key, head.cost);
-      while (room()) {
-        const heads = this.#store.ready(destination, flight.cursor, request.limitEntries);
-        for (const head of heads) {
-          if (!room() || !isRipe(head.queued_at)) return taken;
-          flight.cursor = head.id;
-          take(head.id, head.key, head.cost);
-        }
-        if (heads.length === 0) break;
-      }
-    }
-    if (!room()) return taken;
-    this.#queue.eachWaiting(destination, (row) => {
-      if (!isRipe(row.queuedAtMs)) return false;
-      flight.add(row.mutation.key);
-      taken.push(entryOf(row));
-      bytes += row.cost;
-      return room();
-    });
-    return taken;
+    return this.#taker.take(destination, request);
   }
 
   /** As `take`, of these keys alone, whatever waits longer. */
   takeKeys(destination: string, keys: readonly string[]): OutboxEntry[] {
-    const taken: OutboxEntry[] = [];
-    const flight = this.#inFlight.of(destination);
-    for (const key of keys) {
-      if (flight.has(key)) continue;
-      const entry = this.#queue.entry(destination, key) ?? this.#readyRow(destination, key);
-      if (entry === null) continue;
-      flight.add(key);
-      taken.push(entry);
-    }
-    return taken;
+    return this.#taker.takeKeys(destination, keys);
   }
 
   /** Says what became of entries that were taken; resolves when that is durable. */
@@ -355,12 +313,6 @@ export class Outbox {
     return head === null || this.#store.isDead(head) ? null : this.#store.read(head.id);
   }
 
-  #readyRow(destination: string, key: string): OutboxEntry | null {
-    if (!this.#queue.hasRows(destination, this.#tally)) return null;
-    const head = this.#store.find(destination, key);
-    return head === null || !this.#store.isReady(head) ? null : this.#readOrBury(destination, head.id);
-  }
-
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
@@ -449,17 +401,6 @@ export class Outbox {
     this.#tally.adopt(tally);
     this.#commits = commit;
     this.#mark.write({ commits: commit, entries: this.#tally.entries });
-  }
-
-  /** A row that is not what was written goes nowhere but to the dead letters. */
-  #readOrBury(destination: string, id: number): OutboxEntry | null {
-    const entry = this.#store.read(id);
-    if (entry !== null) return entry;
-    this.#transaction((tally) => {
-      this.#store.bury(id, 0, "damaged in the outbox file; it can't be delivered");
-      tally.add(destination, { pending: -1, dead: 1 });
-    });
-    return null;
   }
 }
 

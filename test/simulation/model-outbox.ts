@@ -1,6 +1,6 @@
 import { isNewer } from "../../src/engine/engine.ts";
 import { costBytes, type OutboxEntry, type OutboxMutation, type Settlement } from "../../src/outbox/entry.ts";
-import type { TakeRequest } from "../../src/outbox/outbox.ts";
+import type { TakeRequest } from "../../src/outbox/taker.ts";
 import type { PeerOutbox } from "../../src/replication/peer-queue.ts";
 
 interface Row {
