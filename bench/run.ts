@@ -4,6 +4,7 @@ import { benchHitRatio } from "./hit-ratio.ts";
 import { benchHttp } from "./http.ts";
 import { benchMemory } from "./memory.ts";
 import { benchPause } from "./pause.ts";
+import { benchRedis } from "./redis.ts";
 import { replayWeb12 } from "./replay-web12.ts";
 import { benchReplication } from "./replication.ts";
 import { MissingToolsError } from "./support/tools.ts";
@@ -15,6 +16,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   "hit-ratio": benchHitRatio,
   memory: benchMemory,
   pause: benchPause,
+  redis: benchRedis,
   backend: benchBackend,
   telemetry: benchTelemetry,
   replication: benchReplication,

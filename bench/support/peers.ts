@@ -57,11 +57,13 @@ export function startNginx(bench: Bench, answers: readonly ConstantAnswer[]): Pr
 }
 
 /** Redis without persistence. */
-export function startRedis(bench: Bench): Promise<ServerProcess> {
-  const port = freePort();
+export function startRedis(
+  bench: Bench,
+  { core = SERVER_CORE, port = freePort() }: { readonly core?: number; readonly port?: number } = {},
+): Promise<ServerProcess> {
   const options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", bench.folder];
-  const command = [toolPath("redis-server"), "--port", String(port), ...options];
-  return bench.start({ name: "Redis", command, core: SERVER_CORE, port });
+  const command = [toolPath("redis-server"), "--port", String(port), "--enable-debug-command", "local", ...options];
+  return bench.start({ name: "Redis", command, core, port });
 }
 
 /** Webdis in front of a Redis, both on the server's core. */

@@ -8,6 +8,7 @@ const PACKAGES = {
   psql: "postgresql",
   "redis-server": "redis-server",
   "redis-cli": "redis-tools",
+  "redis-benchmark": "redis-tools",
   node: "nodejs",
   taskset: "util-linux",
   xz: "xz-utils",
