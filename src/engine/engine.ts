@@ -205,6 +205,8 @@ export interface EngineStats {
   readonly sets: number;
   readonly deletes: number;
   readonly evictions: number;
+  /** The same, by why it was these that had to make room: names are the engine's own. */
+  readonly evictionsByReason: Readonly<Record<string, number>>;
   readonly expirations: number;
 }
 

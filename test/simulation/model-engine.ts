@@ -139,7 +139,7 @@ export class ModelEngine implements Engine {
   }
 
   stats(): EngineStats {
-    const counts = { hits: 0, misses: 0, sets: 0, deletes: 0, evictions: 0, expirations: 0 };
+    const counts = { hits: 0, misses: 0, sets: 0, deletes: 0, evictions: 0, evictionsByReason: {}, expirations: 0 };
     return { ...counts, entries: this.memory.entries.size, usedBytes: null, limitBytes: null };
   }
 

@@ -159,6 +159,7 @@ export class PlainEngine implements Engine {
       usedBytes: null,
       limitBytes: null,
       evictions: 0,
+      evictionsByReason: {},
       expirations: 0,
     };
   }

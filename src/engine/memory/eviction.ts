@@ -7,6 +7,7 @@ import {
   CHAIN_TAIL,
   COUNT_EVICTIONS,
   COUNT_EXPIRATIONS,
+  COUNT_MAIN_EVICTIONS,
   FLAG_DEAD,
   FLAG_MAIN,
   RECORD_META,
@@ -107,7 +108,8 @@ export class Eviction {
       return;
     }
     this.counters[COUNT_EVICTIONS]!++;
-    if (!main) {
+    if (main) this.counters[COUNT_MAIN_EVICTIONS]!++;
+    else {
       this.store.hashOf(location);
       this.ghosts.add(shard, this.hasher.hi);
     }

@@ -170,4 +170,6 @@ export const COUNT_SETS = 2;
 export const COUNT_DELETES = 3;
 export const COUNT_EVICTIONS = 4;
 export const COUNT_EXPIRATIONS = 5;
+/** Of the evictions, those from the main queue. */
+export const COUNT_MAIN_EVICTIONS = 6;
 export const COUNTERS_PER_THREAD = 16;

@@ -29,6 +29,7 @@ import {
   COUNT_EVICTIONS,
   COUNT_EXPIRATIONS,
   COUNT_HITS,
+  COUNT_MAIN_EVICTIONS,
   COUNT_MISSES,
   COUNT_SETS,
   EPOCH_HI,
@@ -204,6 +205,8 @@ export class MemoryEngine implements Engine {
       liveUnits += control[shard + SHARD_SMALL + CHAIN_LIVE_UNITS]! + control[shard + SHARD_MAIN + CHAIN_LIVE_UNITS]!;
       pages += control[shard + SHARD_INDEX_PAGES]! + control[shard + SHARD_GHOST_PAGES]!;
     }
+    const evictions = this.total(COUNT_EVICTIONS);
+    const cold = this.total(COUNT_MAIN_EVICTIONS);
     return {
       entries,
       usedBytes: geometry.controlBytes + geometry.counterBytes + pages * geometry.segmentBytes + liveUnits * UNIT_BYTES,
@@ -212,7 +215,8 @@ export class MemoryEngine implements Engine {
       misses: this.total(COUNT_MISSES),
       sets: this.total(COUNT_SETS),
       deletes: this.total(COUNT_DELETES),
-      evictions: this.total(COUNT_EVICTIONS),
+      evictions,
+      evictionsByReason: { unused: Math.max(0, evictions - cold), cold },
       expirations: this.total(COUNT_EXPIRATIONS),
     };
   }

@@ -223,6 +223,7 @@ export class RemoteEngine implements Engine {
   async stats(): Promise<EngineStats> {
     const now = await readServerStats(this.#client);
     this.#atStart ??= now;
+    const evictions = Math.max(0, now.evictions - this.#atStart.evictions);
     return {
       hits: this.#counts.total("hits"),
       misses: this.#counts.total("misses"),
@@ -231,7 +232,8 @@ export class RemoteEngine implements Engine {
       entries: now.entries,
       usedBytes: now.usedBytes,
       limitBytes: now.limitBytes,
-      evictions: Math.max(0, now.evictions - this.#atStart.evictions),
+      evictions,
+      evictionsByReason: { maxmemory: evictions },
       expirations: Math.max(0, now.expirations - this.#atStart.expirations),
     };
   }

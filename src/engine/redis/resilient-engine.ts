@@ -278,6 +278,7 @@ const NO_STATS: EngineStats = {
   sets: 0,
   deletes: 0,
   evictions: 0,
+  evictionsByReason: {},
   expirations: 0,
 };
 

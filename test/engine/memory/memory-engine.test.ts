@@ -119,6 +119,21 @@ describe("memory", () => {
     expect(client.engine.stats().entries).toBe(1_000);
   });
 
+  test("that is made free says whose it was: of what was never read again, or of what no longer was", () => {
+    const client = new Client(smallEngine(4 * MIB));
+    for (let number = 0; number < 10_000; number++) client.put(`once:${number}`, Buffer.alloc(1_000));
+    const { evictions, evictionsByReason } = client.engine.stats();
+    expect(evictions).toBeGreaterThan(5_000);
+    expect(evictionsByReason).toEqual({ unused: evictions, cold: 0 });
+    for (let number = 0; number < 10_000; number++) {
+      client.put(`read:${number}`, Buffer.alloc(1_000));
+      for (let read = 0; read < 3; read++) client.get(`read:${number}`);
+    }
+    const after = client.engine.stats();
+    expect(after.evictionsByReason.cold).toBeGreaterThan(1_000);
+    expect(after.evictionsByReason.unused).toBe(after.evictions - (after.evictionsByReason.cold ?? 0));
+  });
+
   test("of small entries is used to the full after large ones filled it", () => {
     const client = new Client(smallEngine(16 * MIB));
     for (let number = 0; number < 400; number++) client.put(`large:${number}`, Buffer.alloc(100_000));
