@@ -120,8 +120,12 @@ function serverClient(settings: BackendSettings, adapter: "postgres" | "mysql"):
 }
 
 function parseUrl(url: string): URL {
-  if (!URL.canParse(url)) {
-    throw new BackendConfigError("SERV_CACHE_BACKEND_DB can't be read as a URL; percent-encode user and password");
+  try {
+    const parsed = new URL(url);
+    for (const part of [parsed.username, parsed.password, parsed.pathname]) decodeURIComponent(part);
+    return parsed;
+  } catch (cause) {
+    const message = "SERV_CACHE_BACKEND_DB can't be read as a URL; percent-encode user and password";
+    throw new BackendConfigError(message, { cause });
   }
-  return new URL(url);
 }
