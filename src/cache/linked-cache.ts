@@ -45,6 +45,9 @@ export interface LinkedCacheOptions extends CacheOptions {
 /** The original sends its message right after the put that it speaks of. */
 const GOSSIP_MS = 2_000;
 
+/** When a change of a value that is only known from before is worth another try. */
+const STALE_RETRY_MS = 1_000;
+
 /** Values from this size on are put first and recorded then: whether the engine can take them is not known before. */
 const LARGE_VALUE_BYTES = 16 * 1024;
 
@@ -158,8 +161,8 @@ export class LinkedCache extends Cache {
     const own = copyOf(key);
     const name = nameOf(own);
     const expiresAtMs = this.expiryOf(ttlMs);
-    await this.#fetch(own, name);
     for (let stamps = 1; ; stamps++) {
+      const isThere = await this.#fetch(own, name);
       const stamp = this.stamp();
       const outcome = await this.engine.touch({ key: own, expiresAtMs, stamp, condition });
       if (outcome === "touched") {
@@ -167,7 +170,9 @@ export class LinkedCache extends Cache {
         await this.#recordEntry(own, name, true, context);
         return outcome;
       }
-      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
+      // It has expired here since it was fetched.
+      const isLost = outcome === "absent" && isThere === true;
+      if ((outcome !== "superseded" && !isLost) || stamps === MOST_STAMPS) return outcome;
     }
   }
 
@@ -179,17 +184,22 @@ export class LinkedCache extends Cache {
   ): Promise<IncrementOutcome> {
     const own = copyOf(key);
     const name = nameOf(own);
-    await this.#fetch(own, name);
     const expiresAtMsIfNew = this.expiryOf(DEFAULT_TTL);
     for (let stamps = 1; ; stamps++) {
+      const isThere = await this.#fetch(own, name);
+      if (condition?.kind === "absent" && isThere === true) return { kind: "condition-failed" };
       const stamp = this.stamp();
-      const outcome = await this.engine.increment({ key: own, delta, expiresAtMsIfNew, stamp, condition });
+      // What has expired here since it was fetched must not be counted from 0: the backend has more.
+      const request = { key: own, delta, expiresAtMsIfNew, stamp, condition: condition ?? asFetched(isThere) };
+      const outcome = await this.engine.increment(request);
       const isUndone = outcome.kind === "incremented" && (await this.#isInvalidated(own, stamp));
       if (outcome.kind === "incremented" && !isUndone) {
         await this.#recordEntry(own, name, false, context);
         return outcome;
       }
-      if ((outcome.kind !== "superseded" && !isUndone) || stamps === MOST_STAMPS) return outcome;
+      const isChanged = condition === null && outcome.kind === "condition-failed";
+      if (stamps === MOST_STAMPS) return isChanged ? { kind: "superseded" } : outcome;
+      if (outcome.kind !== "superseded" && !isUndone && !isChanged) return outcome;
     }
   }
 
@@ -238,7 +248,9 @@ export class LinkedCache extends Cache {
 
   async #putFirst(put: OwnPut, context: MutationContext): Promise<PutOutcome> {
     const { key, name, condition } = put;
-    if (condition !== null) await this.#fetch(key, name);
+    if (condition !== null && (await this.#fetch(key, name)) === true && condition.kind === "absent") {
+      return "condition-failed";
+    }
     for (let stamps = 1; ; stamps++) {
       const stamp = this.stamp();
       const outcome = await this.#store(put, stamp);
@@ -313,10 +325,19 @@ export class LinkedCache extends Cache {
     return (await this.engine.get(key, capture)) ? capture.entry() : null;
   }
 
-  /** What depends on the stored entry needs it here, not in the backend alone. */
-  async #fetch(key: Key, name: string): Promise<void> {
-    if (!this.loads || (await this.engine.get(key, IGNORED))) return;
-    await this.#upstream.load(name);
+  /**
+   * What depends on the stored entry needs it here, not in the backend alone. Gives whether there is one; null = there is
+   * no backend to ask. Throws `UpstreamError` where the backend can't say.
+   */
+  async #fetch(key: Key, name: string): Promise<boolean | null> {
+    if (!this.loads) return null;
+    if (await this.engine.get(key, IGNORED)) return true;
+    const loaded = await this.#upstream.load(name);
+    if (loaded.kind === "found" && loaded.isStale) {
+      const message = "the backend fails, and what it had before is too old to build on; try again";
+      throw new UpstreamError("ERR_BACKEND_UNAVAILABLE", message, STALE_RETRY_MS, false);
+    }
+    return loaded.kind === "found";
   }
 
   async #recordInvalidation(pattern: KeyPattern | null, stamp: Stamp, context: MutationContext): Promise<void> {
@@ -387,6 +408,10 @@ function deliver(loaded: Extract<Loaded, { kind: "found" }>, sink: LoadSink): vo
   if (isStale) sink.markStale();
   const entry: EntryInfo = { valueLength: bytes.length, contentType, expiresAtMs, tag: stamp.version, stamp };
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
+}
+
+function asFetched(isThere: boolean | null): Condition | null {
+  return isThere === null ? null : { kind: isThere ? "present" : "absent" };
 }
 
 function isKept(error: unknown): boolean {

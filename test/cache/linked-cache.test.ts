@@ -253,6 +253,42 @@ describe("what depends on the stored entry", () => {
     expect(storedText("a")).toBeNull();
   });
 
+  test("is fetched again where it expired just before it was changed", async () => {
+    upstream.onLoad = hasAlways("41");
+    const overtaking = new OvertakingEngine(engine);
+    const passTtl = () => {
+      clock.nowMs += 120_000;
+    };
+    overtaking.next = passTtl;
+    expect(await cacheOver(overtaking).increment(keyOf("a"), 1, null)).toEqual({ kind: "incremented", value: 42 });
+    overtaking.next = passTtl;
+    expect(await cacheOver(overtaking).touch(keyOf("b"), 900_000, null)).toBe("touched");
+    overtaking.next = passTtl;
+    expect(await cacheOver(overtaking).put(keyOf("c"), json("1"), 0, { kind: "absent" })).toBe("condition-failed");
+    expect(recorded()).toEqual(["put a=42", "touch b=41"]);
+  });
+
+  test("is counted on where somebody else made it meanwhile", async () => {
+    const overtaking = new OvertakingEngine(engine);
+    overtaking.next = () => engine.put({ ...request("a", "7"), stamp: { version: versions.next(), origin: ORIGIN } });
+    expect(await cacheOver(overtaking).increment(keyOf("a"), 1, null)).toEqual({ kind: "incremented", value: 8 });
+  });
+
+  test("is not built on what is stale", async () => {
+    const stale = { bytes: Buffer.from("41"), contentType: JSON_CONTENT_TYPE };
+    const found = {
+      kind: "found",
+      value: stale,
+      expiresAtMs: 1,
+      stamp: { version: versions.next(), origin: ORIGIN },
+      isStale: true,
+    } as const;
+    upstream.onLoad = () => found;
+    await expect(cache.increment(keyOf("a"), 1, null)).rejects.toThrow("too old");
+    await expect(cache.touch(keyOf("a"), 1, null)).rejects.toThrow("too old");
+    expect(recorded()).toEqual([]);
+  });
+
   test("is dropped where it can't be recorded: the next read loads what is true", async () => {
     await cache.put(keyOf("a"), json("1"), 0, null);
     upstream.onRecord = () => {
