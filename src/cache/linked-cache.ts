@@ -12,6 +12,7 @@ import {
   type EntryInfo,
   type EntrySink,
   type IncrementOutcome,
+  JSON_CONTENT_TYPE,
   type Key,
   type KeyPattern,
   type LateReader,
@@ -194,7 +195,11 @@ export class LinkedCache extends Cache {
       const outcome = await this.engine.increment(request);
       const isUndone = outcome.kind === "incremented" && (await this.#isInvalidated(own, stamp));
       if (outcome.kind === "incremented" && !isUndone) {
-        await this.#recordEntry(own, name, false, context);
+        if (!(await this.#recordEntry(own, name, false, context))) {
+          // It has expired or was evicted since: the backend is to have what was counted all the same.
+          const value = { bytes: Buffer.from(String(outcome.value)), contentType: JSON_CONTENT_TYPE };
+          await this.#recordPut({ name, key: own, value, expiresAtMs: this.nowMs(), condition }, stamp, context);
+        }
         return outcome;
       }
       const isChanged = condition === null && outcome.kind === "condition-failed";
@@ -295,14 +300,15 @@ export class LinkedCache extends Cache {
     await this.engine.delete({ key, stamp, condition: null, tombstoneUntilMs: NEVER });
   }
 
-  /** Records an entry as it stands now: what a touch or a counter has left. */
-  async #recordEntry(key: Key, name: string, isTouch: boolean, context: MutationContext): Promise<void> {
+  /** Records an entry as it stands now: what a touch or a counter has left. False = it is gone, nothing was recorded. */
+  async #recordEntry(key: Key, name: string, isTouch: boolean, context: MutationContext): Promise<boolean> {
     const entry = await this.#capture(key);
-    if (entry === null) return;
+    if (entry === null) return false;
     const { value, expiresAtMs, stamp } = entry;
     await this.#recordOrDrop(key, stamp, () =>
       this.#upstream.record({ kind: "put", key: name, value, expiresAtMs, stamp, isTouch, ...context }),
     );
+    return true;
   }
 
   async #recordOrDrop(key: Key, stamp: Stamp, record: () => Promise<void>): Promise<void> {

@@ -7,7 +7,12 @@ import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { Loaded } from "../../src/cache/upstream.ts";
-import { type Engine, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
+import {
+  type Engine,
+  type IncrementOutcome,
+  type IncrementRequest,
+  JSON_CONTENT_TYPE,
+} from "../../src/engine/engine.ts";
 import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { keyOf, ManualClock, RecordingSink, smallEngine } from "../support/engine-io.ts";
 import { FakeUpstream, notInTime, outboxFull, shownMutation } from "../support/fake-upstream.ts";
@@ -22,6 +27,15 @@ class RecordingLoadSink extends RecordingSink implements LoadSink {
 
   markStale(): void {
     this.isStale = true;
+  }
+}
+
+/** What is counted here expires at once. */
+class BriefEngine extends LateEngine {
+  override async increment(request: IncrementRequest): Promise<IncrementOutcome> {
+    const outcome = await super.increment(request);
+    clock.nowMs += 120_000;
+    return outcome;
   }
 }
 
@@ -266,6 +280,15 @@ describe("what depends on the stored entry", () => {
     overtaking.next = passTtl;
     expect(await cacheOver(overtaking).put(keyOf("c"), json("1"), 0, { kind: "absent" })).toBe("condition-failed");
     expect(recorded()).toEqual(["put a=42", "touch b=41"]);
+  });
+
+  test("is recorded with what was counted where it is gone a moment later", async () => {
+    upstream.onLoad = hasAlways("41");
+    expect(await cacheOver(new BriefEngine(engine)).increment(keyOf("a"), 1, null)).toEqual({
+      kind: "incremented",
+      value: 42,
+    });
+    expect(recorded()).toEqual(["put a=42"]);
   });
 
   test("is counted on where somebody else made it meanwhile", async () => {
