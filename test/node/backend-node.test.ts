@@ -301,6 +301,7 @@ describe("a node does not start", () => {
   test.each([
     [["--backend-db=mongodb://h/db"], 2, '--backend-db is "mongodb://h/db", expected a URL'],
     [["--backend-db=postgres://u:hunt#er2@h/db"], 1, "SERV_CACHE_BACKEND_DB can't be read as a URL"],
+    [["--backend-db=postgres://u:12#er2@h/db"], 1, "SERV_CACHE_BACKEND_DB can't be read as a URL"],
     [["--backend-db=http://u:100%@h/db"], 1, "SERV_CACHE_BACKEND_DB can't be read as a URL"],
     [["--backend-db=sqlite:"], 1, "SERV_CACHE_BACKEND_DB names no file"],
     [["--backend-db=postgres://h/db", "--backend-table=a b"], 1, "SERV_CACHE_BACKEND_TABLE"],
