@@ -59,6 +59,8 @@ export interface Backend {
   load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]>;
   /** One result per row, in order. Keys are different from each other. */
   write(rows: readonly BackendRow[], options: CallOptions): Promise<RowResult[]>;
+  /** Throws a `BackendError` that says why the backend can't be used now; resolves where it can, or that can't be told. */
+  check(options: CallOptions): Promise<void>;
   /** Cuts what is still under way. */
   close(): Promise<void>;
 }

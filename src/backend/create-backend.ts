@@ -120,8 +120,14 @@ function serverClient(settings: BackendSettings, adapter: "postgres" | "mysql"):
 }
 
 function parseUrl(url: string): URL {
-  if (!URL.canParse(url)) {
-    throw new BackendConfigError("SERV_CACHE_BACKEND_DB can't be read as a URL; percent-encode user and password");
+  try {
+    const parsed = new URL(url);
+    for (const part of [parsed.username, parsed.password, parsed.pathname]) decodeURIComponent(part);
+    // Most likely a # of the password, which makes its beginning the port.
+    if (parsed.hash !== "") throw new Error("a fragment");
+    return parsed;
+  } catch (cause) {
+    const message = "SERV_CACHE_BACKEND_DB can't be read as a URL; percent-encode user and password";
+    throw new BackendConfigError(message, { cause });
   }
-  return new URL(url);
 }

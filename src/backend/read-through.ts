@@ -75,6 +75,8 @@ export interface ReadThroughStats {
   readonly discarded: number;
   readonly waiting: number;
   readonly breaker: BreakerState;
+  /** What the backend failed with when it was asked last, and when, in ms; null = it did not fail. */
+  readonly lastFailure: { readonly message: string; readonly atMs: number } | null;
 }
 
 interface Flight {
@@ -99,6 +101,7 @@ export class ReadThrough {
   #cancelTimer: (() => void) | null = null;
   #calls = 0;
   #isScheduled = false;
+  #lastFailure: ReadThroughStats["lastFailure"] = null;
   #counts = { loads: 0, calls: 0, found: 0, absent: 0, failed: 0, joined: 0, negativeHits: 0, discarded: 0 };
 
   constructor(private readonly options: ReadThroughOptions) {
@@ -148,7 +151,12 @@ export class ReadThrough {
   }
 
   stats(): ReadThroughStats {
-    return { ...this.#counts, waiting: this.#waiting.length, breaker: this.#breaker.state };
+    return {
+      ...this.#counts,
+      waiting: this.#waiting.length,
+      breaker: this.#breaker.state,
+      lastFailure: this.#lastFailure,
+    };
   }
 
   /** When what is read now expires, in ms since the Unix epoch; 0 = never. Spread, see `TTL_JITTER`. */
@@ -227,11 +235,21 @@ export class ReadThrough {
       results = keys.map(() => ({ kind: "failed", error: failure }));
     }
     this.#calls -= 1;
-    if (results.some(isOutage)) this.#breaker.failed();
-    else this.#breaker.succeeded();
+    this.#judge(results);
     const resultOf = new Map(keys.map((key, i) => [key, results[i] ?? NOTHING_SAID]));
     for (const flight of batch) this.#settle(flight, resultOf.get(flight.key) ?? NOTHING_SAID);
     this.#callWaiting();
+  }
+
+  #judge(results: readonly LoadResult[]): void {
+    const outage = results.find(isOutage);
+    if (outage?.kind !== "failed") {
+      this.#lastFailure = null;
+      this.#breaker.succeeded();
+      return;
+    }
+    this.#lastFailure = { message: outage.error.message, atMs: this.options.scheduler.nowMs() };
+    this.#breaker.failed();
   }
 
   #settle(flight: Flight, result: LoadResult): void {

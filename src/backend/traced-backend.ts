@@ -51,6 +51,10 @@ export class TracedBackend implements Backend {
     return results;
   }
 
+  check(options: CallOptions): Promise<void> {
+    return this.backend.check(options);
+  }
+
   close(): Promise<void> {
     return this.backend.close();
   }

@@ -12,6 +12,7 @@ import {
   type EntryInfo,
   type EntrySink,
   type IncrementOutcome,
+  JSON_CONTENT_TYPE,
   type Key,
   type KeyPattern,
   type LateReader,
@@ -37,7 +38,7 @@ import { isKept, LinkedPut } from "./linked-put.ts";
 import { LinkedStore, type OwnPut } from "./linked-store.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 import type { RecentPuts } from "./recent-puts.ts";
-import type { Loaded, Upstream } from "./upstream.ts";
+import { type Loaded, type Upstream, UpstreamError } from "./upstream.ts";
 
 export interface LinkedCacheOptions extends CacheOptions {
   readonly upstream: Upstream;
@@ -47,6 +48,9 @@ export interface LinkedCacheOptions extends CacheOptions {
 
 /** The original sends its message right after the put that it speaks of. */
 const GOSSIP_MS = 2_000;
+
+/** When a change of a value that is only known from before is worth another try. */
+const STALE_RETRY_MS = 1_000;
 
 /** Values from this size on are put first and recorded then: whether the engine can take them is not known before. */
 const LARGE_VALUE_BYTES = 16 * 1024;
@@ -157,8 +161,8 @@ export class LinkedCache extends Cache {
     const own = copyOf(key);
     const name = nameOf(own);
     const expiresAtMs = this.expiryOf(ttlMs);
-    await this.#fetch(own, name);
     for (let stamps = 1; ; stamps++) {
+      const isThere = await this.#fetch(own, name);
       const stamp = this.stamp();
       const outcome = await this.engine.touch({ key: own, expiresAtMs, stamp, condition });
       if (outcome === "touched") {
@@ -166,7 +170,9 @@ export class LinkedCache extends Cache {
         await this.#recordEntry(own, name, true, context);
         return outcome;
       }
-      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
+      // It has expired here since it was fetched.
+      const isLost = outcome === "absent" && isThere === true;
+      if ((outcome !== "superseded" && !isLost) || stamps === MOST_STAMPS) return outcome;
     }
   }
 
@@ -178,17 +184,26 @@ export class LinkedCache extends Cache {
   ): Promise<IncrementOutcome> {
     const own = copyOf(key);
     const name = nameOf(own);
-    await this.#fetch(own, name);
     const expiresAtMsIfNew = this.expiryOf(DEFAULT_TTL);
     for (let stamps = 1; ; stamps++) {
+      const isThere = await this.#fetch(own, name);
+      if (condition?.kind === "absent" && isThere === true) return { kind: "condition-failed" };
       const stamp = this.stamp();
-      const outcome = await this.engine.increment({ key: own, delta, expiresAtMsIfNew, stamp, condition });
+      // What has expired here since it was fetched must not be counted from 0: the backend has more.
+      const request = { key: own, delta, expiresAtMsIfNew, stamp, condition: condition ?? asFetched(isThere) };
+      const outcome = await this.engine.increment(request);
       const isUndone = outcome.kind === "incremented" && (await this.#store.isInvalidated(own, stamp));
       if (outcome.kind === "incremented" && !isUndone) {
-        await this.#recordEntry(own, name, false, context);
+        if (!(await this.#recordEntry(own, name, false, context))) {
+          // It has expired or was evicted since: the backend is to have what was counted all the same.
+          const value = { bytes: Buffer.from(String(outcome.value)), contentType: JSON_CONTENT_TYPE };
+          await this.#recordPut({ key: name, value, expiresAtMs: this.nowMs() }, stamp, context);
+        }
         return outcome;
       }
-      if ((outcome.kind !== "superseded" && !isUndone) || stamps === MOST_STAMPS) return outcome;
+      const isChanged = condition === null && outcome.kind === "condition-failed";
+      if (stamps === MOST_STAMPS) return isChanged ? { kind: "superseded" } : outcome;
+      if (outcome.kind !== "superseded" && !isUndone && !isChanged) return outcome;
     }
   }
 
@@ -222,7 +237,9 @@ export class LinkedCache extends Cache {
   async #putFirst(put: OwnPut, condition: Condition | null, context: MutationContext): Promise<PutOutcome> {
     const { key: name } = put;
     const key = keyOf(name);
-    if (condition !== null) await this.#fetch(key, name);
+    if (condition !== null && (await this.#fetch(key, name)) === true && condition.kind === "absent") {
+      return "condition-failed";
+    }
     for (let stamps = 1; ; stamps++) {
       const stamp = this.stamp();
       const outcome = await this.#store.put(put, stamp, condition);
@@ -240,14 +257,15 @@ export class LinkedCache extends Cache {
     return this.#upstream.record({ ...mutation, isReplicated, traceparent });
   }
 
-  /** Records an entry as it stands now: what a touch or a counter has left. */
-  async #recordEntry(key: Key, name: string, isTouch: boolean, context: MutationContext): Promise<void> {
+  /** Records an entry as it stands now: what a touch or a counter has left. False = it is gone, nothing was recorded. */
+  async #recordEntry(key: Key, name: string, isTouch: boolean, context: MutationContext): Promise<boolean> {
     const entry = await this.#capture(key);
-    if (entry === null) return;
+    if (entry === null) return false;
     const { value, expiresAtMs, stamp } = entry;
     await this.#recordOrDrop(key, stamp, () =>
       this.#upstream.record({ kind: "put", key: name, value, expiresAtMs, stamp, isTouch, ...context }),
     );
+    return true;
   }
 
   async #recordOrDrop(key: Key, stamp: Stamp, record: () => Promise<void>): Promise<void> {
@@ -264,10 +282,19 @@ export class LinkedCache extends Cache {
     return (await this.engine.get(key, capture)) ? capture.entry() : null;
   }
 
-  /** What depends on the stored entry needs it here, not in the backend alone. */
-  async #fetch(key: Key, name: string): Promise<void> {
-    if (!this.loads || (await this.engine.get(key, IGNORED))) return;
-    await this.#upstream.load(name);
+  /**
+   * What depends on the stored entry needs it here, not in the backend alone. Gives whether there is one; null = there is
+   * no backend to ask. Throws `UpstreamError` where the backend can't say.
+   */
+  async #fetch(key: Key, name: string): Promise<boolean | null> {
+    if (!this.loads) return null;
+    if (await this.engine.get(key, IGNORED)) return true;
+    const loaded = await this.#upstream.load(name);
+    if (loaded.kind === "found" && loaded.isStale) {
+      const message = "the backend fails, and what it had before is too old to build on; try again";
+      throw new UpstreamError("ERR_BACKEND_UNAVAILABLE", message, STALE_RETRY_MS, false);
+    }
+    return loaded.kind === "found";
   }
 
   async #recordInvalidation(pattern: KeyPattern | null, stamp: Stamp, context: MutationContext): Promise<void> {
@@ -342,6 +369,10 @@ function deliver(loaded: Extract<Loaded, { kind: "found" }>, sink: LoadSink): vo
 
 function isLarge({ start, end }: NewValue): boolean {
   return end - start >= LARGE_VALUE_BYTES;
+}
+
+function asFetched(isThere: boolean | null): Condition | null {
+  return isThere === null ? null : { kind: isThere ? "present" : "absent" };
 }
 
 function nameOf(key: Key): string {

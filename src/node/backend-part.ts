@@ -1,6 +1,7 @@
 /** The database behind a node, in its main thread: what is loaded from it, and what is on its way to it. */
 
 import { type Backend, BackendError } from "../backend/backend.ts";
+import { Reachability } from "../backend/reachability.ts";
 import { type FillResult, type Kept, ReadThrough } from "../backend/read-through.ts";
 import { WriteBehind } from "../backend/write-behind.ts";
 import { EntryCapture } from "../cache/entry-capture.ts";
@@ -15,6 +16,7 @@ import { type Awaitable, type Engine, FILL_ORIGIN, NEVER, type Version } from ".
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import { backendProblem } from "./backend-health.ts";
 import { RecentFills } from "./recent-fills.ts";
 import { StaleValues } from "./stale-values.ts";
 
@@ -41,6 +43,7 @@ const NEGATIVE_KEYS = 100_000;
 const BREAKER = { failures: 10, openMs: 500, openMaxMs: 10_000 };
 const WRITE_BATCH_BYTES = 8 * 1024 * 1024;
 const WRITE_BACKOFF = { firstMs: 100, maxMs: 10_000 };
+const LOOK_BACKOFF = { backoffFirstMs: 500, backoffMaxMs: 5_000 };
 const RETRY_AFTER_MS = 1_000;
 /** Of timers and commits. */
 const SLACK_MS = 5_000;
@@ -50,6 +53,7 @@ export class BackendPart {
   readonly #globs: readonly Glob[];
   readonly #readThrough: ReadThrough;
   readonly #writeBehind: WriteBehind;
+  readonly #reachability: Reachability;
   readonly #filler: Filler;
   readonly #stale: StaleValues | null;
   readonly #recentFills = new RecentFills();
@@ -97,6 +101,7 @@ export class BackendPart {
       defer: (run) => setImmediate(run),
       random,
     });
+    this.#reachability = new Reachability({ backend, timeoutMs: config.timeoutMs, ...LOOK_BACKOFF, scheduler, random });
     this.#writeBehind = new WriteBehind({
       outbox,
       backend,
@@ -115,6 +120,7 @@ export class BackendPart {
   }
 
   start(): void {
+    this.#reachability.start();
     this.#writeBehind.start();
   }
 
@@ -196,17 +202,15 @@ export class BackendPart {
   }
 
   health(): PartState {
-    const { breaker } = this.#readThrough.stats();
-    const { state, lastError } = this.#writeBehind.stats();
-    const { dead } = this.#options.outbox.counts(BACKEND);
-    const problems = [
-      ...(breaker === "closed" ? [] : ["loads failed repeatedly: the database is asked again from time to time"]),
-      ...(state === "paused" ? [`writes wait in the outbox: ${lastError}`] : []),
-    ];
+    const loads = this.#readThrough.stats();
+    const writes = this.#writeBehind.stats();
+    const { dead, pending } = this.#options.outbox.counts(BACKEND);
+    const nowMs = this.#options.scheduler.nowMs();
+    const detail = backendProblem({ unreachable: this.#reachability.problem, loads, writes, pending, nowMs });
     return {
-      status: problems.length === 0 ? "ok" : "degraded",
-      detail: problems.join("; "),
-      facts: { name: this.#options.backend.name, breaker, writing: state, dead_letters: dead },
+      status: detail === "" ? "ok" : "degraded",
+      detail,
+      facts: { name: this.#options.backend.name, breaker: loads.breaker, writing: writes.state, dead_letters: dead },
     };
   }
 
@@ -238,6 +242,7 @@ export class BackendPart {
   }
 
   async stop(): Promise<void> {
+    this.#reachability.stop();
     await this.#writeBehind.stop();
     await this.#options.backend.close();
     await this.#options.staleEngine?.close();

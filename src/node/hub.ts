@@ -84,7 +84,7 @@ export class Hub implements Upstream, UpstreamAdmin {
     this.tombstoneMs = options.traits.tombstoneMs;
     this.refreshAheadMs = options.traits.refreshAheadMs;
     this.recordsTogether = !options.writesThrough;
-    this.#healthLog = new HealthLog(options.scheduler, () => this.#health());
+    this.#healthLog = new HealthLog(options.scheduler, () => this.#health(), options.log);
   }
 
   start(): void {

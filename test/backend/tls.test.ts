@@ -1,15 +1,17 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { SQL } from "bun";
 import { createBackend } from "../../src/backend/create-backend.ts";
 import { jsonRow } from "../contract/backend-contract.ts";
 import { backendSettings } from "../support/backend-settings.ts";
+import { startMariaDb } from "../support/mariadb.ts";
 import { run, startPostgres, type TestServer } from "../support/postgres.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 
 const IN_TIME = { timeoutMs: 10_000 };
 const folder = tempFolder();
-let server: TestServer;
+const servers = new Map<string, TestServer>();
 
 /** A key and a certificate for 127.0.0.1 that signs itself. */
 function makeCertificate(name: string): { readonly key: string; readonly certificate: string } {
@@ -26,13 +28,35 @@ beforeAll(async () => {
   const { key, certificate } = makeCertificate("server");
   run(["chmod", "0755", folder.path]);
   run(["chmod", "0640", key]);
-  if (process.getuid?.() === 0) run(["chown", "root:postgres", key]);
-  server = await startPostgres(["ssl=on", `ssl_cert_file=${certificate}`, `ssl_key_file=${key}`]);
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot) run(["chown", "root:postgres", key]);
+  servers.set("PostgreSQL", await startPostgres(["ssl=on", `ssl_cert_file=${certificate}`, `ssl_key_file=${key}`]));
+  const ownKey = `${key}.mariadb`;
+  run(["cp", key, ownKey]);
+  if (isRoot) run(["chown", "mysql", ownKey]);
+  servers.set("MariaDB", await startMariaDb([`--ssl-cert=${certificate}`, `--ssl-key=${ownKey}`]));
+  await refusePlainConnections();
 }, 60_000);
 afterAll(async () => {
-  await server[Symbol.asyncDispose]();
+  for (const server of servers.values()) await server[Symbol.asyncDispose]();
   folder[Symbol.dispose]();
 });
+
+/** What gets through to the servers after this is encrypted. */
+async function refusePlainConnections(): Promise<void> {
+  const postgres = new SQL({ url: urlOf("PostgreSQL"), adapter: "postgres", max: 1 });
+  const [{ hba_file: rules }] = await postgres.unsafe("SHOW hba_file");
+  writeFileSync(rules, "hostssl all all 127.0.0.1/32 trust\n");
+  await postgres.unsafe("SELECT pg_reload_conf()");
+  await postgres.close({ timeout: 0 });
+  const mariaDb = new SQL({ url: urlOf("MariaDB"), adapter: "mysql", max: 1 });
+  await mariaDb.unsafe("SET GLOBAL require_secure_transport = ON");
+  await mariaDb.close({ timeout: 0 });
+}
+
+function urlOf(name: string): string {
+  return servers.get(name)?.url ?? "";
+}
 
 async function writeWith(url: string, tlsCa: string | null): Promise<string | undefined> {
   const backend = createBackend(backendSettings(url, { tlsCa }));
@@ -41,16 +65,22 @@ async function writeWith(url: string, tlsCa: string | null): Promise<string | un
   return result?.kind;
 }
 
-test("a server whose authority is given is trusted", async () => {
-  expect(await writeWith(server.url, readFileSync(join(folder.path, "server.pem"), "utf8"))).toBe("written");
-});
+describe.each(["PostgreSQL", "MariaDB"])("%s that wants encryption", (name) => {
+  test("refuses a connection without", async () => {
+    expect(await writeWith(`${urlOf(name)}?sslmode=disable`, null)).toBe("retry");
+  });
 
-test("a server that another authority signed is not", async () => {
-  const { certificate } = makeCertificate("other");
-  expect(await writeWith(server.url, readFileSync(certificate, "utf8"))).toBe("retry");
-});
+  test("is trusted where its authority is given", async () => {
+    expect(await writeWith(urlOf(name), readFileSync(join(folder.path, "server.pem"), "utf8"))).toBe("written");
+  });
 
-test("verify-full without an authority that knows the server fails, require encrypts all the same", async () => {
-  expect(await writeWith(`${server.url}?sslmode=verify-full`, null)).toBe("retry");
-  expect(await writeWith(`${server.url}?sslmode=require`, null)).toBe("written");
+  test("is not where another authority signed it", async () => {
+    const { certificate } = makeCertificate("other");
+    expect(await writeWith(urlOf(name), readFileSync(certificate, "utf8"))).toBe("retry");
+  });
+
+  test("is not with verify-full and no authority that knows it; require encrypts all the same", async () => {
+    expect(await writeWith(`${urlOf(name)}?sslmode=verify-full`, null)).toBe("retry");
+    expect(await writeWith(`${urlOf(name)}?sslmode=require`, null)).toBe("written");
+  });
 });

@@ -7,7 +7,12 @@ import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { Loaded } from "../../src/cache/upstream.ts";
-import { type Engine, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
+import {
+  type Engine,
+  type IncrementOutcome,
+  type IncrementRequest,
+  JSON_CONTENT_TYPE,
+} from "../../src/engine/engine.ts";
 import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { keyOf, ManualClock, RecordingSink, smallEngine } from "../support/engine-io.ts";
 import { FakeUpstream, notInTime, outboxFull, shownMutation } from "../support/fake-upstream.ts";
@@ -22,6 +27,15 @@ class RecordingLoadSink extends RecordingSink implements LoadSink {
 
   markStale(): void {
     this.isStale = true;
+  }
+}
+
+/** What is counted here expires at once. */
+class BriefEngine extends LateEngine {
+  override async increment(request: IncrementRequest): Promise<IncrementOutcome> {
+    const outcome = await super.increment(request);
+    clock.nowMs += 120_000;
+    return outcome;
   }
 }
 
@@ -250,6 +264,51 @@ describe("what depends on the stored entry", () => {
     await expect(cache.touch(keyOf("a"), 1, null)).rejects.toThrow("in time");
     expect(recorded()).toEqual([]);
     expect(storedText("a")).toBeNull();
+  });
+
+  test("is fetched again where it expired just before it was changed", async () => {
+    upstream.onLoad = hasAlways("41");
+    const overtaking = new OvertakingEngine(engine);
+    const passTtl = () => {
+      clock.nowMs += 120_000;
+    };
+    overtaking.next = passTtl;
+    expect(await cacheOver(overtaking).increment(keyOf("a"), 1, null)).toEqual({ kind: "incremented", value: 42 });
+    overtaking.next = passTtl;
+    expect(await cacheOver(overtaking).touch(keyOf("b"), 900_000, null)).toBe("touched");
+    overtaking.next = passTtl;
+    expect(await cacheOver(overtaking).put(keyOf("c"), json("1"), 0, { kind: "absent" })).toBe("condition-failed");
+    expect(recorded()).toEqual(["put a=42", "touch b=41"]);
+  });
+
+  test("is recorded with what was counted where it is gone a moment later", async () => {
+    upstream.onLoad = hasAlways("41");
+    expect(await cacheOver(new BriefEngine(engine)).increment(keyOf("a"), 1, null)).toEqual({
+      kind: "incremented",
+      value: 42,
+    });
+    expect(recorded()).toEqual(["put a=42"]);
+  });
+
+  test("is counted on where somebody else made it meanwhile", async () => {
+    const overtaking = new OvertakingEngine(engine);
+    overtaking.next = () => engine.put({ ...request("a", "7"), stamp: { version: versions.next(), origin: ORIGIN } });
+    expect(await cacheOver(overtaking).increment(keyOf("a"), 1, null)).toEqual({ kind: "incremented", value: 8 });
+  });
+
+  test("is not built on what is stale", async () => {
+    const stale = { bytes: Buffer.from("41"), contentType: JSON_CONTENT_TYPE };
+    const found = {
+      kind: "found",
+      value: stale,
+      expiresAtMs: 1,
+      stamp: { version: versions.next(), origin: ORIGIN },
+      isStale: true,
+    } as const;
+    upstream.onLoad = () => found;
+    await expect(cache.increment(keyOf("a"), 1, null)).rejects.toThrow("too old");
+    await expect(cache.touch(keyOf("a"), 1, null)).rejects.toThrow("too old");
+    expect(recorded()).toEqual([]);
   });
 
   test("is dropped where it can't be recorded: the next read loads what is true", async () => {

@@ -7,6 +7,7 @@ import { SQL } from "bun";
 import { callsOf } from "../support/node-calls.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { printedSeed, randomOf } from "../support/random.ts";
+import { RedisServer } from "../support/redis-server.ts";
 import { endServed, serve } from "../support/serve.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { Ledger, startWriteLoad } from "../support/write-load.ts";
@@ -20,12 +21,23 @@ afterEach(endServed);
  * Kills nodes under load, each on the data directory of the one before, and compares every key that was ever acknowledged
  * with what the next one answers, and with the database in the end.
  */
-async function killAndCompare(kills: number, database: string, readAll: () => Promise<Map<string, number>>) {
+async function killAndCompare(
+  kills: number,
+  database: string,
+  readAll: () => Promise<Map<string, number>>,
+  flags: readonly string[] = [],
+) {
   using folder = tempFolder();
   const random = randomOf(printedSeed(`${kills} kills of nodes before ${new URL(database).protocol}`));
   const ledger = new Ledger();
   const start = (kill: number) =>
-    serve([...FLAGS, `--data-dir=${folder.path}`, `--backend-db=${database}`, `--workers=${kill % 3 === 0 ? 2 : 1}`]);
+    serve([
+      ...FLAGS,
+      ...flags,
+      `--data-dir=${folder.path}`,
+      `--backend-db=${database}`,
+      `--workers=${kill % 3 === 0 ? 2 : 1}`,
+    ]);
   for (let kill = 0; kill < kills; kill++) {
     const node = await start(kill);
     const found = await callsOf(node.port).values(ledger.keys());
@@ -54,12 +66,25 @@ test("50 kills under write load before PostgreSQL", async () => {
   await sql.close({ timeout: 0 });
 }, 300_000);
 
+async function readSqlite(file: string): Promise<Map<string, number>> {
+  using database = new Database(file, { readonly: true });
+  const rows = database.query<{ key: string; value: string }, []>("SELECT key, value FROM servcache_entries").all();
+  return new Map(rows.map(({ key, value }) => [key, Number(value)]));
+}
+
 test("10 kills under write load before SQLite", async () => {
   using folder = tempFolder();
   const file = join(folder.path, "shop.db");
-  await killAndCompare(10, `sqlite:${file}`, async () => {
-    using database = new Database(file, { readonly: true });
-    const rows = database.query<{ key: string; value: string }, []>("SELECT key, value FROM servcache_entries").all();
-    return new Map(rows.map(({ key, value }) => [key, Number(value)]));
-  });
+  await killAndCompare(10, `sqlite:${file}`, () => readSqlite(file));
+}, 120_000);
+
+test("10 kills under write load of nodes whose entries are in Redis", async () => {
+  using folder = tempFolder();
+  const redis = await RedisServer.start();
+  try {
+    const file = join(folder.path, "shop.db");
+    await killAndCompare(10, `sqlite:${file}`, () => readSqlite(file), [`--redis-url=${redis.url}`]);
+  } finally {
+    await redis.stop();
+  }
 }, 120_000);

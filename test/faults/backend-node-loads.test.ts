@@ -228,3 +228,23 @@ describe.each(NODES)("a node of %s", (_, flags) => {
     LONG_MS,
   );
 });
+
+test(
+  "a node of 1 thread loses no count of a counter whose TTL ends again and again while it is counted",
+  async () => {
+    has("counter", "1000");
+    const { calls } = await start(["--workers=1", "--fill-ttl=20ms"]);
+    let counted = 0;
+    const count = async () => {
+      for (let turn = 0; turn < 150; turn++) {
+        const { status } = await calls.call("PATCH", "/api/cache/counter", { body: '{"increment":1}' });
+        expect(status).toBe(200);
+        counted += 1;
+      }
+    };
+    await Promise.all([count(), count(), count(), count(), count(), count(), count(), count()]);
+    expect((await calls.get("counter")).text).toBe(`{"key":"counter","value":${1000 + counted}}`);
+    await until("the sum is in the store", () => store.entries.get("counter")?.body.toString() === `${1000 + counted}`);
+  },
+  LONG_MS,
+);

@@ -183,6 +183,33 @@ describe.each([1, 2])("a node of %d threads", (workers) => {
 
 describe("a node", () => {
   test(
+    "that starts before its database says that, without any request, and makes its table when the database comes",
+    async () => {
+      proxy.mode = { kind: "refuse" };
+      const url = postgres.url
+        .replace("servcache@", "servcache:hunter2@")
+        .replace(`:${postgres.port}`, `:${proxy.port}`);
+      const flags = ["--addr=127.0.0.1:0", `--data-dir=${folder.path}`, `--backend-table=entries_${table}`];
+      const node = await serve([...flags, `--backend-db=${url}`]);
+      const calls = callsOf(node.port);
+      await until("it says so", async () => (await calls.json("/health")).backend.status === "degraded");
+      const { status, backend } = await calls.json("/health");
+      expect([status, backend.detail]).toEqual(["degraded", expect.stringContaining(`127.0.0.1:${proxy.port}`)]);
+      expect((await calls.call("GET", "/readyz")).status).toBe(200);
+      proxy.mode = { kind: "pass" };
+      await until("all is well", async () => (await calls.json("/health")).status === "ok");
+      expect(await stored()).toEqual(new Map());
+      node.signal("SIGTERM");
+      const { exitCode, stderr } = await node.finished();
+      expect(exitCode).toBe(0);
+      expect(stderr).toContain("backend: degraded: 127.0.0.1");
+      expect(stderr).toContain("backend: ok again");
+      expect(stderr).not.toContain("hunter2");
+    },
+    LONG_MS,
+  );
+
+  test(
     "waits for a slow database as long as it is told to, hits don't wait, nothing is lost",
     async () => {
       const { node, calls } = await startNode(["--workers=2", "--backend-timeout=20s", "--backend-write-timeout=20s"]);

@@ -138,6 +138,7 @@ describe.each([1, 2])("a node of %d threads whose database takes nothing", (work
       await until("there is room", async () => (await calls.put("later", 1)).status === 200);
       await until("all is brought out", async () => (await outboxOf(calls)).pending === 0);
       expect([...store.entries.keys()].sort()).toEqual([...accepted, "first", "later"].sort());
+      expect((await calls.get("never-seen")).code).toBe("ERR_NOT_FOUND");
       expect((await calls.json("/health")).status).toBe("ok");
     },
     LONG_MS,

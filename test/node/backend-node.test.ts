@@ -300,6 +300,9 @@ describe("a node does not start", () => {
 
   test.each([
     [["--backend-db=mongodb://h/db"], 2, '--backend-db is "mongodb://h/db", expected a URL'],
+    [["--backend-db=postgres://u:hunt#er2@h/db"], 1, "SERV_CACHE_BACKEND_DB can't be read as a URL"],
+    [["--backend-db=postgres://u:12#er2@h/db"], 1, "SERV_CACHE_BACKEND_DB can't be read as a URL"],
+    [["--backend-db=http://u:100%@h/db"], 1, "SERV_CACHE_BACKEND_DB can't be read as a URL"],
     [["--backend-db=sqlite:"], 1, "SERV_CACHE_BACKEND_DB names no file"],
     [["--backend-db=postgres://h/db", "--backend-table=a b"], 1, "SERV_CACHE_BACKEND_TABLE"],
     [
@@ -321,6 +324,7 @@ describe("a node does not start", () => {
       const ended = await runMain([...flags(), ...more]);
       expect([ended.exitCode, ended.stderr.trimEnd().split("\n").length]).toEqual([exitCode, 1]);
       expect(ended.stderr).toContain(why);
+      expect(ended.stderr).not.toContain("er2");
     },
     LONG_MS,
   );

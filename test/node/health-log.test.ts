@@ -5,7 +5,16 @@ import { ManualScheduler } from "../support/manual-scheduler.ts";
 
 function logOf(scheduler: ManualScheduler) {
   const parts: Record<string, PartState> = { backend: ok(), outbox: ok() };
-  return { parts, log: new HealthLog(scheduler, () => parts) };
+  const said: string[] = [];
+  return {
+    parts,
+    said,
+    log: new HealthLog(
+      scheduler,
+      () => parts,
+      (message) => said.push(message),
+    ),
+  };
 }
 
 const ok = (): PartState => ({ status: "ok", detail: "", facts: {} });
@@ -38,5 +47,24 @@ describe("a health log", () => {
     await scheduler.advance(5_000);
     parts.outbox = degraded("90 % full");
     expect(log.look().outbox).toEqual({ ...degraded("90 % full"), sinceMs: Number(outbox?.sinceMs) });
+  });
+
+  test("says once that a part is not well, and once that it is again", async () => {
+    const scheduler = new ManualScheduler();
+    const { parts, said, log } = logOf(scheduler);
+    parts.peers = degraded("not yet connected");
+    log.start();
+    await scheduler.advance(5_000);
+    parts.peers = ok();
+    parts.outbox = degraded("81 % full");
+    await scheduler.advance(5_000);
+    expect(said).toEqual(["outbox: degraded: 81 % full"]);
+    parts.outbox = degraded("90 % full");
+    parts.backend = degraded("away");
+    await scheduler.advance(5_000);
+    parts.outbox = ok();
+    await scheduler.advance(5_000);
+    expect(said.slice(1)).toEqual(["backend: degraded: away", "outbox: ok again"]);
+    log.stop();
   });
 });

@@ -261,7 +261,10 @@ describe("a hub", () => {
     const drain = node.hub.drain(5_000);
     await node.scheduler.advance(5_000);
     await drain;
-    expect(node.log).toEqual(["1 writes have not reached the database: they are kept for the next start"]);
+    expect(node.log).toEqual([
+      "backend: degraded: writes wait in the outbox: away",
+      "1 writes have not reached the database: they are kept for the next start",
+    ]);
   });
 
   test("brings out what waits at once when it stops", async () => {

@@ -47,6 +47,10 @@ export class FakeBackend implements Backend {
     });
   }
 
+  async check(): Promise<void> {
+    if (this.isAway) throw away();
+  }
+
   async close(): Promise<void> {}
 
   /** Holds every call until the function that it gives is called. */

@@ -72,6 +72,9 @@ export class HttpBackend implements Backend {
     return results;
   }
 
+  /** Nothing can be asked of a service that would change nothing and mean something: its first load or write tells. */
+  async check(): Promise<void> {}
+
   async close(): Promise<void> {
     this.#closing.abort();
   }

@@ -93,6 +93,15 @@ export class SqlBackend implements Backend {
     return rows.map((row) => results.get(row.key) ?? overtaking(row.key));
   }
 
+  /** Connects, and makes the table where it is not there. */
+  async check(options: CallOptions): Promise<void> {
+    try {
+      await this.#with(this.#loads, options, async (run) => void (await run("SELECT 1", [])));
+    } catch (error) {
+      throw this.#toBackendError(error, "ERR_BACKEND_UNAVAILABLE");
+    }
+  }
+
   /** Deletes, and puts whose SQL compares no versions, must not be overtaken by what came before them. */
   #mustWait(row: BackendRow): boolean {
     return (row.kind === "delete" || !this.#mapping.comparesVersions) && this.#doubtful.threatens(row);

@@ -1,0 +1,30 @@
+import type { ReadThroughStats } from "../backend/read-through.ts";
+import type { WriteBehindStats } from "../backend/write-behind.ts";
+
+/** A failed load is shown for so long, unless the next one succeeds: without readers nobody asks again. */
+const FAILED_LOAD_MS = 10_000;
+
+export interface BackendSigns {
+  /** What the last look found wrong; empty = nothing. */
+  readonly unreachable: string;
+  readonly loads: Pick<ReadThroughStats, "breaker" | "lastFailure">;
+  readonly writes: Pick<WriteBehindStats, "lastError">;
+  /** How many writes wait. */
+  readonly pending: number;
+  readonly nowMs: number;
+}
+
+/** What is wrong with the database, in words for an operator; empty = nothing. */
+export function backendProblem({ unreachable, loads, writes, pending, nowMs }: BackendSigns): string {
+  const { breaker, lastFailure } = loads;
+  const why = lastFailure === null ? "" : `: ${lastFailure.message}`;
+  const isRecent = lastFailure !== null && nowMs - lastFailure.atMs < FAILED_LOAD_MS;
+  const loadProblem =
+    breaker === "closed"
+      ? isRecent && `the last load failed${why}`
+      : `loads failed repeatedly, the database is asked again from time to time${why}`;
+  // Between two tries it is still away.
+  const writeProblem = writes.lastError !== "" && pending > 0 && `writes wait in the outbox: ${writes.lastError}`;
+  const problems = [loadProblem, writeProblem].filter((problem) => typeof problem === "string");
+  return problems.length === 0 ? unreachable : problems.join("; ");
+}
