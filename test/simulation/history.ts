@@ -9,8 +9,22 @@ export class History {
   /** Kept on a disk: everybody must come to know them, unless that disk is lost. */
   readonly #required = new Set<Mutation>();
   readonly #byStamp = new Map<string, Mutation>();
+  /** The newest stamp of each node that its disk tells it of. */
+  readonly #newestOf = new Map<number, Stamp>();
+  readonly #faults: string[] = [];
+
+  /** Stamps that went back, though their node could know better. */
+  get faults(): readonly string[] {
+    return this.#faults;
+  }
 
   made(mutation: Mutation): void {
+    const { stamp } = mutation;
+    const before = this.#newestOf.get(stamp.origin);
+    if (before !== undefined && !isNewer(stamp, before)) {
+      this.#faults.push(`${nameOf(stamp)} was given after ${nameOf(before)}`);
+    }
+    this.#newestOf.set(stamp.origin, stamp);
     this.#mutations.push(mutation);
     this.#byStamp.set(nameOf(mutation.stamp), mutation);
   }
@@ -33,6 +47,14 @@ export class History {
     }
   }
 
+  /**
+   * A node without its disk and with a clock that was set back stamps older than it did before. While all others are too far
+   * ahead of its clock to be believed, it can't know.
+   */
+  lostDisk(origin: number): void {
+    this.#newestOf.delete(origin);
+  }
+
   /** Of one node's mutations, those from a version on. */
   lostSince(origin: number, version: number): void {
     for (const mutation of this.#required) {
@@ -45,19 +67,30 @@ export class History {
     const made = this.#byStamp.get(nameOf(stamp));
     if (made === undefined || made.kind !== "put" || made.key !== key) return "nobody ever put it";
     if (made.value.bytes.toString() !== value) return `its value is not the one that was put: ${made.value.bytes}`;
-    const newest = this.newest(key);
+    const newest = this.#newestBeside(key, made);
     if (newest === null || !isNewer(newest.stamp, stamp)) return null;
     return `it should have made way for ${newest.kind} ${nameOf(newest.stamp)}`;
   }
 
   /** The newest mutation that everybody must know. */
   newest(key: string): Mutation | null {
+    return this.#newestBeside(key, null);
+  }
+
+  /** Without those that the same node made before it made this one: see `lostDisk`. */
+  #newestBeside(key: string, later: Mutation | null): Mutation | null {
     let newest: Mutation | null = null;
     for (const mutation of this.#required) {
       if (!isAbout(mutation, key)) continue;
+      if (later !== null && this.#wentBack(mutation, later)) continue;
       if (newest === null || isNewer(mutation.stamp, newest.stamp)) newest = mutation;
     }
     return newest;
+  }
+
+  #wentBack(earlier: Mutation, later: Mutation): boolean {
+    if (earlier.stamp.origin !== later.stamp.origin || !isNewer(earlier.stamp, later.stamp)) return false;
+    return this.#mutations.indexOf(earlier) < this.#mutations.indexOf(later);
   }
 
   get size(): number {

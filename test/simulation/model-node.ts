@@ -163,6 +163,7 @@ export class ModelNode {
     }
     // A node that lost its memory and its disk can't know that its clock was ahead of the others' when it stamped these;
     // where another has started anew as well, and its clock is behind, nobody of the two does.
+    world.history.lostDisk(settings.id);
     world.history.lostSince(settings.id, versionAt(world.clock.nowMs - settings.maxSkewMs));
     this.#disk = new ModelDisk();
   }

@@ -229,6 +229,7 @@ class Simulation {
   }
 
   async #look(): Promise<void> {
+    this.#faults.push(...this.#history.faults);
     for (const { life, settings } of this.#nodes) {
       for (const key of this.#keys) {
         const entry = life.engine.live(key);
