@@ -195,6 +195,8 @@ export class ModelEngine implements Engine {
     const wasThere = this.live(name) !== null;
     this.options.trace(`delete ${name} ${stamp.version}/${stamp.origin}`);
     this.memory.entries.delete(name);
+    // An older tombstone goes, too, as in the real engine: what is known of a key passes before what is remembered of many.
+    this.memory.tombstones.delete(name);
     if (tombstoneUntilMs !== NEVER) this.memory.tombstones.set(name, { stamp, untilMs: tombstoneUntilMs });
     else this.#forget(name, stamp.version);
     return wasThere ? "deleted" : "absent";
