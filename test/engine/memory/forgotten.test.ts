@@ -115,6 +115,19 @@ describe("a memory engine that keeps versions", () => {
     ]);
   });
 
+  test("a delete that leaves no tombstone takes an older one along, and is remembered itself", () => {
+    const { put, engine } = house();
+    const remove = (version: number, tombstoneUntilMs: number) =>
+      engine.delete({
+        key: keyOf("a"),
+        stamp: { version: version as Version, origin: 7 },
+        condition: null,
+        tombstoneUntilMs,
+      });
+    expect([put("a", 1), remove(5, 1_900_000_000_000), remove(10, NEVER)]).toEqual(["stored", "deleted", "absent"]);
+    expect([put("a", 8), put("a", 11)]).toEqual(["superseded", "stored"]);
+  });
+
   test("peeking counts neither hits nor misses", () => {
     const { engine, put, has } = house();
     put("a", 10);
