@@ -61,7 +61,8 @@ export class WriteBehind {
   #pausedUntilMs = 0;
   #batchRows: number;
   #isStarted = false;
-  #isDraining = false;
+  /** End of the drain under way, in ms since the Unix epoch; null = there is none. */
+  #drainUntilMs: number | null = null;
   #cancelTimer: (() => void) | null = null;
   #whenIdle: (() => void)[] = [];
   #counts = { written: 0, superseded: 0, refusals: 0, deadLetters: 0, failures: 0 };
@@ -94,9 +95,12 @@ export class WriteBehind {
     }
   }
 
-  /** Writes without delay until nothing waits or the time is over; gives how much still waits. It goes on after. */
+  /**
+   * Writes without delay until the time is over, or nothing waits but rows whose next attempt comes later than that; gives
+   * how much still waits. It goes on after.
+   */
   async drain(limitMs: number): Promise<number> {
-    this.#isDraining = true;
+    this.#drainUntilMs = this.options.scheduler.nowMs() + limitMs;
     const { promise, resolve } = Promise.withResolvers<void>();
     const cancel = this.options.scheduler.after(limitMs, resolve);
     this.#whenIdle.push(resolve);
@@ -143,7 +147,7 @@ export class WriteBehind {
 
   #take(): OutboxEntry[] {
     const { outbox, destination, batchBytes, delayMs, scheduler } = this.options;
-    const isUrgent = this.#isDraining || this.#waiters.size > 0;
+    const isUrgent = this.#drainUntilMs !== null || this.#waiters.size > 0;
     try {
       return outbox.take(destination, {
         // Suspects are due first; they are not to fill a small batch by themselves.
@@ -160,17 +164,24 @@ export class WriteBehind {
 
   /** Sees to the next call of `#pump`, or tells those who wait for the end. */
   #rest(): void {
-    if (this.#running === 0 && (!this.#isStarted || this.#pending() === 0)) {
+    const isIdle = this.#running === 0 && (!this.#isStarted || this.#pending() === 0);
+    if (isIdle || (this.#running === 0 && this.#isDrained())) {
       for (const resolve of this.#whenIdle.splice(0)) resolve();
-      return;
     }
-    if (!this.#isStarted || this.#running >= this.options.concurrency) return;
+    if (isIdle || !this.#isStarted || this.#running >= this.options.concurrency) return;
     const { outbox, destination, delayMs, scheduler } = this.options;
     const { pending, inFlight } = outbox.counts(destination);
     if (pending <= inFlight) return;
     const dueAtMs = outbox.nextDueAtMs(destination) ?? Number.POSITIVE_INFINITY;
     const dueInMs = Math.max(1, dueAtMs - scheduler.nowMs());
     this.#wakeIn(Math.min(Math.max(1, delayMs), dueInMs));
+  }
+
+  /** To be asked when nothing is under way and nothing could be taken: what is left then is postponed. */
+  #isDrained(): boolean {
+    if (this.#drainUntilMs === null) return false;
+    const { outbox, destination } = this.options;
+    return (outbox.nextDueAtMs(destination) ?? Number.POSITIVE_INFINITY) > this.#drainUntilMs;
   }
 
   #wakeIn(ms: number): void {

@@ -195,8 +195,8 @@ export class Hub implements Upstream, UpstreamAdmin {
     const { backend, peers, log } = this.#options;
     const left = await Promise.all([backend?.drain(limitMs) ?? 0, peers?.drain(limitMs) ?? 0]);
     const [forBackend, forPeers] = left;
-    if (forBackend > 0) log(`${forBackend} writes have not reached the database: they are kept for the next start`);
-    if (forPeers > 0) log(`${forPeers} mutations have not reached all peers: they are kept for the next start`);
+    if (forBackend > 0) log(`${counted(forBackend, "write")} not reached the database: kept for the next start`);
+    if (forPeers > 0) log(`${counted(forPeers, "mutation")} not reached all peers: kept for the next start`);
   }
 
   stop(): Promise<void> {
@@ -274,6 +274,10 @@ export class Hub implements Upstream, UpstreamAdmin {
       outbox: outboxHealth(outbox),
     };
   }
+}
+
+function counted(count: number, name: string): string {
+  return count === 1 ? `1 ${name} has` : `${count} ${name}s have`;
 }
 
 function outboxHealth(outbox: Outbox): PartState {

@@ -182,6 +182,20 @@ describe("the end", () => {
     await t.writer.stop();
   });
 
+  test("a drain does not wait for a row whose next attempt comes after its end", async () => {
+    using t = setUp();
+    t.backend.refused.add("a");
+    await t.outbox.append([put("a", "1", 1), put("b", "1", 2)]);
+    const drained = t.writer.drain(50);
+    await settled();
+    expect(await drained).toBe(1);
+    expect(t.backend.values.get("b")).toBe("1");
+    t.backend.refused.clear();
+    await t.scheduler.advance(60_000);
+    expect([t.backend.values.get("a"), t.stats().pending]).toEqual(["1", 0]);
+    await t.writer.stop();
+  });
+
   test("a drain that can't end is over at its time, and says how much is left", async () => {
     using t = setUp();
     t.backend.isAway = true;

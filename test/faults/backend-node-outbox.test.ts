@@ -92,7 +92,7 @@ describe.each([1, 2])("a node of %d threads that is stopped under load", (worker
       expect(await load.over).toBe(0);
       const { exitCode, stderr } = await node.finished();
       expect(exitCode).toBe(0);
-      expect(stderr).toContain(`${ledger.keys().length} writes have not reached the database: they are kept`);
+      expect(stderr).toContain(`${ledger.keys().length} writes have not reached the database: kept`);
       store.answer = null;
       const next = await start(store.url, [`--workers=${workers}`]);
       expect(ledger.mistakes(await next.calls.values(ledger.keys()))).toEqual([]);

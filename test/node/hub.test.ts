@@ -263,7 +263,7 @@ describe("a hub", () => {
     await drain;
     expect(node.log).toEqual([
       "backend: degraded: writes wait in the outbox: away",
-      "1 writes have not reached the database: they are kept for the next start",
+      "1 write has not reached the database: kept for the next start",
     ]);
   });
 
