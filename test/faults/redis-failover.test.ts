@@ -5,11 +5,11 @@ import { createRedisEngine } from "../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../src/engine/redis/redis-url.ts";
 import { slotOf } from "../../src/engine/redis/slots.ts";
 import { EngineCalls } from "../support/engine-calls.ts";
-import { eventually } from "../support/eventually.ts";
 import { globPattern } from "../support/glob-pattern.ts";
 import { PlainEngine } from "../support/plain-engine.ts";
 import { RedisCluster } from "../support/redis-cluster.ts";
 import { RedisSentinels } from "../support/redis-sentinel.ts";
+import { eventually } from "../support/until.ts";
 
 const cleanups: (() => Promise<unknown>)[] = [];
 

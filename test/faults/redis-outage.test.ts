@@ -4,10 +4,10 @@ import type { RedisEngineSettings } from "../../src/engine/redis/options.ts";
 import { createRedisEngine } from "../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../src/engine/redis/redis-url.ts";
 import { EngineCalls } from "../support/engine-calls.ts";
-import { eventually } from "../support/eventually.ts";
 import { globPattern } from "../support/glob-pattern.ts";
 import { PlainEngine } from "../support/plain-engine.ts";
 import { freePort, RedisServer } from "../support/redis-server.ts";
+import { eventually } from "../support/until.ts";
 
 const cleanups: (() => Promise<void>)[] = [];
 

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import type { HttpHandler } from "../../src/http/handler.ts";
-import { bodyOf, echo, startTestHttpServer, TEST_TRACE_ID, targetOf, until } from "../support/http-server.ts";
+import { bodyOf, echo, startTestHttpServer, TEST_TRACE_ID, targetOf } from "../support/http-server.ts";
 import { RawClient } from "../support/raw-client.ts";
+import { eventually } from "../support/until.ts";
 
 const GET = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const MIB = 1024 * 1024;
@@ -234,7 +235,7 @@ test("a half-closed client gets an answer that comes later, and a large one whol
   });
   const client = await RawClient.open(server.port, { allowHalfOpen: true });
   client.socket.end(get("/later") + get("/large"));
-  await until(() => held.waiting.length === 1);
+  await eventually(() => held.waiting.length === 1);
   held.answerNext();
   expect((await client.answer()).body).toBe("/later null ");
   expect((await client.answer()).body.length).toBe(16 * MIB);
@@ -331,16 +332,16 @@ test("pipelined requests wait for an answer that comes later, and keep their ord
     `PUT /later${n} HTTP/1.1\r\nHost: a\r\nX-Mark: m${n}\r\nContent-Length: 6\r\n\r\nbody-${n}`;
   await client.send(get("/0") + put(1) + get("/2") + put(3));
   expect((await client.answer()).body).toBe("GET /0 ");
-  await until(() => held.waiting.length === 1);
+  await eventually(() => held.waiting.length === 1);
   await client.send(get("/4"));
   // Others use the thread's request and writer meanwhile.
   await other.send(put(9) + get(`/${"x".repeat(500)}`));
-  await until(() => held.waiting.length === 2);
+  await eventually(() => held.waiting.length === 2);
   expect(held.waiting).toEqual(["/later1", "/later9"]);
   held.answerNext();
   expect((await client.answer()).body).toBe("/later1 m1 body-1");
   expect((await client.answer()).body).toBe("GET /2 ");
-  await until(() => held.waiting.length === 3);
+  await eventually(() => held.waiting.length === 3);
   held.answerNext();
   expect((await other.answer()).body).toBe("/later9 m9 body-9");
   expect((await other.answer()).body).toBe(`GET /${"x".repeat(500)} `);
@@ -380,7 +381,7 @@ test("what arrives during an answer that comes later is read only up to a bound"
   );
   const client = await RawClient.open(server.port);
   await client.send(get("/later"));
-  await until(() => held.waiting.length === 1);
+  await eventually(() => held.waiting.length === 1);
   const flood = Buffer.from(get("/flood", `X: ${"a".repeat(8000)}\r\n`).repeat(4_000));
   let taken = false;
   const sent = client.send(flood).then(() => {
@@ -403,13 +404,13 @@ test("a client that goes away before its answer comes is no error", async () => 
   using server = startTestHttpServer(held.handler);
   const client = await RawClient.open(server.port);
   await client.send(get("/later"));
-  await until(() => held.waiting.length === 1);
+  await eventually(() => held.waiting.length === 1);
   client.socket.resetAndDestroy();
-  await until(() => server.connections === 0);
+  await eventually(() => server.connections === 0);
   held.answerNext();
   const next = await RawClient.open(server.port);
   await next.send(get("/next"));
-  await until(() => held.waiting.length === 2);
+  await eventually(() => held.waiting.length === 2);
   held.answerNext();
   expect((await next.answer()).status).toBe(200);
   expect(server.errors).toEqual([]);

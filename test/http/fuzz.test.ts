@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { bodyOf, startTestHttpServer, targetOf, until } from "../support/http-server.ts";
+import { bodyOf, startTestHttpServer, targetOf } from "../support/http-server.ts";
 import { RawClient } from "../support/raw-client.ts";
+import { eventually } from "../support/until.ts";
 
 interface Sent {
   readonly method: string;
@@ -102,6 +103,6 @@ test("damaged bytes are answered or refused, and the server lives", async () => 
     ),
     { numRuns: 500 },
   );
-  await until(() => server.connections === 0);
+  await eventually(() => server.connections === 0);
   expect(server.errors).toEqual([]);
 }, 30_000);

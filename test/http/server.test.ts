@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import { ListenError } from "../../src/http/listen-error.ts";
 import { startHttpServer } from "../../src/http/server.ts";
-import { echo, startTestHttpServer, targetOf, until } from "../support/http-server.ts";
+import { echo, startTestHttpServer, targetOf } from "../support/http-server.ts";
 import { RawClient } from "../support/raw-client.ts";
+import { eventually } from "../support/until.ts";
 
 const GET = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -49,7 +50,7 @@ test("2,000 idle connections disturb nobody", async () => {
   while (idle.length < 2_000) {
     idle.push(...(await Promise.all(Array.from({ length: 100 }, () => RawClient.open(server.port)))));
   }
-  await until(() => server.connections === 2_000);
+  await eventually(() => server.connections === 2_000);
   const client = await RawClient.open(server.port);
   for (let i = 0; i < 100; i++) {
     await client.send(GET);
@@ -58,13 +59,13 @@ test("2,000 idle connections disturb nobody", async () => {
   await idle[1_999]?.send(GET);
   expect((await idle[1_999]?.answer())?.status).toBe(200);
   for (const each of idle) each.socket.destroy();
-  await until(() => server.connections === 1);
+  await eventually(() => server.connections === 1);
 });
 
 test("connections over the limit get 503 and are closed; others go on, and room that is free again is used", async () => {
   using server = startTestHttpServer(echo, { connections: 2 });
   const [first, second] = [await RawClient.open(server.port), await RawClient.open(server.port)];
-  await until(() => server.connections === 2);
+  await eventually(() => server.connections === 2);
   const third = await RawClient.open(server.port);
   await third.send(GET);
   const refusal = await third.answer();
@@ -73,7 +74,7 @@ test("connections over the limit get 503 and are closed; others go on, and room 
   await first.send(GET);
   expect((await first.answer()).status).toBe(200);
   second.socket.destroy();
-  await until(() => server.connections === 1);
+  await eventually(() => server.connections === 1);
   const fourth = await RawClient.open(server.port);
   await fourth.send(GET);
   expect((await fourth.answer()).status).toBe(200);
@@ -101,7 +102,7 @@ test("a drain answers what is in flight and what is under way on idle connection
     await RawClient.open(server.port),
   ];
   await busy.send(GET.replace("/a", "/held"));
-  await until(() => waiting === 1 && server.connections === 3);
+  await eventually(() => waiting === 1 && server.connections === 3);
 
   const drained = server.drain(10_000);
   await idle.send(GET);
@@ -109,7 +110,7 @@ test("a drain answers what is in flight and what is under way on idle connection
   expect([late.status, late.headers.get("connection")]).toEqual([200, "close"]);
   expect(await idle.closed).toBeNull();
 
-  await until(() => server.connections === 2);
+  await eventually(() => server.connections === 2);
   server.passTime(999);
   expect(server.connections).toBe(2);
   server.passTime(1);
@@ -132,7 +133,7 @@ test("a drain cuts what is left after its grace time", async () => {
   });
   const client = await RawClient.open(server.port);
   await client.send(GET);
-  await until(() => waiting === 1);
+  await eventually(() => waiting === 1);
   const drained = server.drain(5_000);
   server.passTime(4_999);
   expect(server.connections).toBe(1);
@@ -164,7 +165,7 @@ test("a drain under load resets no connection before its answer", async () => {
     }
   };
   const ends = clients.map(untilToldToClose);
-  await until(() => answers > 500);
+  await eventually(() => answers > 500);
   await server.drain(10_000);
   expect(await Promise.all(ends)).toEqual(clients.map(() => null));
 });

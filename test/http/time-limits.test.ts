@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { DEFAULT_HTTP_LIMITS } from "../../src/http/limits.ts";
-import { echo, startTestHttpServer, type TestHttpServer, until } from "../support/http-server.ts";
+import { echo, startTestHttpServer, type TestHttpServer } from "../support/http-server.ts";
 import { RawClient } from "../support/raw-client.ts";
+import { eventually } from "../support/until.ts";
 
 const GET = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 /** Time limits are never kept early, and at most this late. */
@@ -16,7 +17,7 @@ async function handled(server: TestHttpServer): Promise<void> {
   }
   client.socket.end();
   const before = server.connections;
-  await until(() => server.connections < before);
+  await eventually(() => server.connections < before);
 }
 
 for (const [name, bytes, limitMs] of [
@@ -106,7 +107,7 @@ test("a client that does not read is cut, holds one answer at most, and delays n
   await handled(server);
   expect(server.connections).toBe(1);
   server.passTime(1 + SLACK_MS);
-  await until(() => server.connections === 0);
+  await eventually(() => server.connections === 0);
   client.socket.resume();
   await client.closed;
 });
@@ -135,6 +136,6 @@ test("a client that stays after its last answer is cut after the linger time", a
   await handled(server);
   expect(server.connections).toBe(1);
   server.passTime(DEFAULT_HTTP_LIMITS.lingerMs + SLACK_MS);
-  await until(() => server.connections === 0);
+  await eventually(() => server.connections === 0);
   client.socket.destroy();
 });

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { createServer } from "node:net";
 import { startKeepAliveClient } from "../support/keep-alive-client.ts";
 import { endServed, runMain, serve } from "../support/serve.ts";
-import { waitUntil } from "../support/wait-until.ts";
+import { until } from "../support/until.ts";
 
 afterEach(endServed);
 
@@ -34,7 +34,7 @@ describe.each([
   test("loses no request when it is stopped under load", async () => {
     const node = await serve(args);
     const clients = Array.from({ length: 16 }, () => startKeepAliveClient(node.port, "/healthz"));
-    await waitUntil("every client has 20 answers", () => clients.every((client) => client.answers >= 20));
+    await until("every client has 20 answers", () => clients.every((client) => client.answers >= 20));
     node.signal("SIGTERM");
     const losses = await Promise.all(clients.map((client) => client.over));
     expect(losses).toEqual(clients.map(() => null));

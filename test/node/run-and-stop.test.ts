@@ -11,7 +11,7 @@ import {
 import type { RunningNode, startNode } from "../../src/node/node.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { machine } from "../support/machine.ts";
-import { waitUntil } from "../support/wait-until.ts";
+import { until } from "../support/until.ts";
 
 function arrange(options: { readonly drain: (graceMs: number) => Promise<void>; readonly graceMs: number }) {
   const listeners = new Map<StopSignal, () => void>();
@@ -112,7 +112,7 @@ describe("a stop", () => {
   test("drains within the grace period, then stops everything, then ends with code 0", async () => {
     const { calls, signal } = arrange({ drain: async () => {}, graceMs: 10_000 });
     signal("SIGTERM");
-    await waitUntil("it exits", () => calls.includes("exit 0"));
+    await until("it exits", () => calls.includes("exit 0"));
     expect(calls).toEqual(["drain 9500", "stop", "exit 0"]);
   });
 
@@ -139,7 +139,7 @@ describe("a stop", () => {
   test("cuts what is still under way at the end of the grace period, and says so", async () => {
     const { calls, signal } = arrange({ drain: never, graceMs: 10 });
     signal("SIGTERM");
-    await waitUntil("it exits", () => calls.includes("exit 0"));
+    await until("it exits", () => calls.includes("exit 0"));
     expect(calls).toEqual([
       "drain 9.5",
       "servcache: the grace period is over, what was still under way is cut",
@@ -150,7 +150,7 @@ describe("a stop", () => {
   test("hands a failing drain to the failure path", async () => {
     const { calls, signal } = arrange({ drain: () => Promise.reject(new Error("broken")), graceMs: 10_000 });
     signal("SIGTERM");
-    await waitUntil("it fails", () => calls.length === 2);
+    await until("it fails", () => calls.length === 2);
     expect(calls).toEqual(["drain 9500", "Error: broken"]);
   });
 });

@@ -53,8 +53,3 @@ export function bodyOf(request: HttpRequest): string {
 export const echo: HttpHandler = (request, response) => {
   response.sendText(200, "", `${request.method} ${targetOf(request)} ${bodyOf(request)}`);
 };
-
-/** Settles when the condition holds; it is looked at on every turn of the event loop. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}

@@ -1,6 +1,6 @@
 import { Redis } from "ioredis";
-import { eventually } from "./eventually.ts";
 import { RedisServer } from "./redis-server.ts";
+import { eventually } from "./until.ts";
 
 const SLOT_COUNT = 16384;
 

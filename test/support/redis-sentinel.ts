@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { eventually } from "./eventually.ts";
 import { RedisServer } from "./redis-server.ts";
+import { eventually } from "./until.ts";
 
 const SENTINELS = 3;
 const DOWN_AFTER_MS = 500;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { eventually } from "./eventually.ts";
+import { eventually } from "./until.ts";
 
 /** Which server the tests start: `redis-server`, or another that speaks the same, such as `valkey-server`. */
 const PROGRAM = process.env.SERV_CACHE_TEST_REDIS_PROGRAM ?? "redis-server";

@@ -7,6 +7,11 @@ export async function until(
   const endMs = performance.now() + limitMs;
   while (!(await condition())) {
     if (performance.now() > endMs) throw new Error(`waited ${limitMs} ms in vain: ${what}`);
-    await Bun.sleep(5);
+    await Bun.sleep(2);
   }
+}
+
+/** The same for conditions that say themselves what they are about. */
+export function eventually(condition: () => boolean | Promise<boolean>, limitMs?: number): Promise<void> {
+  return until(String(condition), condition, limitMs);
 }

@@ -6,9 +6,9 @@ import { createRedisEngine } from "../../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../../src/engine/redis/redis-url.ts";
 import { HeadSink, keyOf } from "../../support/collecting-sink.ts";
 import { EngineCalls } from "../../support/engine-calls.ts";
-import { eventually } from "../../support/eventually.ts";
 import { PlainEngine } from "../../support/plain-engine.ts";
 import { RedisServer } from "../../support/redis-server.ts";
+import { eventually } from "../../support/until.ts";
 
 const cleanups: (() => Promise<unknown>)[] = [];
 

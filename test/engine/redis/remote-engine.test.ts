@@ -4,8 +4,8 @@ import { withDefaults } from "../../../src/engine/redis/options.ts";
 import { parseRedisUrl } from "../../../src/engine/redis/redis-url.ts";
 import { RemoteEngine } from "../../../src/engine/redis/remote-engine.ts";
 import { testEngine } from "../../contract/engine-contract.ts";
-import { eventually } from "../../support/eventually.ts";
 import { RedisServer } from "../../support/redis-server.ts";
+import { eventually } from "../../support/until.ts";
 
 for (const [prefix, versioned] of [
   ["", false],
