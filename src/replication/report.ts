@@ -18,18 +18,27 @@ export interface ReportParts {
 }
 
 export function peersState(parts: ReportParts): PartState {
-  const { links, scheduler, maxSkewMs, outbox } = parts;
+  const { links, receiver, scheduler, maxSkewMs, outbox } = parts;
   const problems: string[] = [];
-  const facts: Record<string, unknown> = {};
+  const { won, repairs } = receiver.stats();
+  const facts: Record<string, unknown> = { conflicts_won: won, repairs };
   for (const { name, stats } of links) {
     if (stats.state === "self") continue;
-    const { pending, oldestAgeMs } = outbox.stats(destinationOf(name));
+    const { pending, bytes, oldestAgeMs } = outbox.stats(destinationOf(name));
     const downMs = scheduler.nowMs() - stats.sinceMs;
     if (stats.state === "down") problems.push(`${name} is down for ${Math.round(downMs / 1000)} s: ${stats.lastError}`);
     if (Math.abs(stats.skewMs) > maxSkewMs) {
       problems.push(`the clock of ${name} is ${Math.round(stats.skewMs / 1000)} s apart: set the clocks`);
     }
-    facts[name] = { state: stats.state, since: new Date(stats.sinceMs).toISOString(), pending, lag_ms: oldestAgeMs };
+    facts[name] = {
+      state: stats.state,
+      since: new Date(stats.sinceMs).toISOString(),
+      lag_ms: oldestAgeMs,
+      pending,
+      queue_bytes: bytes,
+      skew_ms: Math.round(stats.skewMs),
+      conflicts_lost: stats.lost,
+    };
   }
   if (parts.bootstrapState === "running") problems.push("the entries of a peer are still coming in");
   return { status: problems.length === 0 ? "ok" : "degraded", detail: problems.join("; "), facts };
