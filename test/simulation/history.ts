@@ -24,7 +24,6 @@ export class History {
     if (before !== undefined && !isNewer(stamp, before)) {
       this.#faults.push(`${nameOf(stamp)} was given after ${nameOf(before)}`);
     }
-    this.#newestOf.set(stamp.origin, stamp);
     this.#mutations.push(mutation);
     this.#byStamp.set(nameOf(mutation.stamp), mutation);
   }
@@ -32,6 +31,13 @@ export class History {
   committed(stamp: Stamp): void {
     const mutation = this.#byStamp.get(nameOf(stamp));
     if (mutation !== undefined) this.#required.add(mutation);
+  }
+
+  /** Its node's disk has it: no restart makes the node stamp older. */
+  kept(stamp: Stamp): void {
+    const before = this.#newestOf.get(stamp.origin);
+    if (before === undefined || isNewer(stamp, before)) this.#newestOf.set(stamp.origin, stamp);
+    this.committed(stamp);
   }
 
   /** The disk that kept it is gone: some may know of it, and some never will. */

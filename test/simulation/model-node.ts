@@ -97,7 +97,7 @@ export class ModelNode {
       defer: (run) => scheduler.after(1, run),
       limitBytes: 1e9,
       onCommit: (mutations) => {
-        for (const { stamp } of mutations) world.history.committed(stamp);
+        for (const { stamp } of mutations) world.history.kept(stamp);
       },
     });
     const clock = HybridClock.create(() => this.nowMs());
