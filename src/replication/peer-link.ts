@@ -37,6 +37,10 @@ export interface PeerLinkOptions {
 }
 
 const LARGE_VALUE_BYTES = 256 * 1024;
+/** A batch of plain calls holds up what comes after it. */
+const PLAIN_ROWS = 256;
+/** A peer that speaks the plain calls may have become one of our kind. */
+const PLAIN_HELLO_MS = 30_000;
 
 export interface LinkLimits {
   /** Batches under way at the same time. */
@@ -73,6 +77,9 @@ export class PeerLink {
   readonly #ending = new AbortController();
   #session: PeerSession | null = null;
   #legacy: LegacyCalls | null = null;
+  readonly #plainCalls: LegacyCalls;
+  /** When a peer of the original's kind gets another hello. */
+  #helloAtMs = 0;
   #lastIncarnation: number | null = null;
   /** The number of the next batch; unsettled ones are below it. */
   #next = 1;
@@ -97,6 +104,7 @@ export class PeerLink {
     this.#options = options;
     this.#bandwidth = new Bandwidth(limits.bytesPerSecond, scheduler);
     this.#watermark = new OwnWatermark(outbox, destination, scheduler);
+    this.#plainCalls = new LegacyCalls(options.caller, () => scheduler.nowMs());
     this.stats = new LinkStats(scheduler.nowMs());
     this.#backlog = outbox.counts(destination).pending;
     this.#lastVersionBefore = outbox.newestVersion;
@@ -145,8 +153,13 @@ export class PeerLink {
     this.#pump();
   }
 
-  /** Tries at once, if it waits after a failure: the peer has just shown that it is there. */
+  /** Tries at once, if it waits after a failure or speaks by plain calls: the peer has just shown that it is there. */
   wake(): void {
+    if (this.#legacy !== null) {
+      this.#helloAtMs = 0;
+      this.#pump();
+      return;
+    }
     if (this.#session !== null || this.#isConnecting || this.#pausedUntilMs === 0) return;
     this.#pausedUntilMs = 0;
     this.#pump();
@@ -197,8 +210,10 @@ export class PeerLink {
       this.#wakeIn(this.#pausedUntilMs - nowMs);
       return;
     }
-    if (this.#session === null && this.#legacy === null) {
-      if (!this.#isConnecting) void this.#connect();
+    const saysHello = this.#legacy === null ? this.#session === null : nowMs >= this.#helloAtMs;
+    if (saysHello || this.#isConnecting) {
+      // Plain calls are not numbered: they are to be through before anything else is sent.
+      if (!this.#isConnecting && (this.#legacy === null || this.#underWay.size === 0)) void this.#connect();
       return;
     }
     this.#repairQueue();
@@ -218,7 +233,7 @@ export class PeerLink {
   #sendBatches(): void {
     const { limits, scheduler } = this.#options;
     for (;;) {
-      const window = this.#failures > 0 ? 1 : limits.window;
+      const window = this.#failures > 0 || this.#legacy !== null ? 1 : limits.window;
       if (this.#underWay.size >= window) return;
       const { pending, inFlight } = this.#counts();
       const waiting = pending - inFlight;
@@ -231,14 +246,16 @@ export class PeerLink {
       }
       const batch = this.#take();
       if (batch.length === 0 && !isHeartbeatDue) return;
-      for (const part of inParts(batch)) void this.#send(part);
+      const parts = this.#legacy === null ? inParts(batch) : [batch];
+      for (const part of parts) void this.#send(part);
     }
   }
 
   #take(): OutboxEntry[] {
     const { queue, limits } = this.#options;
     try {
-      return queue.take(limits.batchRows, limits.batchBytes);
+      const rows = this.#legacy === null ? limits.batchRows : Math.min(PLAIN_ROWS, limits.batchRows);
+      return queue.take(rows, limits.batchBytes);
     } catch (error) {
       // The disk, not the peer: what waits is looked at again with the next heartbeat.
       this.stats.note(`the outbox can't be read: ${messageOf(error)}`);
@@ -259,10 +276,12 @@ export class PeerLink {
     if (this.#underWay.size === 0 && isDone) for (const resolve of this.#whenIdle.splice(0)) resolve();
     if (!this.#isStarted || this.#cancelTimer !== null) return;
     const { limits, outbox, destination, scheduler } = this.#options;
-    const dueAtMs = outbox.nextDueAtMs(destination) ?? Number.POSITIVE_INFINITY;
     const nowMs = scheduler.nowMs();
+    const dueInMs = (outbox.nextDueAtMs(destination) ?? nowMs) - nowMs;
     const beatInMs = this.#sentAtMs + limits.heartbeatMs - nowMs;
-    this.#wakeIn(Math.max(1, Math.min(limits.heartbeatMs, Math.max(1, beatInMs), dueAtMs - nowMs)));
+    // What is due already waits for an answer that is under way, which wakes this link.
+    const inMs = [beatInMs, dueInMs].filter((ms) => ms > 0);
+    this.#wakeIn(Math.min(limits.heartbeatMs, ...inMs));
   }
 
   #wakeIn(ms: number): void {
@@ -289,7 +308,10 @@ export class PeerLink {
     } catch (error) {
       this.#isConnecting = false;
       if (error instanceof PeerCallError && error.isLegacy) this.#fallBack();
-      else this.#failed(error);
+      else {
+        this.#legacy = null;
+        this.#failed(error);
+      }
     }
     if (this.#isStarted) this.#pump();
   }
@@ -320,6 +342,7 @@ export class PeerLink {
     if (known !== null && known !== session.incarnation) log(`peer ${this.name} has started anew`);
     this.#lastIncarnation = session.incarnation;
     this.#session = session;
+    this.#legacy = null;
     this.#peerId = session.id;
     this.stats.skewMs = session.skewMs;
     const isApart = Math.abs(session.skewMs) > limits.maxSkewMs;
@@ -329,10 +352,10 @@ export class PeerLink {
 
   /** The peer does not know the native link: it gets the plain calls. */
   #fallBack(): void {
-    const { caller, log } = this.#options;
-    log(`peer ${this.name} speaks only the plain calls (replicated=true)`);
+    if (this.#legacy === null) this.#options.log(`peer ${this.name} speaks only the plain calls (replicated=true)`);
     this.#failures = 0;
-    this.#legacy = new LegacyCalls(caller, () => this.#nowMs());
+    this.#helloAtMs = this.#nowMs() + PLAIN_HELLO_MS;
+    this.#legacy = this.#plainCalls;
     this.stats.enter("legacy", this.#nowMs());
   }
 
@@ -445,10 +468,13 @@ export class PeerLink {
   }
 
   async #sendPlain(legacy: LegacyCalls, batch: readonly OutboxEntry[]): Promise<Settlement[]> {
-    const { done, left, bytes, error } = await legacy.send(batch, this.#ending.signal);
+    const { done, left, refused, bytes, error } = await legacy.send(batch, this.#ending.signal);
     this.#bandwidth.spend(bytes);
     this.stats.sent(done.length, bytes);
     await this.#settle(done.map((entry) => ({ kind: "done", entry })));
+    const dueAtMs = this.#nowMs() + this.#options.limits.refusedPauseMs;
+    await this.#settle(refused.map(({ entry, reason }) => ({ kind: "postponed", entry, reason, dueAtMs })));
+    for (const { reason } of refused) this.stats.note(`it does not take a mutation: ${reason}`);
     if (error !== null) this.#batchFailed(error);
     return left.map((entry) => ({ kind: "released", entry }));
   }

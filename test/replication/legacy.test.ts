@@ -71,11 +71,17 @@ test(
     await calls.call("POST", "/api/cache?replicated=true", { body: '{"key":"a","value":1}' });
     await calls.call("POST", "/api/cache/gossip-invalidate?key=a&replicated=true");
     expect((await calls.get("a")).text).toContain('"value":1');
+    await calls.call("POST", "/api/cache", { body: '{"key":"old","value":1}' });
+    await until("the node's own put", () => original.heard.length > 0);
+    const dropped = await calls.call("POST", "/api/cache/gossip-invalidate?key=old&replicated=true");
+    expect([dropped.status, (await calls.get("old")).status]).toEqual([200, 404]);
     await calls.call("DELETE", "/api/cache/a?replicated=true");
     expect((await calls.get("a")).status).toBe(404);
     await calls.put("mine", 1);
-    await until("the node's own put", () => original.heard.length > 0);
-    expect(original.heard).toEqual(['POST /api/cache?replicated=true {"key":"mine","value":1}']);
+    await until("the node's next put", () => original.heard.length > 1);
+    expect(original.heard).toEqual(
+      ["old", "mine"].map((key) => `POST /api/cache?replicated=true {"key":"${key}","value":1}`),
+    );
   },
   TIMEOUT_MS,
 );

@@ -1,0 +1,156 @@
+import { describe, expect, test } from "bun:test";
+import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import { KeyFilter } from "../../src/replication/key-filter.ts";
+import { LocalNode } from "../../src/replication/local-node.ts";
+import { type Caller, PeerCallError } from "../../src/replication/peer-caller.ts";
+import { PeerLink } from "../../src/replication/peer-link.ts";
+import { PeerQueue } from "../../src/replication/peer-queue.ts";
+import { DEFAULT_TUNING } from "../../src/replication/tuning.ts";
+import { decodeMessage, encodeMessage, type MessageKind, PROTOCOL } from "../../src/replication/wire/message.ts";
+import { settled } from "../support/manual-scheduler.ts";
+import { tempFolder } from "../support/temp-folder.ts";
+import { openTestOutbox } from "../support/test-outbox.ts";
+
+const DESTINATION = "peer:http://b:1";
+const MAX_SKEW_MS = 30_000;
+
+/** Bytes that can't be compressed. */
+function noise(seed: string, length: number): Buffer {
+  const words = Array.from({ length: Math.ceil(length / 8) }, (_, at) => Bun.hash.wyhash(`${seed} ${at}`));
+  return Buffer.from(new BigUint64Array(words.map(BigInt)).buffer).subarray(0, length);
+}
+
+/** A link to a peer that the test plays. */
+function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
+  const { outbox, scheduler, ...opened } = openTestOutbox(folder);
+  const heard: string[] = [];
+  const told: string[] = [];
+  const peer = { isNative: true, hangs: false, skewMs: 0 };
+  const answer = async (kind: MessageKind) => {
+    heard.push(kind);
+    if (peer.hangs) await new Promise(() => {});
+    if (!peer.isNative) throw new PeerCallError("it answered 404", 404);
+    const clock = scheduler.nowMs() + peer.skewMs;
+    return decodeMessage(encodeMessage("answer", { protocol: PROTOCOL, id: 2, incarnation: 5, clock }));
+  };
+  const caller: Caller = {
+    encode: encodeMessage,
+    ask: answer,
+    exchange: (message) => answer(decodeMessage(message).kind),
+    async plain({ method, path }) {
+      heard.push(`${method} ${path}`);
+    },
+  };
+  const nowMs = () => scheduler.nowMs();
+  const queue = new PeerQueue({
+    ...{ outbox, destination: DESTINATION, filter: new KeyFilter([]), nowMs },
+    nextStamp: () => ({ version: clock.next(), origin: 1 }),
+    ...{ limitBytes: 1e9, limitKeys: 1e9, backlogRows: 1000 },
+  });
+  const clock = HybridClock.create(nowMs);
+  const link = new PeerLink({
+    ...{ name: "http://b:1", caller, queue, outbox, destination: DESTINATION, clock, scheduler },
+    node: new LocalNode(1, 3),
+    random: () => 0.5,
+    onLost: () => {},
+    limits: { ...DEFAULT_TUNING, bytesPerSecond: 0, maxSkewMs: MAX_SKEW_MS, ...settings },
+    log: (line) => void told.push(line),
+  });
+  const put = async (key: string, bytes = 1) => {
+    const value = { bytes: noise(key, bytes), contentType: JSON_CONTENT_TYPE };
+    const stamp = { version: clock.next(), origin: 1 };
+    const rows = queue.rowsOf({
+      ...{ kind: "put", key, value, expiresAtMs: NEVER, stamp },
+      ...{ isTouch: false, isReplicated: false },
+    });
+    await outbox.append(rows);
+    await settled();
+  };
+  return { link, outbox, scheduler, heard, told, peer, put, [Symbol.dispose]: () => opened[Symbol.dispose]() };
+}
+
+describe("a link", () => {
+  test("to a peer that knew the plain calls alone becomes a native one when the peer has", async () => {
+    using folder = tempFolder();
+    using at = house(folder.path);
+    at.peer.isNative = false;
+    at.link.start();
+    await at.put("a");
+    expect([at.link.stats.state, at.heard]).toEqual(["legacy", ["hello", "POST /api/cache?replicated=true"]]);
+    at.peer.isNative = true;
+    await at.put("b");
+    await at.scheduler.advance(20);
+    expect(at.heard.slice(2)).toEqual(["POST /api/cache?replicated=true"]);
+    await at.scheduler.advance(31_000);
+    await at.put("c");
+    await at.scheduler.advance(20);
+    expect([at.link.stats.state, at.heard.slice(3, 4), at.heard.at(-1)]).toEqual(["up", ["hello"], "batch"]);
+    await at.link.stop();
+  });
+
+  test("to such a peer says hello at once when a node of our kind shows itself", async () => {
+    using folder = tempFolder();
+    using at = house(folder.path);
+    at.peer.isNative = false;
+    at.link.start();
+    await settled();
+    at.peer.isNative = true;
+    at.link.wake();
+    await settled();
+    expect([at.link.stats.state, at.link.isLegacy]).toEqual(["up", false]);
+    await at.link.stop();
+  });
+
+  test.each([
+    ["of our kind", true, false],
+    ["of the original's kind", false, false],
+    ["that hangs", true, true],
+  ])("does not look at the queue of a peer %s more often than it has to", async (_, isNative, hangs) => {
+    using folder = tempFolder();
+    using at = house(folder.path);
+    Object.assign(at.peer, { isNative });
+    at.link.start();
+    await settled();
+    Object.assign(at.peer, { hangs });
+    await at.put("a");
+    await at.scheduler.advance(10_000);
+    let looks = 0;
+    const { outbox } = at;
+    const nextDueAtMs = outbox.nextDueAtMs.bind(outbox);
+    outbox.nextDueAtMs = (destination) => {
+      looks += 1;
+      return nextDueAtMs(destination);
+    };
+    await at.scheduler.advance(10_000);
+    expect(looks).toBeLessThan(50);
+    if (!hangs) await at.link.stop();
+  });
+
+  test("says when the clocks are too far apart", async () => {
+    using folder = tempFolder();
+    using at = house(folder.path);
+    at.peer.skewMs = -MAX_SKEW_MS - 1000;
+    at.link.start();
+    await settled();
+    expect(at.link.stats.skewMs).toBe(-31_000);
+    expect(at.told).toEqual(["the clock of peer http://b:1 is -31000 ms apart from this node's"]);
+    await at.link.stop();
+  });
+
+  test("sends no more than its bandwidth allows", async () => {
+    using folder = tempFolder();
+    using at = house(folder.path, { bytesPerSecond: 100_000 });
+    at.link.start();
+    await settled();
+    for (let number = 0; number < 40; number++) {
+      await at.put(`k${number}`, 30_000);
+      await at.scheduler.advance(100);
+    }
+    const { bytes } = at.link.stats;
+    const seconds = 4;
+    // A full bucket to begin with, and a last batch that overdraws it.
+    expect(bytes).toBeLessThan(100_000 * (seconds + 1) + 70_000);
+    await at.link.stop();
+  });
+});
