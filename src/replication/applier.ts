@@ -55,10 +55,9 @@ export class Applier {
    * take the place of something older.
    */
   apply(mutation: PeerMutation, unknownUntil: Version): Awaitable<Applied> {
-    const { clock, nowMs, maxSkewMs, seen } = this.#options;
+    const { seen } = this.#options;
     const { stamp } = mutation;
-    if (stamp.version >= versionAt(nowMs() + maxSkewMs + 1)) return this.#refuse(mutation);
-    clock.observe(stamp.version);
+    if (!this.observe(stamp.version)) return this.#refuse(mutation);
     this.#options.onApply(mutation);
     if (mutation.kind === "invalidate") return this.#invalidate(mutation);
     const doubtUntil = Math.max(unknownUntil, seen?.newest(mutation.key) ?? 0);
@@ -66,11 +65,18 @@ export class Applier {
     return mutation.kind === "put" ? this.#put(mutation, stamp.version <= doubtUntil) : this.#remove(mutation);
   }
 
+  /** Stamps of this node are newer from now on. False = it is too far in the future, and not adopted. */
+  observe(version: Version): boolean {
+    const { clock, nowMs, maxSkewMs } = this.#options;
+    if (version >= versionAt(nowMs() + maxSkewMs + 1)) return false;
+    clock.observe(version);
+    return true;
+  }
+
   /** Stores an entry of a peer that is known to have all that happened before this node was there. */
   restore(put: PeerPut): Awaitable<Applied> {
-    const { clock, nowMs, maxSkewMs, seen } = this.#options;
-    if (put.stamp.version >= versionAt(nowMs() + maxSkewMs + 1)) return "refused";
-    clock.observe(put.stamp.version);
+    const { seen } = this.#options;
+    if (!this.observe(put.stamp.version)) return "refused";
     return this.#put(put, put.stamp.version <= (seen?.newest(put.key) ?? -1));
   }
 

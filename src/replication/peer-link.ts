@@ -4,7 +4,7 @@
  * else, because each peer has a link of its own.
  */
 import type { HybridClock } from "../cache/hybrid-clock.ts";
-import type { Stamp } from "../engine/engine.ts";
+import type { Stamp, Version } from "../engine/engine.ts";
 import { backoffMs } from "../outbox/backoff.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
@@ -32,6 +32,8 @@ export interface PeerLinkOptions {
   readonly random: () => number;
   /** A put of ours lost against something newer that the peer has. */
   readonly onLost: (key: string, newer: Stamp) => void;
+  /** A stamp that the peer has given or seen. */
+  readonly onStamp: (version: Version) => void;
   readonly limits: LinkLimits;
   readonly log: (message: string) => void;
 }
@@ -290,11 +292,12 @@ export class PeerLink {
   }
 
   async #connect(): Promise<void> {
-    const { caller, node, scheduler } = this.#options;
+    const { caller, node, scheduler, clock, onStamp } = this.#options;
     this.#isConnecting = true;
     const sentAtMs = scheduler.nowMs();
     try {
-      const head = { protocol: PROTOCOL, ...node.signature(sentAtMs), next: this.#lowestUnderWay() };
+      const next = this.#lowestUnderWay();
+      const head = { protocol: PROTOCOL, ...node.signature(sentAtMs), next, stamp: clock.next() };
       const { head: answer } = await caller.ask("hello", head, [], this.#ending.signal);
       const nowMs = scheduler.nowMs();
       const session: PeerSession = {
@@ -304,6 +307,7 @@ export class PeerLink {
         roundTripMs: nowMs - sentAtMs,
       };
       this.#isConnecting = false;
+      onStamp(toVersion(answer.numberOrNull("stamp") ?? 0));
       this.#met(session);
     } catch (error) {
       this.#isConnecting = false;

@@ -39,8 +39,16 @@ export function peersFamilies({ links, queues, receiver }: ReportParts): MetricF
       "Queues that grew too long and were cut short.",
       (_, at) => queues[at]?.collapses ?? 0,
     ),
+    family(
+      "counter",
+      "values_dropped",
+      "{mutation}",
+      "Mutations that went without their values: too much waited.",
+      (_, at) => queues[at]?.valuesDropped ?? 0,
+    ),
     single("received", "{mutation}", "Mutations that came from peers.", received.mutations),
     single("conflicts_won", "{mutation}", "Mutations of peers that lost against something newer.", received.won),
+    single("refused", "{mutation}", "Mutations with stamps too far in the future.", received.refused),
     single("repairs", "{entry}", "Entries that were found to differ and set right.", received.repairs),
   ];
 }

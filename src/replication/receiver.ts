@@ -38,6 +38,8 @@ export interface ReceiverOptions {
   readonly hasAllUntil: (version: number, exceptId: number) => boolean;
   /** A peer said hello: it is there. */
   readonly onHeard: (senderId: number) => void;
+  /** Newer than all that this node has given or seen. */
+  readonly newestStamp: () => Version;
   readonly sessions: IncomingSessions;
   readonly horizon: StartHorizon;
   readonly clockKeeper: ClockKeeper;
@@ -121,7 +123,7 @@ export class Receiver {
   }
 
   #hello(message: Message): Buffer {
-    const { node, scheduler, onHeard } = this.#options;
+    const { node, scheduler, onHeard, newestStamp, applier } = this.#options;
     const { head } = message;
     if (head.number("protocol") !== PROTOCOL) {
       throw new WireError(`the peer speaks protocol ${head.number("protocol")}, this node ${PROTOCOL}`);
@@ -130,9 +132,12 @@ export class Receiver {
     if (id !== node.id) {
       const session = this.sessions.greet(id, head.number("incarnation"), head.number("next"));
       this.#hear(session, message);
+      // A node that lost its disk knows by this what it must not stamp any more: it may have acknowledged it.
+      applier.observe(toVersion(head.numberOrNull("stamp") ?? 0));
       onHeard(id);
     }
-    return encodeMessage("answer", { protocol: PROTOCOL, ...node.signature(scheduler.nowMs()) });
+    const signature = node.signature(scheduler.nowMs());
+    return encodeMessage("answer", { protocol: PROTOCOL, ...signature, stamp: newestStamp() });
   }
 
   #hear(session: IncomingSession, { head }: Message): void {

@@ -119,6 +119,7 @@ export class Replication {
     });
     this.receiver = new Receiver({
       ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
+      newestStamp: () => clock.next(),
       clockKeeper: new ClockKeeper(clock, options.outbox, scheduler, horizon),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
       onHeard: (senderId) => this.#wake(senderId),
@@ -240,6 +241,7 @@ export class Replication {
       ...{ name: url, queue, outbox, destination, node, clock, scheduler, random, limits, log },
       caller: new PeerCaller({ address: { url }, transport, scheduler, timeoutMs, token }),
       onLost: (key, newer) => void this.#applier.outdate(key, newer),
+      onStamp: (version) => void this.#applier.observe(version),
     });
     return { link, queue };
   }

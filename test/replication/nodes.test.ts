@@ -159,6 +159,51 @@ describe("a peer", () => {
   );
 
   test(
+    "whose connections are dead without a word gets everything when they have timed out",
+    async () => {
+      await using mesh = await startMesh(3);
+      const [a, b] = mesh.nodes;
+      if (a === undefined || b === undefined) throw new Error("three nodes were started");
+      const keys = keysOf("k", 100);
+      mesh.way(0, 2).mode = { kind: "hang" };
+      const answers = await Promise.all(keys.map((key, at) => a.calls.put(key, at)));
+      expect(answers.every(({ status }) => status === 200)).toBe(true);
+      await until("the other has them", async () => (await b.calls.values(keys)).size === 100, 5000);
+      // What was sent is lost: these connections stay open and never answer.
+      mesh.way(0, 2).mode = { kind: "pass" };
+      expect((await mesh.agreed(keys)).get("k99")).toBe(99);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "that lost its queue with its data directory, and not its entries, is found to differ: that is mended and counted",
+    async () => {
+      await using mesh = await startMesh(2, {
+        compare: "1s",
+        each: [{ env: { REDIS_URL: `${redis.url}/3` } }],
+      });
+      const [a, b] = mesh.nodes;
+      if (a === undefined || b === undefined) throw new Error("two nodes were started");
+      await a.calls.put("k", 1);
+      await a.calls.put("same", 1);
+      await mesh.agreed(["k", "same"]);
+      mesh.cutOff(0);
+      await a.calls.put("k", 2);
+      await a.kill();
+      await a.startEmpty();
+      mesh.join(0);
+      await until("it is mended", async () => (await b.calls.values(["k"])).get("k") === 2, 30_000);
+      const repairs = await Promise.all(
+        mesh.nodes.map(async ({ calls }) => (await calls.json("/api/stats")).peers.repairs),
+      );
+      expect(repairs[0] + repairs[1]).toBe(1);
+      expect((await mesh.agreed(["k", "same"])).get("same")).toBe(1);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
     "that lost its state starts with the entries of another, and no deleted key comes back",
     async () => {
       await using mesh = await startMesh(3);

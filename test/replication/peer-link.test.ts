@@ -54,6 +54,7 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
     node: new LocalNode(1, 3),
     random: () => 0.5,
     onLost: () => {},
+    onStamp: () => {},
     limits: { ...DEFAULT_TUNING, bytesPerSecond: 0, maxSkewMs: MAX_SKEW_MS, ...settings },
     log: (line) => void told.push(line),
   });

@@ -31,10 +31,12 @@ export interface Mesh extends AsyncDisposable {
   agreed(keys: readonly string[]): Promise<Map<string, number | null>>;
 }
 
-const FLAGS = ["--max-memory=32MiB", "--peer-compare=off"];
+const FLAGS = ["--max-memory=32MiB"];
 
 export interface MeshSettings {
   readonly flags?: readonly string[];
+  /** `--peer-compare`: never, where it is left out. */
+  readonly compare?: string;
   /** By node: flags, and variables. */
   readonly each?: readonly { readonly flags?: readonly string[]; readonly env?: Readonly<Record<string, string>> }[];
 }
@@ -60,6 +62,7 @@ export async function startMesh(count: number, settings: MeshSettings = {}): Pro
       const { flags = [], env = {} } = settings.each?.[at] ?? {};
       const own = [
         ...FLAGS,
+        `--peer-compare=${settings.compare ?? "off"}`,
         `--workers=${1 + (at % 2)}`,
         `--peers=${others.join(",")}`,
         ...(settings.flags ?? []),
