@@ -1,5 +1,6 @@
+import { quietPort } from "../test/support/free-port.ts";
 import { startTcpProxy } from "../test/support/tcp-proxy.ts";
-import { type Bench, freePort, LOAD_CORE, SERVER_CORE, type ServerProcess, withBench } from "./support/process.ts";
+import { type Bench, LOAD_CORE, SERVER_CORE, type ServerProcess, withBench } from "./support/process.ts";
 import { fill, jsonValue, nodeStats, startNode } from "./support/servcache.ts";
 import { count, markdownTable, median, ratio } from "./support/table.ts";
 import { requireTools } from "./support/tools.ts";
@@ -43,7 +44,7 @@ async function startMesh(
   env: Record<string, string> = {},
   urlOf: (port: number) => string | Promise<string> = (port) => `http://127.0.0.1:${port}`,
 ): Promise<Mesh> {
-  const [writerPort = 0, ...peerPorts] = Array.from({ length: peerCount + 1 }, () => freePort());
+  const [writerPort = 0, ...peerPorts] = Array.from({ length: peerCount + 1 }, () => quietPort());
   const start = (port: number, core: number, peers: readonly string[]) =>
     startNode(bench, {
       ...{ core, workers: 1, limitBytes: LIMIT_BYTES, port },

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { type Bench, freePort, LOAD_CORE, SERVER_CORE, type ServerProcess, withBench } from "./support/process.ts";
+import { quietPort } from "../test/support/free-port.ts";
+import { type Bench, LOAD_CORE, SERVER_CORE, type ServerProcess, withBench } from "./support/process.ts";
 import { fill, jsonValue } from "./support/servcache.ts";
 import { count, markdownTable, median, ratio } from "./support/table.ts";
 import { requireTools } from "./support/tools.ts";
@@ -120,7 +121,7 @@ function startScript(
     number,
   ]
 ): Promise<ServerProcess> {
-  const port = freePort();
+  const port = quietPort();
   const command = [process.execPath, join(import.meta.dirname, "support", script), ...args, String(port)];
   return bench.start({ name: name.replaceAll(/\W+/g, "-"), command, core, env, port });
 }

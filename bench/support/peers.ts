@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Bench, freePort, SERVER_CORE, type ServerProcess } from "./process.ts";
+import { quietPort } from "../../test/support/free-port.ts";
+import { type Bench, SERVER_CORE, type ServerProcess } from "./process.ts";
 import { toolPath } from "./tools.ts";
 
 /** What nginx answers, whatever it is asked. */
@@ -22,7 +23,7 @@ function bodyOf(bytes: number): string {
 
 /** nginx with one worker: constant bodies from memory, no log, connections kept alive for ever. */
 export function startNginx(bench: Bench, answers: readonly ConstantAnswer[]): Promise<ServerProcess> {
-  const port = freePort();
+  const port = quietPort();
   const folder = join(bench.folder, `nginx-${port}`);
   mkdirSync(folder);
   const locations = answers.map(
@@ -59,7 +60,7 @@ export function startNginx(bench: Bench, answers: readonly ConstantAnswer[]): Pr
 /** Redis without persistence. */
 export function startRedis(
   bench: Bench,
-  { core = SERVER_CORE, port = freePort() }: { readonly core?: number; readonly port?: number } = {},
+  { core = SERVER_CORE, port = quietPort() }: { readonly core?: number; readonly port?: number } = {},
 ): Promise<ServerProcess> {
   const options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", bench.folder];
   const command = [toolPath("redis-server"), "--port", String(port), "--enable-debug-command", "local", ...options];
@@ -68,7 +69,7 @@ export function startRedis(
 
 /** Webdis in front of a Redis, both on the server's core. */
 export function startWebdis(bench: Bench, redis: ServerProcess): Promise<ServerProcess> {
-  const port = freePort();
+  const port = quietPort();
   const path = join(bench.folder, `webdis-${port}.json`);
   const config = {
     redis_host: "127.0.0.1",
@@ -90,7 +91,7 @@ export function startWebdis(bench: Bench, redis: ServerProcess): Promise<ServerP
 
 /** `node:http` over a Map, run by Node. */
 export function startNodeMap(bench: Bench): Promise<ServerProcess> {
-  const port = freePort();
+  const port = quietPort();
   const program = join(import.meta.dirname, "..", "peers", "node-http-map.mjs");
   const command = [toolPath("node"), program, "serve", "--addr", `127.0.0.1:${port}`];
   return bench.start({ name: "node:http + Map", command, core: SERVER_CORE, port });

@@ -109,14 +109,6 @@ export function pinned(command: readonly string[], core: number | null): string[
   return ["taskset", "-c", String(core), ...command];
 }
 
-/** A port of 127.0.0.1 that nobody listens on now. */
-export function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
-}
-
 function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: "127.0.0.1", port });

@@ -1,7 +1,8 @@
 /** Single trials of a node before Redis: delay at a fixed rate, a long pattern delete, the loss of Redis. */
+import { quietPort } from "../../test/support/free-port.ts";
 import { until } from "../../test/support/until.ts";
 import { startRedis } from "./peers.ts";
-import { type Bench, freePort, LOAD_CORE, pinned, type ServerProcess } from "./process.ts";
+import { type Bench, LOAD_CORE, pinned, type ServerProcess } from "./process.ts";
 import { type NodeOptions, startNode } from "./servcache.ts";
 import { toolPath } from "./tools.ts";
 
@@ -87,7 +88,7 @@ export async function loseRedis(
   bench: Bench,
   options: NodeOptions,
 ): Promise<{ readonly accepted: number; readonly lost: number }> {
-  const port = freePort();
+  const port = quietPort();
   const first = await startRedis(bench, { core: LOAD_CORE, port });
   const node = await startNode(bench, { ...options, env: { REDIS_URL: `redis://127.0.0.1:${port}` } });
   const api = `http://127.0.0.1:${node.port}`;

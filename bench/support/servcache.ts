@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { type Bench, freePort, type ServerProcess } from "./process.ts";
+import { quietPort } from "../../test/support/free-port.ts";
+import type { Bench, ServerProcess } from "./process.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 
@@ -19,7 +20,7 @@ export interface NodeOptions {
  * build): it gets `serve --addr 127.0.0.1:PORT` and the same environment.
  */
 export function startNode(bench: Bench, options: NodeOptions): Promise<ServerProcess> {
-  const port = options.port ?? freePort();
+  const port = options.port ?? quietPort();
   const program = process.env.SERV_CACHE_BENCH_COMMAND?.split(" ") ?? [process.execPath, join(ROOT, "src/main.ts")];
   return bench.start({
     name: "ServCache",

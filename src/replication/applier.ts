@@ -85,6 +85,11 @@ export class Applier {
     return this.#delete(key, before(newer));
   }
 
+  /** The pattern delete or clear that is newer than a mutation of a key; null = none is known. */
+  invalidationOf(key: string, stamp: Stamp): Stamp | null {
+    return this.#options.invalidations.covering(keyOf(key), stamp);
+  }
+
   #put(put: PeerPut, isDoubtful: boolean): Awaitable<Applied> {
     const { engine, invalidations, nowMs } = this.#options;
     const { value, contentType, expiresAtMs, stamp } = put;

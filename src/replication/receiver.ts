@@ -178,8 +178,12 @@ export class Receiver {
       if (outcome === "refused") refused.push(at);
       const mutation = mutations[at];
       if (outcome !== "superseded" || mutation === undefined || mutation.kind !== "put") continue;
-      const newer = await this.#options.entries.stampOf(mutation.key);
-      if (newer === null || !isNewer(newer, mutation.stamp)) continue;
+      const { key, stamp } = mutation;
+      const stored = await this.#options.entries.stampOf(key);
+      // The sender may have forgotten even what it invalidated itself, where it lost its disk.
+      const newer =
+        stored !== null && isNewer(stored, stamp) ? stored : this.#options.applier.invalidationOf(key, stamp);
+      if (newer === null) continue;
       this.#counts.won += 1;
       lost.push(at, newer.version, newer.origin);
     }

@@ -82,6 +82,10 @@ describe("what a peer says", () => {
     await applier.apply({ kind: "invalidate", pattern: "user:*", stamp }, ALL_IS_KNOWN);
     expect(await applier.apply(put("user:3", "4", NOW - 15), ALL_IS_KNOWN)).toBe("superseded");
     expect(["user:1", "user:2", "user:3", "other"].map(stored)).toEqual([null, "2", null, "3"]);
+    // Whoever sent it is told: where it lost its disk, it may have forgotten even what it deleted itself.
+    const older = { version: toVersion(NOW - 15), origin: 9 };
+    expect(applier.invalidationOf("user:3", older)).toEqual(stamp);
+    expect(applier.invalidationOf("other", older)).toBeNull();
   });
 
   test("a clear meets everything that is older", async () => {

@@ -11,7 +11,14 @@ export class History {
   readonly #byStamp = new Map<string, Mutation>();
   /** The newest stamp of each node that its disk tells it of. */
   readonly #newestOf = new Map<number, Stamp>();
+  /** How many mutations had been made when a node lost its disk last. */
+  readonly #diskLostAt = new Map<number, number>();
+  /** What was newer by its stamp, and forgotten by all, when a mutation was made: see `lostDisk`. */
+  readonly #forgotten = new Map<Mutation, Set<Mutation>>();
   readonly #faults: string[] = [];
+
+  /** `isKnown`: whether any node has a mutation, or anything newer of the key, or somebody has yet to get it. */
+  constructor(private readonly isKnown: (mutation: Mutation, key: string) => boolean) {}
 
   /** Stamps that went back, though their node could know better. */
   get faults(): readonly string[] {
@@ -24,6 +31,7 @@ export class History {
     if (before !== undefined && !isNewer(stamp, before)) {
       this.#faults.push(`${nameOf(stamp)} was given after ${nameOf(before)}`);
     }
+    this.#noteForgotten(mutation);
     this.#mutations.push(mutation);
     this.#byStamp.set(nameOf(mutation.stamp), mutation);
   }
@@ -54,11 +62,12 @@ export class History {
   }
 
   /**
-   * A node without its disk and with a clock that was set back stamps older than it did before. While all others are too far
-   * ahead of its clock to be believed, it can't know.
+   * A node without its disk may stamp older than what it had seen before: its clock may be behind, and the others not heard
+   * yet, or too far ahead to be believed. Where they have forgotten all that was newer, nobody can know.
    */
   lostDisk(origin: number): void {
     this.#newestOf.delete(origin);
+    this.#diskLostAt.set(origin, this.#mutations.length);
   }
 
   /** Of one node's mutations, those from a version on. */
@@ -83,20 +92,27 @@ export class History {
     return this.#newestBeside(key, null);
   }
 
-  /** Without those that the same node made before it made this one: see `lostDisk`. */
+  /** Without those that all had forgotten when this one was made. */
   #newestBeside(key: string, later: Mutation | null): Mutation | null {
     let newest: Mutation | null = null;
     for (const mutation of this.#required) {
       if (!isAbout(mutation, key)) continue;
-      if (later !== null && this.#wentBack(mutation, later)) continue;
+      if (later !== null && this.#forgotten.get(later)?.has(mutation) === true) continue;
       if (newest === null || isNewer(mutation.stamp, newest.stamp)) newest = mutation;
     }
     return newest;
   }
 
-  #wentBack(earlier: Mutation, later: Mutation): boolean {
-    if (earlier.stamp.origin !== later.stamp.origin || !isNewer(earlier.stamp, later.stamp)) return false;
-    return this.#mutations.indexOf(earlier) < this.#mutations.indexOf(later);
+  #noteForgotten(made: Mutation): void {
+    const lostAt = this.#diskLostAt.get(made.stamp.origin);
+    if (lostAt === undefined || made.kind !== "put") return;
+    const forgotten = new Set<Mutation>();
+    for (const earlier of this.#mutations.slice(0, lostAt)) {
+      const isOlder = !isNewer(earlier.stamp, made.stamp);
+      if (isOlder || !isAbout(earlier, made.key) || this.isKnown(earlier, made.key)) continue;
+      forgotten.add(earlier);
+    }
+    if (forgotten.size > 0) this.#forgotten.set(made, forgotten);
   }
 
   get size(): number {

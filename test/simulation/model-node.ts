@@ -4,9 +4,11 @@ import { Glob } from "../../src/cache/glob.ts";
 import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
 import type { Mutation } from "../../src/cache/mutation.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
-import { type Key, NEVER, type Stamp, type Version } from "../../src/engine/engine.ts";
+import { isNewer, type Key, NEVER, type Stamp, type Version } from "../../src/engine/engine.ts";
+import type { OutboxMutation } from "../../src/outbox/entry.ts";
 import type { Scheduler } from "../../src/outbox/scheduler.ts";
 import { keyOf } from "../../src/replication/applier.ts";
+import { peerMutationOf } from "../../src/replication/peer-rows.ts";
 import { Replication } from "../../src/replication/replication.ts";
 import { decodeMessage } from "../../src/replication/wire/message.ts";
 import type { History } from "./history.ts";
@@ -15,6 +17,9 @@ import type { ModelNetwork } from "./model-network.ts";
 import { ModelDisk, ModelOutbox } from "./model-outbox.ts";
 import type { Random } from "./random.ts";
 import type { WorldClock } from "./world-clock.ts";
+
+const NOTHING = new ModelMemory();
+const OLDEST: Stamp = { version: 0 as Version, origin: 0 };
 
 export interface NodeSettings {
   readonly id: number;
@@ -168,6 +173,19 @@ export class ModelNode {
     this.#disk = new ModelDisk();
   }
 
+  /** Whether it has a mutation, or something newer of the key, or has to send one of them on. */
+  knows({ stamp: wanted }: Mutation, key: string): boolean {
+    const isAsNew = (stamp: Stamp | null) => stamp !== null && !isNewer(wanted, stamp);
+    const { entries, tombstones, floor } = this.isAlive || this.settings.kind === "redis" ? this.#memory : NOTHING;
+    if (isAsNew(floor) || isAsNew(entries.get(key)?.stamp ?? null)) return true;
+    if (isAsNew(tombstones.get(key)?.stamp ?? null)) return true;
+    if (this.isAlive && isAsNew(this.life.invalidations.covering(keyOf(key), OLDEST))) return true;
+    for (const rows of this.#disk.rows.values()) {
+      for (const { mutation } of rows.values()) if (isAsNew(mutation.stamp) && isRowAbout(mutation, key)) return true;
+    }
+    return false;
+  }
+
   put(key: string, ttlMs: number | null): void {
     const stamp = this.#stamp();
     const bytes = Buffer.from(`"${key} ${stamp.version}/${stamp.origin}"`);
@@ -235,6 +253,13 @@ export class ModelNode {
   #stamp(): Stamp {
     return { version: this.life.clock.next(), origin: this.settings.id };
   }
+}
+
+function isRowAbout(row: OutboxMutation, key: string): boolean {
+  const told = peerMutationOf({ ...row, id: 0, attempts: 0, queuedAtMs: 0 }, 0);
+  if (told.kind !== "invalidate") return told.key === key;
+  const { bytes, length } = keyOf(key);
+  return told.pattern === null || Glob.parse(told.pattern).matches(bytes, 0, length);
 }
 
 function summaryOf(body: Buffer | null): string {

@@ -49,7 +49,7 @@ export async function simulate(seed: number, { isTraced = false } = {}): Promise
 class Simulation {
   readonly #random: Random;
   readonly #clock = new WorldClock();
-  readonly #history = new History();
+  readonly #history = new History((mutation, key) => this.#nodes.some((node) => node.knows(mutation, key)));
   readonly #weather: Weather;
   readonly #network: ModelNetwork;
   readonly #nodes: ModelNode[];
