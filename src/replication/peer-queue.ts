@@ -92,25 +92,29 @@ export class PeerQueue {
     return pending - inFlight > backlogRows;
   }
 
-  /** What the peer has to get of a mutation. */
-  rowsOf(mutation: Mutation): OutboxMutation[] {
+  /** Adds what the peer has to get of a mutation. */
+  addRowsOf(mutation: Mutation, rows: OutboxMutation[]): void {
     const { destination, filter, limitKeys, limitBytes, outbox } = this.#options;
-    if (mutation.kind === "invalidate") return this.#invalidateRows(mutation.pattern, mutation.stamp);
-    if (!filter.takes(mutation.key)) return [];
-    const { pending, bytes } = outbox.counts(destination);
+    if (mutation.kind === "invalidate") {
+      rows.push(...this.#invalidateRows(mutation.pattern, mutation.stamp));
+      return;
+    }
+    if (!filter.takes(mutation.key)) return;
+    const { pending, bytes, inFlight } = outbox.counts(destination);
     const isFull = outbox.usedBytes > outbox.limitBytes * OUTBOX_SHARE;
     if (pending >= limitKeys || (isFull && pending > this.#options.backlogRows)) {
       this.collapse();
-      return [];
+      return;
     }
-    if (this.hasBacklog && this.#arriving.length < MOST_FRESH) {
+    if (pending - inFlight > this.#options.backlogRows && this.#arriving.length < MOST_FRESH) {
       this.#arriving.push({ key: mutation.key, atMs: this.#options.nowMs() });
     }
     if (mutation.kind === "put" && bytes >= limitBytes) {
       this.#valuesDropped += 1;
-      return [outdatedRow(destination, mutation.key, mutation.stamp)];
+      rows.push(outdatedRow(destination, mutation.key, mutation.stamp));
+      return;
     }
-    return [rowOf(destination, mutation)];
+    rows.push(rowOf(destination, mutation));
   }
 
   /** Forgets what waits for the peer, which is told not to serve anything that is older than now. */

@@ -19,8 +19,8 @@ export function isPeerDestination(destination: string): boolean {
 }
 
 export function rowOf(destination: string, mutation: Mutation): OutboxMutation {
+  if (mutation.kind === "put") return putRow(destination, mutation);
   const { stamp, traceparent } = mutation;
-  if (mutation.kind === "put") return { ...putRow(destination, mutation), traceparent };
   if (mutation.kind === "invalidate") return invalidateRow(destination, mutation.pattern, stamp);
   return { ...withoutValue(destination, mutation.key, stamp), kind: "delete", traceparent };
 }
@@ -49,9 +49,10 @@ export function peerMutationOf(entry: OutboxEntry, nowMs: number): PeerMutation 
   return { kind: "put", key, value: value ?? Buffer.alloc(0), contentType, expiresAtMs, stamp };
 }
 
-function putRow(destination: string, { key, value, expiresAtMs, stamp }: PutMutation): OutboxMutation {
+function putRow(destination: string, mutation: PutMutation): OutboxMutation {
+  const { key, value, expiresAtMs, stamp, traceparent } = mutation;
   const { bytes, contentType } = value;
-  return { destination, key, kind: "put", value: bytes, contentType, expiresAtMs, stamp };
+  return { destination, key, kind: "put", value: bytes, contentType, expiresAtMs, stamp, traceparent };
 }
 
 function withoutValue(destination: string, key: string, stamp: Stamp): Omit<OutboxMutation, "kind"> {

@@ -159,9 +159,8 @@ export class Replication {
     if (mutation.kind !== "invalidate") this.#seen?.note(mutation.key, mutation.stamp.version);
     if (mutation.isReplicated) return [];
     const rows: OutboxMutation[] = [];
-    for (const [at, queue] of this.#queues.entries()) {
-      if (this.links[at]?.stats.state === "self") continue;
-      for (const row of queue.rowsOf(mutation)) rows.push(row);
+    for (let at = 0; at < this.#queues.length; at++) {
+      if (this.links[at]?.stats.state !== "self") this.#queues[at]?.addRowsOf(mutation, rows);
     }
     return rows;
   }

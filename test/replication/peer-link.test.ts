@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import type { Mutation } from "../../src/cache/mutation.ts";
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import type { OutboxMutation } from "../../src/outbox/entry.ts";
 import { KeyFilter } from "../../src/replication/key-filter.ts";
 import { LocalNode } from "../../src/replication/local-node.ts";
 import { type Caller, PeerCallError } from "../../src/replication/peer-caller.ts";
@@ -61,10 +63,12 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
   const put = async (key: string, bytes = 1) => {
     const value = { bytes: noise(key, bytes), contentType: JSON_CONTENT_TYPE };
     const stamp = { version: clock.next(), origin: 1 };
-    const rows = queue.rowsOf({
+    const rows: OutboxMutation[] = [];
+    const mutation: Mutation = {
       ...{ kind: "put", key, value, expiresAtMs: NEVER, stamp },
       ...{ isTouch: false, isReplicated: false },
-    });
+    };
+    queue.addRowsOf(mutation, rows);
     await outbox.append(rows);
     await settled();
   };

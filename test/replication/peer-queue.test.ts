@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Mutation } from "../../src/cache/mutation.ts";
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import type { OutboxMutation } from "../../src/outbox/entry.ts";
 import type { OutboxOptions } from "../../src/outbox/outbox.ts";
 import { KeyFilter } from "../../src/replication/key-filter.ts";
 import { PeerQueue } from "../../src/replication/peer-queue.ts";
@@ -37,7 +38,8 @@ function house(
   });
   outbox.onQueued(DESTINATION, () => queue.committed());
   const record = async (mutation: Mutation) => {
-    const rows = queue.rowsOf(mutation);
+    const rows: OutboxMutation[] = [];
+    queue.addRowsOf(mutation, rows);
     if (rows.length > 0) await outbox.append(rows);
   };
   const take = (rows = 1000) => queue.take(rows, 1e9).map((entry) => shown(peerMutationOf(entry, 0)));
