@@ -1,4 +1,5 @@
 import { quietPort } from "../test/support/free-port.ts";
+import { callOfOriginal, headOfPost } from "../test/support/original-calls.ts";
 import { startTcpProxy } from "../test/support/tcp-proxy.ts";
 import { type Bench, LOAD_CORE, SERVER_CORE, type ServerProcess, withBench } from "./support/process.ts";
 import { fill, jsonValue, nodeStats, startNode } from "./support/servcache.ts";
@@ -17,6 +18,7 @@ const LIMIT_BYTES = 1024 ** 3;
 const WAITING_MUTATIONS = Number(process.env.SERV_CACHE_BENCH_ROWS ?? 1_000_000);
 const WRITES_PER_SECOND = 20_000;
 const SETS_PER_CALL = 50;
+const WIRE_PUTS = 20_000;
 const LAG_SECONDS = 10;
 const PROBE_EVERY_MS = 25;
 const DRAIN_LIMIT_MS = 180_000;
@@ -26,6 +28,7 @@ export async function benchReplication(): Promise<void> {
   await requireTools(["wrk", "taskset"]);
   await withBench(async (bench) => {
     await benchWriter(bench);
+    await benchWire(bench);
     await benchLag(bench);
     await benchCatchUp(bench);
   });
@@ -94,6 +97,40 @@ async function benchWriter(bench: Bench): Promise<void> {
     return [String(peerCount), count(median(values)), ratio(share), wanted];
   });
   console.log(`### The writer\n\n${markdownTable(["peers", "POSTs per CPU-second", "÷ alone", "at least"], rows)}\n`);
+}
+
+async function benchWire(bench: Bench): Promise<void> {
+  const { writer, stop } = await startMesh(bench, 1);
+  for (let first = 0; first < WIRE_PUTS; first += SETS_PER_CALL) {
+    const operations = Array.from({ length: SETS_PER_CALL }, (_, at) => {
+      return `{"op":"set","key":"${keyOf(first + at)}","value":${unlikeOthers(first + at)}}`;
+    });
+    const body = `{"operations":[${operations.join(",")}]}`;
+    await (await fetch(`http://127.0.0.1:${writer.port}/api/batch`, { method: "POST", body })).arrayBuffer();
+  }
+  await drained(writer);
+  const [link] = await linksOf(writer);
+  await stop();
+  if (link === undefined) throw new Error("the writer has one peer");
+  const { bytes, batches, mutations } = link.sent;
+  const heads = batches * headOfPost("/api/replication", Math.round(bytes / batches)).length;
+  const ours = (bytes + heads) / mutations;
+  const theirs = callOfOriginal(keyOf(0), unlikeOthers(0)).length;
+  const isReached = ours <= theirs / 3;
+  const row = [count(mutations / batches), ours.toFixed(0), String(theirs), ratio(ours / theirs)];
+  console.log(
+    `### Bytes on the way to a peer per put of ${VALUE.length} bytes of random text, heads of requests included\n\n` +
+      `${markdownTable(
+        ["puts in a batch", "bytes", "the original's form", "share", "at most"],
+        [[...row, `1/3: ${isReached ? "reached" : "MISSED"}`]],
+      )}\n`,
+  );
+}
+
+/** A JSON value in which nothing repeats: what compresses worst. */
+function unlikeOthers(index: number): string {
+  const words = Array.from({ length: 10 }, (_, at) => Bun.hash.wyhash(`${index} ${at}`).toString(36));
+  return JSON.stringify(words.join("").slice(0, VALUE.length - 2));
 }
 
 async function benchLag(bench: Bench): Promise<void> {
@@ -231,6 +268,7 @@ async function benchCatchUp(bench: Bench): Promise<void> {
 interface PeerStats {
   readonly state: string;
   readonly queue: { readonly mutations: number };
+  readonly sent: { readonly bytes: number; readonly batches: number; readonly mutations: number };
 }
 
 async function linksOf(node: ServerProcess): Promise<PeerStats[]> {

@@ -5,6 +5,7 @@ import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
 import { decodeMessage, encodeMessage } from "../../src/replication/wire/message.ts";
 import { before, type PeerMutation, type PeerPut, toVersion } from "../../src/replication/wire/peer-mutation.ts";
 import { WireError } from "../../src/replication/wire/wire-error.ts";
+import { callOfOriginal, headOfPost } from "../support/original-calls.ts";
 
 const stamps = fc.record({
   version: fc.nat(Number.MAX_SAFE_INTEGER).map(toVersion),
@@ -74,8 +75,8 @@ describe("a message between nodes", () => {
       const some = puts.slice(0, together);
       const head = { id: 77, incarnation: 3_000_000_000, clock: 1_800_000_000_000, to: 2_000_000_000, number: 1000 };
       const message = encodeMessage("batch", { ...head, watermark: now, newest: now }, some);
-      const ours = message.length + httpHead("/api/replication", message.length).length;
-      const theirs = some.reduce((sum, each) => sum + originalCall(each).length, 0);
+      const ours = message.length + headOfPost("/api/replication", message.length).length;
+      const theirs = some.reduce((sum, each) => sum + callOfOriginal(each.key, each.value).length, 0);
       if (together >= 20) expect(ours / theirs).toBeLessThan(1 / 3);
     }
   });
@@ -97,23 +98,4 @@ function put(key: string, version: number): PeerPut {
   const stamp = { version: toVersion(version), origin: 1 };
   const value = Buffer.from(JSON.stringify(key));
   return { kind: "put", key, value, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, stamp };
-}
-
-/** As a client in Go sends it. */
-function httpHead(path: string, length: number): string {
-  return [
-    `POST ${path} HTTP/1.1`,
-    "Host: 10.0.0.2:8088",
-    "User-Agent: Go-http-client/1.1",
-    `Content-Length: ${length}`,
-    "Content-Type: application/json",
-    "Accept-Encoding: gzip",
-    "",
-    "",
-  ].join("\r\n");
-}
-
-function originalCall({ key, value }: PeerPut): string {
-  const body = `{"key":${JSON.stringify(key)},"value":${value},"ttl":"59.5s"}`;
-  return httpHead("/api/cache?replicated=true", body.length) + body;
 }
