@@ -96,7 +96,7 @@ export function openHub(options: OpenHubOptions): Hub {
     });
     for (const warning of outbox.warnings) log(warning);
     // Where the clock was set back since, a write of now would look older than one of before the restart.
-    HybridClock.attach(shared.versions, Date.now).observe(outbox.newestVersion);
+    HybridClock.attach(shared.versions, Date.now).observe(Math.max(outbox.newestVersion, outbox.seenVersion));
     try {
       return hubOn(outbox, options);
     } catch (error) {

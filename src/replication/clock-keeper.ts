@@ -1,5 +1,4 @@
-import { type HybridClock, VERSIONS_PER_MS, versionAt } from "../cache/hybrid-clock.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import { type HybridClock, VERSIONS_PER_MS } from "../cache/hybrid-clock.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
 import type { StartHorizon } from "./start-horizon.ts";
 
@@ -11,15 +10,14 @@ export const SEEN_AHEAD_MS = 200;
 /**
  * Keeps on the disk, before it is acknowledged, how far a node has come with what its peers stamped.
  *
- * After a restart it knows by this what it can't have had before: everything that is newer. And where the stamps of others
- * have brought its clock ahead of its own time, it must not stamp what is older than what it has acknowledged: its own
- * writes would be the older ones.
+ * After a restart it knows by this what it can't have had before: everything that is newer. And it must not stamp what is
+ * older than what it has acknowledged, its own writes would be the older ones: the stamps of others may have brought its
+ * clock ahead of its time, and its time may have been set back since.
  */
 export class ClockKeeper {
   constructor(
     private readonly clock: HybridClock,
     private readonly outbox: Pick<PeerOutbox, "newestVersion" | "noteVersion" | "seenVersion" | "noteSeen">,
-    private readonly scheduler: Scheduler,
     private readonly horizon: Pick<StartHorizon, "isComplete">,
   ) {}
 
@@ -30,11 +28,13 @@ export class ClockKeeper {
 
   /** To be called before what was seen is acknowledged. Throws where the disk is full. */
   keep(): void {
-    const { clock, outbox, scheduler } = this;
+    const { clock, outbox } = this;
     const newest = clock.next();
-    if (this.horizon.isComplete && newest > outbox.seenVersion)
-      outbox.noteSeen(newest + SEEN_AHEAD_MS * VERSIONS_PER_MS);
-    if (newest <= outbox.newestVersion || newest <= versionAt(scheduler.nowMs() + 1)) return;
-    outbox.noteVersion(newest + AHEAD_MS * VERSIONS_PER_MS);
+    if (this.horizon.isComplete) {
+      if (newest > outbox.seenVersion) outbox.noteSeen(newest + SEEN_AHEAD_MS * VERSIONS_PER_MS);
+    } else if (newest > outbox.newestVersion) {
+      // Also what is not ahead of this node's time: that may be set back before the next start.
+      outbox.noteVersion(newest + AHEAD_MS * VERSIONS_PER_MS);
+    }
   }
 }

@@ -120,7 +120,7 @@ export class Replication {
     this.receiver = new Receiver({
       ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
       newestStamp: () => clock.next(),
-      clockKeeper: new ClockKeeper(clock, options.outbox, scheduler, horizon),
+      clockKeeper: new ClockKeeper(clock, options.outbox, horizon),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
       onHeard: (senderId) => this.#wake(senderId),
     });

@@ -6,6 +6,7 @@ import { type Config, loadConfig } from "../../src/config/config.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { linkOf, openDataDirectory, openHub, originOf } from "../../src/node/open-hub.ts";
 import { makeSharedParts } from "../../src/node/shared-parts.ts";
+import type { Outbox } from "../../src/outbox/outbox.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox, put } from "../support/test-outbox.ts";
 
@@ -17,13 +18,16 @@ function configOf(folder: TempFolder, flags: readonly string[] = []): Config {
 }
 
 describe("what stands behind a node", () => {
-  test("gives stamps that are newer than all before, also where the clock was set back since", async () => {
+  test.each([
+    ["that it made", (outbox: Outbox, ahead: number) => outbox.append([put("a", "1", ahead)])],
+    ["that peers made", (outbox: Outbox, ahead: number) => outbox.noteSeen(ahead)],
+  ])("gives stamps that are newer than all before %s, also where the clock was set back since", async (_, note) => {
     using folder = tempFolder();
     const config = configOf(folder);
     const ahead = versionAt(Date.now() + 3_600_000);
     {
       using before = openTestOutbox(config.outbox.dataDirectory);
-      await before.outbox.append([put("a", "1", ahead)]);
+      await note(before.outbox, ahead);
     }
     using directory = openDataDirectory(config);
     const link = linkOf(config, 1);

@@ -106,7 +106,7 @@ export class ModelNode {
       },
     });
     const clock = HybridClock.create(() => this.nowMs());
-    clock.observe(this.#disk.newestVersion as Version);
+    clock.observe(Math.max(this.#disk.newestVersion, this.#disk.seenVersion) as Version);
     const invalidations = RecentInvalidations.create();
     const replication = new Replication({
       onApply: () => {},
