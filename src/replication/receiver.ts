@@ -1,5 +1,5 @@
 /** Answers what peers send to `POST /api/replication`. */
-import { isNewer, type Version } from "../engine/engine.ts";
+import { isNewer, type Stamp, type Version } from "../engine/engine.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { Applied, Applier } from "./applier.ts";
 import type { ClockKeeper } from "./clock-keeper.ts";
@@ -34,6 +34,7 @@ export interface ReceiverOptions {
   readonly entries: EntryReader;
   readonly digests: RangeDigests;
   readonly scheduler: Scheduler;
+  readonly maxSkewMs: number;
   /** Whether everything of all peers up to a version is here. */
   readonly hasAllUntil: (version: number, exceptId: number) => boolean;
   /** A peer said hello: it is there. */
@@ -178,17 +179,25 @@ export class Receiver {
       if (outcome === "refused") refused.push(at);
       const mutation = mutations[at];
       if (outcome !== "superseded" || mutation === undefined || mutation.kind !== "put") continue;
-      const { key, stamp } = mutation;
-      const stored = await this.#options.entries.stampOf(key);
-      // The sender may have forgotten even what it invalidated itself, where it lost its disk.
-      const newer =
-        stored !== null && isNewer(stored, stamp) ? stored : this.#options.applier.invalidationOf(key, stamp);
+      const newer = await this.#newerThan(mutation.key, mutation.stamp, session);
       if (newer === null) continue;
       this.#counts.won += 1;
       lost.push(at, newer.version, newer.origin);
     }
     this.#counts.refused += refused.length;
     return this.#acknowledgement(session, refused, lost);
+  }
+
+  /** What a put that was not taken lost against; null = that is not known, it may be nothing. */
+  async #newerThan(key: string, stamp: Stamp, session: IncomingSession): Promise<Stamp | null> {
+    const { entries, applier, maxSkewMs } = this.#options;
+    const stored = await entries.stampOf(key);
+    if (stored !== null && isNewer(stored, stamp)) return stored;
+    // The sender may have forgotten even what it invalidated itself, where it lost its disk.
+    const invalidation = applier.invalidationOf(key, stamp);
+    if (invalidation !== null || Math.abs(session.skewMs) <= maxSkewMs) return invalidation;
+    // With such a clock, its stamps may be older than what all have forgotten: in doubt, it is to have none either.
+    return { version: toVersion(stamp.version + 1), origin: 1 };
   }
 
   async #applyAll(mutations: readonly PeerMutation[], unknownUntil: Version): Promise<Applied[]> {

@@ -119,6 +119,7 @@ export class Replication {
     });
     this.receiver = new Receiver({
       ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
+      maxSkewMs: options.maxSkewMs,
       newestStamp: () => clock.next(),
       clockKeeper: new ClockKeeper(clock, options.outbox, horizon),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
