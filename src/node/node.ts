@@ -72,9 +72,11 @@ export async function startNode(given: Config, options: NodeOptions): Promise<Ru
     const engine = needsEngine ? await openEngine(config, shared, 0, parts) : null;
     if (engine !== null) closing.add(() => engine.close());
     const stale = staleEngineOf(config);
-    const hub = link === null || engine === null ? null : startHub(place, link, engine, stale);
+    const hub = link === null || engine === null ? null : addHub(place, link, engine, stale);
     const listeners =
       config.workers === 1 && engine !== null ? listenHere(place, engine, hub) : await listenInThreads(place, hub);
+    // Peers call back as soon as they hear of a node.
+    hub?.start();
     let isReady = true;
     if (engine !== null) {
       const { log } = options;
@@ -141,7 +143,7 @@ function openLink(config: Config, closing: Closing): Link {
   return { directory, parts: linkOf(config, originOf(config, directory)) };
 }
 
-function startHub(
+function addHub(
   { config, shared, options, closing, telemetry }: Place,
   link: Link,
   engine: Engine,
@@ -159,7 +161,6 @@ function startHub(
     tracer: telemetry.tracer,
   });
   closing.add(() => hub.stop());
-  hub.start();
   return hub;
 }
 

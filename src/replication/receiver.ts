@@ -153,7 +153,7 @@ export class Receiver {
     // Meant for who this node was before it started anew: what that one acknowledged is not here.
     if (head.number("to") !== node.incarnation) return unknownSession();
     // Sent after this node started, for it knows its incarnation; a hello may have been under way since before.
-    const unknownUntil = horizon.horizonOf(session, head);
+    const unknownUntil = await horizon.horizonOf(session, head);
     const number = head.number("number");
     let isFirst = false;
     const work = session.once(number, () => {
@@ -236,7 +236,7 @@ export class Receiver {
     const { node, scheduler, horizon, clockKeeper } = this.#options;
     if (head.number("to") !== node.incarnation) return unknownSession();
     // A repair takes the place of something older, or of a delete that is.
-    const unknownUntil = horizon.horizonOf(session, head);
+    const unknownUntil = await horizon.horizonOf(session, head);
     for (const outcome of await this.#applyAll(mutations, unknownUntil)) if (outcome === "applied") this.countRepair();
     clockKeeper.keep();
     return answer(encodeMessage("answer", node.signature(scheduler.nowMs())));

@@ -5,8 +5,9 @@
  *
  * How far it had come is on its disk (`clock-keeper.ts`). Where the disk was lost, or is new, the peers help: every one
  * tells its newest stamp in the first message that it sends after this node's start, or 0 where this node never had
- * anything from it. What any of them stamped before is not newer than that. As long as one of them was not heard, its
- * clock is taken to be a little ahead.
+ * anything from it. What any of them stamped before is not newer than that. What comes first waits a moment for those that
+ * were not heard yet: nodes are often started together. From then on, the clock of one that was not heard is taken to be a
+ * little ahead.
  */
 import { versionAt } from "../cache/hybrid-clock.ts";
 import type { Version } from "../engine/engine.ts";
@@ -30,6 +31,9 @@ export interface StartHorizonOptions {
 }
 
 const NOTHING_IS_KNOWN = toVersion(Number.MAX_SAFE_INTEGER);
+/** How long the first that is heard waits for the others, and how often it is looked whether they were heard. */
+const PATIENCE_MS = 1000;
+const LOOK_MS = 10;
 
 export class StartHorizon {
   readonly #options: StartHorizonOptions;
@@ -37,6 +41,7 @@ export class StartHorizon {
   readonly #latest: Version;
   readonly #latestOfUnheard: Version;
   #isComplete: boolean;
+  #patience: Promise<void> | null = null;
 
   constructor(options: StartHorizonOptions) {
     this.#options = options;
@@ -52,7 +57,7 @@ export class StartHorizon {
   }
 
   /** Takes note of a message that was sent after this node's start, and says how far back nothing is known for it. */
-  horizonOf(session: IncomingSession, head: MessageHead): Version {
+  async horizonOf(session: IncomingSession, head: MessageHead): Promise<Version> {
     const { scheduler, maxSkewMs, lastVersion, seenVersion } = this.#options;
     if (seenVersion > 0) return toVersion(Math.max(lastVersion, seenVersion));
     if (Math.abs(head.number("clock") - scheduler.nowMs()) > maxSkewMs) {
@@ -61,7 +66,20 @@ export class StartHorizon {
       return NOTHING_IS_KNOWN;
     }
     session.newestAtStart ??= toVersion(Math.min(head.number("newest"), this.#latest));
+    const horizon = this.#horizon();
+    if (this.#isComplete) return horizon;
+    this.#patience ??= this.#others();
+    await this.#patience;
     return this.#horizon();
+  }
+
+  /** Waits until all peers were heard, or patience is over. */
+  async #others(): Promise<void> {
+    const { scheduler } = this.#options;
+    for (let waitedMs = 0; waitedMs < PATIENCE_MS && !this.#isComplete; waitedMs += LOOK_MS) {
+      await new Promise<void>((resolve) => void scheduler.after(LOOK_MS, resolve));
+      this.#horizon();
+    }
   }
 
   #horizon(): Version {
