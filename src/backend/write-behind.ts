@@ -59,6 +59,7 @@ export class WriteBehind {
   #running = 0;
   #failuresInARow = 0;
   #pausedUntilMs = 0;
+  #lastLookMs = 0;
   #batchRows: number;
   #isStarted = false;
   /** End of the drain under way, in ms since the Unix epoch; null = there is none. */
@@ -130,8 +131,12 @@ export class WriteBehind {
     this.#cancelTimer?.();
     this.#cancelTimer = null;
     const { concurrency, scheduler } = this.options;
-    if (this.#isStarted && scheduler.nowMs() < this.#pausedUntilMs) {
-      this.#wakeIn(this.#pausedUntilMs - scheduler.nowMs());
+    const nowMs = scheduler.nowMs();
+    // Where the clock was set back, nothing waits for the time that it had shown.
+    if (nowMs < this.#lastLookMs) this.#pausedUntilMs = Math.min(this.#pausedUntilMs, nowMs);
+    this.#lastLookMs = nowMs;
+    if (this.#isStarted && nowMs < this.#pausedUntilMs) {
+      this.#wakeIn(this.#pausedUntilMs - nowMs);
       return;
     }
     // While it fails, one batch at a time shows whether the backend is back.

@@ -28,6 +28,8 @@ export const SCHEMA = `
   INSERT OR IGNORE INTO meta VALUES ('commits', 0), ('newest', 0), ('seen', 0);
 `;
 
+/** What is due later was delayed before the clock was set back: it is due. */
+const LONGEST_DELAY_MS = 60_000;
 const SHRINK_STEPS = 20;
 const SHRINK_PAGES = 500;
 
@@ -112,7 +114,7 @@ export class OutboxStore {
     );
     this.#due = this.#keep(
       database.prepare(
-        `SELECT ${HEAD} FROM entries WHERE destination = ? AND state = ${DELAYED} AND due_at <= ? ORDER BY due_at LIMIT ?`,
+        `${soonestWhere("due_at <= ?2")} UNION ALL ${soonestWhere(`due_at > ?2 + ${LONGEST_DELAY_MS}`)} LIMIT ?3`,
       ),
     );
     this.#delay = this.#keep(
@@ -248,6 +250,7 @@ export class OutboxStore {
     return this.#ready.all(destination, afterId, limit);
   }
 
+  /** Delayed rows whose time has come, those that were due first in front. */
   due(destination: string, nowMs: number, limit: number): Head[] {
     return this.#due.all(destination, nowMs, limit);
   }
@@ -355,4 +358,10 @@ export function entryOf(row: Row): OutboxEntry | null {
     traceparent: row.traceparent ?? undefined,
   };
   return checksum(entry) === row.checksum ? entry : null;
+}
+
+/** Parameters: 1 = destination, 3 = limit. */
+function soonestWhere(condition: string): string {
+  return `SELECT * FROM (SELECT ${HEAD} FROM entries
+    WHERE destination = ?1 AND state = ${DELAYED} AND ${condition} ORDER BY due_at LIMIT ?3)`;
 }

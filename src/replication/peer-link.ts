@@ -93,6 +93,7 @@ export class PeerLink {
   #failures = 0;
   #pausedUntilMs = 0;
   #sentAtMs = 0;
+  #lastLookMs = 0;
   /** Rows from before the start that are not known to be settled. */
   #backlog: number;
   readonly #lastVersionBefore: number;
@@ -208,6 +209,7 @@ export class PeerLink {
     }
     const { scheduler } = this.#options;
     const nowMs = scheduler.nowMs();
+    this.#noteTime(nowMs);
     if (nowMs < this.#pausedUntilMs) {
       this.#wakeIn(this.#pausedUntilMs - nowMs);
       return;
@@ -230,6 +232,16 @@ export class PeerLink {
     if (dead === 0) return;
     log(`${dead} mutations for ${this.name} are damaged in the outbox: it is told to drop what is older`);
     queue.collapse();
+  }
+
+  /** Where the clock was set back, nothing waits for the time that it had shown. */
+  #noteTime(nowMs: number): void {
+    if (nowMs < this.#lastLookMs) {
+      this.#sentAtMs = Math.min(this.#sentAtMs, nowMs);
+      this.#pausedUntilMs = Math.min(this.#pausedUntilMs, nowMs);
+      this.#helloAtMs = Math.min(this.#helloAtMs, nowMs);
+    }
+    this.#lastLookMs = nowMs;
   }
 
   #sendBatches(): void {

@@ -102,6 +102,17 @@ describe("a backend that is away", () => {
     expect(t.stats().pending).toBe(0);
   });
 
+  test("is tried again in time, also where the clock is set back an hour meanwhile", async () => {
+    using t = setUp();
+    t.backend.isAway = true;
+    await t.outbox.append([put("a", "1", 1)]);
+    await t.scheduler.advance(150);
+    t.backend.isAway = false;
+    t.scheduler.jump(-3_600_000);
+    await t.scheduler.advance(500);
+    expect(t.backend.values.get("a")).toBe("1");
+  });
+
   test("is asked by one batch at a time until it is back", async () => {
     using t = setUp({ batchRows: 2 });
     t.backend.isAway = true;

@@ -77,6 +77,18 @@ describe("what waits", () => {
     expect(taken.map(shown)).toEqual(["a=1@1", "b=1@2"]);
   });
 
+  test("a clock that was set back an hour does not hold up what is to be tried again", async () => {
+    using folder = tempFolder();
+    using opened = openTestOutbox(folder.path);
+    const { outbox, scheduler } = opened;
+    await outbox.append([put("a", "1", 1)]);
+    for (const entry of takeAll(outbox)) await outbox.settle([refused(entry, scheduler.nowMs() + 30_000)]);
+    scheduler.jump(10_000);
+    expect(takeAll(outbox)).toEqual([]);
+    scheduler.jump(-3_600_000);
+    expect(takeAll(outbox).map(shown)).toEqual(["a=1@1"]);
+  });
+
   test("a batch ends at its bounds of entries and bytes", async () => {
     using folder = tempFolder();
     using opened = openTestOutbox(folder.path);

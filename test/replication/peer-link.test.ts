@@ -132,6 +132,31 @@ describe("a link", () => {
     if (!hangs) await at.link.stop();
   });
 
+  test("does not wait for the time that its clock had shown before it was set back", async () => {
+    using folder = tempFolder();
+    using at = house(folder.path);
+    at.link.start();
+    await settled();
+    await at.put("a");
+    at.scheduler.jump(-3_600_000);
+    await at.put("b");
+    await at.scheduler.advance(2 * DEFAULT_TUNING.lingerMs);
+    expect(at.outbox.counts(DESTINATION)).toMatchObject({ pending: 0 });
+    at.heard.length = 0;
+    await at.scheduler.advance(DEFAULT_TUNING.heartbeatMs);
+    expect(at.heard).toContain("batch");
+
+    at.peer.isNative = false;
+    await at.scheduler.advance(DEFAULT_TUNING.heartbeatMs);
+    at.scheduler.jump(-3_600_000);
+    at.peer.isNative = true;
+    at.heard.length = 0;
+    await at.put("c");
+    await at.scheduler.advance(500);
+    expect(at.outbox.counts(DESTINATION)).toMatchObject({ pending: 0 });
+    await at.link.stop();
+  });
+
   test("says when the clocks are too far apart", async () => {
     using folder = tempFolder();
     using at = house(folder.path);

@@ -1,8 +1,10 @@
 import type { Scheduler } from "../../src/outbox/scheduler.ts";
 
-/** Time that stands still until a test moves it. */
+/** Time that stands still until a test moves it. As with a real one, timers don't care what the clock is set to. */
 export class ManualScheduler implements Scheduler {
+  /** Of the timers. */
   #nowMs: number;
+  #aheadMs = 0;
   readonly #timers = new Set<{ readonly atMs: number; readonly run: () => void }>();
 
   constructor(startMs = 1_800_000_000_000) {
@@ -10,7 +12,7 @@ export class ManualScheduler implements Scheduler {
   }
 
   nowMs(): number {
-    return this.#nowMs;
+    return this.#nowMs + this.#aheadMs;
   }
 
   after(delayMs: number, run: () => void): () => void {
@@ -42,7 +44,7 @@ export class ManualScheduler implements Scheduler {
 
   /** Sets the clock, timers untouched. */
   jump(ms: number): void {
-    this.#nowMs += ms;
+    this.#aheadMs += ms;
   }
 }
 
