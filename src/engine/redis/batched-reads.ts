@@ -2,10 +2,10 @@ import type { Key, LateReader } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
 import { messageOf } from "./errors.ts";
 import { ReadBatch } from "./read-batch.ts";
-import { EXPIRIES } from "./scripts.ts";
+import { READ_TOGETHER, TOO_LONG } from "./scripts.ts";
 
 /** For so long the entries of later turns wait for the replies to a batch, and go out together after it. */
-const HOLD_MS = 0.5;
+const HOLD_MS = 1;
 
 /** Entries of one batch, and how many bytes of values it should bring: nobody waits for much that others want. */
 const MAX_ENTRIES = 256;
@@ -16,8 +16,8 @@ export interface BatchedReadsOptions {
   readonly prefix: string;
   readonly clock: () => number;
   /** Hands what was found to the reader; null = nothing. */
-  readonly onRead: (reader: LateReader, stored: Buffer | null, pttlMs: unknown, sentAtMs: number) => void;
-  /** Reads one entry in another way, where the server refuses a batch. */
+  readonly onRead: (reader: LateReader, stored: Buffer | null, pttlMs: number, sentAtMs: number) => void;
+  /** Reads one entry in another way: a long one, and any where the server refuses a batch. */
   readonly readAlone: (key: Key, reader: LateReader) => void;
 }
 
@@ -26,9 +26,13 @@ interface Waiting {
   reader: LateReader;
 }
 
+/** Before each value in a reply: time to live and length. */
+const REPLY_HEAD_BYTES = 12;
+const NO_ENTRY = -2;
+
 /**
- * Reads entries for all who ask in one turn of the event loop with two commands: one for the values and one for their
- * expiries. Per entry that costs a fraction of what a command with a promise does.
+ * Reads entries for all who ask in one turn of the event loop with one command. Per entry that costs a fraction of what
+ * a command with a promise does.
  *
  * For a single server: in a cluster, the keys of a turn lie on many slots.
  */
@@ -76,19 +80,17 @@ export class BatchedReads {
   #send(): void {
     const waiting = this.#waiting;
     this.#waiting = this.#spare.pop() ?? [];
-    const values = this.#batch.values();
-    const expiries = this.#batch.expiries();
+    const command = this.#batch.command();
     this.#batch.clear();
     this.#underWay++;
     this.#sentAtMs = performance.now();
-    void this.#read(waiting, this.#options.client.sendEncoded(values, expiries));
+    void this.#read(waiting, this.#options.client.sendEncoded(command));
   }
 
-  async #read(waiting: Waiting[], replies: Promise<[unknown, unknown]>): Promise<void> {
+  async #read(waiting: Waiting[], reply: Promise<unknown>): Promise<void> {
     const sentAtMs = this.#options.clock();
     try {
-      const [values, expiries] = await replies;
-      this.#deliver(waiting, values, waiting.length === 1 ? [expiries] : expiries, sentAtMs);
+      this.#deliver(waiting, await reply, sentAtMs);
     } catch (error) {
       this.#fail(waiting, error);
     }
@@ -98,23 +100,27 @@ export class BatchedReads {
     if (this.#spare.length < 8) this.#spare.push(waiting);
   }
 
-  #deliver(waiting: readonly Waiting[], values: unknown, expiries: unknown, sentAtMs: number): void {
-    if (!Array.isArray(values) || !Array.isArray(expiries) || values.length !== waiting.length) {
-      throw new TypeError("Redis gave an unexpected reply to MGET");
-    }
-    let bytes = 0;
-    for (let at = 0; at < waiting.length; at++) {
-      const stored: unknown = values[at];
-      const { reader } = waiting[at] ?? {};
-      if (Buffer.isBuffer(stored)) bytes += stored.length;
-      if (reader === undefined) continue;
+  #deliver(waiting: readonly Waiting[], reply: unknown, sentAtMs: number): void {
+    if (!Buffer.isBuffer(reply)) throw new TypeError("Redis gave an unexpected reply to a script that reads");
+    let offset = 0;
+    for (const { key, reader } of waiting) {
       try {
-        this.#options.onRead(reader, Buffer.isBuffer(stored) ? stored : null, expiries[at], sentAtMs);
+        const pttlMs = reply.readDoubleLE(offset);
+        const length = reply.readUInt32LE(offset + 8);
+        offset += REPLY_HEAD_BYTES;
+        if (length === TOO_LONG) {
+          this.#options.readAlone(key, reader);
+          continue;
+        }
+        const stored = pttlMs === NO_ENTRY ? null : reply.subarray(offset, offset + length);
+        offset += length;
+        this.#options.onRead(reader, stored, pttlMs, sentAtMs);
       } catch (error) {
         reader.failed(error);
       }
     }
-    this.#maxEntries = Math.max(1, Math.min(MAX_ENTRIES, Math.floor((WANTED_BYTES * waiting.length) / (bytes + 1))));
+    const fitting = Math.floor((WANTED_BYTES * waiting.length) / (reply.length + 1));
+    this.#maxEntries = Math.max(1, Math.min(MAX_ENTRIES, fitting));
   }
 
   #fail(waiting: readonly Waiting[], error: unknown): void {
@@ -131,12 +137,12 @@ export class BatchedReads {
 
   /** Batches go on when the server knows the script. */
   #teach(): void {
-    this.#options.client.sendOnce("script", ["load", EXPIRIES.source]).then(
+    this.#options.client.sendOnce("script", ["load", READ_TOGETHER.source]).then(
       () => {
         this.#isRefused = false;
       },
-      () => {
-        this.#isRefused = false;
+      (error: unknown) => {
+        this.#isRefused = messageOf(error).startsWith("NOPERM");
       },
     );
   }

@@ -82,20 +82,13 @@ export class RedisClient {
     return this.#topology?.kind === "single" && this.#topology.client.status === "ready";
   }
 
-  /** Sends two commands in one write, to a single server. */
-  async sendEncoded(first: EncodedCommand, second: EncodedCommand): Promise<[unknown, unknown]> {
+  /** To the single server. */
+  sendEncoded(command: EncodedCommand): Promise<unknown> {
     const topology = this.#topology;
-    if (topology?.kind !== "single") throw new NotConnectedError(this.#lastProblem);
-    const { client } = topology;
-    const { stream } = client;
-    stream?.cork();
-    client.sendCommand(untraced(first));
-    client.sendCommand(untraced(second));
-    stream?.uncork();
-    this.#deadlines.watch(first);
-    this.#deadlines.watch(second);
-    second.promise.catch(ignore);
-    return [await first.promise, await second.promise];
+    if (topology?.kind !== "single") return Promise.reject(new NotConnectedError(this.#lastProblem));
+    topology.client.sendCommand(untraced(command));
+    this.#deadlines.watch(command);
+    return command.promise;
   }
 
   /** Sends a command to one primary. */
@@ -237,9 +230,6 @@ function bytesOf(args: readonly Argument[]): number {
   for (const argument of args) bytes += argument.length;
   return bytes;
 }
-
-/** Of two replies that are awaited one after the other, the second may fail while nobody looks. */
-const ignore = (): void => {};
 
 function nameOf(node: Redis): string {
   return `${node.options.host}:${node.options.port}`;

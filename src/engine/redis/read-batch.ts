@@ -1,6 +1,6 @@
 import type { Key } from "../engine.ts";
 import { EncodedCommand } from "./encoded-command.ts";
-import { EXPIRIES } from "./scripts.ts";
+import { READ_TOGETHER } from "./scripts.ts";
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -37,18 +37,10 @@ export class ReadBatch {
     this.#end = 0;
   }
 
-  /** The values of all. */
-  values(): EncodedCommand {
-    return new EncodedCommand("mget", this.#behind(`*${this.count + 1}\r\n$4\r\nMGET\r\n`));
-  }
-
-  /** The times to live of all, as a list; of one alone, as it is. */
-  expiries(): EncodedCommand {
-    const { count } = this;
-    if (count === 1) return new EncodedCommand("pttl", this.#behind("*2\r\n$4\r\nPTTL\r\n"));
-    const digits = String(count);
-    const head = `*${count + 3}\r\n$7\r\nEVALSHA\r\n$40\r\n${EXPIRIES.sha}\r\n$${digits.length}\r\n${digits}\r\n`;
-    return new EncodedCommand("evalsha", this.#behind(head));
+  command(): EncodedCommand {
+    const digits = String(this.count);
+    const script = `*${this.count + 3}\r\n$7\r\nEVALSHA\r\n$40\r\n${READ_TOGETHER.sha}\r\n`;
+    return new EncodedCommand("evalsha", this.#behind(`${script}$${digits.length}\r\n${digits}\r\n`));
   }
 
   #behind(head: string): Buffer {
