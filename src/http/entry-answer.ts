@@ -65,20 +65,20 @@ export class EntryAnswer implements LoadSink {
     this.valueBytes = entry.valueLength;
     const isJson = contentType === JSON_CONTENT_TYPE;
     const isDocument = isJson && !demand.raw;
-    const etag = etagOf(entry.tag, isJson && demand.raw);
     const type = isJson ? JSON_HEADER : `Content-Type: ${contentType}\r\nX-Content-Type-Options: nosniff\r\n`;
-    this.headers = `${type}ETag: ${etag}\r\n${this.cacheControl(entry.expiresAtMs)}`;
+    const cacheControl = this.cacheControl(entry.expiresAtMs);
+    const headers = cacheControl === "" ? type : type + cacheControl;
+    const isRaw = isJson && demand.raw;
     this.bodyBytes = isDocument ? DOCUMENT_BYTES + escapedLength(this.key) + entry.valueLength : entry.valueLength;
-    if (demand.noneMatch !== null && noneMatchNames(demand.noneMatch, etag)) {
-      this.finish = "not-modified";
-      return false;
-    }
-    if (demand.headOnly) {
-      this.finish = "head";
-      return false;
+    if (demand.headOnly || demand.noneMatch !== null) {
+      const etag = etagOf(entry.tag, isRaw);
+      this.headers = `${headers}ETag: ${etag}\r\n`;
+      const isKnown = demand.noneMatch !== null && noneMatchNames(demand.noneMatch, etag);
+      this.finish = isKnown ? "not-modified" : "head";
+      if (isKnown || demand.headOnly) return false;
     }
     this.finish = isDocument ? "document" : "bytes";
-    response.beginBody(200, this.headers, this.bodyBytes);
+    response.beginEntry(headers, entry.tag, isRaw, this.bodyBytes);
     this.target = response.buffer;
     this.offset = isDocument ? this.writeDocumentStart(response.buffer, response.position) : response.position;
     response.position = this.offset + entry.valueLength;

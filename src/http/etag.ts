@@ -6,6 +6,10 @@ import type { HttpRequest } from "./exchange.ts";
 /** A tag has 53 bits; two halves are written, because numbers up to 31 bits become text much faster. */
 const LOW_HALF = 2 ** 26;
 const RADIX = 36;
+const QUOTE = 0x22;
+const POINT = 0x2e;
+const ZERO = 0x30;
+const LOWER_A = 0x61;
 /** Ends the ETag of a value's own bytes, where the JSON document around it has another. */
 const RAW_SUFFIX = "-raw";
 const OWN_TAG = /^"([0-9a-z]{1,6})\.([0-9a-z]{1,6})(?:-raw)?"$/;
@@ -15,6 +19,35 @@ const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
 export function etagOf(tag: number, raw: boolean): string {
   const text = `"${Math.trunc(tag / LOW_HALF).toString(RADIX)}.${(tag % LOW_HALF).toString(RADIX)}`;
   return raw ? `${text}${RAW_SUFFIX}"` : `${text}"`;
+}
+
+/** Room for what `writeEtag` writes. */
+export const MAX_ETAG_BYTES = 32;
+
+/** Writes what `etagOf` gives, without a string; gives the position after it. */
+export function writeEtag(buffer: Buffer, start: number, tag: number, raw: boolean): number {
+  let position = start;
+  buffer[position++] = QUOTE;
+  position = writeBase36(buffer, position, Math.trunc(tag / LOW_HALF));
+  buffer[position++] = POINT;
+  position = writeBase36(buffer, position, tag % LOW_HALF);
+  if (raw) position += buffer.latin1Write(RAW_SUFFIX, position);
+  buffer[position++] = QUOTE;
+  return position;
+}
+
+/** @param value up to 31 bits */
+function writeBase36(buffer: Buffer, start: number, value: number): number {
+  let end = start + 1;
+  for (let rest = value; rest >= RADIX; rest = (rest / RADIX) | 0) end++;
+  let rest = value;
+  for (let at = end - 1; at >= start; at--) {
+    const higher = (rest / RADIX) | 0;
+    const digit = rest - higher * RADIX;
+    buffer[at] = digit < 10 ? ZERO + digit : LOWER_A + digit - 10;
+    rest = higher;
+  }
+  return end;
 }
 
 /** Whether an `If-None-Match` of a GET names this ETag (weak comparison, RFC 9110 section 13.1.2). */

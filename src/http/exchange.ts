@@ -47,6 +47,8 @@ export interface HttpResponse {
    * May be called again before `endBody`: what the call before wrote is forgotten.
    */
   beginBody(status: number, headers: string, bodyLength: number): void;
+  /** As `beginBody` with status 200, and a header `ETag` for this tag of an entry. */
+  beginEntry(headers: string, tag: number, raw: boolean, bodyLength: number): void;
   buffer: Buffer;
   position: number;
   endBody(): void;

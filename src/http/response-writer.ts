@@ -1,3 +1,4 @@
+import { MAX_ETAG_BYTES, writeEtag } from "./etag.ts";
 import type { HttpResponse } from "./exchange.ts";
 import { NO_BYTES, type ParsedRequest } from "./request.ts";
 import { MAX_DIGITS, type ResponseHead, writeDecimal } from "./response-head.ts";
@@ -8,7 +9,9 @@ const SHARED_BYTES = 64 * 1024;
 const CLOSE = "Connection: close\r\n";
 const KEEP_ALIVE = "Connection: keep-alive\r\n";
 const CONTENT_LENGTH = "Content-Length: ";
-const FIXED_HEAD_BYTES = CONTENT_LENGTH.length + MAX_DIGITS + KEEP_ALIVE.length + 2 * "\r\n".length;
+const ETAG = "ETag: ";
+const FIXED_HEAD_BYTES =
+  CONTENT_LENGTH.length + MAX_DIGITS + ETAG.length + MAX_ETAG_BYTES + KEEP_ALIVE.length + 3 * "\r\n".length;
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -142,6 +145,11 @@ export class ResponseWriter implements HttpResponse {
     this.phase = Phase.Begun;
   }
 
+  beginEntry(headers: string, tag: number, raw: boolean, bodyLength: number): void {
+    this.begin(200, headers, bodyLength, bodyLength, tag, raw);
+    this.phase = Phase.Begun;
+  }
+
   endBody(): void {
     if (this.phase !== Phase.Begun) throw new Error("endBody without beginBody");
     if (this.position !== this.bodyEnd) {
@@ -151,7 +159,15 @@ export class ResponseWriter implements HttpResponse {
     this.phase = Phase.Ended;
   }
 
-  private begin(status: number, headers: string, contentLength: number, roomBytes: number): void {
+  /** @param tag of an entry; -1 = no ETag */
+  private begin(
+    status: number,
+    headers: string,
+    contentLength: number,
+    roomBytes: number,
+    tag = -1,
+    raw = false,
+  ): void {
     if (this.phase === Phase.Ended) throw new Error("request was answered already");
     const lines = this.context.head.linesFor(status);
     const start = this.answerStart;
@@ -168,6 +184,12 @@ export class ResponseWriter implements HttpResponse {
       buffer[position++] = LF;
     }
     position += buffer.latin1Write(headers, position);
+    if (tag >= 0) {
+      position += buffer.latin1Write(ETAG, position);
+      position = writeEtag(buffer, position, tag, raw);
+      buffer[position++] = CR;
+      buffer[position++] = LF;
+    }
     position = this.writeConnection(position);
     buffer[position++] = CR;
     buffer[position++] = LF;
