@@ -1,18 +1,19 @@
 import type { LoadSink } from "../cache/cache.ts";
 import { type EntryInfo, JSON_CONTENT_TYPE, type Key, MAX_VALUE_BYTES } from "../engine/engine.ts";
 import { escapedLength, writeEscaped } from "./entry-answer.ts";
+import { writeShort } from "./response-head.ts";
 
 /** Values that one answer may hold, in bytes: two of the largest. Else a small request could ask for 16 GiB at once. */
 export const MAX_ANSWER_BYTES = 2 * MAX_VALUE_BYTES;
 
 /** A buffer that one large batch needed isn't kept for the next. */
 const MOST_KEPT_BYTES = 1024 * 1024;
-const FOUND = '{"status":200,"key":"';
-const KEY_ENDS = '"';
-const VALUE = ',"value":';
+const FOUND = Buffer.from('{"status":200,"key":"');
+const JSON_VALUE = Buffer.from('","value":');
+const QUOTE = Buffer.from('"');
 const CONTENT_TYPE = ',"content_type":';
 const BASE64 = ',"base64":"';
-const STALE = ',"stale":true';
+const STALE = Buffer.from(',"stale":true');
 const COMMA = 0x2c;
 const CLOSING_BRACE = 0x7d;
 
@@ -103,12 +104,12 @@ export class BatchWriter implements LoadSink {
     this.makeRoom(escapedLength(this.key) + entry.valueLength + 64);
     this.write(FOUND);
     this.position = writeEscaped(this.collected, this.position, this.key);
-    this.write(KEY_ENDS);
     if (!this.isJson) {
+      this.write(QUOTE);
       this.beginBytes(entry);
       return true;
     }
-    this.write(VALUE);
+    this.write(JSON_VALUE);
     this.target = this.collected;
     this.offset = this.position;
     this.position += entry.valueLength;
@@ -119,7 +120,7 @@ export class BatchWriter implements LoadSink {
   end(): void {
     if (!this.isJson) {
       this.add(this.bytes.toString("base64"));
-      this.write('"');
+      this.write(QUOTE);
     }
     this.makeRoom(STALE.length + 1);
     if (this.isStale) this.write(STALE);
@@ -156,9 +157,9 @@ export class BatchWriter implements LoadSink {
     this.offset = 0;
   }
 
-  /** Writes ASCII for which there is room. */
-  private write(text: string): void {
-    this.position += this.collected.latin1Write(text, this.position);
+  /** Writes a few bytes for which there is room. */
+  private write(bytes: Buffer): void {
+    this.position = writeShort(this.collected, this.position, bytes);
   }
 
   private add(text: string): void {

@@ -2,9 +2,10 @@ import type { LoadSink } from "../cache/cache.ts";
 import { type EntryInfo, JSON_CONTENT_TYPE, type Key } from "../engine/engine.ts";
 import { etagOf, noneMatchNames } from "./etag.ts";
 import type { HttpResponse } from "./exchange.ts";
+import { writeShort } from "./response-head.ts";
 
-const DOCUMENT_START = '{"key":"';
-const DOCUMENT_MIDDLE = '","value":';
+const DOCUMENT_START = Buffer.from('{"key":"');
+const DOCUMENT_MIDDLE = Buffer.from('","value":');
 /** Without the key and the value: `{"key":"","value":}`. */
 const DOCUMENT_BYTES = DOCUMENT_START.length + DOCUMENT_MIDDLE.length + 1;
 const JSON_HEADER = "Content-Type: application/json\r\n";
@@ -106,9 +107,8 @@ export class EntryAnswer implements LoadSink {
   }
 
   private writeDocumentStart(buffer: Buffer, start: number): number {
-    let position = start + buffer.latin1Write(DOCUMENT_START, start);
-    position = writeEscaped(buffer, position, this.key);
-    return position + buffer.latin1Write(DOCUMENT_MIDDLE, position);
+    const keyStart = writeShort(buffer, start, DOCUMENT_START);
+    return writeShort(buffer, writeEscaped(buffer, keyStart, this.key), DOCUMENT_MIDDLE);
   }
 
   /** Nothing where the entry never expires: it may change at any time all the same. */

@@ -32,6 +32,13 @@ export class ResponseHead {
   }
 }
 
+/** Copies a few bytes: up to some dozens that is faster than a call of the runtime's. @returns the position after them */
+export function writeShort(buffer: Buffer, position: number, bytes: Buffer): number {
+  const { length } = bytes;
+  for (let at = 0; at < length; at++) buffer[position + at] = bytes[at] ?? 0;
+  return position + length;
+}
+
 /** Writes a whole number in decimal digits. @returns the position after it */
 export function writeDecimal(buffer: Buffer, position: number, value: number): number {
   let end = position + 1;

@@ -1,15 +1,15 @@
 import { MAX_ETAG_BYTES, writeEtag } from "./etag.ts";
 import type { HttpResponse } from "./exchange.ts";
 import { NO_BYTES, type ParsedRequest } from "./request.ts";
-import { MAX_DIGITS, type ResponseHead, writeDecimal } from "./response-head.ts";
+import { MAX_DIGITS, type ResponseHead, writeDecimal, writeShort } from "./response-head.ts";
 
 /** Where answers of up to this size are written, one after the other, until they are sent. One per server. */
 const SHARED_BYTES = 64 * 1024;
 
 const CLOSE = "Connection: close\r\n";
 const KEEP_ALIVE = "Connection: keep-alive\r\n";
-const CONTENT_LENGTH = "Content-Length: ";
-const ETAG = "ETag: ";
+const CONTENT_LENGTH = Buffer.from("Content-Length: ");
+const ETAG = Buffer.from("ETag: ");
 const FIXED_HEAD_BYTES =
   CONTENT_LENGTH.length + MAX_DIGITS + ETAG.length + MAX_ETAG_BYTES + KEEP_ALIVE.length + 3 * "\r\n".length;
 
@@ -178,15 +178,13 @@ export class ResponseWriter implements HttpResponse {
     const { buffer } = this;
     let position = start + buffer.latin1Write(lines, start);
     if (contentLength >= 0 && status !== 204) {
-      position += buffer.latin1Write(CONTENT_LENGTH, position);
-      position = writeDecimal(buffer, position, contentLength);
+      position = writeDecimal(buffer, writeShort(buffer, position, CONTENT_LENGTH), contentLength);
       buffer[position++] = CR;
       buffer[position++] = LF;
     }
     position += buffer.latin1Write(headers, position);
     if (tag >= 0) {
-      position += buffer.latin1Write(ETAG, position);
-      position = writeEtag(buffer, position, tag, raw);
+      position = writeEtag(buffer, writeShort(buffer, position, ETAG), tag, raw);
       buffer[position++] = CR;
       buffer[position++] = LF;
     }
