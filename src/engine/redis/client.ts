@@ -69,7 +69,7 @@ export class RedisClient {
   /** Sends a command that must not be executed twice. Takes `args` over. */
   sendOnce(name: string, args: Argument[]): Promise<unknown> {
     const topology = this.#topology;
-    if (topology === null) return Promise.reject(new NotConnectedError(this.#lastProblem));
+    if (topology?.client.status !== "ready") return Promise.reject(this.#notConnected());
     this.#cork(topology);
     const command = untraced(new Command(name, args));
     topology.client.sendCommand(command);
@@ -85,7 +85,7 @@ export class RedisClient {
   /** To the single server. */
   sendEncoded(command: EncodedCommand): Promise<unknown> {
     const topology = this.#topology;
-    if (topology?.kind !== "single") return Promise.reject(new NotConnectedError(this.#lastProblem));
+    if (topology?.kind !== "single") return Promise.reject(this.#notConnected());
     topology.client.sendCommand(untraced(command));
     this.#deadlines.watch(command);
     return command.promise;
@@ -114,10 +114,10 @@ export class RedisClient {
   /** The primaries, in a stable order. Throws `NotConnectedError`. */
   primaries(): Redis[] {
     const topology = this.#topology;
-    if (topology === null) throw new NotConnectedError(this.#lastProblem);
+    if (topology === null) throw this.#notConnected();
     if (topology.kind === "single") return [topology.client];
     const nodes = topology.client.nodes("master");
-    if (nodes.length === 0) throw new NotConnectedError(this.#lastProblem);
+    if (nodes.length === 0) throw this.#notConnected();
     return nodes.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   }
 
@@ -143,7 +143,7 @@ export class RedisClient {
   /** Resolves when every primary answers commands for its slots. */
   async probe(probeNames: readonly string[]): Promise<void> {
     const topology = this.#topology;
-    if (topology === null) throw new NotConnectedError(this.#lastProblem);
+    if (topology === null) throw this.#notConnected();
     if (topology.kind === "single") {
       await this.sendOnce("ping", []);
       return;
@@ -174,6 +174,10 @@ export class RedisClient {
       const isHopeless = error instanceof RedisConfigError;
       if (!this.#closed && !isHopeless) this.#openTimer = setTimeout(() => void this.#open(), OPEN_RETRY_MS);
     }
+  }
+
+  #notConnected(): NotConnectedError {
+    return new NotConnectedError(this.#lastProblem === "" ? "the connection is lost" : this.#lastProblem);
   }
 
   #note(error: unknown): void {
