@@ -18,8 +18,9 @@ export interface StartOptions {
   /** The core that the process and all its threads are pinned to; null = none. */
   readonly core: number | null;
   readonly env?: Readonly<Record<string, string>>;
-  /** The process counts as started when this port of 127.0.0.1 takes connections. */
+  /** The process counts as started when this port of 127.0.0.1 takes connections, if nothing else is said. */
   readonly port: number;
+  readonly isReady?: () => Promise<boolean>;
 }
 
 /** A server that a benchmark started. */
@@ -72,7 +73,8 @@ export class Bench {
     const server = new ServerProcess(options.name, options.port, child);
     this.#servers.push(server);
     const deadlineMs = Date.now() + START_TIMEOUT_MS;
-    while (!(await accepts(options.port))) {
+    const isReady = options.isReady ?? (() => accepts(options.port));
+    while (!(await isReady())) {
       if (child.exitCode !== null || child.signalCode !== null || Date.now() > deadlineMs) {
         const said = `${readOr(logPath)}${readOr(`${logPath}.err`)}`.trim().slice(-600);
         throw new Error(`${options.name} did not start (${options.command.join(" ")}): ${said}`);

@@ -33,6 +33,12 @@ export function startNode(bench: Bench, options: NodeOptions): Promise<ServerPro
       ...options.env,
     },
     port,
+    // A connection alone says nothing: for a moment the node listens only to see whether the port is free.
+    isReady: () =>
+      fetch(`http://127.0.0.1:${port}/readyz`).then(
+        ({ status }) => status !== 503,
+        () => false,
+      ),
   });
 }
 
