@@ -2,7 +2,14 @@ import { type Cluster, Command, type Redis } from "ioredis";
 import { CommandSpans } from "./command-spans.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { EncodedCommand } from "./encoded-command.ts";
-import { CommandTimeoutError, isSoonOver, messageOf, NotConnectedError, RedisConfigError } from "./errors.ts";
+import {
+  CONNECTION_LOST,
+  CommandTimeoutError,
+  isSoonOver,
+  messageOf,
+  NotConnectedError,
+  RedisConfigError,
+} from "./errors.ts";
 import type { RedisEngineOptions } from "./options.ts";
 import type { RedisAddress } from "./redis-url.ts";
 import type { ServerScript } from "./scripts.ts";
@@ -68,8 +75,8 @@ export class RedisClient {
 
   /** Sends a command that must not be executed twice. Takes `args` over. */
   sendOnce(name: string, args: Argument[]): Promise<unknown> {
-    const topology = this.#topology;
-    if (topology?.client.status !== "ready") return Promise.reject(this.#notConnected());
+    const topology = this.#connected;
+    if (topology === null) return Promise.reject(this.#notConnected());
     this.#cork(topology);
     const command = untraced(new Command(name, args));
     topology.client.sendCommand(command);
@@ -79,12 +86,12 @@ export class RedisClient {
 
   /** Whether there is one server for all commands, and it is there. */
   get takesEncoded(): boolean {
-    return this.#topology?.kind === "single" && this.#topology.client.status === "ready";
+    return this.#connected?.kind === "single";
   }
 
   /** To the single server. */
   sendEncoded(command: EncodedCommand): Promise<unknown> {
-    const topology = this.#topology;
+    const topology = this.#connected;
     if (topology?.kind !== "single") return Promise.reject(this.#notConnected());
     topology.client.sendCommand(untraced(command));
     this.#deadlines.watch(command);
@@ -176,8 +183,13 @@ export class RedisClient {
     }
   }
 
+  /** The servers, if commands can be sent to them now. */
+  get #connected(): Topology | null {
+    return this.#topology?.client.status === "ready" ? this.#topology : null;
+  }
+
   #notConnected(): NotConnectedError {
-    return new NotConnectedError(this.#lastProblem === "" ? "the connection is lost" : this.#lastProblem);
+    return new NotConnectedError(this.#lastProblem === "" ? CONNECTION_LOST : this.#lastProblem);
   }
 
   #note(error: unknown): void {

@@ -22,6 +22,10 @@ export class NotConnectedError extends Error {
 const NOT_NOW =
   /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|MISCONF|TRYAGAIN|MOVED|ASK|BUSY|UNKILLABLE|NOAUTH|WRONGPASS|NOPERM)\b/;
 
+export const CONNECTION_LOST = "the connection is lost";
+/** What ioredis says of that, in words of its own options. */
+const NO_CONNECTION = /^(Stream isn't writeable|Cluster isn't ready)/;
+
 /** Replies after which the same command may succeed a moment later on the same cluster. */
 const SOON = /^(TRYAGAIN|CLUSTERDOWN)\b|^Connection is closed/;
 
@@ -61,6 +65,13 @@ export function toEngineError(error: unknown, retryAfterMs: number): unknown {
   }
 }
 
+/** Whether it is certain that the server never saw the command. */
+export function isNotSent(error: unknown): boolean {
+  if (error instanceof NotConnectedError) return true;
+  return error instanceof Error && NO_CONNECTION.test(error.message);
+}
+
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  return NO_CONNECTION.test(message) ? CONNECTION_LOST : message;
 }

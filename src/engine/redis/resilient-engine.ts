@@ -20,7 +20,7 @@ import {
   type TouchRequest,
 } from "../engine.ts";
 import { Breaker, type Outage } from "./breaker.ts";
-import { classify, NotConnectedError, toEngineError } from "./errors.ts";
+import { classify, isNotSent, toEngineError } from "./errors.ts";
 import { GuardedRead } from "./guarded-read.ts";
 import { copyKey } from "./journal.ts";
 
@@ -261,12 +261,6 @@ export class ResilientEngine implements Engine {
     if (outage === null) this.#options.log("Redis is back");
     else this.#options.log(`Redis is away: ${outage.reason}`);
   }
-}
-
-/** Whether it is certain that the server never saw the command. */
-function isNotSent(error: unknown): boolean {
-  if (error instanceof NotConnectedError) return true;
-  return error instanceof Error && /^(Stream isn't writeable|Cluster isn't ready)/.test(error.message);
 }
 
 const NO_STATS: EngineStats = {

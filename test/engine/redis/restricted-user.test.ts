@@ -98,9 +98,8 @@ test("a user without scripts reads and writes plainly", async () => {
 });
 
 test("a near cache is used by the user of the guide", async () => {
-  const [server] = await startServer();
   const near = nearEngine();
-  const calls = await startFor(server === undefined ? [] : [server], [], { nearEngine: near });
+  const calls = await startFor(await startServer(), [], { nearEngine: near });
   await calls.put("a", "1");
   await eventually(async () => {
     await calls.get("a");
