@@ -3,7 +3,7 @@ import { ApiError } from "./api-error.ts";
 import { shortened } from "./body-members.ts";
 import type { HttpRequest } from "./exchange.ts";
 
-/** A tag has 53 bits; two halves are written, because numbers up to 31 bits become text much faster. */
+/** A tag has 53 bits; two halves are written, because integer arithmetic ends at 31 bits. */
 const LOW_HALF = 2 ** 26;
 const RADIX = 36;
 const QUOTE = 0x22;
@@ -15,16 +15,10 @@ const RAW_SUFFIX = "-raw";
 const OWN_TAG = /^"([0-9a-z]{1,6})\.([0-9a-z]{1,6})(?:-raw)?"$/;
 const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
 
-/** The ETag of an entry: of the document, or (`raw`) of the value's own bytes. */
-export function etagOf(tag: number, raw: boolean): string {
-  const text = `"${Math.trunc(tag / LOW_HALF).toString(RADIX)}.${(tag % LOW_HALF).toString(RADIX)}`;
-  return raw ? `${text}${RAW_SUFFIX}"` : `${text}"`;
-}
-
 /** Room for what `writeEtag` writes. */
 export const MAX_ETAG_BYTES = 32;
 
-/** Writes what `etagOf` gives, without a string; gives the position after it. */
+/** Writes the ETag of an entry: of the document, or (`raw`) of the value's own bytes. Gives the position after it. */
 export function writeEtag(buffer: Buffer, start: number, tag: number, raw: boolean): number {
   let position = start;
   buffer[position++] = QUOTE;
@@ -34,6 +28,13 @@ export function writeEtag(buffer: Buffer, start: number, tag: number, raw: boole
   if (raw) position += buffer.latin1Write(RAW_SUFFIX, position);
   buffer[position++] = QUOTE;
   return position;
+}
+
+const scratch = Buffer.alloc(MAX_ETAG_BYTES);
+
+/** What `writeEtag` writes, as text. */
+export function etagOf(tag: number, raw: boolean): string {
+  return scratch.latin1Slice(0, writeEtag(scratch, 0, tag, raw));
 }
 
 /** @param value up to 31 bits */
