@@ -118,7 +118,7 @@ export class Eviction {
 
   /** Copies a record to the head of a queue. False = there is no segment to copy it to. */
   private keep(shard: number, slot: number, location: number, toMain: boolean, useCount: number): boolean {
-    const needed = this.log.segmentsNeededToMove(shard, location, toMain);
+    const needed = this.log.segmentsNeededToCopy(shard, location, toMain);
     if (needed > 0 && !this.pool.reserve(needed, 0)) return false;
     this.store.move(shard, slot, location, toMain, useCount);
     this.kept++;

@@ -172,8 +172,11 @@ export class RecordLog {
     }
   }
 
-  /** Appends a copy of a live record to the head of a queue; gives the copy's location. The blob goes with it. */
-  move(shard: number, location: number, toMain: boolean): number {
+  /**
+   * Appends a copy of a live record to the head of a queue; gives the copy's location. The blob is the copy's, too. The
+   * original stays alive until `drop`, which comes after the index has stopped referring to it.
+   */
+  copy(shard: number, location: number, toMain: boolean): number {
     const plan = this.moved;
     plan.readPlan(this.arena, location);
     const target = this.append(shard, toMain, plan);
@@ -182,23 +185,28 @@ export class RecordLog {
     const word = this.arena.wordIndex(target);
     if (toMain) words[word + RECORD_META]! |= FLAG_MAIN;
     else words[word + RECORD_META]! &= ~FLAG_MAIN;
-    this.markDead(shard, location, plan);
     return target;
   }
 
-  /** Segments that must be reserved before `move`. */
-  segmentsNeededToMove(shard: number, location: number, toMain: boolean): number {
+  /** Segments that must be reserved before `copy`. */
+  segmentsNeededToCopy(shard: number, location: number, toMain: boolean): number {
     this.moved.readPlan(this.arena, location);
     this.moved.blobSegments = 0;
     return this.segmentsNeeded(shard, toMain, this.moved);
   }
 
-  /** The record's bytes, and its blob, are no longer needed. */
+  /** The record's bytes, and its blob, are no longer needed: nothing in the index refers to it. */
   kill(shard: number, location: number): void {
     const plan = this.killed;
     plan.readPlan(this.arena, location);
     if (plan.blobSegments > 0) this.freeBlob(shard, location, plan.blobSegments);
     this.markDead(shard, location, plan);
+  }
+
+  /** The same for a record whose copy has the blob now. */
+  drop(shard: number, location: number): void {
+    this.killed.readPlan(this.arena, location);
+    this.markDead(shard, location, this.killed);
   }
 
   /** Gives back all segments of the records at once. */
@@ -232,7 +240,7 @@ export class RecordLog {
     return this.arena.location(segment - 1, offset);
   }
 
-  /** Steps over the record that `tail` gave. It must be called before the record is moved or killed. */
+  /** Steps over the record that `tail` gave. It must be called before the record is dropped or killed. */
   passTail(shard: number, main: boolean): void {
     const chain = chainOf(shard, main);
     const segment = this.control[chain + CHAIN_TAIL]! - 1;
@@ -336,6 +344,8 @@ export class RecordLog {
     const { next, prev, first } = this.arena;
     const before = control[prev + segment]!;
     const after = control[next + segment]!;
+    // Before a link changes: a reader may be about to follow it from a record that has just died.
+    Atomics.add(control, shard + SHARD_RECYCLE_SEQUENCE, 1);
     if (before !== 0) control[next + before - 1] = after;
     if (after !== 0) control[prev + after - 1] = before;
     if (control[chain + CHAIN_TAIL] === segment + 1) {
@@ -344,7 +354,6 @@ export class RecordLog {
     }
     control[chain + CHAIN_SEGMENTS]!--;
     control[shard + SHARD_SEGMENTS]!--;
-    Atomics.add(control, shard + SHARD_RECYCLE_SEQUENCE, 1);
     this.pool.give(segment, segment, 1);
   }
 
@@ -360,12 +369,12 @@ export class RecordLog {
     for (let hop = 1; hop < count; hop++) last = control[next + last]! - 1;
     const before = control[prev + first]!;
     const after = control[next + last]!;
+    Atomics.add(control, shard + SHARD_RECYCLE_SEQUENCE, 1);
     if (before === 0) control[shard + SHARD_BLOB_TAIL] = after;
     else control[next + before - 1] = after;
     if (after === 0) control[shard + SHARD_BLOB_HEAD] = before;
     else control[prev + after - 1] = before;
     control[shard + SHARD_SEGMENTS]! -= count;
-    Atomics.add(control, shard + SHARD_RECYCLE_SEQUENCE, 1);
     this.pool.give(first, last, count);
   }
 

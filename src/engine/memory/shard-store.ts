@@ -167,13 +167,15 @@ export class ShardStore {
 
   /** Moves a live record to the head of a queue, with another use count. The log must have the room reserved. */
   move(shard: number, slot: number, location: number, toMain: boolean, useCount: number): void {
-    const target = this.log.move(shard, location, toMain);
+    const target = this.log.copy(shard, location, toMain);
     this.repoint(shard, slot, target);
     const at = this.index.slotAt(this.arena.indexPageTable(shard), slot);
     const words = this.arena.words[at >>> BUFFER_UNIT_SHIFT]!;
     const word = (at & BUFFER_UNIT_MASK) << 1;
     words[word] = (words[word]! & ~USE_COUNT_MASK) | useCount;
     if (this.isFiled(target)) this.wheel.moved(shard, target);
+    // Last: it may free the segment, and no reader may find the record in the index then.
+    this.log.drop(shard, location);
   }
 
   /** From now on, mutations that are not newer than this stamp are refused. */
