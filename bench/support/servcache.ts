@@ -7,7 +7,7 @@ const ROOT = join(import.meta.dirname, "..", "..");
 export interface NodeOptions {
   readonly core: number | null;
   readonly workers: number;
-  /** `SERV_CACHE_MAX_MEMORY`. */
+  /** `SERV_CACHE_ENTRY_MEMORY`. */
   readonly limitBytes: number;
   /** By default any that is free. */
   readonly port?: number;
@@ -17,7 +17,7 @@ export interface NodeOptions {
 
 /**
  * Starts a ServCache node the way a user does. `SERV_CACHE_BENCH_COMMAND` names another program to measure (an older
- * build): it gets `serve --addr 127.0.0.1:PORT` and the same environment.
+ * build): it gets `serve --addr 127.0.0.1:PORT` and the same environment; its `SERV_CACHE_MAX_MEMORY` is that of entries.
  */
 export function startNode(bench: Bench, options: NodeOptions): Promise<ServerProcess> {
   const port = options.port ?? quietPort();
@@ -28,7 +28,7 @@ export function startNode(bench: Bench, options: NodeOptions): Promise<ServerPro
     core: options.core,
     env: {
       SERV_CACHE_WORKERS: String(options.workers),
-      SERV_CACHE_MAX_MEMORY: String(options.limitBytes),
+      ...memoryOf(options),
       SERV_CACHE_DATA_DIR: join(bench.folder, `data-${port}`),
       ...options.env,
     },
@@ -40,6 +40,15 @@ export function startNode(bench: Bench, options: NodeOptions): Promise<ServerPro
         () => false,
       ),
   });
+}
+
+/** What a node takes beside its entries, in the largest benchmark. */
+const BESIDE_ENTRIES_BYTES = 1024 ** 3;
+
+function memoryOf({ limitBytes }: NodeOptions): Record<string, string> {
+  if (process.env.SERV_CACHE_BENCH_COMMAND !== undefined) return { SERV_CACHE_MAX_MEMORY: String(limitBytes) };
+  const wholeBytes = limitBytes + BESIDE_ENTRIES_BYTES;
+  return { SERV_CACHE_ENTRY_MEMORY: String(limitBytes), SERV_CACHE_MAX_MEMORY: String(wholeBytes) };
 }
 
 const SETS_PER_BATCH = 1000;

@@ -3,6 +3,7 @@
 import type { Address } from "./address.ts";
 import { ConfigError } from "./errors.ts";
 import { type FlagValues, readFlags } from "./flags.ts";
+import { divideProcessMemory, type MemoryDivision } from "./memory-division.ts";
 import type { Machine, Option } from "./option.ts";
 import { options } from "./options.ts";
 import { type OtelConfig, readOtelEnvironment } from "./otel-environment.ts";
@@ -10,7 +11,7 @@ import { type OtelConfig, readOtelEnvironment } from "./otel-environment.ts";
 /** What one node needs to know. Plain data: it is handed to threads as it is. */
 export interface Config {
   readonly address: Address;
-  readonly maxMemoryBytes: number;
+  readonly memory: MemoryDivision;
   readonly workers: number;
   /** Null = writes without a TTL never expire. */
   readonly defaultTtlMs: number | null;
@@ -48,7 +49,7 @@ export interface BackendConfig {
   readonly negativeTtlMs: number;
   /** 0 = off. */
   readonly staleIfErrorMs: number;
-  /** Null = a share of `maxMemoryBytes`. */
+  /** Null = a share of the entries' memory. */
   readonly staleMemoryBytes: number | null;
   /** Share of the fill TTL; 0 = off. */
   readonly refreshAhead: number;
@@ -131,17 +132,28 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
   const flags = readFlags(args);
   const read = <T>(option: Option<T>): T => readOption(option, flags, env, machine);
   const { otel, warnings } = readOtelEnvironment(env, read(options.otlpEndpoint));
+  const workers = read(options.workers);
+  const redis = redisConfig(read);
+  const backend = backendConfig(read);
+  const peers = peersConfig(read);
   const config: Config = {
     address: read(options.address),
-    maxMemoryBytes: read(options.maxMemoryBytes),
-    workers: read(options.workers),
+    memory: divideProcessMemory({
+      limitBytes: read(options.maxMemoryBytes),
+      entryBytes: read(options.entryMemoryBytes),
+      workers,
+      hasBackend: backend !== null,
+      hasPeers: peers !== null,
+      redis,
+    }),
+    workers,
     defaultTtlMs: read(options.defaultTtlMs),
     shutdownGraceMs: read(options.shutdownGraceMs),
     maxConnections: read(options.maxConnections),
     idleTimeoutMs: read(options.idleTimeoutMs),
-    redis: redisConfig(read),
-    backend: backendConfig(read),
-    peers: peersConfig(read),
+    redis,
+    backend,
+    peers,
     outbox: {
       limitBytes: read(options.outboxMaxBytes),
       sync: read(options.outboxSync),

@@ -3,6 +3,7 @@
 import { type Address, parseAddress } from "./address.ts";
 import { backendOptions, outboxOptions } from "./backend-options.ts";
 import { parseByteSize } from "./byte-size.ts";
+import { MAX_ENTRY_BYTES, MIN_ENTRY_BYTES } from "./memory-division.ts";
 import { type Option, parseMs, parseWhole, within } from "./option.ts";
 import { peerOptions } from "./peer-options.ts";
 import { redisOptions } from "./redis-options.ts";
@@ -11,12 +12,15 @@ import { telemetryOptions } from "./telemetry-options.ts";
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 
-/** Below it there is no room for the index and a few segments. */
-export const MIN_MEMORY_BYTES = 4 * MIB;
-/** The memory engine addresses 8-byte units with 32 bits (32 GiB) and keeps some of them for itself. */
-export const MAX_MEMORY_BYTES = 28 * GIB;
+const MIN_MEMORY_BYTES = MIB;
+const MAX_MEMORY_BYTES = 32 * GIB;
 const DEFAULT_MEMORY_SHARE = 0.25;
+/** A small machine or container is there for the cache: it gets more than a share of it, up to that much. */
+const DEFAULT_MEMORY_BYTES = 512 * MIB;
+const MOST_MEMORY_SHARE = 0.75;
 const MAX_WORKERS = 64;
+/** More threads are of no use where entries get nothing beside them. */
+const MEMORY_PER_WORKER_BYTES = 96 * MIB;
 const MAX_CONNECTIONS = 1_000_000;
 /** The longest delay that a timer takes, 2^31 - 1 ms: about 24 days. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -36,12 +40,26 @@ const maxMemoryBytes: Option<number> = {
   env: "SERV_CACHE_MAX_MEMORY",
   flags: ["max-memory"],
   placeholder: "SIZE",
-  meaning: "memory for entries, everything that they need included",
-  defaultText: "25% of the machine's or cgroup's memory",
-  defaultValue: (machine) =>
-    Math.min(MAX_MEMORY_BYTES, Math.max(MIN_MEMORY_BYTES, Math.floor(machine.memoryBytes * DEFAULT_MEMORY_SHARE))),
-  expected: "a size from 4MiB to 28GiB such as 512MiB, 2GB or 40% (of the machine's or cgroup's memory)",
+  meaning: "memory of the whole process: entries, bytes in flight, and the runtime",
+  defaultText: "25% of the machine's or cgroup's memory, and 512MiB at least where that is no more than 75%",
+  defaultValue: ({ memoryBytes }) => {
+    const most = memoryBytes * MOST_MEMORY_SHARE;
+    const wanted = Math.min(most, Math.max(DEFAULT_MEMORY_BYTES, memoryBytes * DEFAULT_MEMORY_SHARE));
+    return Math.min(MAX_MEMORY_BYTES, Math.max(MIN_MEMORY_BYTES, Math.floor(wanted)));
+  },
+  expected: "a size from 1MiB to 32GiB such as 512MiB, 2GB or 40% (of the machine's or cgroup's memory)",
   parse: (text, machine) => within(parseByteSize(text, machine.memoryBytes), MIN_MEMORY_BYTES, MAX_MEMORY_BYTES),
+};
+
+const entryMemoryBytes: Option<number | null> = {
+  env: "SERV_CACHE_ENTRY_MEMORY",
+  flags: ["entry-memory"],
+  placeholder: "SIZE",
+  meaning: "the part of SERV_CACHE_MAX_MEMORY for entries, with their index and headers",
+  defaultText: "what bytes in flight and the runtime leave",
+  defaultValue: () => null,
+  expected: "a size from 4MiB to 28GiB such as 512MiB, 2GB or 40% (of the machine's or cgroup's memory)",
+  parse: (text, machine) => within(parseByteSize(text, machine.memoryBytes), MIN_ENTRY_BYTES, MAX_ENTRY_BYTES),
 };
 
 const workers: Option<number> = {
@@ -49,8 +67,9 @@ const workers: Option<number> = {
   flags: ["workers"],
   placeholder: "N",
   meaning: "HTTP threads; 1 runs everything in one thread",
-  defaultText: "cores",
-  defaultValue: (machine) => Math.min(MAX_WORKERS, Math.max(1, machine.cores)),
+  defaultText: "cores, and no more than one for each 96MiB of the machine's or cgroup's memory",
+  defaultValue: ({ cores, memoryBytes }) =>
+    Math.min(MAX_WORKERS, Math.max(1, Math.min(cores, Math.floor(memoryBytes / MEMORY_PER_WORKER_BYTES)))),
   expected: "a whole number from 1 to 64",
   parse: (text) => within(parseWhole(text), 1, MAX_WORKERS),
 };
@@ -105,6 +124,7 @@ const idleTimeoutMs: Option<number> = {
 export const options = {
   address,
   maxMemoryBytes,
+  entryMemoryBytes,
   workers,
   defaultTtlMs,
   shutdownGraceMs,

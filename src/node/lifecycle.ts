@@ -67,8 +67,10 @@ export async function runNode(
 function readyLine(node: RunningNode, config: Config, version: string): string {
   const address = formatAddress({ hostname: config.address.hostname, port: node.port });
   const threads = config.workers === 1 ? "1 thread" : `${config.workers} threads`;
-  const limit = formatByteSize(config.maxMemoryBytes);
-  return `servcache ${version} listens on http://${address} · engine ${node.engineName} · limit ${limit} · ${threads}`;
+  const { limitBytes, entryBytes, inFlightBytes, runtimeBytes } = config.memory;
+  const parts = `${formatByteSize(entryBytes)} entries, ${formatByteSize(inFlightBytes)} in flight, ${formatByteSize(runtimeBytes)} runtime`;
+  const memory = `memory ${formatByteSize(limitBytes)} (${parts})`;
+  return `servcache ${version} listens on http://${address} · engine ${node.engineName} · ${memory} · ${threads}`;
 }
 
 /** How long a stop may take: for the requests that are under way, and for what waits behind the cache then. */

@@ -7,7 +7,7 @@ import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { RecentPuts } from "../cache/recent-puts.ts";
 import type { UpstreamTraits } from "../cache/upstream.ts";
 import type { Config, RedisConfig } from "../config/config.ts";
-import { MIN_MEMORY_BYTES } from "../config/options.ts";
+import { MIN_ENTRY_BYTES } from "../config/memory-division.ts";
 import type { Engine } from "../engine/engine.ts";
 import { MemoryEngine, type MemoryHandle } from "../engine/memory/memory-engine.ts";
 import { makeCounters } from "../engine/redis/counters.ts";
@@ -71,7 +71,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
     memory:
       redis?.fallback === "error"
         ? null
-        : memoryOf(config.maxMemoryBytes - staleBytesOf(config), link !== null && redis === null),
+        : memoryOf(config.memory.entryBytes - staleBytesOf(config), link !== null && redis === null),
     redis:
       redis === null
         ? null
@@ -88,13 +88,13 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
   };
 }
 
-/** The memory for values that are kept after their TTL: a part of the node's limit. Throws `NodeError`. */
-export function staleBytesOf({ backend, maxMemoryBytes }: Config): number {
+/** The memory for values that are kept after their TTL: a part of the entries'. Throws `NodeError`. */
+export function staleBytesOf({ backend, memory: { entryBytes } }: Config): number {
   if (backend === null || backend.staleIfErrorMs === 0) return 0;
-  const bytes = backend.staleMemoryBytes ?? Math.floor(maxMemoryBytes * STALE_SHARE);
-  if (bytes >= MIN_MEMORY_BYTES && maxMemoryBytes - bytes >= MIN_MEMORY_BYTES) return bytes;
+  const bytes = backend.staleMemoryBytes ?? Math.floor(entryBytes * STALE_SHARE);
+  if (bytes >= MIN_ENTRY_BYTES && entryBytes - bytes >= MIN_ENTRY_BYTES) return bytes;
   throw new NodeError(
-    `SERV_CACHE_STALE_MEMORY (${bytes} bytes) is a part of SERV_CACHE_MAX_MEMORY (${maxMemoryBytes} bytes): ` +
+    `SERV_CACHE_STALE_MEMORY (${bytes} bytes) is a part of SERV_CACHE_ENTRY_MEMORY (${entryBytes} bytes): ` +
       "set them so that either part has 4MiB at least",
   );
 }

@@ -28,6 +28,8 @@ const OUTBOX_DEFAULTS = {
   nodeId: null,
 } as const;
 
+const MIB = 1024 ** 2;
+
 const TELEMETRY_DEFAULTS = {
   logLevel: "info",
   keys: "hashed",
@@ -45,7 +47,7 @@ describe("configuration", () => {
     expect(load([])).toEqual({
       config: {
         address: { hostname: "", port: 8088 },
-        maxMemoryBytes: 2 * 1024 ** 3,
+        memory: { limitBytes: 2048 * MIB, runtimeBytes: 208 * MIB, inFlightBytes: 230 * MIB, entryBytes: 1610 * MIB },
         workers: 4,
         defaultTtlMs: null,
         shutdownGraceMs: 10_000,
@@ -73,7 +75,7 @@ describe("configuration", () => {
     });
     expect(config).toEqual({
       address: { hostname: "", port: 9000 },
-      maxMemoryBytes: 4 * 1024 ** 3,
+      memory: { limitBytes: 4096 * MIB, runtimeBytes: 152 * MIB, inFlightBytes: 493 * MIB, entryBytes: 3451 * MIB },
       workers: 2,
       defaultTtlMs: 5_400_000,
       shutdownGraceMs: 2_500,
@@ -106,18 +108,20 @@ describe("configuration", () => {
   });
 
   test("keeps the defaults within their bounds on the smallest and the largest machine", () => {
-    const small = loadConfig([], {}, { memoryBytes: 1024 ** 2, cores: 0 }).config;
+    const small = loadConfig([], {}, { memoryBytes: 192 * MIB, cores: 0 }).config;
     const large = loadConfig([], {}, { memoryBytes: 1024 ** 4, cores: 512 }).config;
-    expect([small.maxMemoryBytes, small.workers]).toEqual([4 * 1024 ** 2, 1]);
-    expect([large.maxMemoryBytes, large.workers]).toEqual([28 * 1024 ** 3, 64]);
+    expect([small.memory.limitBytes, small.workers]).toEqual([144 * MIB, 1]);
+    expect([large.memory.limitBytes, large.workers]).toEqual([32 * 1024 * MIB, 64]);
   });
 
   test.each([
     ["PORT", "http"],
     ["PORT", "65536"],
     ["SERV_CACHE_MAX_MEMORY", "lots"],
-    ["SERV_CACHE_MAX_MEMORY", "3MiB"],
-    ["SERV_CACHE_MAX_MEMORY", "29GiB"],
+    ["SERV_CACHE_MAX_MEMORY", "1KiB"],
+    ["SERV_CACHE_MAX_MEMORY", "33GiB"],
+    ["SERV_CACHE_ENTRY_MEMORY", "3MiB"],
+    ["SERV_CACHE_ENTRY_MEMORY", "29GiB"],
     ["SERV_CACHE_WORKERS", "0"],
     ["SERV_CACHE_WORKERS", "65"],
     ["SERV_CACHE_WORKERS", "1.5"],

@@ -19,7 +19,7 @@ const METRIC = /\b(?:servcache|http_server|process)_[a-z_]+/g;
 /** Metrics by name, as Prometheus text has them, with the names of their labels. */
 async function exposed(): Promise<Map<string, Set<string>>> {
   using folder = tempFolder();
-  const node = await serve(["--addr=127.0.0.1:0", "--max-memory=64MiB", "--workers=1"], {
+  const node = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB", "--workers=1"], {
     SERV_CACHE_BACKEND_DB: `sqlite:${folder.path}/values.db`,
     SERV_CACHE_PEERS: "http://127.0.0.1:1",
     SERV_CACHE_BOOTSTRAP: "none",

@@ -55,7 +55,7 @@ describe("the documentation", () => {
 });
 
 async function serveKind(kind: ExampleNode): Promise<readonly ServedNode[]> {
-  const plain = ["--max-memory=64MiB", "--workers=2"];
+  const plain = ["--entry-memory=64MiB", "--workers=2"];
   if (kind === "plain") return [await serve([...plain, "--addr=127.0.0.1:0"])];
   const folder = tempFolder();
   folders.push(folder);

@@ -13,7 +13,7 @@ import { tempFolder } from "../support/temp-folder.ts";
 import { Ledger, startWriteLoad } from "../support/write-load.ts";
 
 const WRITERS = { connections: 8, keysEach: 25, deleteShare: 0.1 };
-const FLAGS = ["--addr=127.0.0.1:0", "--max-memory=32MiB", "--write-behind-delay=20ms", "--backend-delete=true"];
+const FLAGS = ["--addr=127.0.0.1:0", "--entry-memory=32MiB", "--write-behind-delay=20ms", "--backend-delete=true"];
 
 afterEach(endServed);
 

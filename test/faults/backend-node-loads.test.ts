@@ -8,7 +8,7 @@ import { endServed, type ServedNode, serve } from "../support/serve.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
-const FLAGS = ["--addr=127.0.0.1:0", "--max-memory=64MiB", "--write-behind-delay=10ms", "--backend-timeout=20s"];
+const FLAGS = ["--addr=127.0.0.1:0", "--entry-memory=64MiB", "--write-behind-delay=10ms", "--backend-timeout=20s"];
 
 /** Starting a node takes a while where other tests run beside this one. */
 const LONG_MS = 60_000;

@@ -61,7 +61,7 @@ async function startNode(flags: readonly string[]) {
   const node = await serve(
     [
       "--addr=127.0.0.1:0",
-      "--max-memory=64MiB",
+      "--entry-memory=64MiB",
       `--data-dir=${folder.path}`,
       `--backend-db=${postgres.url.replace(`:${postgres.port}`, `:${proxy.port}`)}`,
       `--backend-table=entries_${table}`,

@@ -41,7 +41,7 @@ async function start(database: string, flags: readonly string[]): Promise<Starte
 
 function flagsFor(database: string): string[] {
   const data = `--data-dir=${join(folder.path, "data")}`;
-  return ["--addr=127.0.0.1:0", "--max-memory=64MiB", data, `--backend-db=${database}`];
+  return ["--addr=127.0.0.1:0", "--entry-memory=64MiB", data, `--backend-db=${database}`];
 }
 
 const shop = () => join(folder.path, "shop.db");

@@ -48,7 +48,7 @@ test.each([1, 2])(
     const server = Bun.spawn(
       ["sh", "-c", `ulimit -n ${limit}; exec "$0" "$1" serve --addr 127.0.0.1:0`, process.execPath, main],
       {
-        env: { PATH: process.env.PATH ?? "", SERV_CACHE_WORKERS: String(workers), SERV_CACHE_MAX_MEMORY: "16MiB" },
+        env: { PATH: process.env.PATH ?? "", SERV_CACHE_WORKERS: String(workers), SERV_CACHE_ENTRY_MEMORY: "16MiB" },
         stdout: "pipe",
         stderr: "pipe",
       },

@@ -13,7 +13,7 @@ test.each([
 ])("where %s, a node of %s threads says so in one line and ends with code 1", async (breaks, workers, said) => {
   const preload = join(ROOT, "test/support/threads/break-preload.ts");
   const command = [process.execPath, "--preload", preload, join(ROOT, "src/main.ts"), "serve", "--addr=127.0.0.1:0"];
-  const node = Bun.spawn([...command, "--max-memory=16MiB", `--workers=${workers}`], {
+  const node = Bun.spawn([...command, "--entry-memory=16MiB", `--workers=${workers}`], {
     env: { PATH: process.env.PATH ?? "", BREAKS: breaks },
     stdout: "pipe",
     stderr: "pipe",

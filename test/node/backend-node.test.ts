@@ -31,7 +31,7 @@ afterEach(async () => {
 
 async function start(database: string, flags: readonly string[], env: Record<string, string> = {}): Promise<NodeCalls> {
   const data = `--data-dir=${join(folder.path, "data")}`;
-  const node = await serve(["--addr=127.0.0.1:0", "--max-memory=64MiB", data, `--backend-db=${database}`, ...flags], {
+  const node = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB", data, `--backend-db=${database}`, ...flags], {
     SERV_CACHE_WRITE_BEHIND_DELAY: "10ms",
     ...env,
   });
@@ -313,7 +313,7 @@ describe("a node does not start", () => {
     [["--backend-db=postgres://h/db", "--backend-read-sql=SELECT :key"], 2, "SERV_CACHE_BACKEND_WRITE_SQL"],
     [["--backend-db=https://h/", "--backend-ca=/nowhere/ca.pem"], 1, 'SERV_CACHE_BACKEND_CA is "/nowhere/ca.pem"'],
     [
-      ["--backend-db=sqlite:x.db", "--stale-if-error=1h", "--stale-memory=1GiB", "--max-memory=64MiB"],
+      ["--backend-db=sqlite:x.db", "--stale-if-error=1h", "--stale-memory=1GiB", "--entry-memory=64MiB"],
       1,
       "SERV_CACHE_STALE_MEMORY",
     ],

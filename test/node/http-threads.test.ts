@@ -5,7 +5,7 @@ import { type HttpThreads, startHttpThreads } from "../../src/node/http-threads.
 import { makeSharedParts } from "../../src/node/shared-parts.ts";
 import { machine } from "../support/machine.ts";
 
-const { config } = loadConfig(["--max-memory=64MiB"], {}, machine);
+const { config } = loadConfig(["--entry-memory=64MiB"], {}, machine);
 const shared = makeSharedParts(config, 3, null);
 
 function start(

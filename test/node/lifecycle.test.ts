@@ -6,7 +6,7 @@ import { until } from "../support/until.ts";
 
 afterEach(endServed);
 
-const small = ["--addr=127.0.0.1:0", "--max-memory=64MiB"];
+const small = ["--addr=127.0.0.1:0", "--entry-memory=64MiB"];
 
 describe.each([
   ["1", "1 thread"],
@@ -18,7 +18,7 @@ describe.each([
     const node = await serve(args);
     expect(node.readyLine).toMatch(
       new RegExp(
-        `^servcache [0-9.]+ listens on http://127\\.0\\.0\\.1:${node.port} · engine memory · limit 64MiB · ${threads}$`,
+        `^servcache [0-9.]+ listens on http://127\\.0\\.0\\.1:${node.port} · engine memory · memory [^·]+ \\(64MiB entries, [^·]+\\) · ${threads}$`,
       ),
     );
     const response = await fetch(`http://127.0.0.1:${node.port}/healthz`);
@@ -67,7 +67,7 @@ describe("a node", () => {
   });
 
   test("answers on IPv4 and IPv6 when it listens on all interfaces", async () => {
-    const node = await serve(["--addr=:0", "--max-memory=64MiB", "--workers=2"]);
+    const node = await serve(["--addr=:0", "--entry-memory=64MiB", "--workers=2"]);
     for (const host of ["127.0.0.1", "[::1]"]) {
       expect((await fetch(`http://${host}:${node.port}/healthz`)).status).toBe(200);
     }

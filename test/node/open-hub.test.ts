@@ -10,7 +10,7 @@ import type { Outbox } from "../../src/outbox/outbox.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox, put } from "../support/test-outbox.ts";
 
-const MEMORY = ["--max-memory=64MiB", "--workers=1"];
+const MEMORY = ["--entry-memory=64MiB", "--workers=1"];
 
 function configOf(folder: TempFolder, flags: readonly string[] = []): Config {
   const database = [`--backend-db=sqlite:${join(folder.path, "shop.db")}`, `--data-dir=${join(folder.path, "data")}`];

@@ -58,14 +58,16 @@ async function run(start: typeof startNode): Promise<{ calls: string[]; throwUnc
     exit: (code) => calls.push(`exit ${code}`),
     monotonicMs: () => 0,
   };
-  const { config } = loadConfig(["--addr=127.0.0.1:1", "--max-memory=64MiB"], {}, machine);
+  const { config } = loadConfig(["--addr=127.0.0.1:1", "--entry-memory=64MiB"], {}, machine);
   const log = createLog({ level: "info", isPretty: false, write: (line) => calls.push(line), nowMs: () => 0 });
   await runNode(config, "1.2.3", host, log, start);
   return { calls, throwUncaught };
 }
 
 const runningNode: RunningNode = { port: 1, engineName: "memory", drain: async () => {}, stop: async () => {} };
-const ready = "out: servcache 1.2.3 listens on http://127.0.0.1:1 · engine memory · limit 64MiB · 4 threads";
+const ready =
+  "out: servcache 1.2.3 listens on http://127.0.0.1:1 · engine memory · " +
+  "memory 2GiB (64MiB entries, 512MiB in flight, 208MiB runtime) · 4 threads";
 
 describe("a run", () => {
   test("ends with one line and code 1 where the start fails", async () => {

@@ -7,14 +7,14 @@ describe("npm start", () => {
   test.each([["SIGTERM"], ["SIGINT"]] as const)(
     "passes flags on, and %s down to the node, which ends with 0",
     async (signal) => {
-      const npm = startNpm("--addr", "127.0.0.1:0", "--max-memory", "64MiB", "--workers", "1");
+      const npm = startNpm("--addr", "127.0.0.1:0", "--entry-memory", "64MiB", "--workers", "1");
       const decoder = new TextDecoder();
       let stdout = "";
       let url: string | undefined;
       for await (const chunk of npm.stdout) {
         stdout += decoder.decode(chunk, { stream: true });
         if (url !== undefined) continue;
-        url = /listens on (http:\S+) · engine memory · limit 64MiB · 1 thread\n/.exec(stdout)?.[1];
+        url = /listens on (http:\S+) · engine memory · memory [^·]+ · 1 thread\n/.exec(stdout)?.[1];
         if (url === undefined) continue;
         expect((await fetch(`${url}/healthz`)).status).toBe(200);
         npm.kill(signal);

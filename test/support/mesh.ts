@@ -31,7 +31,7 @@ export interface Mesh extends AsyncDisposable {
   agreed(keys: readonly string[]): Promise<Map<string, number | null>>;
 }
 
-const FLAGS = ["--max-memory=32MiB"];
+const FLAGS = ["--entry-memory=32MiB"];
 
 export interface MeshSettings {
   readonly flags?: readonly string[];

@@ -31,7 +31,7 @@ describe("a write through the outbox to PostgreSQL", () => {
     await using receiver = await OtlpReceiver.start();
     await using database = await startPostgres(["log_statement=all"]);
     using folder = tempFolder();
-    const node = await serve(["--addr=127.0.0.1:0", "--max-memory=64MiB", "--workers=2"], {
+    const node = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB", "--workers=2"], {
       ...environment(receiver),
       SERV_CACHE_BACKEND_DB: database.url,
       SERV_CACHE_DATA_DIR: folder.path,
@@ -85,7 +85,7 @@ describe("a write that is replicated", () => {
     await using database = await startPostgres();
     using folders = tempFolder();
     const start = (name: string, env: Record<string, string>) =>
-      serve(["--addr=127.0.0.1:0", "--max-memory=64MiB", "--workers=1"], {
+      serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB", "--workers=1"], {
         ...environment(receiver),
         OTEL_SERVICE_NAME: name,
         SERV_CACHE_DATA_DIR: `${folders.path}/${name}`,

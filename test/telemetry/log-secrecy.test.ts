@@ -11,7 +11,7 @@ const VALUE = "private-value";
 
 test("whatever fails, a node says nothing of values nor of secrets", async () => {
   using folder = tempFolder();
-  const node = await serve(["--addr=127.0.0.1:0", "--max-memory=64MiB", "--workers=1"], {
+  const node = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB", "--workers=1"], {
     LOG_LEVEL: "trace",
     SERV_CACHE_DATA_DIR: folder.path,
     SERV_CACHE_DRAIN_TIMEOUT: "100ms",

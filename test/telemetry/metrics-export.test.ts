@@ -8,7 +8,7 @@ afterEach(endServed);
 describe.each(["http/protobuf", "http/json"])("metrics over OTLP as %s", (protocol) => {
   test("are the counts of /metrics, durations as exponential histograms", async () => {
     await using receiver = await OtlpReceiver.start();
-    const node = await serve(["--addr=127.0.0.1:0", "--max-memory=64MiB", "--workers=2"], {
+    const node = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB", "--workers=2"], {
       SERV_OTLP_ENDPOINT: receiver.url,
       OTEL_TRACES_EXPORTER: "none",
       OTEL_METRIC_EXPORT_INTERVAL: "100",
@@ -40,7 +40,7 @@ describe.each(["http/protobuf", "http/json"])("metrics over OTLP as %s", (protoc
 
 test("metrics are sent once more when the node ends", async () => {
   await using receiver = await OtlpReceiver.start();
-  const node = await serve(["--addr=127.0.0.1:0", "--max-memory=64MiB", "--workers=1"], {
+  const node = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB", "--workers=1"], {
     SERV_OTLP_ENDPOINT: receiver.url,
   });
   await fetch(`http://127.0.0.1:${node.port}/api/cache/absent`);

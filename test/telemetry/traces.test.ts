@@ -14,7 +14,7 @@ const SERVER = 2;
 const CLIENT = 3;
 
 function start(receiver: OtlpReceiver, env: Record<string, string> = {}): Promise<ServedNode> {
-  return serve(["--addr=127.0.0.1:0", "--max-memory=64MiB"], {
+  return serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB"], {
     OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
     OTEL_BSP_SCHEDULE_DELAY: "20",
     SERV_CACHE_WORKERS: "1",
@@ -166,7 +166,7 @@ describe("traces", () => {
   });
 
   test("are off without an endpoint", async () => {
-    const node = await serve(["--addr=127.0.0.1:0", "--max-memory=64MiB"]);
+    const node = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB"]);
     await call(node, "GET", "/api/cache/k", { traceparent: SAMPLED });
     expect(await metric(node, 'servcache_spans_total{outcome="dropped"}')).toBe(0);
     const openMetrics = await call(node, "GET", "/metrics", { accept: "application/openmetrics-text" });
@@ -226,7 +226,7 @@ describe("a node with a backend behind HTTP", () => {
       },
     });
     using folder = tempFolder();
-    const node = await serve(["--addr=127.0.0.1:0", "--max-memory=64MiB", "--workers=1"], {
+    const node = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB", "--workers=1"], {
       SERV_CACHE_BACKEND_DB: `http://127.0.0.1:${backend.port}/items`,
       SERV_CACHE_DATA_DIR: folder.path,
     });

@@ -13,7 +13,7 @@ interface Connection {
 
 /** A node of two HTTP threads, and connections to it that stay open. */
 async function connectToTwoThreads(): Promise<Connection[]> {
-  const { port } = await serve(["--addr=127.0.0.1:0", "--max-memory=64MiB"], { SERV_CACHE_WORKERS: "2" });
+  const { port } = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB"], { SERV_CACHE_WORKERS: "2" });
   const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => RawClient.open(port)));
   return clients.map((client) => ({
     call: async (method, path, body = "") => {
@@ -56,7 +56,7 @@ test("increments of many connections at once add up, and each answers another va
 });
 
 test("of many connections that want the same lock, one gets it", async () => {
-  const { port } = await serve(["--addr=127.0.0.1:0", "--max-memory=64MiB"], { SERV_CACHE_WORKERS: "2" });
+  const { port } = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB"], { SERV_CACHE_WORKERS: "2" });
   const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => RawClient.open(port)));
   for (let round = 0; round < 20; round++) {
     const head = `PUT /api/cache/lock:${round} HTTP/1.1\r\nHost: test\r\nIf-None-Match: *\r\nContent-Length: 1\r\n\r\n1`;

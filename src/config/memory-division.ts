@@ -1,0 +1,100 @@
+/** How the memory of the process is divided: entries, bytes in flight, and what the runtime itself takes. */
+
+import { formatByteSize } from "./byte-size.ts";
+import { ConfigError } from "./errors.ts";
+
+const MIB = 1024 ** 2;
+
+/** What the process may take, and the parts of it. */
+export interface MemoryDivision {
+  /** Of the whole process. */
+  readonly limitBytes: number;
+  /** The entries, with index and headers; 0 = this node keeps none. */
+  readonly entryBytes: number;
+  /** Bodies that arrive, answers that wait to be sent, answers of databases and peers. */
+  readonly inFlightBytes: number;
+  /** Code, heaps, and what parts with a bound of their own hold. */
+  readonly runtimeBytes: number;
+}
+
+/** What the division follows from. */
+export interface MemoryDemand {
+  readonly limitBytes: number;
+  /** `SERV_CACHE_ENTRY_MEMORY`; null = what the others leave. */
+  readonly entryBytes: number | null;
+  readonly workers: number;
+  readonly hasBackend: boolean;
+  readonly hasPeers: boolean;
+  /** Null = the entries are in this node's memory. */
+  readonly redis: {
+    readonly fallback: "memory" | "error";
+    readonly nearCacheBytes: number | null;
+    readonly journalBytes: number;
+  } | null;
+}
+
+/** Below it there is no room for the index and a few segments. */
+export const MIN_ENTRY_BYTES = 4 * MIB;
+/** The memory engine addresses 8-byte units with 32 bits (32 GiB) and keeps some of them for itself. */
+export const MAX_ENTRY_BYTES = 28 * 1024 * MIB;
+
+// Measured under load (docs/decisions/0070-memory-of-the-process.md), with what garbage collection leaves for a moment.
+/** The process with one thread: code, heap, compiled code. */
+const PROCESS_BYTES = 96 * MIB;
+/** Each thread more. Beside several HTTP threads, the main thread is one. */
+const THREAD_BYTES = 28 * MIB;
+const BACKEND_BYTES = 24 * MIB;
+const PEERS_BYTES = 24 * MIB;
+const REDIS_BYTES = 16 * MIB;
+
+/** Two bodies of the largest size. */
+const MIN_IN_FLIGHT_BYTES = 32 * MIB;
+const MAX_IN_FLIGHT_BYTES = 512 * MIB;
+const IN_FLIGHT_SHARE = 0.125;
+
+/** Throws `ConfigError` where the limit has no room for all parts, with the smallest that has. */
+export function divideProcessMemory(demand: MemoryDemand): MemoryDivision {
+  const { limitBytes } = demand;
+  const runtimeBytes = runtimeOf(demand);
+  const givenBytes = keepsEntries(demand) ? demand.entryBytes : 0;
+  const smallestBytes = runtimeBytes + MIN_IN_FLIGHT_BYTES + (givenBytes ?? MIN_ENTRY_BYTES);
+  if (limitBytes < smallestBytes) throw new ConfigError(tooSmall(demand, smallestBytes));
+
+  const restBytes = limitBytes - runtimeBytes;
+  const share = Math.floor(givenBytes === null ? restBytes * IN_FLIGHT_SHARE : restBytes - givenBytes);
+  const inFlightBytes = Math.max(MIN_IN_FLIGHT_BYTES, Math.min(MAX_IN_FLIGHT_BYTES, share));
+  const entryBytes = givenBytes ?? Math.min(MAX_ENTRY_BYTES, restBytes - inFlightBytes);
+  return { limitBytes, entryBytes, inFlightBytes, runtimeBytes };
+}
+
+function keepsEntries({ redis }: MemoryDemand): boolean {
+  return redis === null || redis.fallback === "memory";
+}
+
+function runtimeOf({ workers, hasBackend, hasPeers, redis }: MemoryDemand): number {
+  const furtherThreads = workers === 1 ? 0 : workers;
+  return (
+    PROCESS_BYTES +
+    furtherThreads * THREAD_BYTES +
+    (hasBackend ? BACKEND_BYTES : 0) +
+    (hasPeers ? PEERS_BYTES : 0) +
+    (redis === null ? 0 : REDIS_BYTES + (redis.nearCacheBytes ?? 0)) +
+    (redis?.fallback === "memory" ? redis.journalBytes * workers : 0)
+  );
+}
+
+function tooSmall(demand: MemoryDemand, smallestBytes: number): string {
+  const { limitBytes, entryBytes, workers, hasBackend, hasPeers, redis } = demand;
+  const parts = [
+    workers === 1 ? "1 thread" : `${workers} threads`,
+    ...(hasBackend ? ["a database"] : []),
+    ...(hasPeers ? ["peers"] : []),
+    ...(redis === null ? [] : ["Redis"]),
+    ...(entryBytes === null ? [] : [`SERV_CACHE_ENTRY_MEMORY of ${formatByteSize(entryBytes)}`]),
+  ];
+  const smallest = `${Math.ceil(smallestBytes / MIB)}MiB`;
+  return (
+    `SERV_CACHE_MAX_MEMORY is ${formatByteSize(limitBytes)} for the whole process, ` +
+    `and ${smallest} is the smallest that works with ${parts.join(", ")}: give it more, or set less of these`
+  );
+}
