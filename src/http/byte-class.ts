@@ -4,7 +4,7 @@
 export const TOKEN = 1;
 /** Field values: visible ASCII, space, tab, and the bytes from 0x80 on. No control bytes. */
 export const FIELD_VALUE = 2;
-/** Targets: visible ASCII. */
+/** Targets: visible ASCII but `#`, which begins a fragment: clients keep that to themselves. */
 export const TARGET = 4;
 /** Host: what a name, an IPv4 or `[IPv6]` address, and a port may consist of. */
 export const HOST = 8;
@@ -25,7 +25,10 @@ function makeTable(): Uint8Array {
   add(DIGIT, digits);
   add(TOKEN, `${digits}${letters}!#$%&'*+-.^_\`|~`);
   add(HOST, `${digits}${letters}-._~!$&'()*+,;=%:[]`);
-  for (let code = 0x21; code <= 0x7e; code++) add(FIELD_VALUE | TARGET, String.fromCharCode(code));
+  for (let code = 0x21; code <= 0x7e; code++) {
+    const character = String.fromCharCode(code);
+    add(character === "#" ? FIELD_VALUE : FIELD_VALUE | TARGET, character);
+  }
   for (let code = 0x80; code <= 0xff; code++) add(FIELD_VALUE, String.fromCharCode(code));
   add(FIELD_VALUE, " \t");
   return table;

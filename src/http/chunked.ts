@@ -5,13 +5,15 @@ import { BODY_TOO_LARGE, badRequest, HEADERS_TOO_LARGE, OVERLOADED, type Refusal
 
 const LF = 0x0a;
 const CR = 0x0d;
+const TAB = 0x09;
+const SPACE = 0x20;
 const QUOTE = 0x22;
 const COLON = 0x3a;
 const SEMICOLON = 0x3b;
 const EQUALS = 0x3d;
 const BACKSLASH = 0x5c;
 
-/** Eight hexadecimal digits say 4 GiB: more than any limit, and still exact. */
+/** Eight hexadecimal digits, leading zeros aside, say 4 GiB: more than any limit, and still exact. */
 const MAX_SIZE_DIGITS = 8;
 /** Size, extensions and CRLF of one chunk. Extensions mean nothing here: they are checked and dropped. */
 const MAX_SIZE_LINE_BYTES = 256;
@@ -22,7 +24,9 @@ const BAD_TRAILER = badRequest("send trailers as header lines that end with CRLF
 /** Where in the grammar of RFC 9112 section 7.1 the next byte stands. */
 enum At {
   Size,
+  BeforeExtension,
   ExtensionName,
+  AfterExtensionName,
   ExtensionValue,
   QuotedValue,
   QuotedPair,
@@ -39,11 +43,16 @@ enum At {
   Done,
 }
 
-/** Takes a chunked body apart, however its bytes are split over packets. No whitespace is accepted around extensions. */
+/**
+ * Takes a chunked body apart, however its bytes are split over packets. White space may stand around the `;` and the `=`
+ * of extensions (`BWS`, RFC 9112 section 7.1.1), and nowhere else: a size that is followed by a space and no `;` is
+ * refused, for others might read it as another size.
+ */
 export class ChunkedDecoder {
   refusal: Refusal | null = null;
   private at = At.Size;
   private sizeDigits = 0;
+  private hasSize = false;
   private lineBytes = 0;
   private nameBytes = 0;
   private trailerBytes = 0;
@@ -79,7 +88,9 @@ export class ChunkedDecoder {
   private takeByte(byte: number): void {
     switch (this.at) {
       case At.Size:
+      case At.BeforeExtension:
       case At.ExtensionName:
+      case At.AfterExtensionName:
       case At.ExtensionValue:
       case At.QuotedValue:
       case At.QuotedPair:
@@ -96,6 +107,8 @@ export class ChunkedDecoder {
       case At.DataLineFeed:
         this.expect(byte, LF, At.Size, BAD_CHUNK);
         this.sizeDigits = 0;
+        this.hasSize = false;
+        this.dataLeft = 0;
         this.lineBytes = 0;
         return;
       case At.TrailerLineFeed:
@@ -120,16 +133,24 @@ export class ChunkedDecoder {
       case At.Size:
         this.takeSize(byte);
         return;
+      case At.BeforeExtension:
+        if (byte === SEMICOLON) this.enter(At.ExtensionName);
+        else if (!isWhiteSpace(byte)) this.refusal = BAD_CHUNK;
+        return;
       case At.ExtensionName:
         if (isA(TOKEN, byte)) this.nameBytes++;
-        else if (this.nameBytes === 0) this.refusal = BAD_CHUNK;
-        else if (byte === EQUALS) this.enter(At.ExtensionValue);
-        else this.endExtension(byte);
+        else if (this.nameBytes > 0) this.endExtensionName(byte);
+        else if (!isWhiteSpace(byte)) this.refusal = BAD_CHUNK;
+        return;
+      case At.AfterExtensionName:
+        if (byte === EQUALS) this.enter(At.ExtensionValue);
+        else if (byte === SEMICOLON) this.enter(At.ExtensionName);
+        else if (!isWhiteSpace(byte)) this.refusal = BAD_CHUNK;
         return;
       case At.ExtensionValue:
         if (isA(TOKEN, byte)) this.nameBytes++;
         else if (this.nameBytes > 0) this.endExtension(byte);
-        else this.expect(byte, QUOTE, At.QuotedValue, BAD_CHUNK);
+        else if (!isWhiteSpace(byte)) this.expect(byte, QUOTE, At.QuotedValue, BAD_CHUNK);
         return;
       case At.QuotedValue:
         if (byte === QUOTE) this.at = At.AfterQuoted;
@@ -148,15 +169,23 @@ export class ChunkedDecoder {
   private takeSize(byte: number): void {
     const digit = hexDigit(byte);
     if (digit >= 0 && this.sizeDigits < MAX_SIZE_DIGITS) {
-      this.dataLeft = (this.sizeDigits === 0 ? 0 : this.dataLeft * 16) + digit;
-      this.sizeDigits++;
-    } else if (digit >= 0 || this.sizeDigits === 0) this.refusal = BAD_CHUNK;
+      this.hasSize = true;
+      this.dataLeft = this.dataLeft * 16 + digit;
+      if (this.dataLeft > 0) this.sizeDigits++;
+    } else if (digit >= 0 || !this.hasSize) this.refusal = BAD_CHUNK;
+    else this.endExtension(byte);
+  }
+
+  private endExtensionName(byte: number): void {
+    if (byte === EQUALS) this.enter(At.ExtensionValue);
+    else if (isWhiteSpace(byte)) this.at = At.AfterExtensionName;
     else this.endExtension(byte);
   }
 
   /** After the size, or after an extension: another extension, or the end of the line. */
   private endExtension(byte: number): void {
     if (byte === SEMICOLON) this.enter(At.ExtensionName);
+    else if (isWhiteSpace(byte)) this.at = At.BeforeExtension;
     else if (byte !== CR) this.refusal = BAD_CHUNK;
     else if (this.body.length + this.dataLeft > this.limits.bodyBytes) this.refusal = BODY_TOO_LARGE;
     else this.at = At.SizeLineFeed;
@@ -187,6 +216,10 @@ export class ChunkedDecoder {
 
 function isA(bit: number, byte: number): boolean {
   return ((BYTE_CLASS[byte] ?? 0) & bit) !== 0;
+}
+
+function isWhiteSpace(byte: number): boolean {
+  return byte === SPACE || byte === TAB;
 }
 
 function hexDigit(byte: number): number {

@@ -52,6 +52,8 @@ export class Connection implements AnswerRecipient {
   private shutDown = false;
   /** A head has begun to arrive. */
   private inHead = false;
+  /** Nothing but empty lines has come since the last request. */
+  private resting = true;
   /** How much of the incomplete head has been looked through for a line end. */
   private scannedBytes = 0;
   /** When the current wait began: idle, for the rest of a head, for bytes of a body, for the client to read. */
@@ -174,6 +176,7 @@ export class Connection implements AnswerRecipient {
     }
     input.start = headEnd;
     this.inHead = false;
+    this.resting = false;
     if (request.contentLength === NO_LENGTH && !request.chunked) return this.dispatch(request);
     return this.beginBody(request);
   }
@@ -182,10 +185,14 @@ export class Connection implements AnswerRecipient {
     freeBuffer(this.input.bytes);
     this.input.clear();
     this.inHead = false;
-    this.sinceMs = this.context.nowMs;
+    // Empty lines alone don't keep a connection.
+    if (!this.resting) this.sinceMs = this.context.nowMs;
+    this.resting = true;
   }
 
   private waitForHead(): void {
+    // Half of an empty line is no head.
+    if (this.input.isHalfEmptyLine) return;
     if (!this.inHead) this.sinceMs = this.context.nowMs;
     this.inHead = true;
     this.input.shrink();

@@ -9,7 +9,8 @@ export interface HttpRequest {
   readonly method: string;
   /**
    * The bytes that hold target and body. The target in origin form (`/path?query`) is
-   * `buffer[targetStart .. targetEnd)`; `queryStart` is the index after `?`, or -1.
+   * `buffer[targetStart .. targetEnd)`; `queryStart` is the index after `?`, or -1. Of an absolute-form target this is
+   * the part after the authority; the authority takes the place of the `Host` header (RFC 9112, section 3.2.2).
    * Nothing is decoded or normalised: `%2F`, `..` and `//` are as they were sent.
    */
   readonly buffer: Buffer;

@@ -53,6 +53,11 @@ export class InputQueue {
     while (this.length >= 2 && this.bytes[this.start] === CR && this.bytes[this.start + 1] === LF) this.start += 2;
   }
 
+  /** All that is there is what an empty line begins with. */
+  get isHalfEmptyLine(): boolean {
+    return this.length === 1 && this.bytes[this.start] === CR;
+  }
+
   /** Gives up a large packet of which only a little is left, where that has to wait. */
   shrink(): void {
     if (this.bytes.length > LARGE_BYTES && this.length < LARGE_BYTES / 2) this.moveTo(this.length);

@@ -34,6 +34,12 @@ export const VERSION_NOT_SUPPORTED: Refusal = {
   message: "use HTTP/1.1 or HTTP/1.0",
 };
 
+export const UNKNOWN_CODING: Refusal = {
+  status: 501,
+  code: "ERR_TRANSFER_CODING",
+  message: "send Transfer-Encoding as chunked alone: no other transfer coding is known here",
+};
+
 export const EXPECTATION_FAILED: Refusal = {
   status: 417,
   code: "ERR_EXPECTATION_FAILED",

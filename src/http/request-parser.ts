@@ -6,6 +6,7 @@ import {
   EXPECTATION_FAILED,
   HEADERS_TOO_LARGE,
   TARGET_TOO_LONG,
+  UNKNOWN_CODING,
   VERSION_NOT_SUPPORTED,
 } from "./refusal.ts";
 import { equalsIgnoringCase, NO_BYTES, NO_LENGTH, type ParsedRequest, SPAN } from "./request.ts";
@@ -23,15 +24,23 @@ const ASTERISK = 0x2a;
 const SLASH = 0x2f;
 const COLON = 0x3a;
 const QUESTION_MARK = 0x3f;
+const LOWER_H = 0x68;
+/** Turns a letter into its lower-case form. */
+const LOWER_CASE = 0x20;
 
 const METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
 const MAX_METHOD_BYTES = 32;
 const VERSION_BYTES = "HTTP/1.1".length;
+const SCHEMES: readonly string[] = ["http://", "https://"];
+/** `token *( OWS "," OWS token )`, each perhaps with parameters, which no coding that is known here has. */
+const CODINGS = /^[!#$%&'*+\-.^_`|~0-9a-z]+(;[^,]*)?([\t ]*,[\t ]*[!#$%&'*+\-.^_`|~0-9a-z]+(;[^,]*)?)*$/;
 /** More digits than any limit has, and few enough that the number stays exact. */
 const MAX_LENGTH_DIGITS = 15;
 
 const BAD_METHOD = badRequest("begin the request with a method, one space, a target, one space and HTTP/1.1");
-const BAD_TARGET = badRequest("send a target that begins with / and percent-encode what is not visible ASCII in it");
+const BAD_TARGET = badRequest(
+  "send a target that begins with / or http://, and percent-encode # and what is not visible ASCII in it",
+);
 const BAD_VERSION = badRequest("end the request line with HTTP/1.1 and CRLF");
 const BAD_LINE_END = badRequest("end each line with CRLF");
 const BAD_HEADER_NAME = badRequest("send header lines as a name, a colon at once, and a value, without line folding");
@@ -39,13 +48,14 @@ const BAD_HEADER_VALUE = badRequest("send header values without control characte
 const BAD_HOST = badRequest("send exactly one Host header, with a host name or an address");
 const BAD_LENGTH = badRequest("send Content-Length once, as a decimal number");
 const BAD_ENCODING = badRequest("send Transfer-Encoding once, as chunked, over HTTP/1.1");
+const BAD_CONTENT_TYPE = badRequest("send Content-Type once");
 const LENGTH_AND_ENCODING = badRequest("send either Content-Length or Transfer-Encoding");
 
 /**
  * Reads one request head, strictly (RFC 9112), from `buffer[start .. end)` into `request`, without copying a byte.
  *
- * Targets are taken in origin form (`/path?query`) and as `*`; absolute and authority form, which only proxies need,
- * are refused with 400.
+ * Targets are taken in origin form (`/path?query`), in absolute form (`http://host/path?query`), and as `*`; the
+ * authority form, which is for tunnels, is refused with 400.
  *
  * @returns where the head ends, `INCOMPLETE` or `REFUSED`
  */
@@ -77,6 +87,9 @@ function begin(request: ParsedRequest, buffer: Buffer): void {
   request.keepAliveAsked = false;
   request.oldVersion = false;
   request.expectsContinue = false;
+  request.authorityStart = 0;
+  request.authorityEnd = 0;
+  request.hasContentType = false;
   request.refusal = null;
   request.headerCount = 0;
 }
@@ -131,14 +144,32 @@ function parseTarget(request: ParsedRequest, start: number, end: number, limits:
     if (byte === QUESTION_MARK && request.queryStart === -1) request.queryStart = at + 1;
   }
   if (at - start > limits.targetBytes) return refuse(request, TARGET_TOO_LONG);
-  const first = buffer[start];
-  if (at > start && first !== SLASH && first !== ASTERISK) return refuse(request, BAD_TARGET);
+  const first = buffer[start] ?? 0;
+  const isAbsolute = (first | LOWER_CASE) === LOWER_H;
+  if (at > start && first !== SLASH && first !== ASTERISK && !isAbsolute) return refuse(request, BAD_TARGET);
   if (at === end) return INCOMPLETE;
   if (byte !== SPACE || at === start) return refuse(request, BAD_TARGET);
   if (first === ASTERISK && at > start + 1) return refuse(request, BAD_TARGET);
   request.targetStart = start;
   request.targetEnd = at;
+  if (isAbsolute && !takeAuthority(request)) return refuse(request, BAD_TARGET);
   return at + 1;
+}
+
+/** Leaves of an absolute-form target what follows the authority. @returns false where there is no scheme or no host */
+function takeAuthority(request: ParsedRequest): boolean {
+  const { buffer, targetStart, targetEnd } = request;
+  const scheme = SCHEMES.find((known) => equalsIgnoringCase(buffer, targetStart, known));
+  if (scheme === undefined) return false;
+  const start = targetStart + scheme.length;
+  let at = start;
+  while (at < targetEnd && buffer[at] !== SLASH && buffer[at] !== QUESTION_MARK) at++;
+  // "http://:80/" has no host, and user names are not for requests (RFC 9110, sections 4.2.1 and 4.2.4).
+  if (at <= start || buffer[start] === COLON || !isHost(buffer, start, at)) return false;
+  request.authorityStart = start;
+  request.authorityEnd = at;
+  request.targetStart = at;
+  return true;
 }
 
 function parseVersion(request: ParsedRequest, start: number, end: number): number {
@@ -149,19 +180,24 @@ function parseVersion(request: ParsedRequest, start: number, end: number): numbe
   }
   if (at > end) return INCOMPLETE;
   if (!equalsExactly(buffer, start, "HTTP/1.1")) {
-    if (!equalsExactly(buffer, start, "HTTP/1.0")) return refuse(request, otherVersion(buffer, start));
-    request.oldVersion = true;
+    const refusal = noteOtherVersion(request, start);
+    if (refusal !== null) return refuse(request, refusal);
   }
   return parseLineEnd(request, at, end);
 }
 
-function otherVersion(buffer: Buffer, start: number): Refusal {
+/** A later minor version is served as the latest that is known (RFC 9110, section 2.5). */
+function noteOtherVersion(request: ParsedRequest, start: number): Refusal | null {
+  const { buffer } = request;
   const wellFormed =
     equalsExactly(buffer, start, "HTTP/") &&
     isDigit(buffer, start + 5) &&
     equalsExactly(buffer, start + 6, ".") &&
     isDigit(buffer, start + 7);
-  return wellFormed ? VERSION_NOT_SUPPORTED : BAD_VERSION;
+  if (!wellFormed) return BAD_VERSION;
+  if (!equalsExactly(buffer, start, "HTTP/1.")) return VERSION_NOT_SUPPORTED;
+  request.oldVersion = equalsExactly(buffer, start, "HTTP/1.0");
+  return null;
 }
 
 function isDigit(buffer: Buffer, at: number): boolean {
@@ -205,9 +241,17 @@ function parseHeaders(request: ParsedRequest, start: number, end: number, limits
 
     const refusal = framing(request, nameStart, nameEnd, valueStart, valueEnd);
     if (refusal !== null) return refuse(request, refusal);
-    if (nameEnd - nameStart === 4 && equalsIgnoringCase(buffer, nameStart, "host")) hosts++;
+    if (nameEnd - nameStart === 4 && equalsIgnoringCase(buffer, nameStart, "host")) {
+      hosts++;
+      if (request.authorityEnd > 0) replaceHost(request, span);
+    }
   }
   return INCOMPLETE;
+}
+
+function replaceHost(request: ParsedRequest, span: number): void {
+  request.headerSpans[span + 2] = request.authorityStart;
+  request.headerSpans[span + 3] = request.authorityEnd;
 }
 
 /** Notes what a header says about where the request ends, and about the connection. The length of names sorts them. */
@@ -229,15 +273,19 @@ function framing(
     case 10:
       if (equalsIgnoringCase(buffer, nameStart, "connection")) noteConnection(request, valueStart, valueEnd);
       return null;
+    case 12:
+      if (!equalsIgnoringCase(buffer, nameStart, "content-type")) return null;
+      if (request.hasContentType) return BAD_CONTENT_TYPE;
+      request.hasContentType = true;
+      return null;
     case 14:
       if (!equalsIgnoringCase(buffer, nameStart, "content-length")) return null;
       return noteLength(request, valueStart, valueEnd);
     case 17:
       if (!equalsIgnoringCase(buffer, nameStart, "transfer-encoding")) return null;
-      if (request.chunked || request.oldVersion || !isText(buffer, valueStart, valueEnd, "chunked"))
-        return BAD_ENCODING;
-      request.chunked = true;
-      return null;
+      if (request.chunked || request.oldVersion) return BAD_ENCODING;
+      request.chunked = isText(buffer, valueStart, valueEnd, "chunked");
+      return request.chunked ? null : otherCoding(buffer.latin1Slice(valueStart, valueEnd).toLowerCase());
     default:
       return null;
   }
@@ -254,6 +302,11 @@ function isText(buffer: Buffer, start: number, end: number, lowerCase: string): 
   return end - start === lowerCase.length && equalsIgnoringCase(buffer, start, lowerCase);
 }
 
+/** `chunked` ends where the body ends, so that it can only be the last coding (RFC 9112, section 6.1). */
+function otherCoding(codings: string): Refusal {
+  return CODINGS.test(codings) && !/^chunked\b.*,|,\s*chunked\b.*,/.test(codings) ? UNKNOWN_CODING : BAD_ENCODING;
+}
+
 function noteExpect(request: ParsedRequest, start: number, end: number): Refusal | null {
   // RFC 9110 10.1.1: an expectation that comes with HTTP/1.0 is ignored.
   if (request.oldVersion) return null;
@@ -265,11 +318,13 @@ function noteExpect(request: ParsedRequest, start: number, end: number): Refusal
 function noteLength(request: ParsedRequest, start: number, end: number): Refusal | null {
   if (request.contentLength !== NO_LENGTH || start === end) return BAD_LENGTH;
   let length = 0;
+  let digits = 0;
   for (let at = start; at < end; at++) {
     if (!isDigit(request.buffer, at)) return BAD_LENGTH;
     length = length * 10 + ((request.buffer[at] ?? 0) - 0x30);
+    if (length > 0) digits++;
   }
-  request.contentLength = end - start > MAX_LENGTH_DIGITS ? Number.MAX_SAFE_INTEGER : length;
+  request.contentLength = digits > MAX_LENGTH_DIGITS ? Number.MAX_SAFE_INTEGER : length;
   return null;
 }
 

@@ -35,6 +35,10 @@ export class ParsedRequest implements HttpRequest {
   /** HTTP/1.0: the client takes "Connection: keep-alive" as leave to reuse the connection, and silence as none. */
   oldVersion = false;
   expectsContinue = false;
+  /** The authority of an absolute-form target: `buffer[authorityStart .. authorityEnd)`; empty = another form. */
+  authorityStart = 0;
+  authorityEnd = 0;
+  hasContentType = false;
   /** Why the head is refused; set only where the parser says so. */
   refusal: Refusal | null = null;
 

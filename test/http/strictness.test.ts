@@ -8,7 +8,7 @@ const CHUNKED = `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n`;
 /** name, bytes, status, code */
 const REFUSED: readonly (readonly [string, string, number, string])[] = [
   ["HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "ERR_HTTP_VERSION"],
-  ["HTTP/1.2", `GET / HTTP/1.2\r\n${HOST}\r\n`, 505, "ERR_HTTP_VERSION"],
+  ["HTTP/3.1", `GET / HTTP/3.1\r\n${HOST}\r\n`, 505, "ERR_HTTP_VERSION"],
   ["HTTP/0.9", "GET /\r\n", 400, "ERR_BAD_REQUEST"],
   ["lower-case version", `GET / http/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
   ["version with a tail", `GET / HTTP/1.10\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
@@ -22,7 +22,13 @@ const REFUSED: readonly (readonly [string, string, number, string])[] = [
   ["NUL in the target", `GET /a\0b HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
   ["DEL in the target", `GET /a\x7fb HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
   ["raw UTF-8 in the target", `GET /\xc3\xa4 HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
-  ["absolute-form target", `GET http://a/ HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["fragment in the target", `GET /a#b HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["absolute-form target of another scheme", `GET hftp://a/ HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["absolute-form target without a host", `GET http:///a HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["absolute-form target with a port alone", `GET http://:80/a HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["absolute-form target with a user", `GET http://u@a/ HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["absolute-form target without Host", "GET http://a/ HTTP/1.1\r\n\r\n", 400, "ERR_BAD_REQUEST"],
+  ["absolute-form target that is cut short", `GET http:/ HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
   ["authority-form target", `CONNECT a:80 HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
   ["target that begins with neither / nor *", `GET a HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
   ["asterisk with a tail", `OPTIONS *a HTTP/1.1\r\n${HOST}\r\n`, 400, "ERR_BAD_REQUEST"],
@@ -54,12 +60,25 @@ const REFUSED: readonly (readonly [string, string, number, string])[] = [
   ["fraction as Content-Length", length("1.0"), 400, "ERR_BAD_REQUEST"],
   ["Content-Length over the limit", length("16842753"), 413, "ERR_BODY_TOO_LARGE"],
   ["Content-Length of 40 digits", length("9".repeat(40)), 413, "ERR_BODY_TOO_LARGE"],
+  ["large Content-Length with leading zeros", length("00000000016842753"), 413, "ERR_BODY_TOO_LARGE"],
+  [
+    "two Content-Types",
+    `PUT / HTTP/1.1\r\n${HOST}Content-Type: a/b\r\ncontent-type: a/b\r\n\r\n`,
+    400,
+    "ERR_BAD_REQUEST",
+  ],
   ["Content-Length, then Transfer-Encoding", encoding("chunked", "Content-Length: 3\r\n"), 400, "ERR_BAD_REQUEST"],
   ["Transfer-Encoding, then Content-Length", encoding("chunked\r\nContent-Length: 3"), 400, "ERR_BAD_REQUEST"],
-  ["Transfer-Encoding: gzip", encoding("gzip"), 400, "ERR_BAD_REQUEST"],
-  ["Transfer-Encoding: gzip, chunked", encoding("gzip, chunked"), 400, "ERR_BAD_REQUEST"],
-  ["Transfer-Encoding: identity", encoding("identity"), 400, "ERR_BAD_REQUEST"],
-  ["Transfer-Encoding: xchunked", encoding("xchunked"), 400, "ERR_BAD_REQUEST"],
+  ["Transfer-Encoding: gzip", encoding("gzip"), 501, "ERR_TRANSFER_CODING"],
+  ["Transfer-Encoding: gzip, chunked", encoding("gzip, chunked"), 501, "ERR_TRANSFER_CODING"],
+  ["Transfer-Encoding: identity", encoding("identity"), 501, "ERR_TRANSFER_CODING"],
+  ["Transfer-Encoding: xchunked", encoding("xchunked"), 501, "ERR_TRANSFER_CODING"],
+  ["Transfer-Encoding: chunked;a=b", encoding("chunked;a=b"), 501, "ERR_TRANSFER_CODING"],
+  ["Transfer-Encoding: chunked, gzip", encoding("chunked, gzip"), 400, "ERR_BAD_REQUEST"],
+  ["Transfer-Encoding: chunked, chunked", encoding("chunked, chunked"), 400, "ERR_BAD_REQUEST"],
+  ["Transfer-Encoding: gzip, chunked, chunked", encoding("gzip, chunked, chunked"), 400, "ERR_BAD_REQUEST"],
+  ["Transfer-Encoding with an empty element", encoding(",chunked"), 400, "ERR_BAD_REQUEST"],
+  ["empty Transfer-Encoding", encoding(""), 400, "ERR_BAD_REQUEST"],
   ["Transfer-Encoding with a vertical tab", encoding("\x0bchunked"), 400, "ERR_BAD_REQUEST"],
   ["repeated Transfer-Encoding", encoding("chunked\r\nTransfer-Encoding: chunked"), 400, "ERR_BAD_REQUEST"],
   ["Transfer-Encoding in HTTP/1.0", encoding("chunked").replace("1.1", "1.0"), 400, "ERR_BAD_REQUEST"],
@@ -68,7 +87,15 @@ const REFUSED: readonly (readonly [string, string, number, string])[] = [
   ["signed chunk size", `${CHUNKED}+1\r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
   ["chunk size with 0x", `${CHUNKED}0x1\r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
   ["chunk size with a space", `${CHUNKED}1 \r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
-  ["chunk size of nine digits", `${CHUNKED}000000001\r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["chunk size of nine digits", `${CHUNKED}100000001\r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["chunk size of nine digits after zeros", `${CHUNKED}00100000001\r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["chunk size of zeros without end", `${CHUNKED}${"0".repeat(300)}\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["white space before a chunk size", `${CHUNKED} 1\r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["white space within a chunk size", `${CHUNKED}1 0;a\r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["white space within an extension's name", `${CHUNKED}1;a b\r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["white space within an extension's value", `${CHUNKED}1;a=b c\r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["white space at the end of an extension", `${CHUNKED}1;a \r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
+  ["an extension of white space", `${CHUNKED}1; \r\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
   ["bare LF after the chunk size", `${CHUNKED}1\na\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
   ["CR without LF after the chunk size", `${CHUNKED}1\ra\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
   ["chunk longer than its size", `${CHUNKED}1\r\nab\r\n0\r\n\r\n`, 400, "ERR_BAD_REQUEST"],
@@ -144,6 +171,20 @@ const ACCEPTED: readonly (readonly [string, string, string])[] = [
   ["empty lines before the request", `\r\n\r\nGET / HTTP/1.1\r\n${HOST}\r\n`, "GET / "],
   ["100 headers", `GET / HTTP/1.1\r\n${HOST}${"X: a\r\n".repeat(99)}\r\n`, "GET / "],
   ["the longest target", `GET /${"a".repeat(8191)} HTTP/1.1\r\n${HOST}\r\n`, `GET /${"a".repeat(8191)} `],
+  ["an absolute-form target", `GET http://b:80/a?c HTTP/1.1\r\n${HOST}\r\n`, "GET /a?c "],
+  ["a scheme in capitals", `GET HTTPS://[::1]/a HTTP/1.1\r\n${HOST}\r\n`, "GET /a "],
+  ["an absolute-form target without a path", `GET http://b HTTP/1.1\r\n${HOST}\r\n`, "GET  "],
+  ["an absolute-form target without a path, with a query", `GET http://b?c HTTP/1.1\r\n${HOST}\r\n`, "GET ?c "],
+  ["an absolute-form target with slashes", `GET http://b//c://d HTTP/1.1\r\n${HOST}\r\n`, "GET //c://d "],
+  ["HTTP/1.2", `GET / HTTP/1.2\r\n${HOST}\r\n`, "GET / "],
+  ["HTTP/1.9 with a chunked body", `${CHUNKED.replace("1.1", "1.9")}1\r\na\r\n0\r\n\r\n`, "POST / a"],
+  [
+    "white space around chunk extensions",
+    `${CHUNKED}1 \t;\t a \t=\t b ;c ; d= "e" ;f\r\na\r\n0\t;g\r\n\r\n`,
+    "POST / a",
+  ],
+  ["leading zeros in chunk sizes", `${CHUNKED}${"0".repeat(40)}1\r\na\r\n${"0".repeat(40)}\r\n\r\n`, "POST / a"],
+  ["many zeros in Content-Length", `PUT / HTTP/1.1\r\n${HOST}Content-Length: ${"0".repeat(40)}2\r\n\r\nab`, "PUT / ab"],
   ["a body of GET", `GET / HTTP/1.1\r\n${HOST}Content-Length: 2\r\n\r\nab`, "GET / ab"],
   ["leading zeros in Content-Length", `PUT / HTTP/1.1\r\n${HOST}Content-Length: 002\r\n\r\nab`, "PUT / ab"],
   [
@@ -168,3 +209,12 @@ for (const [name, bytes, echoed] of ACCEPTED) {
     }
   });
 }
+
+test("the authority of an absolute-form target takes the place of Host", async () => {
+  using server = startTestHttpServer((request, response) =>
+    response.sendText(200, "", request.header("host") ?? "none"),
+  );
+  const client = await RawClient.open(server.port);
+  await client.send("GET http://b:80/ HTTP/1.1\r\nX: y\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  expect([(await client.answer()).body, (await client.answer()).body]).toEqual(["b:80", "a"]);
+});

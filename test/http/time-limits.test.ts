@@ -139,3 +139,22 @@ test("a client that stays after its last answer is cut after the linger time", a
   await eventually(() => server.connections === 0);
   client.socket.destroy();
 });
+
+for (const bytes of ["\r\n", "\r", "\r\n\r"]) {
+  test(`empty lines, ${JSON.stringify(bytes)} at a time, don't keep an idle connection`, async () => {
+    using server = startTestHttpServer(echo);
+    const client = await RawClient.open(server.port);
+    await client.send(GET);
+    await client.answer();
+    const steps = 6;
+    for (let step = 0; step < steps; step++) {
+      server.passTime(DEFAULT_HTTP_LIMITS.idleTimeoutMs / steps);
+      // Half a line is made whole by the next.
+      await client.send(bytes.endsWith("\n") || step % 2 === 0 ? bytes : "\n");
+      await handled(server);
+    }
+    server.passTime(SLACK_MS);
+    expect(await client.rest()).toBe("");
+    expect(await client.closed).toBeNull();
+  });
+}
