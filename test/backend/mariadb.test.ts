@@ -1,10 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { SQL } from "bun";
 import { createBackend } from "../../src/backend/create-backend.ts";
 import { deleteRow, jsonRow, testBackend, textOf } from "../contract/backend-contract.ts";
 import { backendSettings } from "../support/backend-settings.ts";
 import { startMariaDb } from "../support/mariadb.ts";
+import { needing } from "../support/needing.ts";
 import type { TestServer } from "../support/postgres.ts";
+
+const { afterAll, beforeAll, describe, test } = needing("mariadbd");
 
 const IN_TIME = { timeoutMs: 10_000 };
 
@@ -19,17 +22,19 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-testBackend({
-  name: "MariaDB",
-  async create() {
-    await sql.unsafe("DROP TABLE IF EXISTS servcache_entries");
-    const backend = createBackend(backendSettings(server.url, { loadTimeoutMs: 10_000 }));
-    await backend.load(["make the table"], IN_TIME);
-    await sql.unsafe("ALTER TABLE servcache_entries ADD CONSTRAINT no_poison CHECK (`key` <> 'poison')");
-    return backend;
-  },
-  refusedRow: jsonRow("poison", "1", 1),
-  comparesVersions: true,
+describe("with a server", () => {
+  testBackend({
+    name: "MariaDB",
+    async create() {
+      await sql.unsafe("DROP TABLE IF EXISTS servcache_entries");
+      const backend = createBackend(backendSettings(server.url, { loadTimeoutMs: 10_000 }));
+      await backend.load(["make the table"], IN_TIME);
+      await sql.unsafe("ALTER TABLE servcache_entries ADD CONSTRAINT no_poison CHECK (`key` <> 'poison')");
+      return backend;
+    },
+    refusedRow: jsonRow("poison", "1", 1),
+    comparesVersions: true,
+  });
 });
 
 describe("the default table in MariaDB", () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SQL } from "bun";
@@ -6,8 +6,11 @@ import { createBackend } from "../../src/backend/create-backend.ts";
 import { jsonRow } from "../contract/backend-contract.ts";
 import { backendSettings } from "../support/backend-settings.ts";
 import { startMariaDb } from "../support/mariadb.ts";
+import { needing } from "../support/needing.ts";
 import { run, startPostgres, type TestServer } from "../support/postgres.ts";
 import { tempFolder } from "../support/temp-folder.ts";
+
+const { afterAll, beforeAll, describe, test } = needing("openssl", "postgres", "mariadbd");
 
 const IN_TIME = { timeoutMs: 10_000 };
 const folder = tempFolder();

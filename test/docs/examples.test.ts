@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ExampleNode, examplesIn, printed } from "../support/examples.ts";
 import { quietPort } from "../support/free-port.ts";
+import { needing } from "../support/needing.ts";
 import { endServed, type ServedNode, serve } from "../support/serve.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
@@ -33,7 +34,7 @@ describe("the documentation", () => {
     );
   });
 
-  test.each(documents)("$file: every example answers as it says", async ({ file, examples }) => {
+  needing("curl").test.each(documents)("$file: every example answers as it says", async ({ file, examples }) => {
     const nodes = new Map<ExampleNode, readonly ServedNode[]>();
     for (const kind of new Set(examples.map((example) => example.node))) nodes.set(kind, await serveKind(kind));
     for (const { node, line, command, expected } of examples) {

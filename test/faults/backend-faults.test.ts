@@ -11,6 +11,7 @@ import { jsonRow, textOf } from "../contract/backend-contract.ts";
 import { backendSettings } from "../support/backend-settings.ts";
 import { startHttpStore } from "../support/http-store.ts";
 import { startMariaDb } from "../support/mariadb.ts";
+import { needing } from "../support/needing.ts";
 import { startPostgres, type TestServer } from "../support/postgres.ts";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 import { tempFolder } from "../support/temp-folder.ts";
@@ -27,7 +28,11 @@ async function timed<T>(work: Promise<T>): Promise<{ readonly result: T; readonl
 }
 
 /** The faults that every server's driver has to stand. */
-function testFaults(name: string, start: () => Promise<TestServer | { readonly url: string; readonly port: number }>) {
+function testFaults(
+  { describe }: Pick<ReturnType<typeof needing>, "describe">,
+  name: string,
+  start: () => Promise<TestServer | { readonly url: string; readonly port: number }>,
+) {
   describe(`faults between a node and ${name}`, () => {
     let server: Awaited<ReturnType<typeof start>>;
     let proxy: TcpProxy;
@@ -118,9 +123,9 @@ function testFaults(name: string, start: () => Promise<TestServer | { readonly u
   });
 }
 
-testFaults("PostgreSQL", () => startPostgres());
-testFaults("MariaDB", () => startMariaDb());
-testFaults("an HTTP backend", async () => {
+testFaults(needing("postgres"), "PostgreSQL", () => startPostgres());
+testFaults(needing("mariadbd"), "MariaDB", () => startMariaDb());
+testFaults({ describe }, "an HTTP backend", async () => {
   const store = startHttpStore();
   return {
     url: store.url,
@@ -129,7 +134,7 @@ testFaults("an HTTP backend", async () => {
   };
 });
 
-describe("PostgreSQL itself", () => {
+needing("postgres", "ps").describe("PostgreSQL itself", () => {
   let server: TestServer;
   beforeAll(async () => {
     server = await startPostgres();

@@ -4,6 +4,7 @@ import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
 import { join } from "node:path";
 import { SQL } from "bun";
+import { needing } from "../support/needing.ts";
 import { callsOf } from "../support/node-calls.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { printedSeed, randomOf } from "../support/random.ts";
@@ -56,15 +57,19 @@ async function killAndCompare(
   expect([...ledger.answers.keys()]).toEqual([200]);
 }
 
-test("50 kills under write load before PostgreSQL", async () => {
-  await using postgres = await startPostgres(["fsync=off"]);
-  const sql = new SQL({ url: postgres.url, adapter: "postgres", max: 1 });
-  await killAndCompare(50, postgres.url, async () => {
-    const rows = await sql`SELECT key, value::text AS value FROM servcache_entries`;
-    return new Map(rows.map(({ key, value }: { key: string; value: string }) => [key, Number(value)]));
-  });
-  await sql.close({ timeout: 0 });
-}, 300_000);
+needing("postgres").test(
+  "50 kills under write load before PostgreSQL",
+  async () => {
+    await using postgres = await startPostgres(["fsync=off"]);
+    const sql = new SQL({ url: postgres.url, adapter: "postgres", max: 1 });
+    await killAndCompare(50, postgres.url, async () => {
+      const rows = await sql`SELECT key, value::text AS value FROM servcache_entries`;
+      return new Map(rows.map(({ key, value }: { key: string; value: string }) => [key, Number(value)]));
+    });
+    await sql.close({ timeout: 0 });
+  },
+  300_000,
+);
 
 async function readSqlite(file: string): Promise<Map<string, number>> {
   using database = new Database(file, { readonly: true });
@@ -78,13 +83,17 @@ test("10 kills under write load before SQLite", async () => {
   await killAndCompare(10, `sqlite:${file}`, () => readSqlite(file));
 }, 120_000);
 
-test("10 kills under write load of nodes whose entries are in Redis", async () => {
-  using folder = tempFolder();
-  const redis = await RedisServer.start();
-  try {
-    const file = join(folder.path, "shop.db");
-    await killAndCompare(10, `sqlite:${file}`, () => readSqlite(file), [`--redis-url=${redis.url}`]);
-  } finally {
-    await redis.stop();
-  }
-}, 120_000);
+needing("redis-server").test(
+  "10 kills under write load of nodes whose entries are in Redis",
+  async () => {
+    using folder = tempFolder();
+    const redis = await RedisServer.start();
+    try {
+      const file = join(folder.path, "shop.db");
+      await killAndCompare(10, `sqlite:${file}`, () => readSqlite(file), [`--redis-url=${redis.url}`]);
+    } finally {
+      await redis.stop();
+    }
+  },
+  120_000,
+);

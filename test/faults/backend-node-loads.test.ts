@@ -1,12 +1,15 @@
 /** FAULTS 17 and 18, and what else becomes of a read that misses: whole nodes before a service over HTTP. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { connect } from "node:net";
 import { type HttpStore, startHttpStore } from "../support/http-store.ts";
+import { needing } from "../support/needing.ts";
 import { callsOf, type NodeCalls } from "../support/node-calls.ts";
 import { RedisServer } from "../support/redis-server.ts";
 import { endServed, type ServedNode, serve } from "../support/serve.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
+
+const { afterAll, afterEach, beforeAll, beforeEach, describe, test } = needing("redis-server");
 
 const FLAGS = ["--addr=127.0.0.1:0", "--entry-memory=64MiB", "--write-behind-delay=10ms", "--backend-timeout=20s"];
 

@@ -1,6 +1,7 @@
 /** FAULTS 3 to 6: whole nodes before a PostgreSQL that dies, hangs, is slow or answers garbage. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { SQL } from "bun";
+import { needing } from "../support/needing.ts";
 import { callsOf, type NodeAnswer, type NodeCalls } from "../support/node-calls.ts";
 import { startPostgres, type TestServer } from "../support/postgres.ts";
 import { randomOf } from "../support/random.ts";
@@ -9,6 +10,8 @@ import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import { Ledger, startWriteLoad } from "../support/write-load.ts";
+
+const { afterAll, afterEach, beforeAll, beforeEach, describe, test } = needing("postgres");
 
 /** Starting nodes and servers takes a while where other tests run beside this one. */
 const LONG_MS = 60_000;

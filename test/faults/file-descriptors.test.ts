@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
+import { needingThat } from "../support/needing.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { until } from "../support/until.ts";
 
@@ -40,7 +41,7 @@ test("with no file descriptor left, open connections are served, and new ones on
   }
 });
 
-test.each([1, 2])(
+needingThat(existsSync("/proc/self/fd"), "/proc, as Linux has it").test.each([1, 2])(
   "a node of %d threads under a low limit keeps descriptors free, and refuses what is too much",
   async (workers) => {
     const limit = 160;

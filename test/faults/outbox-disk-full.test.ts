@@ -1,23 +1,26 @@
 /** A disk that is really full. Needs the right to mount a tmpfs; elsewhere `damage.test.ts` stands in for it. */
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, expect } from "bun:test";
 import { join } from "node:path";
 import { DataDirectory } from "../../src/outbox/data-directory.ts";
 import { Outbox } from "../../src/outbox/outbox.ts";
 import { OutboxFullError } from "../../src/outbox/outbox-errors.ts";
 import { systemScheduler } from "../../src/outbox/scheduler.ts";
+import { needingThat } from "../support/needing.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { put, takeAll } from "../support/test-outbox.ts";
 import { until } from "../support/until.ts";
 
 const folder = tempFolder();
-const mounted = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=16m", "none", folder.path]).exitCode === 0;
+const mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", folder.path];
+const mounted = Bun.which("mount") !== null && Bun.spawnSync(mount).exitCode === 0;
 afterAll(() => {
   if (mounted) Bun.spawnSync(["umount", folder.path]);
   folder[Symbol.dispose]();
 });
 
-if (mounted) {
-  test("a full disk refuses appends, keeps what was acknowledged, and recovers without a restart", async () => {
+needingThat(mounted, "the right to mount a tmpfs").test(
+  "a full disk refuses appends, keeps what was acknowledged, and recovers without a restart",
+  async () => {
     using directory = DataDirectory.open(join(folder.path, "data"));
     const outbox = Outbox.open(directory, {
       sync: "normal",
@@ -56,5 +59,6 @@ if (mounted) {
       if (entry !== undefined) await outbox.settle([{ kind: "done", entry }]);
     }
     outbox.close();
-  }, 60_000);
-}
+  },
+  60_000,
+);

@@ -1,13 +1,16 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { EngineUnavailableError } from "../../src/engine/engine.ts";
 import type { RedisEngineSettings } from "../../src/engine/redis/options.ts";
 import { createRedisEngine } from "../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../src/engine/redis/redis-url.ts";
 import { EngineCalls } from "../support/engine-calls.ts";
 import { globPattern } from "../support/glob-pattern.ts";
+import { needing } from "../support/needing.ts";
 import { PlainEngine } from "../support/plain-engine.ts";
 import { freePort, RedisServer } from "../support/redis-server.ts";
 import { eventually } from "../support/until.ts";
+
+const { afterEach, describe, test } = needing("redis-server");
 
 const cleanups: (() => Promise<void>)[] = [];
 

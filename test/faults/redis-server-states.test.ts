@@ -1,4 +1,4 @@
-import { afterAll, afterEach, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { Redis } from "ioredis";
 import { EngineFullError, EngineUnavailableError, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
 import type { RedisEngineSettings } from "../../src/engine/redis/options.ts";
@@ -7,11 +7,18 @@ import { parseRedisUrl } from "../../src/engine/redis/redis-url.ts";
 import { Certificates } from "../support/certificates.ts";
 import { EngineCalls } from "../support/engine-calls.ts";
 import { globPattern } from "../support/glob-pattern.ts";
+import { needing } from "../support/needing.ts";
 import { PlainEngine } from "../support/plain-engine.ts";
 import { RedisServer } from "../support/redis-server.ts";
 
+const { afterAll, afterEach, beforeAll, describe, test } = needing("redis-server", "openssl");
+
 const cleanups: (() => Promise<unknown>)[] = [];
-const certificates = new Certificates();
+let certificates: Certificates;
+
+beforeAll(() => {
+  certificates = new Certificates();
+});
 
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();

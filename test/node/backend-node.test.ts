@@ -1,13 +1,15 @@
 /** Whole nodes before each kind of database: what is written arrives, in what form, and when it is answered. */
 
 import { Database } from "bun:sqlite";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { SQL } from "bun";
 import { type HttpStore, startHttpStore } from "../support/http-store.ts";
 import { startMariaDb } from "../support/mariadb.ts";
+import { needing } from "../support/needing.ts";
 import { callsOf, type NodeCalls } from "../support/node-calls.ts";
 import { startPostgres, type TestServer } from "../support/postgres.ts";
+import type { ProgramName } from "../support/programs.ts";
 import { RedisServer } from "../support/redis-server.ts";
 import { endServed, runMain, serve } from "../support/serve.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
@@ -146,7 +148,7 @@ describe.each([1, 2])("a node of %d threads before a service over HTTP", (worker
   );
 });
 
-describe("a node on Redis with a database behind it", () => {
+needing("redis-server").describe("a node on Redis with a database behind it", () => {
   test(
     "keeps what it loads in Redis, and writes behind what it is given",
     async () => {
@@ -174,6 +176,7 @@ describe("a node on Redis with a database behind it", () => {
 
 interface Kind {
   readonly name: string;
+  readonly program: ProgramName;
   start(): Promise<TestServer>;
   open(url: string): SQL;
   /** The value of `:value`'s member, and the key's second part as a number. */
@@ -183,6 +186,7 @@ interface Kind {
 const KINDS: readonly Kind[] = [
   {
     name: "PostgreSQL",
+    program: "postgres",
     start: () => startPostgres(["fsync=off"]),
     open: (url) => new SQL({ url, adapter: "postgres", max: 1 }),
     upsert: `INSERT INTO users (id, name, balance)
@@ -191,6 +195,7 @@ const KINDS: readonly Kind[] = [
   },
   {
     name: "MariaDB",
+    program: "mariadbd",
     start: () => startMariaDb(),
     open: (url) => new SQL({ url, adapter: "mysql", max: 1 }),
     upsert: `INSERT INTO users (id, name, balance)
@@ -199,79 +204,86 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
-describe.each(KINDS.map((kind) => [kind.name, kind] as const))("a node before %s", (_, kind) => {
-  let server: TestServer;
-  let sql: SQL;
+for (const kind of KINDS) {
+  const { afterAll, beforeAll, describe, test } = needing(kind.program);
+  describe(`a node before ${kind.name}`, () => {
+    let server: TestServer;
+    let sql: SQL;
 
-  beforeAll(async () => {
-    server = await kind.start();
-    sql = kind.open(server.url);
-    await sql.unsafe("CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(50) NOT NULL, balance NUMERIC(20, 2))");
-    await sql.unsafe("INSERT INTO users VALUES (101, 'Ada', 10.50), (102, 'it''s', NULL)");
-  }, LONG_MS);
-  afterAll(async () => {
-    await sql.close({ timeout: 0 });
-    await server[Symbol.asyncDispose]();
-  });
-
-  async function user(id: number): Promise<string | undefined> {
-    const [row] = await sql.unsafe(`SELECT name, CAST(balance AS CHAR(20)) AS balance FROM users WHERE id = ${id}`);
-    return row === undefined ? undefined : `${row.name} ${String(row.balance).trim()}`;
-  }
-
-  test(
-    "keeps values in its own table, digit for digit, and bytes with their type",
-    async () => {
-      const calls = await start(server.url, ["--workers=2"]);
-      const document = '{"b":1.0,"a":12345678901234567890,"ü":"🦊"}';
-      await calls.call("POST", "/api/cache", { body: `{"key":"doc:ü","value":${document}}` });
-      await calls.call("PUT", "/api/cache/page", { body: "<b>\u0000</b>", headers: { "Content-Type": "text/html" } });
-      await until("both are in the table", async () => {
-        const [row] = await sql.unsafe("SELECT count(*) AS n FROM servcache_entries").catch(() => []);
-        return Number(row?.n) === 2;
-      });
-      await calls.call("DELETE", "/api/cache");
-      expect((await calls.get("doc:ü")).text).toBe(`{"key":"doc:ü","value":${document}}`);
-      const page = await calls.get("page");
-      expect([page.headers.get("content-type"), page.text]).toEqual(["text/html", "<b>\u0000</b>"]);
-      expect((await calls.get("doc:Ü")).code).toBe("ERR_NOT_FOUND");
-    },
-    LONG_MS,
-  );
-
-  test(
-    "maps keys onto a table that exists, by statements of the user's own",
-    async () => {
-      const calls = await start(server.url, ["--workers=2", "--backend-delete=true", "--write-behind-attempts=1"], {
-        SERV_CACHE_BACKEND_KEYS: "user:*",
-        SERV_CACHE_BACKEND_READ_SQL: "SELECT name, balance FROM users WHERE id = CAST(:2 AS decimal)",
-        SERV_CACHE_BACKEND_WRITE_SQL: kind.upsert,
-        SERV_CACHE_BACKEND_DELETE_SQL: "DELETE FROM users WHERE id = CAST(:2 AS decimal)",
-      });
-      expect(JSON.parse((await calls.get("user:101")).text)).toMatchObject({ value: { name: "Ada" } });
-      expect(JSON.parse((await calls.get("user:102")).text)).toMatchObject({ value: { name: "it's", balance: null } });
-      expect((await calls.get("user:103")).code).toBe("ERR_NOT_FOUND");
-      expect((await calls.put("user:103", { name: "Eve'); DROP TABLE users; --", balance: 3 })).status).toBe(200);
-      expect((await calls.put("user:101", { name: "Ada L.", balance: 11.25 })).status).toBe(200);
-      await until(
-        "both are written",
-        async () => (await user(101)) === "Ada L. 11.25" && (await user(103)) !== undefined,
+    beforeAll(async () => {
+      server = await kind.start();
+      sql = kind.open(server.url);
+      await sql.unsafe(
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(50) NOT NULL, balance NUMERIC(20, 2))",
       );
-      expect(await user(103)).toBe("Eve'); DROP TABLE users; -- 3.00");
-      expect((await calls.put("user:104", { balance: 1 })).status).toBe(200);
-      await until("what the table refuses is set aside", async () => {
-        const { dead } = await calls.json("/api/outbox/dead");
-        return dead.length === 1 && dead[0].key === "user:104";
-      });
-      await calls.remove("user:102");
-      await until("it is deleted", async () => (await user(102)) === undefined);
-      expect((await calls.get("user:102")).code).toBe("ERR_NOT_FOUND");
-      await calls.put("session:1", 1);
-      expect((await calls.json("/api/stats")).outbox.queues.backend.pending).toBe(0);
-    },
-    LONG_MS,
-  );
-});
+      await sql.unsafe("INSERT INTO users VALUES (101, 'Ada', 10.50), (102, 'it''s', NULL)");
+    }, LONG_MS);
+    afterAll(async () => {
+      await sql.close({ timeout: 0 });
+      await server[Symbol.asyncDispose]();
+    });
+
+    async function user(id: number): Promise<string | undefined> {
+      const [row] = await sql.unsafe(`SELECT name, CAST(balance AS CHAR(20)) AS balance FROM users WHERE id = ${id}`);
+      return row === undefined ? undefined : `${row.name} ${String(row.balance).trim()}`;
+    }
+
+    test(
+      "keeps values in its own table, digit for digit, and bytes with their type",
+      async () => {
+        const calls = await start(server.url, ["--workers=2"]);
+        const document = '{"b":1.0,"a":12345678901234567890,"ü":"🦊"}';
+        await calls.call("POST", "/api/cache", { body: `{"key":"doc:ü","value":${document}}` });
+        await calls.call("PUT", "/api/cache/page", { body: "<b>\u0000</b>", headers: { "Content-Type": "text/html" } });
+        await until("both are in the table", async () => {
+          const [row] = await sql.unsafe("SELECT count(*) AS n FROM servcache_entries").catch(() => []);
+          return Number(row?.n) === 2;
+        });
+        await calls.call("DELETE", "/api/cache");
+        expect((await calls.get("doc:ü")).text).toBe(`{"key":"doc:ü","value":${document}}`);
+        const page = await calls.get("page");
+        expect([page.headers.get("content-type"), page.text]).toEqual(["text/html", "<b>\u0000</b>"]);
+        expect((await calls.get("doc:Ü")).code).toBe("ERR_NOT_FOUND");
+      },
+      LONG_MS,
+    );
+
+    test(
+      "maps keys onto a table that exists, by statements of the user's own",
+      async () => {
+        const calls = await start(server.url, ["--workers=2", "--backend-delete=true", "--write-behind-attempts=1"], {
+          SERV_CACHE_BACKEND_KEYS: "user:*",
+          SERV_CACHE_BACKEND_READ_SQL: "SELECT name, balance FROM users WHERE id = CAST(:2 AS decimal)",
+          SERV_CACHE_BACKEND_WRITE_SQL: kind.upsert,
+          SERV_CACHE_BACKEND_DELETE_SQL: "DELETE FROM users WHERE id = CAST(:2 AS decimal)",
+        });
+        expect(JSON.parse((await calls.get("user:101")).text)).toMatchObject({ value: { name: "Ada" } });
+        expect(JSON.parse((await calls.get("user:102")).text)).toMatchObject({
+          value: { name: "it's", balance: null },
+        });
+        expect((await calls.get("user:103")).code).toBe("ERR_NOT_FOUND");
+        expect((await calls.put("user:103", { name: "Eve'); DROP TABLE users; --", balance: 3 })).status).toBe(200);
+        expect((await calls.put("user:101", { name: "Ada L.", balance: 11.25 })).status).toBe(200);
+        await until(
+          "both are written",
+          async () => (await user(101)) === "Ada L. 11.25" && (await user(103)) !== undefined,
+        );
+        expect(await user(103)).toBe("Eve'); DROP TABLE users; -- 3.00");
+        expect((await calls.put("user:104", { balance: 1 })).status).toBe(200);
+        await until("what the table refuses is set aside", async () => {
+          const { dead } = await calls.json("/api/outbox/dead");
+          return dead.length === 1 && dead[0].key === "user:104";
+        });
+        await calls.remove("user:102");
+        await until("it is deleted", async () => (await user(102)) === undefined);
+        expect((await calls.get("user:102")).code).toBe("ERR_NOT_FOUND");
+        await calls.put("session:1", 1);
+        expect((await calls.json("/api/stats")).outbox.queues.backend.pending).toBe(0);
+      },
+      LONG_MS,
+    );
+  });
+}
 
 describe("a node before SQLite", () => {
   test(

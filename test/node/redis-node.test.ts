@@ -1,7 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { Redis } from "ioredis";
+import { needing } from "../support/needing.ts";
 import { RedisServer } from "../support/redis-server.ts";
 import { endServed, runMain, serve } from "../support/serve.ts";
+
+const { afterAll, afterEach, beforeAll, describe, test } = needing("redis-server");
 
 let redis: RedisServer;
 beforeAll(async () => {

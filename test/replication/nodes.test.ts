@@ -1,23 +1,26 @@
 /** FAULTS 12 to 16, with real nodes: what one node does, the others do, whatever is between them. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { SEEN_AHEAD_MS } from "../../src/replication/clock-keeper.ts";
 import { startMesh } from "../support/mesh.ts";
+import { needing } from "../support/needing.ts";
 import { RedisServer } from "../support/redis-server.ts";
 import { endServed } from "../support/serve.ts";
 import { until } from "../support/until.ts";
 
 const TIMEOUT_MS = 60_000;
 
+afterEach(endServed);
+
+const onRedis = needing("redis-server");
 let redis: RedisServer;
-beforeAll(async () => {
+onRedis.beforeAll(async () => {
   redis = await RedisServer.start();
 });
-afterAll(() => redis.stop());
-afterEach(endServed);
+onRedis.afterAll(() => redis.stop());
 
 const keysOf = (prefix: string, count: number) => Array.from({ length: count }, (_, at) => `${prefix}${at}`);
 
-describe("three nodes, one of them on Redis", () => {
+onRedis.describe("three nodes, one of them on Redis", () => {
   test(
     "have the writes, deletes, counters and clears of each other",
     async () => {
@@ -176,7 +179,7 @@ describe("a peer", () => {
     TIMEOUT_MS,
   );
 
-  test(
+  onRedis.test(
     "that lost its queue with its data directory, and not its entries, is found to differ: that is mended and counted",
     async () => {
       await using mesh = await startMesh(2, {

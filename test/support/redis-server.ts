@@ -2,10 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { redisProgram } from "./programs.ts";
 import { eventually } from "./until.ts";
-
-/** Which server the tests start: `redis-server`, or another that speaks the same, such as `valkey-server`. */
-const PROGRAM = process.env.SERV_CACHE_TEST_REDIS_PROGRAM ?? "redis-server";
 
 type ServerProcess = ReturnType<typeof Bun.spawn>;
 
@@ -52,10 +50,13 @@ export class RedisServer {
     const own = ["--port", String(this.port), "--bind", "127.0.0.1", "--dir", this.#folder];
     const isSentinel = this.#args.includes("--sentinel");
     const args = isSentinel ? [...this.#args, ...own] : [...own, "--save", "", ...this.#args];
-    this.#process = Bun.spawn([PROGRAM, ...args], { stdout: Bun.file(join(this.#folder, "log")), stderr: "inherit" });
+    this.#process = Bun.spawn([redisProgram, ...args], {
+      stdout: Bun.file(join(this.#folder, "log")),
+      stderr: "inherit",
+    });
     const { exited } = this.#process;
     await eventually(async () => {
-      if (this.#process?.exitCode !== null) throw new Error(`${PROGRAM} ended with ${await exited}`);
+      if (this.#process?.exitCode !== null) throw new Error(`${redisProgram} ended with ${await exited}`);
       return isListening(this.port);
     });
   }

@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, expect, test } from "bun:test";
+import { needing } from "../support/needing.ts";
 import { OtlpReceiver } from "../support/otlp/receiver.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { RedisServer } from "../support/redis-server.ts";
@@ -26,7 +27,7 @@ function environment(receiver: OtlpReceiver): Record<string, string> {
   return { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_BSP_SCHEDULE_DELAY: "20" };
 }
 
-describe("a write through the outbox to PostgreSQL", () => {
+needing("postgres").describe("a write through the outbox to PostgreSQL", () => {
   test("is one connected trace; of a batch for several, each is linked", async () => {
     await using receiver = await OtlpReceiver.start();
     await using database = await startPostgres(["log_statement=all"]);
@@ -79,7 +80,7 @@ describe("a write through the outbox to PostgreSQL", () => {
   }, 30_000);
 });
 
-describe("a write that is replicated", () => {
+needing("postgres").describe("a write that is replicated", () => {
   test("is one trace over both nodes, with the database in it", async () => {
     await using receiver = await OtlpReceiver.start();
     await using database = await startPostgres();
@@ -129,7 +130,7 @@ describe("a write that is replicated", () => {
   }, 30_000);
 });
 
-describe("a node on Redis", () => {
+needing("redis-server").describe("a node on Redis", () => {
   test("makes spans of the commands of a request, and none where it is not sampled", async () => {
     await using receiver = await OtlpReceiver.start();
     const redis = await RedisServer.start();

@@ -1,11 +1,14 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import Redis from "ioredis";
 import type { Engine } from "../../../src/engine/engine.ts";
 import { createRedisEngine } from "../../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../../src/engine/redis/redis-url.ts";
 import { CollectingSink, keyOf } from "../../support/collecting-sink.ts";
 import { withLateGets } from "../../support/late-gets.ts";
+import { needing } from "../../support/needing.ts";
 import { RedisServer } from "../../support/redis-server.ts";
+
+const { afterEach, describe, test } = needing("redis-server");
 
 const closers: (() => Promise<unknown>)[] = [];
 

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { Redis } from "ioredis";
 import { makeNearEpochs } from "../../../src/engine/redis/near-epochs.ts";
 import type { RedisEngineSettings } from "../../../src/engine/redis/options.ts";
@@ -6,9 +6,12 @@ import { createRedisEngine } from "../../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../../src/engine/redis/redis-url.ts";
 import { HeadSink, keyOf } from "../../support/collecting-sink.ts";
 import { EngineCalls } from "../../support/engine-calls.ts";
+import { needing } from "../../support/needing.ts";
 import { PlainEngine } from "../../support/plain-engine.ts";
 import { RedisServer } from "../../support/redis-server.ts";
 import { eventually } from "../../support/until.ts";
+
+const { afterEach, describe, test } = needing("redis-server");
 
 const cleanups: (() => Promise<unknown>)[] = [];
 

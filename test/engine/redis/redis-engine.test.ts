@@ -3,6 +3,7 @@ import { createRedisEngine } from "../../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../../src/engine/redis/redis-url.ts";
 import { testEngine } from "../../contract/engine-contract.ts";
 import { withLateGets } from "../../support/late-gets.ts";
+import { needing } from "../../support/needing.ts";
 import { PlainEngine } from "../../support/plain-engine.ts";
 import { RedisCluster } from "../../support/redis-cluster.ts";
 import { RedisServer } from "../../support/redis-server.ts";
@@ -45,9 +46,9 @@ const VARIANTS: readonly Variant[] = [
   { name: "a cluster, near cache", start: startCluster, settings: { nearEngine: new PlainEngine(wallClock) } },
 ];
 
-for (const { name, start, settings, getsLate } of VARIANTS) {
+needing("redis-server").describe.each(VARIANTS)("The Redis engine on $name", ({ start, settings, getsLate }) => {
   testEngine({
-    name: `The Redis engine on ${name}`,
+    name: "as an engine",
     async create() {
       const servers = await start();
       // Of the tests' machine, several servers share a core: a pause of one is no outage here.
@@ -69,4 +70,4 @@ for (const { name, start, settings, getsLate } of VARIANTS) {
       };
     },
   });
-}
+});

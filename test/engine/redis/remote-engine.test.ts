@@ -4,15 +4,16 @@ import { withDefaults } from "../../../src/engine/redis/options.ts";
 import { parseRedisUrl } from "../../../src/engine/redis/redis-url.ts";
 import { RemoteEngine } from "../../../src/engine/redis/remote-engine.ts";
 import { testEngine } from "../../contract/engine-contract.ts";
+import { needing } from "../../support/needing.ts";
 import { RedisServer } from "../../support/redis-server.ts";
 import { eventually } from "../../support/until.ts";
 
-for (const [prefix, versioned] of [
+needing("redis-server").describe.each([
   ["", false],
   ["app[1]*:", false],
   ["", true],
   ["{app}:", true],
-] as const) {
+] as const)("prefix and versions: %p, %p", (prefix, versioned) => {
   testEngine({
     name: `RemoteEngine with prefix "${prefix}" ${versioned ? "with" : "without"} versions`,
     async create() {
@@ -39,4 +40,4 @@ for (const [prefix, versioned] of [
       };
     },
   });
-}
+});

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import Redis from "ioredis";
@@ -8,10 +8,13 @@ import { createRedisEngine } from "../../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../../src/engine/redis/redis-url.ts";
 import { EngineCalls } from "../../support/engine-calls.ts";
 import { withLateGets } from "../../support/late-gets.ts";
+import { needing } from "../../support/needing.ts";
 import { PlainEngine } from "../../support/plain-engine.ts";
 import { RedisCluster } from "../../support/redis-cluster.ts";
 import { RedisServer } from "../../support/redis-server.ts";
 import { eventually } from "../../support/until.ts";
+
+const { afterEach, test } = needing("redis-server");
 
 const guide = readFileSync(join(import.meta.dir, "..", "..", "..", "docs", "guide", "redis.md"), "utf8");
 /** The line of the guide, as arguments. */
