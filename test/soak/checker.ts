@@ -16,7 +16,7 @@ export interface Rules {
    * How long a read may give what another node has replaced, in ms: replication and near caches follow in the background.
    * Infinity = the two nodes promise each other nothing until they have agreed.
    */
-  readonly lagMs: (read: Operation, newer: Operation) => number;
+  readonly lagMs: (read: Operation, newer: Operation, seen?: Operation) => number;
 }
 
 export type ViolationKind = "unknown" | "from-the-future" | "refused-but-visible" | "stale" | "resurrected" | "lost";
@@ -44,6 +44,8 @@ export function describeViolation({ kind, key, evidence }: Violation): string {
 interface Write {
   readonly operation: Operation;
   effectiveMs: number;
+  /** The read that shows that it had taken effect before its answer came. */
+  seenBy: Operation | null;
 }
 
 function byKey(operations: readonly Operation[]): Map<string, Operation[]> {
@@ -63,13 +65,16 @@ function violationsOfKey(operations: readonly Operation[], rules: Rules): Violat
   for (const operation of operations) {
     if (operation.kind === "get" || operation.mayMiss) continue;
     const isDone = operation.outcome === "ok";
-    const write = { operation, effectiveMs: isDone ? operation.endMs : Number.POSITIVE_INFINITY };
+    const effectiveMs = isDone ? operation.endMs : Number.POSITIVE_INFINITY;
+    const write: Write = { operation, effectiveMs, seenBy: null };
     if (operation.outcome !== "refused") writes.push(write);
     if (operation.kind === "put" && operation.value !== null) puts.set(operation.value, write);
   }
-  for (const { value, endMs } of reads) {
-    const seen = value === null ? undefined : puts.get(value);
-    if (seen !== undefined) seen.effectiveMs = Math.min(seen.effectiveMs, endMs);
+  for (const read of reads) {
+    const seen = read.value === null ? undefined : puts.get(read.value);
+    if (seen === undefined || seen.effectiveMs <= read.endMs) continue;
+    seen.effectiveMs = read.endMs;
+    seen.seenBy = read;
   }
   writes.sort((one, other) => other.operation.startMs - one.operation.startMs);
   const deletes = operations.filter(({ kind, outcome }) => kind === "delete" && outcome !== "refused");
@@ -88,14 +93,14 @@ function wrongIn(read: Operation, seen: Write | undefined, writes: readonly Writ
   const { key } = read;
   if (seen === undefined) return { kind: "unknown", key, evidence: [read] };
   const { operation: written } = seen;
-  const evidence = [read, written];
+  const evidence = seen.seenBy === null || seen.seenBy === read ? [read, written] : [read, written, seen.seenBy];
   if (written.outcome === "refused") return { kind: "refused-but-visible", key, evidence };
   if (written.startMs > read.endMs) return { kind: "from-the-future", key, evidence };
   // Newest first: those that began after the write had surely taken effect, and before the read.
   for (let at = firstBefore(writes, startOfWrite, read.startMs); at < writes.length; at++) {
     const { operation: newer, effectiveMs } = writes[at] ?? seen;
     if (newer.startMs <= seen.effectiveMs) return null;
-    if (effectiveMs + rules.lagMs(read, newer) >= read.startMs) continue;
+    if (effectiveMs + rules.lagMs(read, newer, written) >= read.startMs) continue;
     return { kind: newer.kind === "put" ? "stale" : "resurrected", key, evidence: [...evidence, newer] };
   }
   return null;

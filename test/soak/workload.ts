@@ -2,6 +2,7 @@
 import type { RawAnswer } from "../support/raw-client.ts";
 import { NoAnswerError, SoakClient } from "./client.ts";
 import type { History, Operation } from "./history.ts";
+import { noteRead, pathOf } from "./read-all.ts";
 
 export interface WorkloadOptions {
   readonly history: History;
@@ -13,6 +14,8 @@ export interface WorkloadOptions {
   readonly reads: readonly string[];
   /** Keys that a delete by pattern may remove, by their common beginning. */
   readonly groups: readonly string[];
+  /** See `World`. */
+  readonly patternsMayMiss: boolean;
 }
 
 export interface Workload {
@@ -38,18 +41,6 @@ export function startWorkload(options: WorkloadOptions): Workload {
   const load = new RunningWorkload(options);
   load.start();
   return load;
-}
-
-/** Reads every key once at one node: what a round ends in. Throws where a read fails. */
-export async function readAll(history: History, node: string, port: number, keys: readonly string[]): Promise<void> {
-  const client = new SoakClient(port);
-  if (!(await client.connect())) throw new Error(`${node} does not listen`);
-  for (const key of keys) {
-    const read = history.begin({ client: "final", node, key, kind: "get", value: null });
-    const answer = await client.call("GET", pathOf(key));
-    if (!noteRead(history, read, answer)) throw new Error(`${node}: GET ${key}: ${answer.status} ${answer.body}`);
-  }
-  client.close();
 }
 
 class RunningWorkload implements Workload {
@@ -121,9 +112,9 @@ class RunningWorkload implements Workload {
   }
 
   async #deleteGroup(name: string, client: SoakClient, group: string): Promise<void> {
-    const { writes } = this.#options;
+    const { writes, patternsMayMiss } = this.#options;
     const ofGroup = writes.filter((key) => key.startsWith(group));
-    const removed = ofGroup.map((key) => this.#begin(name, "delete", key, null, true));
+    const removed = ofGroup.map((key) => this.#begin(name, "delete", key, null, patternsMayMiss));
     this.#noteWrites(removed, await client.call("DELETE", `/api/cache?pattern=${encodeURIComponent(`${group}*`)}`));
   }
 
@@ -160,24 +151,9 @@ class RunningWorkload implements Workload {
   }
 }
 
-/** False = the answer does not say what the key holds. */
-function noteRead(history: History, read: Operation, answer: RawAnswer): boolean {
-  if (answer.status !== 200 && answer.status !== 404) return false;
-  const value: unknown = answer.status === 200 ? JSON.parse(answer.body).value : null;
-  if (value !== null && typeof value !== "number") return false;
-  read.value = value;
-  read.isStale = /detail=stale/.test(answer.headers.get("cache-status") ?? "");
-  history.end(read, "ok");
-  return true;
-}
-
 /** What a fault behind the node, or its own stop, may be answered with. */
 function isOutage({ status }: RawAnswer): boolean {
   return status === 502 || status === 503 || status === 504 || status === 507;
-}
-
-function pathOf(key: string): string {
-  return `/api/cache/${encodeURIComponent(key)}`;
 }
 
 function pick<Item>(items: readonly Item[], random: () => number): Item {
