@@ -106,7 +106,7 @@ class RunningWorkload implements Workload {
 
   /** Changes how long an entry lives, which never changes its value nor brings one back. */
   async #touch(client: SoakClient, key: string): Promise<void> {
-    const answer = await client.call("PATCH", pathOf(key), '{"ttl":"1h"}');
+    const answer = await client.call("PATCH", pathOf(key), '{"ttl":"100h"}');
     this.#count(answer.status);
     if (answer.status === 500) this.#odd(`PATCH ${key}`, answer);
   }
