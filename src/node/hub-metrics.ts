@@ -9,7 +9,7 @@ import type { BackendPart } from "./backend-part.ts";
 export interface HubNumbers {
   readonly backend: Pick<BackendPart, "stats" | "health"> | null;
   readonly peers: { metrics?(): readonly MetricFamily[] } | null;
-  readonly outbox: Outbox;
+  readonly outbox: Pick<Outbox, "destinations" | "stats" | "usedBytes" | "limitBytes">;
   readonly health: Readonly<Record<string, PartHealth>>;
 }
 
@@ -57,7 +57,7 @@ function backendFamilies(backend: Pick<BackendPart, "stats" | "health">): Metric
   ];
 }
 
-function outboxFamilies(outbox: Outbox): MetricFamily[] {
+function outboxFamilies(outbox: Pick<Outbox, "destinations" | "stats" | "usedBytes" | "limitBytes">): MetricFamily[] {
   const queues = outbox.destinations().map((destination) => ({ destination, ...outbox.stats(destination) }));
   const gauge = (name: string, unit: string, help: string, of: (queue: (typeof queues)[number]) => number) => ({
     kind: "gauge" as const,

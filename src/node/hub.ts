@@ -19,6 +19,7 @@ import {
   type UpstreamReport,
   type UpstreamTraits,
 } from "../cache/upstream.ts";
+import type { DeadLetters } from "../outbox/dead-letters.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { OutboxFullError } from "../outbox/outbox-errors.ts";
@@ -44,8 +45,14 @@ export interface PeersPart {
   stop(): Promise<void>;
 }
 
+/** What a hub asks of its outbox. */
+export type HubOutbox = Pick<
+  Outbox,
+  "append" | "stats" | "destinations" | "usedBytes" | "limitBytes" | "warnings" | "problem" | "close"
+> & { readonly dead: Pick<DeadLetters, "list" | "retry" | "drop"> };
+
 export interface HubOptions {
-  readonly outbox: Outbox;
+  readonly outbox: HubOutbox;
   readonly backend: BackendPart | null;
   readonly peers: PeersPart | null;
   readonly writesThrough: boolean;
@@ -108,7 +115,7 @@ export class Hub implements Upstream, UpstreamAdmin {
     }
     backend?.note(mutation);
     const row = backend?.rowOf(mutation) ?? null;
-    const rows = peers === null || mutation.isReplicated ? [] : peers.rowsOf(mutation);
+    const rows = peers?.rowsOf(mutation) ?? [];
     if (row !== null) rows.push(row);
     if (rows.length === 0) return true;
     this.#appendLater(rows, listener);
@@ -123,7 +130,7 @@ export class Hub implements Upstream, UpstreamAdmin {
     for (const mutation of mutations) {
       backend?.note(mutation);
       const row = backend?.rowOf(mutation) ?? null;
-      const peerRows = peers === null || mutation.isReplicated ? [] : peers.rowsOf(mutation);
+      const peerRows = peers?.rowsOf(mutation) ?? [];
       if (row !== null && writesThrough && backend !== null) {
         // What the database refuses is not for the peers either.
         through.push(asUpstreamError(backend.writeThrough(row).then(() => this.#append(peerRows))));
@@ -280,7 +287,7 @@ function counted(count: number, name: string): string {
   return count === 1 ? `1 ${name} has` : `${count} ${name}s have`;
 }
 
-function outboxHealth(outbox: Outbox): PartState {
+function outboxHealth(outbox: HubOutbox): PartState {
   const share = outbox.usedBytes / outbox.limitBytes;
   const problems = [
     ...outbox.warnings,
@@ -294,7 +301,7 @@ function outboxHealth(outbox: Outbox): PartState {
   };
 }
 
-function queueStats(outbox: Outbox, destination: string): Record<string, number> {
+function queueStats(outbox: HubOutbox, destination: string): Record<string, number> {
   const { pending, dead, bytes, inFlight, oldestAgeMs } = outbox.stats(destination);
   return { pending, dead, bytes, in_flight: inFlight, oldest_age_ms: oldestAgeMs };
 }

@@ -11,6 +11,8 @@ export class History {
   readonly #byStamp = new Map<string, Mutation>();
   /** The newest stamp of each node that its disk tells it of. */
   readonly #newestOf = new Map<number, Stamp>();
+  /** The same, when the node started last. */
+  readonly #floorOf = new Map<number, Stamp>();
   /** How many mutations had been made when a node lost its disk last. */
   readonly #diskLostAt = new Map<number, number>();
   /** What was newer by its stamp, and forgotten by all, when a mutation was made: see `lostDisk`. */
@@ -25,9 +27,16 @@ export class History {
     return this.#faults;
   }
 
+  /** From now on the node stamps newer than all that its disk knows of. */
+  started(origin: number): void {
+    const newest = this.#newestOf.get(origin);
+    if (newest === undefined) this.#floorOf.delete(origin);
+    else this.#floorOf.set(origin, newest);
+  }
+
   made(mutation: Mutation): void {
     const { stamp } = mutation;
-    const before = this.#newestOf.get(stamp.origin);
+    const before = this.#floorOf.get(stamp.origin);
     if (before !== undefined && !isNewer(stamp, before)) {
       this.#faults.push(`${nameOf(stamp)} was given after ${nameOf(before)}`);
     }

@@ -13,6 +13,11 @@ export interface NetworkFaults {
   readonly duplicateLateMs: number;
 }
 
+/** What becomes of one call: its request or its answer is lost, it comes late, twice, or twice and the second time late. */
+export type CallFault = "request-lost" | "answer-lost" | "late" | "doubled" | "doubled-late";
+
+const LATE_MS = 2500;
+
 export type Receive = (from: string, request: PeerRequest) => Promise<PeerResponse>;
 
 /** Who hears whom, and when. Two copies of one request may both arrive, in any order. */
@@ -20,6 +25,10 @@ export class ModelNetwork {
   readonly #receivers = new Map<string, Receive>();
   readonly #cuts = new Set<string>();
   faults: NetworkFaults;
+  /** Calls so far. */
+  calls = 0;
+  /** The fault of a call, by its number from 1 on; null = that of chance. */
+  faultOf: (call: number) => CallFault | null = () => null;
 
   constructor(
     private readonly clock: WorldClock,
@@ -54,6 +63,8 @@ export class ModelNetwork {
 
   #call(from: string, peer: PeerAddress, request: PeerRequest): Promise<PeerResponse> {
     const { random, faults } = this;
+    this.calls += 1;
+    const planned = this.faultOf(this.calls);
     const kept = { ...request, body: request.body === null ? null : Buffer.from(request.body) };
     const { promise, resolve, reject } = Promise.withResolvers<PeerResponse>();
     // What is lost hangs until the caller's own time is over, or fails at once.
@@ -68,13 +79,17 @@ export class ModelNetwork {
         return;
       }
       receive(from, kept).then((response) => {
-        const isLost = random.chance(this.faults.lostResponse) || this.#cuts.has(`${peer.url}>${from}`);
+        const isLost =
+          planned === "answer-lost" || random.chance(this.faults.lostResponse) || this.#cuts.has(`${peer.url}>${from}`);
         if (isLost) fail();
         else if (answer !== null) this.clock.after(this.#delayMs(), () => answer(response));
       }, fail);
     };
-    if (random.chance(faults.lostRequest)) this.clock.after(this.#delayMs(), fail);
-    else this.clock.after(this.#delayMs(), () => deliver(resolve));
+    const lateMs = planned === "late" ? LATE_MS : 0;
+    if (planned === "request-lost" || random.chance(faults.lostRequest)) this.clock.after(this.#delayMs(), fail);
+    else this.clock.after(this.#delayMs() + lateMs, () => deliver(resolve));
+    if (planned === "doubled") this.clock.after(this.#delayMs(), () => deliver(null));
+    if (planned === "doubled-late") this.clock.after(this.#delayMs() + LATE_MS, () => deliver(null));
     if (random.chance(faults.duplicate)) {
       this.clock.after(this.#delayMs() + random.next() * faults.duplicateLateMs, () => deliver(null));
     }

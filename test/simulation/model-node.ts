@@ -2,16 +2,20 @@
 
 import { Glob } from "../../src/cache/glob.ts";
 import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
+import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import type { Mutation } from "../../src/cache/mutation.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
-import { isNewer, type Key, NEVER, type Stamp, type Version } from "../../src/engine/engine.ts";
+import { RecentPuts } from "../../src/cache/recent-puts.ts";
+import type { RecordListener } from "../../src/cache/upstream.ts";
+import { type Awaitable, isNewer, type Stamp, type Version } from "../../src/engine/engine.ts";
+import { Hub, type HubOptions } from "../../src/node/hub.ts";
 import type { OutboxMutation } from "../../src/outbox/entry.ts";
 import type { Scheduler } from "../../src/outbox/scheduler.ts";
 import { keyOf } from "../../src/replication/applier.ts";
 import { peerMutationOf } from "../../src/replication/peer-rows.ts";
 import { Replication } from "../../src/replication/replication.ts";
 import { decodeMessage } from "../../src/replication/wire/message.ts";
-import type { History } from "./history.ts";
+import { type History, nameOf } from "./history.ts";
 import { ModelEngine, ModelMemory } from "./model-engine.ts";
 import type { ModelNetwork } from "./model-network.ts";
 import { ModelDisk, ModelOutbox } from "./model-outbox.ts";
@@ -53,6 +57,9 @@ interface Life {
   readonly clock: HybridClock;
   readonly invalidations: RecentInvalidations;
   readonly replication: Replication;
+  readonly cache: LinkedCache;
+  /** The newest put of each key that came with `replicated=true`. */
+  readonly plain: Map<string, Stamp>;
 }
 
 export class ModelNode {
@@ -138,7 +145,19 @@ export class ModelNode {
         unheardSkewMs: settings.maxSkewMs,
       },
     });
-    life = { isOver: false, engine, outbox, clock, invalidations, replication };
+    const traits = { loads: false, deletes: false, tombstoneMs: settings.tombstoneMs, refreshAheadMs: 0 };
+    const hub = new WatchedHub(
+      { ...{ outbox, traits, scheduler }, backend: null, peers: replication, writesThrough: false, log: () => {} },
+      world.history,
+    );
+    const cache = new LinkedCache({
+      ...{ engine, invalidations, upstream: hub, versions: clock, origin: settings.id },
+      nowMs: () => this.nowMs(),
+      defaultTtlMs: null,
+      recentPuts: RecentPuts.create(),
+    });
+    world.history.started(settings.id);
+    life = { isOver: false, engine, outbox, clock, invalidations, replication, cache, plain: hub.plain };
     this.#life = life;
     world.network.listen(settings.url, async (from, request) => {
       if (world.isTraced) world.log(`${settings.url} hears ${from}: ${summaryOf(request.body)}`);
@@ -186,72 +205,73 @@ export class ModelNode {
     return false;
   }
 
-  put(key: string, ttlMs: number | null): void {
-    const stamp = this.#stamp();
-    const bytes = Buffer.from(`"${key} ${stamp.version}/${stamp.origin}"`);
-    const expiresAtMs = ttlMs === null ? NEVER : this.nowMs() + ttlMs;
-    const value = { bytes, contentType: "application/json" };
-    const mutation: Mutation = { kind: "put", key, value, expiresAtMs, stamp, isTouch: false, isReplicated: false };
-    void this.#record(mutation, async ({ engine, invalidations }) => {
-      const name = keyOf(key);
-      if (invalidations.covering(name, stamp) !== null) return;
-      const range = { source: bytes, start: 0, end: bytes.length, contentType: value.contentType };
-      await engine.put({ key: name, ...range, expiresAtMs, stamp, condition: null });
-      await this.#dropInvalidated(name, stamp);
-    });
+  put(key: string, ttlMs: number | null, isReplicated = false): void {
+    const { cache } = this.life;
+    const bytes = Buffer.from(`"${key} ${this.world.random.next()}"`);
+    const value = { source: bytes, start: 0, end: bytes.length, contentType: "application/json" };
+    this.#ask(cache.put(keyOf(key), value, ttlMs ?? 0, null, { isReplicated }));
   }
 
-  /** Done first and recorded then, as the cache does it. */
   touch(key: string, ttlMs: number | null): void {
-    const { engine } = this.life;
-    const stamp = this.#stamp();
-    const expiresAtMs = ttlMs === null ? NEVER : this.nowMs() + ttlMs;
-    if (engine.touch({ key: keyOf(key), expiresAtMs, stamp, condition: null }) !== "touched") return;
-    const entry = engine.live(key);
-    if (entry === null) return;
-    const value = { bytes: entry.value, contentType: entry.contentType };
-    void this.#record({ kind: "put", key, value, expiresAtMs, stamp, isTouch: true, isReplicated: false }, async () => {
-      await this.#dropInvalidated(keyOf(key), stamp);
-    });
+    this.#ask(this.life.cache.touch(keyOf(key), ttlMs ?? 0, null));
   }
 
   remove(key: string): void {
-    const stamp = this.#stamp();
-    void this.#record({ kind: "delete", key, stamp, isReplicated: false }, async ({ engine }) => {
-      const tombstoneUntilMs = this.nowMs() + this.settings.tombstoneMs;
-      await engine.delete({ key: keyOf(key), stamp, condition: null, tombstoneUntilMs });
-    });
+    this.#ask(this.life.cache.delete(keyOf(key), null));
   }
 
   invalidate(pattern: string | null): void {
-    const stamp = this.#stamp();
-    void this.#record(
-      { kind: "invalidate", pattern, stamp, isReplicated: false },
-      async ({ engine, invalidations }) => {
-        invalidations.add(pattern, stamp);
-        if (pattern === null) engine.clear(stamp);
-        else await engine.deleteMatching(Glob.parse(pattern), stamp);
-      },
-    );
+    const { cache } = this.life;
+    this.#ask(pattern === null ? cache.clear() : cache.deleteMatching(Glob.parse(pattern)));
   }
 
-  async #dropInvalidated(key: Key, stamp: Stamp): Promise<void> {
-    const { engine, invalidations } = this.life;
-    const newer = invalidations.covering(key, stamp);
-    if (newer !== null) await engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NEVER });
+  /** What is older here than what this life took of a peer of the original's kind; null = all is well. */
+  faultOf(key: string, stamp: Stamp): string | null {
+    const plain = this.life.plain.get(key);
+    return plain === undefined || !isNewer(plain, stamp) ? null : `it came after the plain put ${nameOf(plain)}`;
   }
 
-  async #record(mutation: Mutation, apply: (life: Life) => Promise<void>): Promise<void> {
-    const { life } = this;
-    this.world.history.made(mutation);
-    const rows = life.replication.rowsOf(mutation);
-    if (rows.length === 0) this.world.history.committed(mutation.stamp);
-    else await life.outbox.append(rows);
-    if (!life.isOver) await apply(life);
+  /** Nobody waits for the answer: a killed node gives none. */
+  #ask(answer: Awaitable<unknown>): void {
+    void Promise.resolve(answer).catch(() => {});
+  }
+}
+
+/** The real hub, which tells the history of what it is given, and of what it has kept. */
+class WatchedHub extends Hub {
+  /** The newest put of each key that came with `replicated=true`. */
+  readonly plain = new Map<string, Stamp>();
+
+  constructor(
+    options: HubOptions,
+    private readonly history: History,
+  ) {
+    super(options);
   }
 
-  #stamp(): Stamp {
-    return { version: this.life.clock.next(), origin: this.settings.id };
+  override async recordAll(mutations: readonly Mutation[]): Promise<void> {
+    for (const mutation of mutations) this.#made(mutation);
+    await super.recordAll(mutations);
+    for (const mutation of mutations) this.#committed(mutation);
+  }
+
+  override recordLater(mutation: Mutation, listener: RecordListener): boolean {
+    this.#made(mutation);
+    const isDone = super.recordLater(mutation, listener);
+    if (isDone) this.#committed(mutation);
+    return isDone;
+  }
+
+  #made(mutation: Mutation): void {
+    this.history.made(mutation);
+    if (!mutation.isReplicated || mutation.kind !== "put") return;
+    const known = this.plain.get(mutation.key);
+    if (known === undefined || isNewer(mutation.stamp, known)) this.plain.set(mutation.key, mutation.stamp);
+  }
+
+  /** What came with `replicated=true` is for this node alone. */
+  #committed(mutation: Mutation): void {
+    if (!mutation.isReplicated) this.history.committed(mutation.stamp);
   }
 }
 

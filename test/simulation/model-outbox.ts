@@ -1,4 +1,5 @@
 import { isNewer } from "../../src/engine/engine.ts";
+import type { HubOutbox } from "../../src/node/hub.ts";
 import { costBytes, type OutboxEntry, type OutboxMutation, type Settlement } from "../../src/outbox/entry.ts";
 import type { TakeRequest } from "../../src/outbox/taker.ts";
 import type { PeerOutbox } from "../../src/replication/peer-queue.ts";
@@ -27,7 +28,9 @@ interface Group {
 }
 
 /** The outbox over plain maps, on a disk that a simulated process may leave behind. */
-export class ModelOutbox implements PeerOutbox {
+export class ModelOutbox implements PeerOutbox, HubOutbox {
+  readonly problem = "";
+  readonly dead = { list: () => [], retry: () => 0, drop: () => 0 };
   readonly limitBytes: number;
   readonly warnings: readonly string[] = [];
   readonly #flights = new Map<string, Set<string>>();
@@ -150,6 +153,8 @@ export class ModelOutbox implements PeerOutbox {
   forget(destination: string): void {
     this.#rows(destination).clear();
   }
+
+  close(): void {}
 
   destinations(): string[] {
     return [...this.disk.rows.keys()];

@@ -31,6 +31,8 @@ interface Weather {
   readonly isCalm: boolean;
   readonly losesDisks: boolean;
   readonly hasRedis: boolean;
+  /** Some puts come with `replicated=true`, as a peer of the original's kind would send them. */
+  readonly hasPlainCalls: boolean;
   readonly isTight: boolean;
   readonly bootstraps: boolean;
   readonly maxSkewMs: number;
@@ -145,7 +147,8 @@ class Simulation {
     const key = random.pick(this.#keys);
     const ttlMs = random.chance(0.3) ? random.whole(100, 20_000) : null;
     const dice = random.next();
-    if (dice < 0.65) node.put(key, ttlMs);
+    if (this.#weather.hasPlainCalls && dice < 0.1) node.put(key, random.whole(100, 1000), true);
+    else if (dice < 0.65) node.put(key, ttlMs);
     else if (dice < 0.75) node.touch(key, ttlMs);
     else if (dice < 0.95) node.remove(key);
     else if (dice < 0.98) node.invalidate(random.pick(["a:*", "b:*", "*:1"]));
@@ -230,11 +233,12 @@ class Simulation {
 
   async #look(): Promise<void> {
     this.#faults.push(...this.#history.faults);
-    for (const { life, settings } of this.#nodes) {
+    for (const node of this.#nodes) {
+      const { life, settings } = node;
       for (const key of this.#keys) {
         const entry = life.engine.live(key);
         if (entry === null) continue;
-        const fault = this.#history.faultOf(key, entry.stamp, entry.value.toString());
+        const fault = this.#history.faultOf(key, entry.stamp, entry.value.toString()) ?? node.faultOf(key, entry.stamp);
         if (fault !== null) this.#faults.push(`${settings.url} has ${key} of ${nameOf(entry.stamp)}: ${fault}`);
       }
     }
@@ -285,6 +289,7 @@ class Simulation {
 
 function weatherOf(random: Random): Weather {
   const isCalm = random.chance(0.2);
+  const hasPlainCalls = !isCalm && random.chance(0.15);
   return {
     isCalm,
     nodes: random.pick([2, 3, 3, 4]),
@@ -293,10 +298,11 @@ function weatherOf(random: Random): Weather {
     writeEveryMs: random.pick([100, 500, 2000]),
     faultEveryMs: random.pick([500, 3000, 10_000]),
     losesDisks: !isCalm && random.chance(0.2),
-    hasRedis: !isCalm && random.chance(0.3),
+    hasRedis: !isCalm && (hasPlainCalls || random.chance(0.3)),
     isTight: !isCalm && random.chance(0.3),
     bootstraps: random.chance(0.4),
     maxSkewMs: random.pick([0, 1000, 14_000]),
     hasWildClock: !isCalm && random.chance(0.15),
+    hasPlainCalls,
   };
 }
