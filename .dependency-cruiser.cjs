@@ -4,14 +4,15 @@
 const mayImport = {
   config: [],
   telemetry: [],
+  runtime: [],
   engine: ["config", "telemetry"],
   cache: ["engine", "config", "telemetry"],
   outbox: ["engine", "config", "telemetry"],
-  backend: ["cache", "engine", "outbox", "config", "telemetry"],
-  replication: ["cache", "engine", "outbox", "config", "telemetry"],
-  http: ["cache", "engine", "config", "telemetry"],
+  backend: ["cache", "engine", "outbox", "runtime", "config", "telemetry"],
+  replication: ["cache", "engine", "outbox", "runtime", "config", "telemetry"],
+  http: ["cache", "engine", "runtime", "config", "telemetry"],
   dashboard: ["http", "config", "telemetry"],
-  node: ["http", "cache", "engine", "backend", "outbox", "replication", "dashboard", "config", "telemetry"],
+  node: ["http", "cache", "engine", "backend", "outbox", "replication", "dashboard", "runtime", "config", "telemetry"],
   cli: ["config"],
 };
 

@@ -5,6 +5,7 @@ import { ERROR_HEADERS, errorBody, randomTraceId, traceIdOf } from "./error-body
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { JsonError } from "./json-grammar.ts";
 import { BadKeyError } from "./key-buffer.ts";
+import { OVERLOADED } from "./refusal.ts";
 
 /** An answer that is not a success: thrown anywhere below the router, it becomes the response. */
 export class ApiError extends Error {
@@ -21,6 +22,14 @@ export class ApiError extends Error {
     super(message, options);
   }
 }
+
+/** The bytes of an answer have no room in the budget. Made once: it is thrown where little memory is left. */
+export const TOO_MUCH_IN_FLIGHT = new ApiError(
+  OVERLOADED.status,
+  OVERLOADED.code,
+  OVERLOADED.message,
+  `Retry-After: ${OVERLOADED.retryAfter}\r\n`,
+);
 
 /** @param activeTraceId of the request, where it is traced */
 export function sendError(

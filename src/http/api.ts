@@ -1,5 +1,6 @@
 import type { Cache } from "../cache/cache.ts";
 import type { UpstreamAdmin } from "../cache/upstream.ts";
+import type { ByteBudget } from "../runtime/byte-budget.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { Operation } from "../telemetry/operations.ts";
 import { ApiError, asApiError, sendError } from "./api-error.ts";
@@ -25,6 +26,8 @@ export interface ApiOptions {
   readonly upstream: UpstreamAdmin | null;
   /** Who may say `replicated=true`; null = anybody, for there are no peers. */
   readonly peerGate: PeerGate | null;
+  /** What bodies and answers may hold, for `/metrics`; null = not bounded. */
+  readonly inFlight: ByteBudget | null;
   /** What this thread counts; null = nothing. */
   readonly telemetry: ThreadTelemetry | null;
 }

@@ -1,23 +1,8 @@
+import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import { freeBuffer } from "./free-buffer.ts";
 import { NO_BYTES } from "./request.ts";
 
 const FIRST_BYTES = 16 * 1024;
-
-/** How many bytes the bodies that a server is receiving may hold together. */
-export class BodyBudget {
-  private usedBytes = 0;
-  constructor(private readonly limitBytes: number) {}
-
-  take(bytes: number): boolean {
-    if (this.usedBytes + bytes > this.limitBytes) return false;
-    this.usedBytes += bytes;
-    return true;
-  }
-
-  giveBack(bytes: number): void {
-    this.usedBytes -= bytes;
-  }
-}
 
 /**
  * A body that arrives in pieces. It grows with what has arrived, never with what was announced, so that a client pays
@@ -29,7 +14,7 @@ export class BodyBuffer {
 
   /** @param expectedBytes how long it will be at most; growth stops there */
   constructor(
-    private readonly budget: BodyBudget,
+    private readonly budget: ByteBudget,
     private readonly expectedBytes: number,
   ) {}
 
@@ -44,7 +29,7 @@ export class BodyBuffer {
 
   /** Gives the budget back. Call this, or `free`, once. */
   release(): void {
-    this.budget.giveBack(this.bytes.length);
+    this.budget.giveBack(InFlight.Bodies, this.bytes.length);
     this.bytes = NO_BYTES;
   }
 
@@ -58,7 +43,7 @@ export class BodyBuffer {
   private grow(neededBytes: number): boolean {
     const doubled = Math.max(FIRST_BYTES, this.bytes.length * 2);
     const capacity = Math.max(neededBytes, Math.min(doubled, this.expectedBytes));
-    if (!this.budget.take(capacity - this.bytes.length)) return false;
+    if (!this.budget.take(InFlight.Bodies, capacity - this.bytes.length)) return false;
     const larger = Buffer.allocUnsafeSlow(capacity);
     this.bytes.copy(larger, 0, 0, this.length);
     freeBuffer(this.bytes);

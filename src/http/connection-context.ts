@@ -1,4 +1,4 @@
-import type { BodyBudget } from "./body-buffer.ts";
+import type { HttpRequest } from "./exchange.ts";
 import type { HttpHandler } from "./handler.ts";
 import type { HttpLimits } from "./limits.ts";
 import type { ParsedRequest } from "./request.ts";
@@ -24,7 +24,8 @@ export interface ByteSocket {
 export interface ConnectionContext extends WriterContext {
   readonly limits: HttpLimits;
   readonly handler: HttpHandler;
-  readonly budget: BodyBudget;
+  /** Whether the body of a request is to be read; if not, the handler gets the request without it, and refuses. */
+  readonly admits: (request: HttpRequest) => boolean;
   /** Ms since the Unix epoch, as of the last sweep: at most one sweep interval behind. */
   readonly nowMs: number;
   /** Longest time that `nowMs` is behind. */

@@ -1,3 +1,5 @@
+import { InFlight } from "../runtime/byte-budget.ts";
+import { CountedBytes } from "../runtime/counted-bytes.ts";
 import { BodyReader } from "./body-reader.ts";
 import type { ByteSocket, ConnectionContext } from "./connection-context.ts";
 import { answerInternalError, answerRefusal } from "./error-answers.ts";
@@ -5,6 +7,7 @@ import { freeBuffer } from "./free-buffer.ts";
 import { InputQueue } from "./input-queue.ts";
 import { type AnswerRecipient, LateAnswer } from "./late-answer.ts";
 import { OutputQueue } from "./output-queue.ts";
+import { ReadPause } from "./read-pause.ts";
 import { BODY_TOO_LARGE, REQUEST_CUT_SHORT, REQUEST_TIMEOUT, type Refusal, TOO_MANY_CONNECTIONS } from "./refusal.ts";
 import { NO_LENGTH, ParsedRequest } from "./request.ts";
 import { INCOMPLETE, parseHead, REFUSED } from "./request-parser.ts";
@@ -13,8 +16,8 @@ import type { ResponseWriter } from "./response-writer.ts";
 /** Answers to pipelined requests are collected up to this size before they are sent. */
 const FLUSH_BYTES = 32 * 1024;
 
-/** More than what a request line holds besides its target. */
-const LINE_BESIDE_TARGET_BYTES = 64;
+/** A packet of this size, or more, counts as a body where its request waits for an answer. */
+const LARGE_PACKET_BYTES = 16 * 1024;
 
 /** More would only be kept after a crowd has gone. */
 const MAX_SPARE_REQUESTS = 256;
@@ -48,22 +51,24 @@ export class Connection implements AnswerRecipient {
   /** The request whose `LateAnswer` is outstanding. */
   private awaited: ParsedRequest | null = null;
   private inputEnded = false;
-  private paused = false;
   private shutDown = false;
   /** A head has begun to arrive. */
   private inHead = false;
   /** Nothing but empty lines has come since the last request. */
   private resting = true;
-  /** How much of the incomplete head has been looked through for a line end. */
-  private scannedBytes = 0;
-  /** When the current wait began: idle, for the rest of a head, for bytes of a body, for the client to read. */
+  /** When the current wait began: idle, or for the rest of a head. */
   private sinceMs: number;
+  /** What the budget counts for a request that waits for its answer. */
+  private readonly countedPacket: CountedBytes;
+  private readonly pause: ReadPause;
 
   constructor(
     private readonly socket: ByteSocket,
     private readonly context: ConnectionContext,
   ) {
-    this.output = new OutputQueue(socket);
+    this.output = new OutputQueue(socket, context);
+    this.countedPacket = new CountedBytes(context.budget, InFlight.Bodies);
+    this.pause = new ReadPause(socket, context.budget);
     this.sinceMs = context.nowMs;
   }
 
@@ -83,8 +88,9 @@ export class Connection implements AnswerRecipient {
 
   onDrain(): void {
     if (this.phase === Phase.Closed || this.output.isEmpty) return;
-    if (this.output.send() > 0) this.sinceMs = this.context.nowMs;
+    this.output.send();
     if (!this.output.isEmpty) return;
+    this.sinceMs = this.context.nowMs;
     if (this.phase === Phase.Lingering) this.finishWriting();
     else if (this.phase !== Phase.Handling) this.resumeAndAdvance();
   }
@@ -92,6 +98,7 @@ export class Connection implements AnswerRecipient {
   onClose(): void {
     this.phase = Phase.Closed;
     this.releaseBody();
+    this.pause.giveBack();
     this.input.clear();
     this.output.clear();
   }
@@ -107,11 +114,13 @@ export class Connection implements AnswerRecipient {
     const { limits, drainIdleUntilMs, nowMs } = this.context;
     if (this.phase === Phase.Closed) return;
     if (!this.output.isEmpty) {
-      if (this.hasWaited(limits.writeTimeoutMs)) this.socket.terminate();
+      // The kernel says that it can take more only when it can take much more: asked, it takes what a slow client left.
+      this.onDrain();
+      if (this.output.isTooSlow) this.cut();
     } else if (this.phase === Phase.Lingering) {
       if (this.hasWaited(limits.lingerMs)) this.socket.end();
     } else if (this.phase === Phase.Body) {
-      if (this.hasWaited(limits.bodyTimeoutMs)) this.refuseNow(REQUEST_TIMEOUT);
+      if (this.bodyReader?.isTooSlow === true) this.refuseNow(REQUEST_TIMEOUT);
     } else if (this.phase === Phase.Head) {
       if (this.inHead) {
         if (this.hasWaited(limits.headTimeoutMs)) this.refuseNow(REQUEST_TIMEOUT);
@@ -124,21 +133,23 @@ export class Connection implements AnswerRecipient {
     return this.context.nowMs - this.sinceMs >= limitMs + this.context.sweepIntervalMs;
   }
 
+  private cut(): void {
+    this.phase = Phase.Closed;
+    this.socket.terminate();
+  }
+
   private isBusy(): boolean {
     return this.phase === Phase.Handling || !this.output.isEmpty;
   }
 
+  /** Whoever doesn't take an answer is not read from any further. */
   private pauseIfFull(): void {
-    if (this.paused || this.input.length < this.context.limits.readAheadBytes) return;
-    this.paused = true;
-    this.socket.pause();
+    const mostBytes = this.output.isEmpty ? this.context.limits.readAheadBytes : 1;
+    if (this.input.length >= mostBytes && !this.pause.begin(this.input.bytes.length)) this.cut();
   }
 
   private resumeAndAdvance(): void {
-    if (this.paused) {
-      this.paused = false;
-      this.socket.resume();
-    }
+    this.pause.end();
     this.advance();
   }
 
@@ -151,7 +162,9 @@ export class Connection implements AnswerRecipient {
       else progress = false;
       if (!progress || this.context.response.position >= FLUSH_BYTES) this.flush();
     }
-    if (this.inputEnded && !this.isBusy()) this.endAfterInput();
+    if (!this.isBusy()) {
+      if (this.inputEnded) this.endAfterInput();
+    } else if (this.input.length > 0) this.pauseIfFull();
   }
 
   /** @returns whether there is more to do */
@@ -162,7 +175,7 @@ export class Connection implements AnswerRecipient {
       this.rest();
       return false;
     }
-    if (this.inHead && !this.headMayBeWhole()) return false;
+    if (this.inHead && !input.mayHoldHead(this.context.limits)) return false;
 
     const { request, limits } = this.context;
     const headEnd = parseHead(request, input.bytes, input.start, input.end, limits);
@@ -196,17 +209,7 @@ export class Connection implements AnswerRecipient {
     if (!this.inHead) this.sinceMs = this.context.nowMs;
     this.inHead = true;
     this.input.shrink();
-    this.scannedBytes = this.input.length;
-  }
-
-  /** Parsing begins anew for each line, not for each packet: bytes sent one by one cost no more than they should. */
-  private headMayBeWhole(): boolean {
-    const { input, scannedBytes } = this;
-    const { targetBytes, headBytes } = this.context.limits;
-    this.scannedBytes = input.length;
-    if (input.hasLineFeed(scannedBytes) || input.length > headBytes) return true;
-    const longestLine = targetBytes + LINE_BESIDE_TARGET_BYTES;
-    return scannedBytes <= longestLine && input.length > longestLine;
+    this.input.markScanned();
   }
 
   private beginBody(request: ParsedRequest): boolean {
@@ -224,9 +227,13 @@ export class Connection implements AnswerRecipient {
       input.start += length;
       return this.dispatch(request);
     }
+    if (!this.context.admits(request)) {
+      request.keepAlive = false;
+      return this.dispatch(request);
+    }
     // The reader keeps the request.
     this.context.request = new ParsedRequest();
-    this.bodyReader = new BodyReader(request, this.context.budget, limits);
+    this.bodyReader = new BodyReader(request, this.context);
     this.phase = Phase.Body;
     if (request.expectsContinue && input.length === 0) this.sendContinue();
     return true;
@@ -234,13 +241,12 @@ export class Connection implements AnswerRecipient {
 
   private sendContinue(): void {
     this.flush();
-    this.output.add(CONTINUE, 0, CONTINUE.length);
+    this.output.addShared(CONTINUE, 0, CONTINUE.length);
   }
 
   private readBody(): boolean {
     const { input, bodyReader } = this;
     if (bodyReader === null) throw new Error("a body arrives without its request");
-    this.sinceMs = this.context.nowMs;
     const refusal = bodyReader.read(input);
     if (input.length === 0) {
       // The packet with the head is still the request's.
@@ -282,7 +288,8 @@ export class Connection implements AnswerRecipient {
   private answerLater(pending: Promise<void>, request: ParsedRequest, response: ResponseWriter): void {
     const { context } = this;
     this.phase = Phase.Handling;
-    this.output.add(response.buffer, response.start, response.answerStart, true);
+    this.countPacket(request);
+    this.sendShared(response.buffer, response.start, response.answerStart);
     context.response = response.detach();
     if (context.request === request) context.request = new ParsedRequest();
     pending.then(
@@ -298,6 +305,7 @@ export class Connection implements AnswerRecipient {
   private awaitAnswer(answer: LateAnswer, request: ParsedRequest, response: ResponseWriter): void {
     const { context } = this;
     this.phase = Phase.Handling;
+    this.countPacket(request);
     response.rewind();
     this.awaited = request;
     if (context.request === request) context.request = context.spareRequests.pop() ?? new ParsedRequest();
@@ -324,6 +332,7 @@ export class Connection implements AnswerRecipient {
     const { context, awaitedRequest } = this;
     const { response } = context;
     this.awaited = null;
+    this.countedPacket.giveBack();
     if (this.phase === Phase.Closed) {
       response.clear();
       return;
@@ -340,12 +349,22 @@ export class Connection implements AnswerRecipient {
     if (this.phase === Phase.Head && this.output.isEmpty) this.resumeAndAdvance();
   }
 
+  /** A packet that holds a large body is kept until the answer comes. */
+  private countPacket(request: ParsedRequest): void {
+    const { length } = request.buffer;
+    if (this.bodyReader === null && length >= LARGE_PACKET_BYTES) this.countedPacket.count(length);
+  }
+
   private settle(request: ParsedRequest, response: ResponseWriter): void {
-    if (this.phase === Phase.Closed) return;
+    this.countedPacket.giveBack();
+    if (this.phase === Phase.Closed) {
+      response.clear();
+      return;
+    }
     this.phase = Phase.Head;
     this.sinceMs = this.context.nowMs;
     this.conclude(request, response);
-    this.output.add(response.buffer, response.start, response.position);
+    this.sendOwned(response);
     if (response.closes) this.finishWriting();
     else if (this.output.isEmpty) this.resumeAndAdvance();
   }
@@ -390,18 +409,26 @@ export class Connection implements AnswerRecipient {
   private flush(): void {
     const { response } = this.context;
     if (response.position > response.start) {
-      this.output.add(response.buffer, response.start, response.position, response.isShared);
+      if (response.isShared) this.sendShared(response.buffer, response.start, response.position);
+      else this.sendOwned(response);
       response.clear();
-      if (!this.output.isEmpty) this.sinceMs = this.context.nowMs;
     }
     if (this.phase === Phase.Lingering) this.finishWriting();
+  }
+
+  private sendShared(bytes: Buffer, start: number, end: number): void {
+    if (start < end && !this.output.addShared(bytes, start, end)) this.cut();
+  }
+
+  private sendOwned(response: ResponseWriter): void {
+    const { buffer, start, position } = response;
+    if (!this.output.addOwned(buffer, start, position, response.handOver())) this.cut();
   }
 
   private finishWriting(): void {
     if (!this.output.isEmpty || this.shutDown) return;
     this.shutDown = true;
-    if (this.paused) this.socket.resume();
-    this.paused = false;
+    this.pause.end();
     if (this.inputEnded) this.socket.end();
     else this.socket.shutdown();
   }

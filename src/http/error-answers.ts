@@ -24,7 +24,9 @@ export function answerInternalError(
 export function answerRefusal(context: ConnectionContext, refusal: Refusal, request: ParsedRequest | null): void {
   const traceId = request === null ? context.newTraceId() : traceIdFor(context, request);
   context.response.expectRefusal(request?.method === "HEAD");
-  context.response.sendText(refusal.status, ERROR_HEADERS, errorBody(refusal.code, refusal.message, traceId));
+  const { status, code, message, retryAfter } = refusal;
+  const headers = retryAfter === undefined ? ERROR_HEADERS : `${ERROR_HEADERS}Retry-After: ${retryAfter}\r\n`;
+  context.response.sendText(status, headers, errorBody(code, message, traceId));
 }
 
 function traceIdFor(context: ConnectionContext, request: ParsedRequest): string {

@@ -1,3 +1,4 @@
+import type { HttpLimits } from "./limits.ts";
 import { NO_BYTES } from "./request.ts";
 
 const LF = 0x0a;
@@ -8,6 +9,9 @@ const FIRST_BYTES = 1024;
 
 const LARGE_BYTES = 32 * 1024;
 
+/** More than what a request line holds besides its target. */
+const LINE_BESIDE_TARGET_BYTES = 64;
+
 /**
  * What has arrived and is not yet handled: `bytes[start .. end)`. A packet is taken as it is, without a copy, where
  * nothing waits before it. Bytes that were handled are never written over: a request may still point to them.
@@ -16,6 +20,8 @@ export class InputQueue {
   bytes: Buffer = NO_BYTES;
   start = 0;
   end = 0;
+  /** How much of an incomplete head has been looked through for a line end. */
+  private scannedBytes = 0;
 
   get length(): number {
     return this.end - this.start;
@@ -42,10 +48,18 @@ export class InputQueue {
     this.end = 0;
   }
 
-  /** Whether there is a line feed from `offset` on, counted from `start`. */
-  hasLineFeed(offset: number): boolean {
-    const found = this.bytes.indexOf(LF, this.start + offset);
-    return found !== -1 && found < this.end;
+  /** All that is here was looked through, and is no whole head. */
+  markScanned(): void {
+    this.scannedBytes = this.length;
+  }
+
+  /** Parsing begins anew for each line, not for each packet: bytes sent one by one cost no more than they should. */
+  mayHoldHead({ targetBytes, headBytes }: HttpLimits): boolean {
+    const { scannedBytes } = this;
+    this.markScanned();
+    if (this.hasLineFeed(scannedBytes) || this.length > headBytes) return true;
+    const longestLine = targetBytes + LINE_BESIDE_TARGET_BYTES;
+    return scannedBytes <= longestLine && this.length > longestLine;
   }
 
   /** RFC 9112 2.2: empty lines before a request, which old clients send after a body, are passed over. */
@@ -61,6 +75,12 @@ export class InputQueue {
   /** Gives up a large packet of which only a little is left, where that has to wait. */
   shrink(): void {
     if (this.bytes.length > LARGE_BYTES && this.length < LARGE_BYTES / 2) this.moveTo(this.length);
+  }
+
+  /** Whether there is a line feed from `offset` on, counted from `start`. */
+  private hasLineFeed(offset: number): boolean {
+    const found = this.bytes.indexOf(LF, this.start + offset);
+    return found !== -1 && found < this.end;
   }
 
   private moveTo(capacityBytes: number): void {

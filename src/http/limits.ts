@@ -8,20 +8,26 @@ export interface HttpLimits {
   readonly targetBytes: number;
   /** De-chunked; over it: 413 `ERR_BODY_TOO_LARGE`, before the body is read where Content-Length tells. */
   readonly bodyBytes: number;
-  /** All bodies that are being received at one time, of all connections of a server; over it: 503 `ERR_OVERLOADED`. */
-  readonly bodiesInFlightBytes: number;
   /** Trailers after a chunked body, which are read and dropped; over it: 431 `ERR_HEADERS_TOO_LARGE`. */
   readonly trailerBytes: number;
   /** What may arrive ahead of its turn on one connection before the socket is paused. */
   readonly readAheadBytes: number;
   /** From the first byte of a head to its end; over it: 408 `ERR_REQUEST_TIMEOUT`. */
   readonly headTimeoutMs: number;
-  /** Without a byte of an expected body; over it: 408 `ERR_REQUEST_TIMEOUT`. */
+  /** In each such time, a body has to move on by `minBytesPerSecond`; under it: 408 `ERR_REQUEST_TIMEOUT`. */
   readonly bodyTimeoutMs: number;
   /** Between requests; over it the connection is closed without a word. */
   readonly idleTimeoutMs: number;
-  /** Without the client taking a byte of its answer; over it the connection is cut. */
+  /**
+   * In each such time, the kernel has to take `minBytesPerSecond` of an answer; under it the connection is cut. Much
+   * longer than a body's: a client whose buffers are full takes nothing until it has read a good part of them.
+   */
   readonly writeTimeoutMs: number;
+  /** A window after the other, it bounds the whole time of a body or an answer by its size. */
+  readonly minBytesPerSecond: number;
+  /** While little is left of the bytes in flight, who holds some of them has to move by `tightBytesPerSecond` in this. */
+  readonly tightTimeoutMs: number;
+  readonly tightBytesPerSecond: number;
   /** How long a client that was told `Connection: close` may go on sending before it is cut. */
   readonly lingerMs: number;
   /** During a drain: how long an idle connection is kept for the request that may be under way on it. */
@@ -45,13 +51,15 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   targetBytes: 8 * KIB,
   // The largest value, and what a JSON document wraps around it.
   bodyBytes: 16 * MIB + 64 * KIB,
-  bodiesInFlightBytes: 256 * MIB,
   trailerBytes: 8 * KIB,
   readAheadBytes: 64 * KIB,
   headTimeoutMs: 10_000,
   bodyTimeoutMs: 10_000,
   idleTimeoutMs: 60_000,
-  writeTimeoutMs: 30_000,
+  writeTimeoutMs: 60_000,
+  minBytesPerSecond: 4 * KIB,
+  tightTimeoutMs: 2_000,
+  tightBytesPerSecond: 64 * KIB,
   lingerMs: 2_000,
   drainLingerMs: 1_000,
   connections: 10_000,

@@ -3,7 +3,7 @@ import { engineFamilies } from "../cache/engine-metrics.ts";
 import type { PartHealth, UpstreamAdmin, UpstreamReport } from "../cache/upstream.ts";
 import { type Awaitable, type EngineHealth, type EngineStats, EngineUnavailableError } from "../engine/engine.ts";
 import { type MetricFamily, merged } from "../telemetry/metric-family.ts";
-import { nodeFamilies } from "../telemetry/node-families.ts";
+import { type InFlightState, inFlightFamilies, nodeFamilies } from "../telemetry/node-families.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { CONTENT_TYPES, renderText, textFormFor } from "../telemetry/prometheus.ts";
 import { after } from "./after.ts";
@@ -24,6 +24,7 @@ export interface NodeRoutesOptions {
   /** What is behind the cache; null = nothing. */
   readonly upstream: UpstreamAdmin | null;
   readonly telemetry: ThreadTelemetry | null;
+  readonly inFlight: InFlightState | null;
 }
 
 /** What an operator asks of the node as a whole. */
@@ -76,10 +77,11 @@ export class NodeRoutes {
   }
 
   private families(stats: EngineStats | null): MetricFamily[] {
-    const { cache, telemetry, nowMs, startedMs, version, isReady } = this.options;
+    const { cache, telemetry, inFlight, nowMs, startedMs, version, isReady } = this.options;
     return [
       ...(stats === null ? [] : engineFamilies(stats)),
       ...(telemetry?.families() ?? []),
+      ...(inFlight === null ? [] : inFlightFamilies(inFlight)),
       ...nodeFamilies({
         version,
         engineName: cache.engineName,

@@ -3,6 +3,8 @@ export interface Refusal {
   readonly status: number;
   readonly code: string;
   readonly message: string;
+  /** Seconds after which the same may be tried again. */
+  readonly retryAfter?: number;
 }
 
 /** A request that breaks HTTP/1.1 (RFC 9112): where it ends is unsure, so nothing after it is read. */
@@ -58,10 +60,12 @@ export const TOO_MANY_CONNECTIONS: Refusal = {
   status: 503,
   code: "ERR_TOO_MANY_CONNECTIONS",
   message: "try again later, or reuse connections",
+  retryAfter: 1,
 };
 
 export const OVERLOADED: Refusal = {
   status: 503,
   code: "ERR_OVERLOADED",
-  message: "try again later: too many large bodies are being received",
+  message: "try again in a moment: the node holds as many bytes of requests and answers as it may",
+  retryAfter: 1,
 };

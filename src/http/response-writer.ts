@@ -1,5 +1,8 @@
+import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
+import { TOO_MUCH_IN_FLIGHT } from "./api-error.ts";
 import { MAX_ETAG_BYTES, writeEtag } from "./etag.ts";
 import type { HttpResponse } from "./exchange.ts";
+import { freeBuffer } from "./free-buffer.ts";
 import { NO_BYTES, type ParsedRequest } from "./request.ts";
 import { MAX_DIGITS, type ResponseHead, writeDecimal, writeShort } from "./response-head.ts";
 
@@ -21,6 +24,8 @@ export interface WriterContext {
   readonly head: ResponseHead;
   /** No connection is kept alive any more. */
   readonly draining: boolean;
+  /** What may be held of bodies and answers. */
+  readonly budget: ByteBudget;
 }
 
 enum Phase {
@@ -31,7 +36,8 @@ enum Phase {
 
 /**
  * Writes answers as bytes: `buffer[start .. position)` is what has to be sent. Several answers of one connection may
- * follow each other in it. A buffer that is too small is replaced by one of exactly the size that is needed.
+ * follow each other in it. A buffer that is too small is replaced by one of exactly the size that is needed, which the
+ * budget counts: where it has no room, what needed it throws `TOO_MUCH_IN_FLIGHT`.
  */
 export class ResponseWriter implements HttpResponse {
   buffer: Buffer;
@@ -42,6 +48,8 @@ export class ResponseWriter implements HttpResponse {
   status = 0;
   wasLoaded = false;
 
+  /** What the budget counts for `buffer`. */
+  private countedBytes = 0;
   private phase = Phase.Waiting;
   /** Where the current answer begins; before it are others that are not sent yet. */
   answerStart = 0;
@@ -92,8 +100,16 @@ export class ResponseWriter implements HttpResponse {
     this.position = this.answerStart;
   }
 
+  /** The buffer is somebody else's from now on. @returns what the budget counts for it */
+  handOver(): number {
+    const { countedBytes } = this;
+    this.countedBytes = 0;
+    return countedBytes;
+  }
+
   /** After everything was sent: the buffer is empty again. */
   clear(): void {
+    this.giveBack();
     this.buffer = this.shared;
     this.start = 0;
     this.position = 0;
@@ -205,8 +221,18 @@ export class ResponseWriter implements HttpResponse {
   }
 
   private replaceBuffer(bytes: number): void {
+    if (!this.context.budget.take(InFlight.Answers, bytes)) throw TOO_MUCH_IN_FLIGHT;
     const larger = Buffer.allocUnsafeSlow(bytes);
     this.buffer.copy(larger, 0, 0, this.answerStart);
+    this.giveBack();
     this.buffer = larger;
+    this.countedBytes = bytes;
+  }
+
+  private giveBack(): void {
+    if (this.countedBytes === 0) return;
+    this.context.budget.giveBack(InFlight.Answers, this.countedBytes);
+    this.countedBytes = 0;
+    freeBuffer(this.buffer);
   }
 }

@@ -1,8 +1,9 @@
 import type { Socket, TCPSocketListener } from "bun";
-import { BodyBudget } from "./body-buffer.ts";
+import { ByteBudget } from "../runtime/byte-budget.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionContext } from "./connection-context.ts";
 import { randomTraceId } from "./error-body.ts";
+import type { HttpRequest } from "./exchange.ts";
 import type { HttpHandler } from "./handler.ts";
 import { DEFAULT_HTTP_LIMITS, type HttpLimits, MAX_HEADERS } from "./limits.ts";
 import { ListenError } from "./listen-error.ts";
@@ -17,7 +18,11 @@ export interface HttpServerOptions {
   /** Several threads listen on one port; the kernel spreads connections over them. */
   readonly reusePort?: boolean;
   readonly handler: HttpHandler;
+  /** By default every body is read. See `ConnectionContext.admits`. */
+  readonly admits?: (request: HttpRequest) => boolean;
   readonly limits?: Partial<HttpLimits>;
+  /** What bodies and answers may hold, here and wherever else it counts; by default 256 MiB for this server. */
+  readonly budget?: ByteBudget;
   readonly clock: { nowMs(): number };
   /** Told of everything that a handler throws or rejects with. */
   readonly onError: (error: unknown, traceId: string) => void;
@@ -40,6 +45,8 @@ export interface HttpServer {
   /** Cuts everything at once. */
   stop(): void;
 }
+
+const DEFAULT_BUDGET_BYTES = 256 * 1024 ** 2;
 
 const SWEEP_INTERVAL_MS = 1000;
 const DRAIN_SWEEP_INTERVAL_MS = 25;
@@ -65,7 +72,8 @@ export function startHttpServer(options: HttpServerOptions): HttpServer {
 class BunHttpServer implements HttpServer, ConnectionContext {
   readonly limits: HttpLimits;
   readonly handler: HttpHandler;
-  readonly budget: BodyBudget;
+  readonly admits: (request: HttpRequest) => boolean;
+  readonly budget: ByteBudget;
   readonly head = new ResponseHead();
   readonly newTraceId: () => string;
   readonly onError: (error: unknown, traceId: string) => void;
@@ -88,7 +96,8 @@ class BunHttpServer implements HttpServer, ConnectionContext {
     this.limits = { ...DEFAULT_HTTP_LIMITS, ...options.limits };
     if (this.limits.headers > MAX_HEADERS) throw new RangeError(`limits.headers must be at most ${MAX_HEADERS}`);
     this.handler = options.handler;
-    this.budget = new BodyBudget(this.limits.bodiesInFlightBytes);
+    this.admits = options.admits ?? (() => true);
+    this.budget = options.budget ?? ByteBudget.create(DEFAULT_BUDGET_BYTES);
     this.newTraceId = options.newTraceId ?? randomTraceId;
     this.onError = options.onError;
     this.clock = options.clock;

@@ -10,10 +10,12 @@ import { RecentPuts } from "../cache/recent-puts.ts";
 import type { Upstream, UpstreamAdmin } from "../cache/upstream.ts";
 import type { Config, PeersConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
+import { admitsBody } from "../http/admission.ts";
 import { createApi } from "../http/api.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
 import { Gate } from "../replication/gate.ts";
 import { hostOf } from "../replication/replication.ts";
+import { ByteBudget } from "../runtime/byte-budget.ts";
 import { LoopWatch } from "../telemetry/loop-watch.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { HeapKeeper } from "./heap-keeper.ts";
@@ -44,8 +46,10 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
   const { upstream, telemetry } = options;
   const cache = cacheOf(config, shared, engine, upstream);
   const door = config.peers === null ? null : watchDoor(config.peers);
+  const inFlight = ByteBudget.attach(shared.inFlight);
   const handler = createApi({
     cache,
+    inFlight,
     nowMs: Date.now,
     startedMs: shared.startedMs,
     version: manifest.version,
@@ -57,6 +61,8 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
   const server = startHttpServer({
     ...options,
     handler,
+    admits: admitsBody(door?.gate ?? null),
+    budget: inFlight,
     limits: { connections: config.maxConnections, idleTimeoutMs: config.idleTimeoutMs },
     clock: { nowMs: Date.now },
   });

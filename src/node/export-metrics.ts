@@ -1,10 +1,11 @@
 import { engineFamilies } from "../cache/engine-metrics.ts";
 import type { Config } from "../config/config.ts";
 import { type Engine, EngineUnavailableError } from "../engine/engine.ts";
+import { ByteBudget } from "../runtime/byte-budget.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type MetricFamily, merged } from "../telemetry/metric-family.ts";
 import { startMetricsExport } from "../telemetry/metrics-export.ts";
-import { nodeFamilies } from "../telemetry/node-families.ts";
+import { inFlightFamilies, nodeFamilies } from "../telemetry/node-families.ts";
 import { sharedFamilies } from "../telemetry/node-telemetry.ts";
 import type { Hub } from "./hub.ts";
 import type { SharedParts } from "./shared-parts.ts";
@@ -49,6 +50,7 @@ async function familiesOf({ engine, hub, shared, isReady }: ExportedNode): Promi
   return merged([
     ...(await engineFamiliesIfThere(engine)),
     ...sharedFamilies(shared.telemetry),
+    ...inFlightFamilies(ByteBudget.attach(shared.inFlight)),
     ...nodeFamilies(state),
     ...(hub?.report().metrics ?? []),
   ]);

@@ -16,6 +16,7 @@ import { makeNearEpochs } from "../engine/redis/near-epochs.ts";
 import type { RedisTls } from "../engine/redis/options.ts";
 import { createRedisEngine } from "../engine/redis/redis-engine.ts";
 import { parseRedisUrl, type RedisTarget } from "../engine/redis/redis-url.ts";
+import { ByteBudget, type ByteBudgetHandle } from "../runtime/byte-budget.ts";
 import { makeTelemetry, type TelemetryHandle } from "../telemetry/node-telemetry.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { NodeError } from "./errors.ts";
@@ -36,6 +37,8 @@ export interface SharedParts {
   readonly memory: MemoryHandle | null;
   /** Null = the entries are in `memory`. */
   readonly redis: SharedRedis | null;
+  /** What bodies, answers, databases and peers may hold at one time. */
+  readonly inFlight: ByteBudgetHandle;
   /** The pattern deletes and clears of the last minutes. */
   readonly invalidations: SharedArrayBuffer;
   /** What peers of the original's kind have put a moment ago. */
@@ -82,6 +85,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
             nearEpochs: makeNearEpochs(),
             counters: makeCounters(threads),
           },
+    inFlight: ByteBudget.create(config.memory.inFlightBytes).handle,
     invalidations: RecentInvalidations.create().buffer,
     recentPuts: RecentPuts.create().buffer,
     link,

@@ -42,6 +42,34 @@ export function nodeFamilies(node: NodeState): MetricFamily[] {
   ];
 }
 
+export interface InFlightState {
+  readonly limitBytes: number;
+  readonly refusals: number;
+  /** Bytes under the name of what they are for. */
+  byUse(): readonly (readonly [string, number])[];
+}
+
+/** The bytes of requests and answers that the node holds. */
+export function inFlightFamilies(inFlight: InFlightState): MetricFamily[] {
+  return [
+    {
+      kind: "gauge",
+      name: "servcache.in_flight",
+      unit: "By",
+      help: "Bytes of bodies that arrive, of answers that wait to be sent, and of answers of databases and peers.",
+      points: inFlight.byUse().map(([use, value]) => ({ attributes: { use }, value })),
+    },
+    single("gauge", "servcache.in_flight.limit", "By", "Bytes that may be in flight at one time.", inFlight.limitBytes),
+    single(
+      "counter",
+      "servcache.in_flight.refusals",
+      "{refusal}",
+      "Requests and answers that had no room in it.",
+      inFlight.refusals,
+    ),
+  ];
+}
+
 /** How a part of the node does: 1 for the status that it has, 0 for the others. */
 export function healthFamily(part: string, status: NodeState["engineStatus"]): MetricFamily {
   return {

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import type { HttpHandler } from "../../src/http/handler.ts";
+import { ByteBudget } from "../../src/runtime/byte-budget.ts";
 import { bodyOf, echo, startTestHttpServer, TEST_TRACE_ID, targetOf } from "../support/http-server.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { eventually } from "../support/until.ts";
@@ -139,7 +140,7 @@ test("a client that sends the whole of a too large body can read its 413", async
 });
 
 test("bodies that together exceed the server's budget are refused with 503, and the budget is given back", async () => {
-  using server = startTestHttpServer(echo, { bodiesInFlightBytes: 64 * 1024 });
+  using server = startTestHttpServer(echo, {}, { budget: ByteBudget.create(64 * 1024) });
   const head = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n";
   const first = await RawClient.open(server.port);
   await first.send(head);
@@ -152,6 +153,7 @@ test("bodies that together exceed the server's budget are refused with 503, and 
   await second.send(Buffer.alloc(50_000, 0x62));
   const refusal = await second.answer();
   expect([refusal.status, JSON.parse(refusal.body).code]).toEqual([503, "ERR_OVERLOADED"]);
+  expect(refusal.headers.get("retry-after")).toBe("1");
   await first.send(Buffer.alloc(10_000, 0x61));
   expect((await first.answer()).body.length).toBe(60_000 + "PUT / ".length);
   await other.send(head);

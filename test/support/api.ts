@@ -78,6 +78,7 @@ export async function startTestApi(testOptions: TestApiOptions = {}): Promise<Te
     telemetry: new ThreadTelemetry(makeTelemetry(1), 0, Math.random),
     upstream,
     peerGate,
+    inFlight: null,
   };
   const server = startTestHttpServer(createApi(options));
   const client = await RawClient.open(server.port);

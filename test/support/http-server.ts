@@ -1,7 +1,7 @@
 import type { HttpRequest } from "../../src/http/exchange.ts";
 import type { HttpHandler } from "../../src/http/handler.ts";
 import type { HttpLimits } from "../../src/http/limits.ts";
-import { type HttpServer, startHttpServer } from "../../src/http/server.ts";
+import { type HttpServer, type HttpServerOptions, startHttpServer } from "../../src/http/server.ts";
 
 export const TEST_TRACE_ID = "0123456789abcdef0123456789abcdef";
 
@@ -12,7 +12,11 @@ export interface TestHttpServer extends HttpServer, Disposable {
   passTime(ms: number): void;
 }
 
-export function startTestHttpServer(handler: HttpHandler, limits: Partial<HttpLimits> = {}): TestHttpServer {
+export function startTestHttpServer(
+  handler: HttpHandler,
+  limits: Partial<HttpLimits> = {},
+  more: Pick<HttpServerOptions, "admits" | "budget"> = {},
+): TestHttpServer {
   let nowMs = Date.UTC(2026, 0, 1);
   const errors: { error: unknown; traceId: string }[] = [];
   const server = startHttpServer({
@@ -20,6 +24,7 @@ export function startTestHttpServer(handler: HttpHandler, limits: Partial<HttpLi
     port: 0,
     handler,
     limits,
+    ...more,
     clock: { nowMs: () => nowMs },
     newTraceId: () => TEST_TRACE_ID,
     onError: (error, traceId) => errors.push({ error, traceId }),

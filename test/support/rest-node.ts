@@ -58,6 +58,7 @@ export class RestNode implements Disposable {
         isReady: () => this.ready,
         upstream: null,
         peerGate: null,
+        inFlight: null,
         telemetry: new ThreadTelemetry(makeTelemetry(1), 0, () => 0),
       }),
       clock: { nowMs },
