@@ -164,7 +164,8 @@ const staleIfErrorMs = durationOption(
   {
     env: "SERV_CACHE_STALE_IF_ERROR",
     flag: "stale-if-error",
-    meaning: "how long after its TTL a value may be served while the database fails",
+    meaning:
+      "how long after its TTL a value may be served while the database fails, and a near cache while Redis is away",
   },
   [0, "off"],
   { minMs: 1, maxMs: 365 * DAY_MS, range: "from 1ms to 8760h such as 10m", offWord: "off" },

@@ -101,12 +101,12 @@ export interface OutboxConfig {
 export interface RedisConfig {
   readonly url: string;
   readonly prefix: string;
-  readonly fallback: "memory" | "error";
   /** Null = no near cache. */
   readonly nearCacheBytes: number | null;
   readonly connectTimeoutMs: number;
   readonly commandTimeoutMs: number;
-  readonly journalBytes: number;
+  /** For how long the near cache may answer while Redis is away; 0 = not at all. */
+  readonly staleIfErrorMs: number;
   readonly caFile: string | null;
   readonly certFile: string | null;
   readonly keyFile: string | null;
@@ -144,6 +144,7 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
       workers,
       hasBackend: backend !== null,
       hasPeers: peers !== null,
+      keepsStale: backend !== null && backend.staleIfErrorMs > 0,
       redis,
     }),
     workers,
@@ -175,11 +176,10 @@ function redisConfig(read: <T>(option: Option<T>) => T): RedisConfig | null {
   const url = read(options.redisUrl);
   const config = {
     prefix: read(options.redisPrefix),
-    fallback: read(options.redisFallback),
     nearCacheBytes: read(options.nearCacheBytes),
     connectTimeoutMs: read(options.redisConnectTimeoutMs),
     commandTimeoutMs: read(options.redisCommandTimeoutMs),
-    journalBytes: read(options.redisJournalBytes),
+    staleIfErrorMs: read(options.staleIfErrorMs),
     caFile: read(options.redisCaFile),
     certFile: read(options.redisCertFile),
     keyFile: read(options.redisKeyFile),

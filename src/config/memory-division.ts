@@ -25,12 +25,10 @@ export interface MemoryDemand {
   readonly workers: number;
   readonly hasBackend: boolean;
   readonly hasPeers: boolean;
+  /** Values of the database are kept after their TTL, also where the entries are in Redis. */
+  readonly keepsStale: boolean;
   /** Null = the entries are in this node's memory. */
-  readonly redis: {
-    readonly fallback: "memory" | "error";
-    readonly nearCacheBytes: number | null;
-    readonly journalBytes: number;
-  } | null;
+  readonly redis: { readonly nearCacheBytes: number | null } | null;
 }
 
 /** Below it there is no room for the index and a few segments. */
@@ -67,8 +65,8 @@ export function divideProcessMemory(demand: MemoryDemand): MemoryDivision {
   return { limitBytes, entryBytes, inFlightBytes, runtimeBytes };
 }
 
-function keepsEntries({ redis }: MemoryDemand): boolean {
-  return redis === null || redis.fallback === "memory";
+function keepsEntries({ redis, keepsStale }: MemoryDemand): boolean {
+  return redis === null || keepsStale;
 }
 
 function runtimeOf({ workers, hasBackend, hasPeers, redis }: MemoryDemand): number {
@@ -78,8 +76,7 @@ function runtimeOf({ workers, hasBackend, hasPeers, redis }: MemoryDemand): numb
     furtherThreads * THREAD_BYTES +
     (hasBackend ? BACKEND_BYTES : 0) +
     (hasPeers ? PEERS_BYTES : 0) +
-    (redis === null ? 0 : REDIS_BYTES + (redis.nearCacheBytes ?? 0)) +
-    (redis?.fallback === "memory" ? redis.journalBytes * workers : 0)
+    (redis === null ? 0 : REDIS_BYTES + (redis.nearCacheBytes ?? 0))
   );
 }
 

@@ -36,17 +36,6 @@ const redisPrefix: Option<string> = {
   parse: (given) => given,
 };
 
-const redisFallback: Option<"memory" | "error"> = {
-  env: "SERV_CACHE_REDIS_FALLBACK",
-  flags: ["redis-fallback"],
-  placeholder: "MODE",
-  meaning: "while Redis is away: memory = serve from this node and replay to Redis later, error = 503 at once",
-  defaultText: "memory",
-  defaultValue: () => "memory",
-  expected: "memory or error",
-  parse: (given) => (given === "memory" || given === "error" ? given : undefined),
-};
-
 const nearCacheBytes: Option<number | null> = {
   env: "SERV_CACHE_NEAR_CACHE",
   flags: ["near-cache"],
@@ -66,18 +55,6 @@ const redisConnectTimeoutMs = timeout("SERV_CACHE_REDIS_CONNECT_TIMEOUT", "redis
 const redisCommandTimeoutMs = timeout("SERV_CACHE_REDIS_COMMAND_TIMEOUT", "redis-command-timeout", 250, "250ms", {
   meaning: "how long Redis may take to answer a command",
 });
-
-const redisJournalBytes: Option<number> = {
-  env: "SERV_CACHE_REDIS_JOURNAL",
-  flags: ["redis-journal"],
-  placeholder: "SIZE",
-  meaning:
-    "memory of each HTTP thread for mutations that wait for Redis to return; beyond it they are refused with 503",
-  defaultText: "64MiB",
-  defaultValue: () => 64 * MIB,
-  expected: "a size from 1MiB to 4GiB such as 64MiB",
-  parse: (given, machine) => within(parseByteSize(given, machine.memoryBytes), MIB, 4 * GIB),
-};
 
 const redisCaFile = textOption(
   { env: "SERV_CACHE_REDIS_CA", flag: "redis-ca", meaning: "PEM file of the authorities that sign Redis' certificate" },
@@ -129,11 +106,9 @@ const redisSentinelPassword = textOption(
 export const redisOptions = {
   redisUrl,
   redisPrefix,
-  redisFallback,
   nearCacheBytes,
   redisConnectTimeoutMs,
   redisCommandTimeoutMs,
-  redisJournalBytes,
   redisCaFile,
   redisCertFile,
   redisKeyFile,

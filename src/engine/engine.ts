@@ -85,6 +85,11 @@ export interface EntrySink {
   /** Where the value's bytes go. Read after `begin` returned true. */
   readonly target: Buffer;
   readonly offset: number;
+  /**
+   * Called before `begin`: this is an old value, because the newest one can't be had now. A sink that leaves it out gets
+   * no such values.
+   */
+  markStale?(): void;
 }
 
 /**
@@ -263,6 +268,12 @@ export interface Engine {
   stats(): Awaitable<EngineStats>;
   health(): EngineHealth;
 
+  /**
+   * Throws `EngineUnavailableError` where a mutation of the key would fail now; null = of all keys. To be asked before a
+   * mutation is told to anybody else. Engines that are always there leave it out.
+   */
+  requireReachable?(key: Key | null): void;
+
   /** Background work that is due: expiry. Called by the thread that owns it; gives ms until it wants the next call. */
   maintain(): number;
   close(): Promise<void>;
@@ -287,6 +298,22 @@ export class EngineUnavailableError extends Error {
   constructor(
     message: string,
     readonly retryAfterMs: number,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** The engine refuses this one call, and will do so again. */
+export class EngineRefusedError extends Error {
+  constructor(
+    /**
+     * - `ERR_ENGINE_FORBIDDEN`: the node has no right to it there.
+     * - `ERR_WRONG_TYPE`: something of another program stands there that is no entry.
+     * - `ERR_TOO_LARGE`: what stands there is larger than a value may be.
+     */
+    readonly code: "ERR_ENGINE_FORBIDDEN" | "ERR_WRONG_TYPE" | "ERR_TOO_LARGE",
+    message: string,
     options?: ErrorOptions,
   ) {
     super(message, options);

@@ -1,6 +1,6 @@
 import { InvalidPatternError } from "../cache/glob.ts";
 import { UpstreamError, type UpstreamErrorCode } from "../cache/upstream.ts";
-import { EngineFullError, EngineUnavailableError, InvalidCursorError } from "../engine/engine.ts";
+import { EngineFullError, EngineRefusedError, EngineUnavailableError, InvalidCursorError } from "../engine/engine.ts";
 import { ERROR_HEADERS, errorBody, randomTraceId, traceIdOf } from "./error-body.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { JsonError } from "./json-grammar.ts";
@@ -59,6 +59,9 @@ export function asApiError(error: unknown): ApiError {
     return new ApiError(400, error.code, error.message, "", { cause: error });
   }
   if (error instanceof EngineFullError) return new ApiError(507, error.code, error.message, "", { cause: error });
+  if (error instanceof EngineRefusedError) {
+    return new ApiError(REFUSED_STATUS[error.code], error.code, error.message, "", { cause: error });
+  }
   if (error instanceof EngineUnavailableError) {
     return new ApiError(503, error.code, error.message, retryAfterHeader(error.retryAfterMs), { cause: error });
   }
@@ -68,6 +71,12 @@ export function asApiError(error: unknown): ApiError {
   }
   throw error;
 }
+
+const REFUSED_STATUS: Readonly<Record<EngineRefusedError["code"], number>> = {
+  ERR_ENGINE_FORBIDDEN: 403,
+  ERR_WRONG_TYPE: 409,
+  ERR_TOO_LARGE: 413,
+};
 
 const UPSTREAM_STATUS: Readonly<Record<UpstreamErrorCode, number>> = {
   ERR_OUTBOX_FULL: 503,

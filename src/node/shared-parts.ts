@@ -10,6 +10,7 @@ import type { Config, RedisConfig } from "../config/config.ts";
 import { MIN_ENTRY_BYTES } from "../config/memory-division.ts";
 import type { Engine } from "../engine/engine.ts";
 import { MemoryEngine, type MemoryHandle } from "../engine/memory/memory-engine.ts";
+import { makeOutages } from "../engine/redis/breaker.ts";
 import { makeCounters } from "../engine/redis/counters.ts";
 import { RedisConfigError } from "../engine/redis/errors.ts";
 import { makeNearEpochs } from "../engine/redis/near-epochs.ts";
@@ -33,7 +34,7 @@ export interface SharedParts {
   /** The state of the clock that stamps mutations. */
   readonly versions: SharedArrayBuffer;
   readonly startedMs: number;
-  /** The entries; with Redis, those that it doesn't have yet because it is away. Null = there is no such memory. */
+  /** The entries; null = they are in Redis. */
   readonly memory: MemoryHandle | null;
   /** Null = the entries are in `memory`. */
   readonly redis: SharedRedis | null;
@@ -58,6 +59,7 @@ interface SharedRedis {
   readonly near: MemoryHandle | null;
   readonly nearEpochs: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
+  readonly outages: SharedArrayBuffer;
 }
 
 /** Makes the parts for a node of `threads` threads, the calling one counted. Throws `NodeError`. */
@@ -70,11 +72,8 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
     instanceId: randomUUID(),
     versions: HybridClock.create(Date.now).buffer,
     startedMs: Date.now(),
-    // Late mutations come only from a database or from peers; with Redis, it is Redis that knows the versions.
-    memory:
-      redis?.fallback === "error"
-        ? null
-        : memoryOf(config.memory.entryBytes - staleBytesOf(config), link !== null && redis === null),
+    // Late mutations come only from a database or from peers.
+    memory: redis === null ? memoryOf(config.memory.entryBytes - staleBytesOf(config), link !== null) : null,
     redis:
       redis === null
         ? null
@@ -84,6 +83,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
             near: redis.nearCacheBytes === null ? null : memoryOf(redis.nearCacheBytes, false),
             nearEpochs: makeNearEpochs(),
             counters: makeCounters(threads),
+            outages: makeOutages(),
           },
     inFlight: ByteBudget.create(config.memory.inFlightBytes).handle,
     invalidations: RecentInvalidations.create().buffer,
@@ -123,8 +123,8 @@ export async function openEngine(
     versioned: shared.link !== null,
     connectTimeoutMs: config.redis.connectTimeoutMs,
     commandTimeoutMs: config.redis.commandTimeoutMs,
-    fallbackEngine: memory === null ? null : attach(memory),
-    journalLimitBytes: config.redis.journalBytes,
+    staleIfErrorMs: config.redis.staleIfErrorMs,
+    outages: redis.outages,
     nearEngine: redis.near === null ? null : attach(redis.near),
     nearEpochs: redis.nearEpochs,
     counters: redis.counters,

@@ -172,11 +172,11 @@ describe("configuration", () => {
 
   test("reads what belongs to Redis, or nothing where there is no REDIS_URL", () => {
     expect(load([], { SERV_CACHE_REDIS_PREFIX: "app:" }).config.redis).toBeNull();
-    const env = { REDIS_URL: "redis://host:1", SERV_CACHE_REDIS_FALLBACK: "error", SERV_CACHE_NEAR_CACHE: "64MiB" };
+    const env = { REDIS_URL: "redis://host:1", SERV_CACHE_STALE_IF_ERROR: "30s", SERV_CACHE_NEAR_CACHE: "64MiB" };
     expect(load(["--redis-prefix", "app:"], env).config.redis).toMatchObject({
       url: "redis://host:1",
       prefix: "app:",
-      fallback: "error",
+      staleIfErrorMs: 30_000,
       nearCacheBytes: 64 * 1024 ** 2,
       connectTimeoutMs: 1_000,
       commandTimeoutMs: 250,
@@ -185,10 +185,8 @@ describe("configuration", () => {
 
   test.each([
     ["REDIS_URL", "host:6379"],
-    ["SERV_CACHE_REDIS_FALLBACK", "maybe"],
     ["SERV_CACHE_NEAR_CACHE", "1KiB"],
     ["SERV_CACHE_REDIS_COMMAND_TIMEOUT", "0"],
-    ["SERV_CACHE_REDIS_JOURNAL", "lots"],
     ["SERV_CACHE_REDIS_TLS_VERIFY", "perhaps"],
   ])("is refused where %s is %s", (name, value) => {
     expect(refusal([], { [name]: value })).toStartWith(`${name} is ${JSON.stringify(value)}, expected `);

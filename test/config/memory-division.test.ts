@@ -9,6 +9,7 @@ const ALONE: MemoryDemand = {
   workers: 2,
   hasBackend: false,
   hasPeers: false,
+  keepsStale: false,
   redis: null,
 };
 
@@ -45,9 +46,7 @@ describe("the memory of the process", () => {
     expect(runtime({ workers: 1 })).toBeLessThan(base);
     expect(runtime({ hasBackend: true })).toBeGreaterThan(base);
     expect(runtime({ hasPeers: true })).toBeGreaterThan(base);
-    const redis = { fallback: "error", nearCacheBytes: 100 * MIB, journalBytes: 64 * MIB } as const;
-    expect(runtime({ redis })).toBeGreaterThan(base + 100);
-    expect(runtime({ redis: { ...redis, fallback: "memory" } })).toBe(runtime({ redis }) + 2 * 64);
+    expect(runtime({ redis: { nearCacheBytes: 100 * MIB } })).toBeGreaterThan(base + 100);
   });
 
   test("gives entries what is said by hand, and bytes in flight the rest, to their own bound", () => {
@@ -55,9 +54,10 @@ describe("the memory of the process", () => {
     expect(divided({ entryBytes: 64 * MIB, limitBytes: 8 * 1024 * MIB })).toEqual([64, 512, 152]);
   });
 
-  test("gives nothing to entries that Redis alone keeps", () => {
-    const redis = { fallback: "error", nearCacheBytes: null, journalBytes: 64 * MIB } as const;
+  test("gives nothing to entries that Redis alone keeps, and something to the database's stale values", () => {
+    const redis = { nearCacheBytes: null };
     expect(divided({ redis, entryBytes: 64 * MIB })[0]).toBe(0);
+    expect(divided({ redis, entryBytes: 64 * MIB, hasBackend: true, keepsStale: true })[0]).toBe(64);
   });
 
   test.each<Partial<MemoryDemand>>([
@@ -66,7 +66,7 @@ describe("the memory of the process", () => {
     { workers: 64 },
     { hasBackend: true, hasPeers: true },
     { entryBytes: 512 * MIB },
-    { redis: { fallback: "memory", nearCacheBytes: 8 * MIB, journalBytes: 64 * MIB } },
+    { redis: { nearCacheBytes: 8 * MIB } },
   ])("that is too small is refused with the smallest that works: %p", (demand) => {
     const message = refusal({ ...demand, limitBytes: 64 * MIB });
     const smallest = Number(/and (\d+)MiB is the smallest that works with/.exec(message)?.[1]) * MIB;

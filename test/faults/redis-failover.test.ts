@@ -26,7 +26,7 @@ async function openEngine(url: string, settings: Partial<RedisEngineSettings> = 
   return new EngineCalls(engine);
 }
 
-async function startCluster(options: { replicas: boolean }) {
+async function startCluster(options: { replicas: boolean; isPartial?: boolean }) {
   const cluster = await RedisCluster.start(options);
   cleanups.push(() => cluster.stop());
   return cluster;
@@ -158,18 +158,76 @@ describe("a cluster", () => {
     expect(load.longestMs).toBeLessThan(1500);
   }, 60_000);
 
-  test("that loses a primary costs no error with the fallback in memory", async () => {
+  test("that loses a primary by death or by hanging goes on with the other two", async () => {
+    const cluster = await startCluster({ replicas: true, isPartial: true });
+    const calls = await openEngine(cluster.url);
+    const [first, second, third] = cluster.nodes;
+    if (first === undefined || second === undefined || third === undefined) throw new Error("no nodes");
+    for (const [lost, asked, slot] of [
+      [first, second, 0],
+      [third, second, 16383],
+    ] as const) {
+      const owners = await Promise.all(KEYS.map((key) => cluster.ownerOf(slotOf(key), asked)));
+      const others = KEYS.filter((_, at) => owners[at] !== lost);
+      const lostKeys = KEYS.filter((_, at) => owners[at] === lost);
+      let isOver = false;
+      const errors: unknown[] = [];
+      const write = async () => {
+        for (let value = 1; !isOver; value++) {
+          for (const key of others) await calls.put(key, String(value)).catch((error: unknown) => errors.push(error));
+          await Bun.sleep(1);
+        }
+      };
+      const writing = write();
+      if (lost === first) await lost.kill();
+      else lost.freeze();
+      const refused = await Promise.all(lostKeys.map((key) => calls.put(key, "1").catch((error: unknown) => error)));
+      expect(refused.some((error) => error instanceof EngineUnavailableError)).toBe(true);
+      // A part of the keys is away, and it is said which.
+      await eventually(() => calls.engine.health().status === "degraded");
+      expect(calls.engine.health().detail).toContain(`Redis at 127.0.0.1:${lost.port} is away`);
+      await eventually(async () => (await cluster.ownerOf(slot, asked)) !== lost);
+      await eventually(() => calls.engine.health().status === "ok");
+      isOver = true;
+      await writing;
+      expect(errors).toEqual([]);
+      for (const key of lostKeys) expect(await calls.put(key, "2")).toBe("stored");
+    }
+  }, 60_000);
+
+  test("that gets another primary costs no error with the first command to it", async () => {
+    const cluster = await startCluster({ replicas: false });
+    const calls = await openEngine(cluster.url);
+    for (const key of KEYS) await calls.put(key, "1");
+    const [asked] = cluster.nodes;
+    if (asked === undefined) throw new Error("no nodes");
+    const added = await cluster.add();
+    for (const key of KEYS.slice(0, 20)) {
+      const slot = slotOf(key);
+      const owner = await cluster.ownerOf(slot, asked);
+      if (owner !== undefined) await cluster.moveSlot(slot, owner, added);
+    }
+    for (const key of KEYS) {
+      expect(await calls.increment(key, 1)).toEqual({ kind: "incremented", value: 2 });
+      expect(await calls.get(key)).toBe("2");
+    }
+    // The one that leaves: its slots go to another, and it ends.
+    for (const key of KEYS.slice(0, 20)) await cluster.moveSlot(slotOf(key), added, asked);
+    await added.kill();
+    for (const key of KEYS) expect(await calls.increment(key, 1)).toEqual({ kind: "incremented", value: 3 });
+  }, 60_000);
+
+  test("whose replica is promoted by hand costs no error", async () => {
     const cluster = await startCluster({ replicas: true });
-    const calls = await openEngine(cluster.url, { fallbackEngine: new PlainEngine(() => Date.now()) });
+    const calls = await openEngine(cluster.url, { commandTimeoutMs: 2000 });
     const load = new Load(calls);
     await eventually(() => load.acknowledged.size === KEYS.length);
-    const [primary, asked] = cluster.nodes;
-    if (primary === undefined || asked === undefined) throw new Error("no nodes");
-    await primary.kill();
-    await eventually(async () => (await cluster.ownerOf(0, asked)) === cluster.nodes[3]);
+    const [, asked, , replica] = cluster.nodes;
+    if (replica === undefined || asked === undefined) throw new Error("no nodes");
+    await cluster.run(replica, "CLUSTER", "FAILOVER");
+    await eventually(async () => (await cluster.ownerOf(0, asked)) === replica);
     await load.stop();
     expect(load.errors).toEqual([]);
-    await eventually(() => calls.engine.health().status === "ok");
     await expectAcknowledged(cluster.url, load);
   }, 60_000);
 });
@@ -178,16 +236,14 @@ describe("Sentinel", () => {
   test("leads to the primary, and to its replica after a failover, without a restart", async () => {
     const sentinels = await RedisSentinels.start();
     cleanups.push(() => sentinels.stop());
-    const calls = await openEngine(sentinels.url, {
-      fallbackEngine: new PlainEngine(() => Date.now()),
-      nearEngine: new PlainEngine(() => Date.now()),
-    });
+    const calls = await openEngine(sentinels.url, { nearEngine: new PlainEngine(() => Date.now()) });
     expect(await calls.put("k", "1")).toBe("stored");
     expect(await (await openEngine(sentinels.primary.url)).get("k")).toBe("1");
     await sentinels.primary.kill();
-    expect(await calls.put("k", "2")).toBe("stored");
-    expect(calls.engine.health().status).toBe("degraded");
+    await expect(calls.put("k", "2")).rejects.toBeInstanceOf(EngineUnavailableError);
+    await eventually(() => calls.engine.health().status === "unavailable");
     await eventually(() => calls.engine.health().status === "ok", 20_000);
+    expect(await calls.put("k", "2")).toBe("stored");
     expect(await calls.get("k")).toBe("2");
     expect(await (await openEngine(sentinels.replica.url)).get("k")).toBe("2");
     // The old primary comes back as a replica and changes nothing.

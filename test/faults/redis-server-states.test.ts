@@ -1,12 +1,18 @@
 import { expect } from "bun:test";
 import { Redis } from "ioredis";
-import { EngineFullError, EngineUnavailableError, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
+import {
+  EngineFullError,
+  EngineRefusedError,
+  EngineUnavailableError,
+  JSON_CONTENT_TYPE,
+} from "../../src/engine/engine.ts";
 import type { RedisEngineSettings } from "../../src/engine/redis/options.ts";
 import { createRedisEngine } from "../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../src/engine/redis/redis-url.ts";
 import { Certificates } from "../support/certificates.ts";
 import { EngineCalls } from "../support/engine-calls.ts";
 import { globPattern } from "../support/glob-pattern.ts";
+import { withLateGets } from "../support/late-gets.ts";
 import { needing } from "../support/needing.ts";
 import { PlainEngine } from "../support/plain-engine.ts";
 import { RedisServer } from "../support/redis-server.ts";
@@ -95,7 +101,7 @@ describe("other programs", () => {
 describe("a server that", () => {
   test("is full refuses writes with ERR_ENGINE_FULL, and still reads", async () => {
     const server = await startServer(["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
-    const calls = await openEngine(server.url, { fallbackEngine: new PlainEngine(() => Date.now()) });
+    const calls = await openEngine(server.url);
     await calls.put("small", "1");
     const value = JSON.stringify("v".repeat(100_000));
     const fill = async () => {
@@ -111,6 +117,68 @@ describe("a server that", () => {
     expect(await calls.delete("small")).toBe("deleted");
     expect(calls.engine.health().status).toBe("ok");
   });
+
+  test("forbids a write refuses it alone with ERR_ENGINE_FORBIDDEN, by commands and by scripts", async () => {
+    const rules = ["on", ">pw", "~open:*", "&*", "+@all"];
+    const server = await startServer(["--user", "app", ...rules]);
+    const url = `redis://app:pw@127.0.0.1:${server.port}`;
+    const lines: string[] = [];
+    for (const versioned of [false, true]) {
+      const calls = await openEngine(url, { versioned, prefix: "open:", log: (line) => lines.push(line) });
+      const shut = await openEngine(url, { versioned, prefix: "shut:", log: (line) => lines.push(line) });
+      for (const call of [
+        () => shut.put("k", "1"),
+        () => shut.get("k"),
+        () => shut.delete("k"),
+        () => shut.touch("k", 1),
+        () => shut.increment("k", 1),
+      ]) {
+        const error = await call().catch((thrown: unknown) => thrown);
+        expect(error).toBeInstanceOf(EngineRefusedError);
+        expect(error).toMatchObject({ code: "ERR_ENGINE_FORBIDDEN", message: expect.stringContaining("REDIS_URL") });
+      }
+      expect(await calls.put("k", "1")).toBe("stored");
+      expect(await calls.get("k")).toBe("1");
+      expect(shut.engine.health().status).toBe("ok");
+    }
+    expect(lines).toEqual([]);
+  });
+
+  test("cannot save refuses writes alone with ERR_ENGINE_UNAVAILABLE, and is not away", async () => {
+    const server = await startServer(["--min-replicas-to-write", "1"]);
+    const calls = await openEngine(server.url);
+    for (let i = 0; i < 20; i++) {
+      await expect(calls.put("k", "1")).rejects.toMatchObject({ code: "ERR_ENGINE_UNAVAILABLE" });
+      expect(await calls.get("k")).toBeNull();
+    }
+    expect(calls.engine.health().status).toBe("ok");
+  });
+
+  test("holds a huge value of another program refuses to read it, and it holds up nobody else", async () => {
+    const server = await startServer();
+    for (const nearEngine of [null, new PlainEngine(() => Date.now())]) {
+      const calls = await openEngine(server.url, { nearEngine });
+      const other = otherProgram(server);
+      await other.set("huge", Buffer.alloc(64 * 1024 * 1024, "x"));
+      await other.set("large", JSON.stringify("y".repeat(10 * 1024 * 1024)));
+      await calls.put("small", "1");
+      const late = withLateGets(calls.engine);
+      for (const engine of [calls.engine, late]) {
+        const reads = new EngineCalls(engine);
+        const [huge, large, ...small] = await Promise.all([
+          reads.get("huge").catch((error: unknown) => error),
+          reads.get("large"),
+          ...Array.from({ length: 20 }, () => reads.get("small")),
+        ]);
+        expect(huge).toMatchObject({ code: "ERR_TOO_LARGE", message: expect.stringContaining("67108864 bytes") });
+        expect(large?.length).toBe(10 * 1024 * 1024 + 2);
+        expect(small).toEqual(Array(20).fill("1"));
+      }
+      expect(calls.engine.health().status).toBe("ok");
+      const bytesSent = Number(/total_net_output_bytes:(\d+)/.exec(await other.info("stats"))?.[1]);
+      expect(bytesSent).toBeLessThan(60 * 1024 * 1024);
+    }
+  }, 30_000);
 
   test("forgets its scripts gets them again", async () => {
     const server = await startServer();

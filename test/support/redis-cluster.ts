@@ -3,25 +3,29 @@ import { RedisServer } from "./redis-server.ts";
 import { eventually } from "./until.ts";
 
 const SLOT_COUNT = 16384;
+const NODE_ARGS = [
+  "--cluster-enabled",
+  "yes",
+  "--cluster-node-timeout",
+  "1000",
+  "--cluster-allow-replica-migration",
+  "no",
+  "--cluster-replica-validity-factor",
+  "0",
+];
 
 /** A real cluster of three primaries and, if asked for, three replicas. */
 export class RedisCluster {
-  readonly nodes: readonly RedisServer[];
+  readonly nodes: RedisServer[];
 
-  private constructor(nodes: readonly RedisServer[]) {
+  private constructor(nodes: RedisServer[]) {
     this.nodes = nodes;
   }
 
-  static async start(options: { replicas: boolean }): Promise<RedisCluster> {
+  /** @param options `isPartial`: with a primary lost, the others go on with their slots */
+  static async start(options: { replicas: boolean; isPartial?: boolean }): Promise<RedisCluster> {
     const count = options.replicas ? 6 : 3;
-    const args = [
-      "--cluster-enabled",
-      "yes",
-      "--cluster-node-timeout",
-      "1000",
-      "--cluster-replica-validity-factor",
-      "0",
-    ];
+    const args = options.isPartial ? [...NODE_ARGS, "--cluster-require-full-coverage", "no"] : NODE_ARGS;
     const started = await Promise.all(Array.from({ length: count }, () => RedisServer.start(args)));
     const cluster = new RedisCluster(started);
     try {
@@ -62,6 +66,24 @@ export class RedisCluster {
       return this.nodes.find((node) => node.port === Number(range[2][1]));
     }
     return undefined;
+  }
+
+  /** Another primary, which has no slots yet. */
+  async add(): Promise<RedisServer> {
+    const [known] = this.nodes;
+    const added = await RedisServer.start(NODE_ARGS);
+    this.nodes.push(added);
+    await this.run(added, "CLUSTER", "MEET", "127.0.0.1", known?.port ?? 0);
+    for (const node of this.nodes) {
+      await eventually(async () => {
+        const lines = String(await this.run(node, "CLUSTER", "NODES"))
+          .trim()
+          .split("\n");
+        return lines.length === this.nodes.length && lines.every((line) => !line.includes("handshake"));
+      });
+    }
+    await eventually(async () => /cluster_state:ok/.test(String(await this.run(added, "CLUSTER", "INFO"))));
+    return added;
   }
 
   /** Moves a slot with its keys from one primary to another, as `redis-cli --cluster reshard` does. */

@@ -1,6 +1,6 @@
 import type { Key, LateReader } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
-import { messageOf } from "./errors.ts";
+import { mayRetry, messageOf } from "./errors.ts";
 import { ReadBatch } from "./read-batch.ts";
 import { READ_TOGETHER, TOO_LONG } from "./scripts.ts";
 
@@ -17,7 +17,7 @@ export interface BatchedReadsOptions {
   readonly clock: () => number;
   /** Hands what was found to the reader; null = nothing. */
   readonly onRead: (reader: LateReader, stored: Buffer | null, pttlMs: number, sentAtMs: number) => void;
-  /** Reads one entry in another way: a long one, and any where the server refuses a batch. */
+  /** Reads one entry in another way: a long one, and any where the server refuses a batch, or comes back just now. */
   readonly readAlone: (key: Key, reader: LateReader) => void;
 }
 
@@ -126,18 +126,18 @@ export class BatchedReads {
   #fail(waiting: readonly Waiting[], error: unknown): void {
     const isRefused =
       error instanceof Error && error.name === "ReplyError" && /^(NOSCRIPT|NOPERM|ERR)/.test(messageOf(error));
-    if (!isRefused) {
-      for (const { reader } of waiting) reader.failed(error);
-      return;
+    for (const { key, reader } of waiting) {
+      if (isRefused || mayRetry(error, true)) this.#options.readAlone(key, reader);
+      else reader.failed(error);
     }
-    for (const { key, reader } of waiting) this.#options.readAlone(key, reader);
+    if (!isRefused) return;
     this.#isRefused = true;
     if (messageOf(error).startsWith("NOSCRIPT")) this.#teach();
   }
 
   /** Batches go on when the server knows the script. */
   #teach(): void {
-    this.#options.client.sendOnce("script", ["load", READ_TOGETHER.source]).then(
+    this.#options.client.send("script", ["load", READ_TOGETHER.source]).then(
       () => {
         this.#isRefused = false;
       },

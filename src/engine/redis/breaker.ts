@@ -3,13 +3,10 @@ import { messageOf } from "./errors.ts";
 interface BreakerOptions {
   readonly clock: () => number;
   readonly random: () => number;
-  /** Resolves when Redis answers again. */
-  readonly probe: () => Promise<void>;
-  /** What must be done before calls go to Redis again; rejects if Redis went away meanwhile. */
-  readonly recover: () => Promise<void>;
-  /** Whether nothing came since `recover` that it would have to do. */
-  readonly isRecovered: () => boolean;
-  readonly onChange: (outage: Outage | null) => void;
+  /** Resolves when the server answers that has a name now (its own, where it has moved); "" = every server. */
+  readonly probe: (name: string) => Promise<void>;
+  /** One line for the operator. */
+  readonly log: (message: string) => void;
 }
 
 export interface Outage {
@@ -17,79 +14,191 @@ export interface Outage {
   readonly reason: string;
 }
 
-/** Failures within the window that open the breaker, if they are at least this share of the calls. */
+/** What this thread saw of one server of late. */
+interface Suspicion {
+  windowStartMs: number;
+  /** `#calls` at the beginning of the window. */
+  calls: number;
+  failures: number;
+  consecutive: number;
+}
+
+/** So many failures in a row open the breaker. */
+const MAX_CONSECUTIVE = 3;
+/** Failures within the window that do, if they are at least this share of the calls. */
 const MIN_FAILURES = 5;
 const MIN_FAILURE_SHARE = 0.05;
 const WINDOW_MS = 1000;
 const PROBE_FROM_MS = 50;
-const PROBE_TO_MS = 500;
+const PROBE_TO_MS = 250;
 
-/** Knows whether Redis is away; while it is, asks it again and again, and recovers when it answers. */
+/** Servers that are told apart; those beyond share the last place. */
+const CELLS = 256;
+const CELL_BYTES = 256;
+const HEADER_BYTES = 16;
+/** Of the header: Int32, how many cells are open; Float64, when that changed last; 0 = never. */
+const OPEN_CELLS = 0;
+const CHANGED_AT = 8;
+/** Int32 words of a cell: its server, and whether it is open. */
+const SERVER = 0;
+const IS_OPEN = 1;
+/** In a cell: since when, as Float64; then length and UTF-8 of the reason. */
+const SINCE_AT = 8;
+const LENGTH_AT = 16;
+const REASON_AT = 20;
+
+/** The memory in which the threads of a node share what they know of the servers. */
+export function makeOutages(): SharedArrayBuffer {
+  return new SharedArrayBuffer(HEADER_BYTES + CELLS * CELL_BYTES);
+}
+
+/**
+ * Knows which servers are away: one view for all threads of a node, in shared memory. The thread that finds a server away
+ * asks it again and again, and says when it is back.
+ *
+ * Each thread counts its own failures: a link of one thread may be lost alone. The first failure asks the server at once,
+ * so that an outage is known within a second also where calls are few.
+ */
 export class Breaker {
   readonly #options: BreakerOptions;
-  #outage: Outage | null = null;
-  #windowStartMs = 0;
+  readonly #words: Int32Array;
+  readonly #bytes: Buffer;
+  readonly #suspects = new Map<string, Suspicion>();
+  readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #calls = 0;
-  #failures = 0;
-  #timer: ReturnType<typeof setTimeout> | null = null;
   #closed = false;
 
-  constructor(options: BreakerOptions) {
+  constructor(shared: SharedArrayBuffer, options: BreakerOptions) {
     this.#options = options;
+    this.#words = new Int32Array(shared);
+    this.#bytes = Buffer.from(shared);
   }
 
-  /** Null while Redis is there. */
-  get outage(): Outage | null {
-    return this.#outage;
+  /** Whether `outageOf` needs to be asked. */
+  get isAnyOpen(): boolean {
+    return Atomics.load(this.#words, OPEN_CELLS) !== 0;
+  }
+
+  /** When a server went or came back last, in ms since the Unix epoch; 0 = never. */
+  get changedMs(): number {
+    return this.#bytes.readDoubleLE(CHANGED_AT);
+  }
+
+  /** Null while the server is there. */
+  outageOf(server: string): Outage | null {
+    const cell = this.#cellOf(server);
+    if (Atomics.load(this.#words, cell / 4 + IS_OPEN) === 0) return null;
+    const length = this.#bytes.readInt32LE(cell + LENGTH_AT);
+    return {
+      sinceMs: this.#bytes.readDoubleLE(cell + SINCE_AT),
+      reason: this.#bytes.toString("utf8", cell + REASON_AT, cell + REASON_AT + length),
+    };
+  }
+
+  /** Whether a success is worth its server's name. */
+  get hasSuspects(): boolean {
+    return this.#suspects.size > 0;
   }
 
   succeeded(): void {
     this.#calls++;
   }
 
-  /** Notes a failed call, and opens when there are too many. */
-  failed(error: unknown): void {
-    const nowMs = this.#options.clock();
-    if (Math.abs(nowMs - this.#windowStartMs) > WINDOW_MS) {
-      this.#windowStartMs = nowMs;
-      this.#calls = 0;
-      this.#failures = 0;
-    }
-    this.#calls++;
-    this.#failures++;
-    if (this.#failures >= MIN_FAILURES && this.#failures >= this.#calls * MIN_FAILURE_SHARE) this.open(error);
+  /** To be called where there are suspects. */
+  cleared(server: string): void {
+    const record = this.#suspects.get(server);
+    if (record === undefined) return;
+    record.consecutive = 0;
+    if (Math.abs(this.#options.clock() - record.windowStartMs) > WINDOW_MS) this.#suspects.delete(server);
   }
 
-  open(error: unknown): void {
-    if (this.#outage !== null || this.#closed) return;
-    this.#outage = { sinceMs: this.#options.clock(), reason: messageOf(error) };
-    this.#options.onChange(this.#outage);
-    this.#probeLater(PROBE_FROM_MS);
+  /**
+   * Notes a call that got no answer, and opens when there are too many of them.
+   * @param name what the server was asked for; "" = nothing that stands in one place
+   */
+  failed(server: string, name: string, error: unknown): void {
+    if (this.#closed || this.outageOf(server) !== null) return;
+    const nowMs = this.#options.clock();
+    const known = this.#suspects.get(server);
+    const isRecent = known !== undefined && Math.abs(nowMs - known.windowStartMs) <= WINDOW_MS;
+    const record = isRecent ? known : { windowStartMs: nowMs, calls: this.#calls, failures: 0, consecutive: 0 };
+    record.consecutive = (known?.consecutive ?? 0) + 1;
+    record.failures++;
+    this.#suspects.set(server, record);
+    const calls = this.#calls - record.calls + record.failures;
+    const isOften = record.failures >= MIN_FAILURES && record.failures >= calls * MIN_FAILURE_SHARE;
+    if (isOften || record.consecutive >= MAX_CONSECUTIVE) this.open(server, name, error);
+    else if (record.consecutive === 1) void this.#askOnce(server, name);
+  }
+
+  open(server: string, name: string, error: unknown): void {
+    const cell = this.#cellOf(server);
+    this.#suspects.delete(server);
+    if (this.#closed || Atomics.compareExchange(this.#words, cell / 4 + IS_OPEN, 0, 1) !== 0) return;
+    this.#bytes.writeDoubleLE(this.#options.clock(), CHANGED_AT);
+    this.#write(cell, this.#options.clock(), messageOf(error));
+    Atomics.add(this.#words, OPEN_CELLS, 1);
+    this.#options.log(`${spoken(server)} is away: ${messageOf(error)}`);
+    this.#probeLater(server, name, PROBE_FROM_MS);
   }
 
   close(): void {
     this.#closed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
   }
 
-  #probeLater(delayMs: number): void {
-    if (this.#closed) return;
-    this.#timer = setTimeout(() => void this.#tryToRecover(delayMs), delayMs * (1 - this.#options.random() / 4));
-  }
-
-  async #tryToRecover(delayMs: number): Promise<void> {
+  async #askOnce(server: string, name: string): Promise<void> {
     try {
-      await this.#options.probe();
-      do await this.#options.recover();
-      while (!this.#options.isRecovered());
+      await this.#options.probe(name);
     } catch (error) {
-      if (this.#outage !== null) this.#outage = { ...this.#outage, reason: messageOf(error) };
-      this.#probeLater(Math.min(PROBE_TO_MS, delayMs * 2));
+      this.open(server, name, error);
+    }
+  }
+
+  #probeLater(server: string, name: string, delayMs: number): void {
+    if (this.#closed) return;
+    const waitMs = delayMs * (1 - this.#options.random() / 4);
+    this.#timers.set(
+      server,
+      setTimeout(() => void this.#tryToClose(server, name, delayMs), waitMs),
+    );
+  }
+
+  async #tryToClose(server: string, name: string, delayMs: number): Promise<void> {
+    const cell = this.#cellOf(server);
+    try {
+      await this.#options.probe(name);
+    } catch (error) {
+      this.#write(cell, this.#bytes.readDoubleLE(cell + SINCE_AT), messageOf(error));
+      this.#probeLater(server, name, Math.min(PROBE_TO_MS, delayMs * 2));
       return;
     }
-    // In the same turn as the check: calls that come from now on go to Redis.
-    this.#outage = null;
-    this.#windowStartMs = 0;
-    this.#options.onChange(null);
+    if (this.#closed) return;
+    this.#timers.delete(server);
+    this.#bytes.writeDoubleLE(this.#options.clock(), CHANGED_AT);
+    Atomics.sub(this.#words, OPEN_CELLS, 1);
+    Atomics.store(this.#words, cell / 4 + IS_OPEN, 0);
+    this.#options.log(`${spoken(server)} is back`);
   }
+
+  /** Torn for whoever reads it meanwhile, which is no harm: it is for people. */
+  #write(cell: number, sinceMs: number, reason: string): void {
+    this.#bytes.writeDoubleLE(sinceMs, cell + SINCE_AT);
+    const length = this.#bytes.write(reason, cell + REASON_AT, CELL_BYTES - REASON_AT);
+    this.#bytes.writeInt32LE(length, cell + LENGTH_AT);
+  }
+
+  /** Where a server's cell begins. The first one that asks makes it. */
+  #cellOf(server: string): number {
+    const hash = Bun.hash.xxHash32(server, 1) | 1;
+    for (let at = HEADER_BYTES; ; at += CELL_BYTES) {
+      const owner = Atomics.compareExchange(this.#words, at / 4 + SERVER, 0, hash | 0);
+      if (owner === 0 || owner === (hash | 0) || at === HEADER_BYTES + (CELLS - 1) * CELL_BYTES) return at;
+    }
+  }
+}
+
+function spoken(server: string): string {
+  return server === "" ? "Redis" : `Redis at ${server}`;
 }

@@ -1,11 +1,11 @@
-import { type Cluster, Command, type Redis } from "ioredis";
+import type { Cluster, Command, Redis } from "ioredis";
 import { CommandSpans } from "./command-spans.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { EncodedCommand } from "./encoded-command.ts";
 import {
   CONNECTION_LOST,
   CommandTimeoutError,
-  isSoonOver,
+  mayRetry,
   messageOf,
   NotConnectedError,
   RedisConfigError,
@@ -13,11 +13,16 @@ import {
 import type { RedisEngineOptions } from "./options.ts";
 import type { RedisAddress } from "./redis-url.ts";
 import type { ServerScript } from "./scripts.ts";
+import { SentCommand } from "./sent-command.ts";
 import { slotOf } from "./slots.ts";
 import { addressOf, openTopology, type Topology } from "./topology.ts";
 
 export type Argument = string | Buffer;
 
+/** Stands for the server of a slot that has none. */
+const NOBODY = "(no server)";
+/** So many probes without an answer are asked over the same connection. */
+const MAX_HUNG_PROBES = 4;
 /** Between two attempts while the cluster changes. */
 const RETRY_MS = 25;
 /** Between two attempts to find a server at the start. */
@@ -36,6 +41,8 @@ export class RedisClient {
   #openTimer: ReturnType<typeof setTimeout> | null = null;
   #corked: Redis["stream"][] = [];
   #uncorkScheduled = false;
+  /** Probes in a row that got no answer. */
+  #hungProbes = 0;
   /** Why there is no connection; empty when nothing is known to be wrong. */
   #lastProblem = "not connected yet";
 
@@ -64,24 +71,30 @@ export class RedisClient {
   }
 
   /**
-   * Sends a command that may be sent twice without harm; in a cluster that is changing it is, until the timeout.
-   * Takes `args` over.
-   * Rejects with what `classify` understands.
+   * Sends a command once. Takes `args` over. Rejects with what `classify` understands.
+   * @param replyBytes how large the reply will be, where that is known and matters
    */
-  send(name: string, args: Argument[]): Promise<unknown> {
-    if (!this.isCluster) return this.sendOnce(name, args);
-    return this.#retryInCluster(this.sendOnce(name, args.slice()), name, args);
-  }
-
-  /** Sends a command that must not be executed twice. Takes `args` over. */
-  sendOnce(name: string, args: Argument[]): Promise<unknown> {
+  send(name: string, args: Argument[], replyBytes = 0): Promise<unknown> {
     const topology = this.#connected;
     if (topology === null) return Promise.reject(this.#notConnected());
     this.#cork(topology);
-    const command = untraced(new Command(name, args));
+    const command = untraced(new SentCommand(name, args));
     topology.client.sendCommand(command);
-    this.#deadlines.watch(command, bytesOf(args));
+    this.#deadlines.watch(command, replyBytes + bytesOf(args));
     return this.#spans === null ? command.promise : this.#spans.follow(name, command.promise);
+  }
+
+  /**
+   * Sends what `run` sends, again and again where a command was not executed because servers come, go, or change their
+   * places, until it is answered or the command timeout is over.
+   * @param isRepeatable it may also be executed twice, and long after its caller has given up
+   */
+  async insist<T>(isRepeatable: boolean, run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      return this.#again(error, isRepeatable, run);
+    }
   }
 
   /** Whether there is one server for all commands, and it is there. */
@@ -100,21 +113,20 @@ export class RedisClient {
 
   /** Sends a command to one primary. */
   sendTo(primary: Redis, name: string, args: Argument[]): Promise<unknown> {
-    const command = untraced(new Command(name, args));
+    const command = untraced(new SentCommand(name, args));
     primary.sendCommand(command);
     this.#deadlines.watch(command);
     return this.#spans === null ? command.promise : this.#spans.follow(name, command.promise);
   }
 
   /** Runs a script in one round trip; in two on a server that doesn't know it yet. */
-  async run(script: ServerScript, keys: string[], args: Argument[], options: { once: boolean }): Promise<unknown> {
+  async run(script: ServerScript, keys: string[], args: Argument[]): Promise<unknown> {
     const rest = [String(keys.length), ...keys, ...args];
-    const send = options.once ? this.sendOnce : this.send;
     try {
-      return await send.call(this, "evalsha", [script.sha, ...rest]);
+      return await this.send("evalsha", [script.sha, ...rest]);
     } catch (error) {
       if (!messageOf(error).startsWith("NOSCRIPT")) throw error;
-      return await send.call(this, "eval", [script.source, ...rest]);
+      return await this.send("eval", [script.source, ...rest]);
     }
   }
 
@@ -147,18 +159,32 @@ export class RedisClient {
     return topology.client.slots.map((nodes) => nodes[0] ?? "").join();
   }
 
-  /** Resolves when every primary answers commands for its slots. */
-  async probe(probeNames: readonly string[]): Promise<void> {
+  /** The server that commands on a name go to, for the breaker; a single one has no name. */
+  serverOf(name: string): string {
+    const topology = this.#topology;
+    return topology?.kind === "cluster" ? (topology.client.slots[slotOf(name)]?.[0] ?? NOBODY) : "";
+  }
+
+  /** The names of all servers that hold entries. */
+  servers(): string[] {
+    const topology = this.#topology;
+    if (topology?.kind !== "cluster") return [""];
+    return [...new Set(topology.client.slots.map((nodes) => nodes?.[0] ?? NOBODY))];
+  }
+
+  /** Resolves when the server that a name belongs to answers now; "" = when it is known where the servers are. */
+  async probe(name: string): Promise<void> {
     const topology = this.#topology;
     if (topology === null) throw this.#notConnected();
-    if (topology.kind === "single") {
-      await this.sendOnce("ping", []);
-      return;
+    try {
+      if (topology.kind === "cluster") await refreshSlots(topology.client, this.#options.commandTimeoutMs);
+      if (topology.kind === "single") await this.send("ping", []);
+      else if (name !== "") await this.send("exists", [name]);
+      this.#hungProbes = 0;
+    } catch (error) {
+      if (error instanceof CommandTimeoutError && ++this.#hungProbes >= MAX_HUNG_PROBES) this.#renew(topology, name);
+      throw error;
     }
-    await refreshSlots(topology.client, this.#options.connectTimeoutMs);
-    const owners = new Map<string, string>();
-    for (const name of probeNames) owners.set(topology.client.slots[slotOf(name)]?.[0] ?? "", name);
-    await Promise.all([...owners.values()].map((name) => this.send("exists", [name])));
   }
 
   async close(): Promise<void> {
@@ -196,20 +222,30 @@ export class RedisClient {
     this.#lastProblem = error === null ? "" : messageOf(error);
   }
 
-  async #retryInCluster(first: Promise<unknown>, name: string, args: Argument[]): Promise<unknown> {
-    const untilMs = performance.now() + this.#options.commandTimeoutMs;
-    for (let reply = first; ; reply = this.sendOnce(name, args.slice())) {
-      try {
-        return await reply;
-      } catch (error) {
-        if (!isSoonOver(error)) throw error;
-        if (performance.now() + RETRY_MS >= untilMs) {
-          throw new CommandTimeoutError(name, this.#options.commandTimeoutMs);
-        }
-      }
+  async #again<T>(first: unknown, isRepeatable: boolean, run: () => Promise<T>): Promise<T> {
+    const { commandTimeoutMs } = this.#options;
+    const untilMs = performance.now() + commandTimeoutMs;
+    for (let error = first; ; ) {
+      if (this.#closed || !mayRetry(error, isRepeatable) || performance.now() + RETRY_MS >= untilMs) throw error;
       if (this.#topology?.kind === "cluster") this.#topology.client.refreshSlotsCache();
       await Bun.sleep(RETRY_MS);
+      try {
+        return await within(untilMs - performance.now(), run());
+      } catch (next) {
+        error = next;
+      }
     }
+  }
+
+  /** The connection may be the one that hangs, and not the server: nothing would ever come over it again. */
+  #renew({ kind, client }: Topology, name: string): void {
+    this.#hungProbes = 0;
+    if (kind === "single") client.disconnect(true);
+    else
+      client
+        .nodes()
+        .find((node) => nameOf(node) === this.serverOf(name))
+        ?.stream.destroy();
   }
 
   /** Holds the bytes back until the end of this turn: one system call instead of one per command. */
@@ -260,4 +296,15 @@ function refreshSlots(cluster: Cluster, timeoutMs: number): Promise<void> {
       else resolve();
     });
   });
+}
+
+/** What is left of a call's time, for its last attempt. */
+async function within<T>(leftMs: number, attempt: Promise<T>): Promise<T> {
+  const { promise: timedOut, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new CommandTimeoutError("in time", Math.round(leftMs))), leftMs);
+  try {
+    return await Promise.race([attempt, timedOut]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

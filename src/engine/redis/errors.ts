@@ -1,4 +1,4 @@
-import { EngineFullError, EngineUnavailableError, InvalidCursorError } from "../engine.ts";
+import { EngineFullError, EngineRefusedError, EngineUnavailableError, InvalidCursorError } from "../engine.ts";
 
 /** `REDIS_URL` or an option beside it can't be used. */
 export class RedisConfigError extends Error {
@@ -13,62 +13,95 @@ export class CommandTimeoutError extends Error {
   }
 }
 
-/** There is no connection to send on. */
+/** The command was never sent: there was no connection. */
 export class NotConnectedError extends Error {
   readonly code = "ERR_REDIS_NOT_CONNECTED";
 }
 
-/** Replies that mean "not now" rather than "wrong": https://redis.io/docs/latest/develop/reference/protocol-spec/ */
-const NOT_NOW =
-  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|MISCONF|TRYAGAIN|MOVED|ASK|BUSY|UNKILLABLE|NOAUTH|WRONGPASS|NOPERM)\b/;
-
 export const CONNECTION_LOST = "the connection is lost";
 /** What ioredis says of that, in words of its own options. */
-const NO_CONNECTION = /^(Stream isn't writeable|Cluster isn't ready)/;
+const NO_CONNECTION =
+  /^(Stream isn't writeable|Cluster isn't ready|Connection is closed|Command aborted due to connection close|Reached the max retries)/;
 
-/** Replies after which the same command may succeed a moment later on the same cluster. */
-const SOON = /^(TRYAGAIN|CLUSTERDOWN)\b|^Connection is closed/;
+/** Replies of a server that answers nothing else now: https://redis.io/docs/latest/develop/reference/protocol-spec/ */
+const AWAY = /^(LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|WRONGPASS)\b/;
+/** Replies to a command that was not executed and will be in a moment, here or elsewhere. */
+const NOT_YET = /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|LOADING|READONLY|Too many Cluster redirections)\b/;
+/** Replies to a command that was not executed, and may be at some other time. */
+const NOT_NOW = /^(READONLY|MISCONF|NOREPLICAS|TRYAGAIN|MOVED|ASK|BUSY|UNKILLABLE)\b/;
+const FORBIDDEN = /^NOPERM\b|ACL failure in script|-NOPERM /;
+const FULL = /^OOM\b|-OOM /;
 
-export type Failure = "full" | "unavailable" | "other";
+/**
+ * What an error of a command means for the call that sent it: the server is away; it did not execute this command, and
+ * may do so later; it refuses this command; or the error is a bug.
+ */
+export type Failure = "away" | "not-now" | "full" | "forbidden" | "wrong-type" | "other";
 
-/** What an error of a command means for the call that sent it. */
 export function classify(error: unknown): Failure {
-  if (!(error instanceof Error)) return "other";
-  if (error instanceof TypeError || error instanceof RangeError || error instanceof InvalidCursorError) return "other";
-  if (error.name === "ReplyError") {
-    if (/^OOM\b|-OOM /.test(error.message)) return "full";
-    return NOT_NOW.test(error.message) ? "unavailable" : "other";
-  }
-  return "unavailable";
+  if (!(error instanceof Error) || error instanceof TypeError || error instanceof RangeError) return "other";
+  if (error instanceof InvalidCursorError || error instanceof EngineRefusedError) return "other";
+  if (error.name !== "ReplyError") return "away";
+  const { message } = error;
+  if (FULL.test(message)) return "full";
+  if (FORBIDDEN.test(message)) return "forbidden";
+  if (message.startsWith("WRONGTYPE")) return "wrong-type";
+  if (AWAY.test(message)) return "away";
+  return NOT_NOW.test(message) ? "not-now" : "other";
 }
 
-/** Whether a cluster that is changing may answer the same command in a moment. */
-export function isSoonOver(error: unknown): boolean {
-  return error instanceof Error && SOON.test(error.message);
+/** Whether the same command may be sent again: it was not executed; or its connection was lost, and twice is no harm. */
+export function mayRetry(error: unknown, isRepeatable: boolean): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof NotConnectedError || NOT_YET.test(error.message)) return true;
+  return isRepeatable && error.name !== "ReplyError" && NO_CONNECTION.test(error.message);
 }
 
-/** The error that the caller of the engine gets for one of a command. */
-export function toEngineError(error: unknown, retryAfterMs: number): unknown {
+/** Whether the server may have executed the command, or may do so later. */
+function isInDoubt(error: unknown): boolean {
+  return error instanceof Error && error.name !== "ReplyError" && !(error instanceof NotConnectedError);
+}
+
+/** The error that the caller of the engine gets for one of a read. */
+export function toReadError(error: unknown, retryAfterMs: number): unknown {
   if (error instanceof EngineUnavailableError || error instanceof EngineFullError) return error;
   switch (classify(error)) {
     case "full":
       return new EngineFullError(
         "Redis has no memory left for this write; raise its maxmemory or set an eviction policy",
-        {
-          cause: error,
-        },
+        { cause: error },
       );
-    case "unavailable":
+    case "forbidden":
+      return new EngineRefusedError(
+        "ERR_ENGINE_FORBIDDEN",
+        `the user of REDIS_URL may not do this: ${messageOf(error)}; allow it in Redis' ACL`,
+        { cause: error },
+      );
+    case "wrong-type":
+      return new EngineRefusedError(
+        "ERR_WRONG_TYPE",
+        "another program keeps something under this key that is no string; delete it or use another key",
+        { cause: error },
+      );
+    case "away":
+    case "not-now":
       return new EngineUnavailableError(`Redis is not available: ${messageOf(error)}`, retryAfterMs, { cause: error });
     case "other":
       return error;
   }
 }
 
-/** Whether it is certain that the server never saw the command. */
-export function isNotSent(error: unknown): boolean {
-  if (error instanceof NotConnectedError) return true;
-  return error instanceof Error && NO_CONNECTION.test(error.message);
+/** The same of a write: it may have been done all the same. */
+export function toWriteError(error: unknown, retryAfterMs: number): unknown {
+  if (classify(error) !== "away" || !isInDoubt(error) || error instanceof EngineUnavailableError) {
+    return toReadError(error, retryAfterMs);
+  }
+  return new EngineUnavailableError(
+    `Redis is not available: ${messageOf(error)}. Whether this write was done is not known: read the entry before you ` +
+      "repeat it, or repeat it under If-Match or If-None-Match",
+    retryAfterMs,
+    { cause: error },
+  );
 }
 
 export function messageOf(error: unknown): string {

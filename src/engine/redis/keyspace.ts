@@ -82,7 +82,7 @@ export class Keyspace {
     if (this.#versioned) {
       const version = [String(stamp.version), String(stamp.origin), ""];
       await inBatches(this.#names.allFloors(), (floor) =>
-        this.#client.run(RAISE_FLOOR, [floor], version, { once: false }),
+        this.#client.insist(true, () => this.#client.run(RAISE_FLOOR, [floor], version)),
       );
       return this.deleteMatching(null, stamp);
     }
@@ -115,12 +115,15 @@ export class Keyspace {
     if (this.#versioned) {
       const args = [String(stamp.version), String(stamp.origin), ""];
       const counts = await inBatches(names, (name) =>
-        this.#client.run(REMOVE_UNLESS_NEWER, [name.toString()], args, { once: false }),
+        this.#client.insist(true, () => this.#client.run(REMOVE_UNLESS_NEWER, [name.toString()], args)),
       );
       return total(counts);
     }
     // In a cluster a command takes keys of one slot only, and a key may have moved since it was found.
-    if (this.#client.isCluster) return total(await inBatches(names, (name) => this.#client.send("unlink", [name])));
+    if (this.#client.isCluster) {
+      const remove = (name: Buffer) => this.#client.insist(false, () => this.#client.send("unlink", [name]));
+      return total(await inBatches(names, remove));
+    }
     return Number(await this.#client.sendTo(primary, "unlink", names));
   }
 

@@ -46,12 +46,9 @@ export class Names {
     return this.#tags().map((tag) => `${this.prefix}${HELPER_MARK}f{${tag}}`);
   }
 
-  /** One name in every 64th slot: enough to meet every primary of a cluster. */
-  probes(): string[] {
-    if (this.#fixesSlot()) return [`${this.prefix}${HELPER_MARK}p`];
-    return this.#tags()
-      .filter((_, slot) => slot % 64 === 0)
-      .map((tag) => `${this.prefix}${HELPER_MARK}p{${tag}}`);
+  /** A name beside that of an entry, on the same slot, under which nothing stands. */
+  probeOf(name: string): string {
+    return `${this.prefix}${HELPER_MARK}p${this.#tagFor(name)}`;
   }
 
   /** Where the key begins in a name that a server gave; -1 = the name isn't that of an entry under our prefix. */
@@ -73,4 +70,9 @@ export class Names {
     this.#slotTags ??= makeSlotTags();
     return this.#slotTags;
   }
+}
+
+/** A key of one's own, for as long as it is needed. */
+export function copyKey(key: Key): Key {
+  return { bytes: Buffer.from(key.bytes.subarray(0, key.length)), length: key.length };
 }

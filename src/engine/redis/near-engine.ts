@@ -22,9 +22,8 @@ import {
 } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
 import { InvalidationFeed } from "./invalidation-feed.ts";
-import { copyKey } from "./journal.ts";
 import { EVERYTHING, LATEST } from "./latest.ts";
-import type { Names } from "./names.ts";
+import { copyKey, type Names } from "./names.ts";
 import { KeyEpochs } from "./near-epochs.ts";
 import type { RedisEngineOptions } from "./options.ts";
 import { deliver, type Fetched, type RemoteEngine } from "./remote-engine.ts";
@@ -53,12 +52,16 @@ export class NearEngine implements Engine {
   /** Null = the near cache is bypassed, because it may hold what has changed, or is being emptied of it. */
   #generation: symbol | null = null;
   #emptying = false;
+  /** When changes were last heard of, where they are not any more. */
+  #deafSinceMs = Number.NEGATIVE_INFINITY;
+  readonly #clock: () => number;
   #closed = false;
 
   constructor(remote: RemoteEngine, near: Engine, client: RedisClient, names: Names, options: RedisEngineOptions) {
     this.#remote = remote;
     this.#near = near;
     this.#names = names;
+    this.#clock = options.clock;
     this.#epochs = new KeyEpochs(options.nearEpochs);
     this.#sink = new NearSink(options.versioned);
     this.#feed = new InvalidationFeed({
@@ -81,6 +84,16 @@ export class NearEngine implements Engine {
       return true;
     }
     return this.#load(copyKey(key), sink);
+  }
+
+  /** An entry as it was before Redis was away, if that was at most `maxAgeMs` ago. */
+  getStale(key: Key, sink: EntrySink, maxAgeMs: number): boolean {
+    const isHearing = this.#generation !== null;
+    if (sink.markStale === undefined || (!isHearing && this.#clock() - this.#deafSinceMs > maxAgeMs)) return false;
+    const found = this.#near.get(key, this.#sink.around(sink, "stale")) === true;
+    if (!found) return false;
+    this.#remote.countNearHit();
+    return true;
   }
 
   peek(key: Key, sink: EntrySink): Promise<boolean> {
@@ -202,6 +215,7 @@ export class NearEngine implements Engine {
   }
 
   #bypass(): void {
+    if (this.#generation !== null) this.#deafSinceMs = this.#clock();
     this.#generation = null;
     this.#epochs.moveAll();
   }
@@ -223,19 +237,22 @@ export class NearEngine implements Engine {
 class NearSink implements EntrySink {
   readonly #versioned: boolean;
   #sink: EntrySink | null = null;
+  #age: "fresh" | "stale" = "fresh";
 
   constructor(versioned: boolean) {
     this.#versioned = versioned;
   }
 
-  around(sink: EntrySink): this {
+  around(sink: EntrySink, age: "fresh" | "stale" = "fresh"): this {
     this.#sink = sink;
+    this.#age = age;
     return this;
   }
 
   begin(entry: EntryInfo): boolean {
     const { valueLength, contentType, expiresAtMs, stamp } = entry;
     const tag: number = stamp.version;
+    if (this.#age === "stale") this.#sink?.markStale?.();
     return (
       this.#sink?.begin({ valueLength, contentType, expiresAtMs, tag, stamp: this.#versioned ? stamp : NO_STAMP }) ??
       false

@@ -24,10 +24,10 @@ export interface RedisEngineOptions {
   readonly versioned: boolean;
   readonly connectTimeoutMs: number;
   readonly commandTimeoutMs: number;
-  /** What happens while Redis is away: calls go to this engine and are replayed later, or (null) fail at once. */
-  readonly fallbackEngine: Engine | null;
-  /** How many bytes of accepted mutations may wait for Redis to return. */
-  readonly journalLimitBytes: number;
+  /** For how long after Redis went away the near cache may answer for it; 0 = not at all. */
+  readonly staleIfErrorMs: number;
+  /** What all threads of the node know of outages, made by `makeOutages`; null = this engine is the only one. */
+  readonly outages: SharedArrayBuffer | null;
   /** The engine that holds hot entries in front of Redis; null = none. */
   readonly nearEngine: Engine | null;
   /**
@@ -60,8 +60,8 @@ const DEFAULTS = {
   versioned: false,
   connectTimeoutMs: 1000,
   commandTimeoutMs: 250,
-  fallbackEngine: null,
-  journalLimitBytes: 64 * 1024 * 1024,
+  staleIfErrorMs: 0,
+  outages: null,
   nearEngine: null,
   nearEpochs: null,
   counters: null,

@@ -1,16 +1,15 @@
-import type { Engine } from "../engine.ts";
+import type { Engine, Key } from "../engine.ts";
+import { Breaker, makeOutages } from "./breaker.ts";
 import { RedisClient } from "./client.ts";
 import { Counters, makeCounters } from "./counters.ts";
-import { RedisConfigError } from "./errors.ts";
+import { GuardedEngine } from "./guarded-engine.ts";
 import { Names } from "./names.ts";
 import { NearEngine } from "./near-engine.ts";
-import { type RedisEngineOptions, type RedisEngineSettings, withDefaults } from "./options.ts";
-import { OutageStore } from "./outage-store.ts";
+import { type RedisEngineSettings, withDefaults } from "./options.ts";
 import { RemoteEngine } from "./remote-engine.ts";
-import { ResilientEngine } from "./resilient-engine.ts";
 
 /**
- * The engine on Redis or Valkey: `ResilientEngine` decides whether Redis is asked at all, `NearEngine` (where there is
+ * The engine on Redis or Valkey: `GuardedEngine` decides whether Redis is asked at all, `NearEngine` (where there is
  * a near cache) whether it needs to be, `RemoteEngine` asks. One per thread: each has its own connections.
  *
  * Resolves when Redis answers, or after the connect timeout: then the engine starts as in an outage.
@@ -21,22 +20,27 @@ export async function createRedisEngine(settings: RedisEngineSettings): Promise<
   let client: RedisClient | null = null;
   const names = new Names(options.prefix, () => client?.isCluster ?? false);
   client = new RedisClient(options);
+  const connected = client;
   const counters = new Counters(options.counters ?? makeCounters(1), options.counters === null ? 0 : options.thread);
   const remote = new RemoteEngine(client, names, options, counters);
-  const connected = client;
-  const redis =
-    options.nearEngine === null ? remote : new NearEngine(remote, options.nearEngine, client, names, options);
-  const engine = new ResilientEngine(redis, {
+  const near = options.nearEngine === null ? null : new NearEngine(remote, options.nearEngine, client, names, options);
+  const breaker = new Breaker(options.outages ?? makeOutages(), {
     ...options,
-    substitute: substituteOf(options),
-    probe: () => connected.probe(connected.isCluster ? names.probes() : []),
+    probe: (name) => connected.probe(name),
+  });
+  const engine = new GuardedEngine(near ?? remote, {
+    ...options,
+    breaker,
+    near,
+    serverOf: (key: Key) => (connected.isCluster ? connected.serverOf(names.ofEntry(key)) : ""),
+    probeNameOf: (key: Key) => (connected.isCluster ? names.probeOf(names.ofEntry(key)) : ""),
+    servers: () => connected.servers(),
   });
   await client.opened();
-  await engine.checkNow();
+  try {
+    await client.probe("");
+  } catch (error) {
+    breaker.open("", "", error);
+  }
   return engine;
-}
-
-function substituteOf({ fallbackEngine, journalLimitBytes, clock, log }: RedisEngineOptions): OutageStore | null {
-  if (fallbackEngine?.answersAtOnce === false) throw new RedisConfigError("the fallback engine must answer at once");
-  return fallbackEngine === null ? null : new OutageStore({ memory: fallbackEngine, journalLimitBytes, clock, log });
 }

@@ -4,6 +4,7 @@ import {
   type DeleteRequest,
   type Engine,
   type EngineHealth,
+  EngineRefusedError,
   type EngineStats,
   type EntryInfo,
   type EntrySink,
@@ -13,6 +14,8 @@ import {
   type Key,
   type KeyPattern,
   type LateReader,
+  MAX_CONTENT_TYPE_BYTES,
+  MAX_VALUE_BYTES,
   NEVER,
   type PutOutcome,
   type PutRequest,
@@ -25,12 +28,12 @@ import {
 import { BatchedReads } from "./batched-reads.ts";
 import type { RedisClient } from "./client.ts";
 import { Counters, makeCounters } from "./counters.ts";
-import { messageOf } from "./errors.ts";
+import { classify } from "./errors.ts";
 import { Keyspace } from "./keyspace.ts";
 import type { Names } from "./names.ts";
-import { DELETE, INCREMENT, PUT, type ServerScript, TOUCH } from "./scripts.ts";
+import { DELETE, INCREMENT, MAX_TOGETHER_BYTES, PUT, type ServerScript, TOUCH } from "./scripts.ts";
 import { readServerStats, type ServerStats } from "./server-stats.ts";
-import { decodeStored, decodeTombstone, encodeStored, type StoredEntry } from "./stored-form.ts";
+import { decodeStored, decodeTombstone, encodeStored, HEADER_BYTES, type StoredEntry } from "./stored-form.ts";
 
 /** An entry that was read, and until when it is valid. */
 export interface Fetched extends StoredEntry {
@@ -42,12 +45,20 @@ interface RemoteOptions {
   readonly clock: () => number;
 }
 
+/** The stored form of an entry as it was read, with what `PTTL` says of it. */
+interface Reading {
+  readonly stored: Buffer;
+  readonly pttlMs: number;
+}
+
+const MAX_STORED_BYTES = HEADER_BYTES + MAX_CONTENT_TYPE_BYTES + MAX_VALUE_BYTES;
+
 /** How often a conditional mutation reads again when others change the entry in between. */
 const MAX_ATTEMPTS = 32;
 
 /**
  * The engine on Redis alone: every call is one round trip (two for conditions on tags), and fails when Redis does.
- * What to do then is the affair of `ResilientEngine`.
+ * What to do then is the affair of `GuardedEngine`.
  */
 export class RemoteEngine implements Engine {
   readonly name = "redis";
@@ -61,6 +72,7 @@ export class RemoteEngine implements Engine {
   readonly #startMs: number;
   readonly #batched: BatchedReads;
   #atStart: ServerStats | null = null;
+  #servers: ServerStats | null = null;
 
   constructor(client: RedisClient, names: Names, options: RemoteOptions, counters = new Counters(makeCounters(1), 0)) {
     this.#client = client;
@@ -73,34 +85,31 @@ export class RemoteEngine implements Engine {
       client,
       prefix: names.prefix,
       clock: options.clock,
-      onRead: (reader, stored, pttlMs, sentAtMs) => this.#tell(reader, this.#counted(stored, pttlMs, sentAtMs)),
+      onRead: (reader, stored, pttlMs, sentAtMs) => {
+        this.#tell(reader, this.#counted(stored === null ? null : fetchedFrom({ stored, pttlMs }, sentAtMs)));
+      },
       readAlone: (key, reader) => void this.#getAlone(key, reader),
     });
   }
 
-  get(key: Key, sink: EntrySink): Promise<boolean> {
-    return this.#getInto(this.#names.ofEntry(key), sink);
+  async get(key: Key, sink: EntrySink): Promise<boolean> {
+    return deliver(await this.fetch(this.#names.ofEntry(key)), sink);
   }
 
   async peek(key: Key, sink: EntrySink): Promise<boolean> {
-    const name = this.#names.ofEntry(key);
     const sentAtMs = this.#options.clock();
-    const reading = this.#client.send("get", [name]);
-    const remaining = this.#client.sendOnce("pttl", [name]);
-    remaining.catch(ignore);
-    const stored = await readString(reading);
-    if (stored === null) return false;
-    return deliver({ ...decodeStored(stored), expiresAtMs: expiryOf(await remaining, sentAtMs) }, sink);
+    return deliver(fetchedFrom(await this.#read(this.#names.ofEntry(key)), sentAtMs), sink);
   }
 
   async stampOf(key: Key): Promise<Stamp | null> {
     const name = this.#names.ofEntry(key);
-    const reading = this.#client.send("get", [name]);
-    const tombstone = readString(this.#client.send("get", [this.#names.tombstoneOf(name)]));
+    const reading = this.#read(name);
+    const tombstone = this.#client.insist(true, () => this.#client.send("get", [this.#names.tombstoneOf(name)]));
     tombstone.catch(ignore);
-    const stored = await readString(reading);
-    const deleted = decodeTombstone(await tombstone);
-    const stamp = stored === null ? null : decodeStored(stored).stamp;
+    const found = await reading;
+    const kept = await tombstone;
+    const deleted = decodeTombstone(Buffer.isBuffer(kept) ? kept : null);
+    const stamp = found === null ? null : decodeStored(found.stored).stamp;
     if (stamp === null || deleted === null) return stamp ?? deleted;
     return isNewer(deleted, stamp) ? deleted : stamp;
   }
@@ -123,29 +132,47 @@ export class RemoteEngine implements Engine {
     else reader.missed();
   }
 
-  async #getInto(name: string, sink: EntrySink): Promise<boolean> {
-    return deliver(await this.fetch(name), sink);
-  }
-
   /** Reads and counts. The expiry is never later than Redis' own. */
   async fetch(name: string): Promise<Fetched | null> {
     const sentAtMs = this.#options.clock();
-    const reading = this.#client.send("get", [name]);
-    const remaining = this.#client.sendOnce("pttl", [name]);
-    // Awaited second: a failure of both must not be one that nobody handles.
-    remaining.catch(ignore);
-    const stored = await readString(reading);
-    return this.#counted(stored, stored === null ? null : await remaining, sentAtMs);
+    return this.#counted(fetchedFrom(await this.#read(name), sentAtMs));
   }
 
-  #counted(stored: Buffer | null, pttlMs: unknown, sentAtMs: number): Fetched | null {
-    if (stored === null) {
-      this.#counts.add("misses");
-      return null;
+  #counted(fetched: Fetched | null): Fetched | null {
+    this.#counts.add(fetched === null ? "misses" : "hits");
+    return fetched;
+  }
+
+  /**
+   * Null where there is none, or where the key holds another type, which is no entry. A long value comes by itself, when
+   * its length is known: nobody waits for one that is too long to be an entry.
+   */
+  #read(name: string): Promise<Reading | null> {
+    return this.#client.insist(true, async () => {
+      const reading = this.#client.send("getrange", [name, "0", String(MAX_TOGETHER_BYTES)]);
+      const remaining = this.#client.send("pttl", [name]);
+      // Awaited second: a failure of both must not be one that nobody handles.
+      remaining.catch(ignore);
+      const head = await headOf(reading);
+      const pttlMs = await remaining;
+      if (head === null || (pttlMs === NO_ENTRY && head !== UNREADABLE)) return null;
+      if (typeof pttlMs !== "number") throw unexpected(pttlMs);
+      // An empty one may also have been stored between the two.
+      const isWhole = head.length > 0 && head.length <= MAX_TOGETHER_BYTES;
+      const stored = isWhole ? head : await this.#readLong(name);
+      return stored === null ? null : { stored, pttlMs };
+    });
+  }
+
+  async #readLong(name: string): Promise<Buffer | null> {
+    const bytes = Number(await this.#client.send("strlen", [name]));
+    if (bytes > MAX_STORED_BYTES) {
+      const message = `the value in Redis has ${bytes} bytes, and an entry at most ${MAX_VALUE_BYTES}: delete it`;
+      throw new EngineRefusedError("ERR_TOO_LARGE", message);
     }
-    this.#counts.add("hits");
-    const { bytes, start, end, contentType, tag, stamp } = decodeStored(stored);
-    return { bytes, start, end, contentType, tag, stamp, expiresAtMs: expiryOf(pttlMs, sentAtMs) };
+    const stored = await this.#client.send("get", [name], bytes);
+    if (stored !== null && !Buffer.isBuffer(stored)) throw unexpected(stored);
+    return stored;
   }
 
   countNearHit(): void {
@@ -169,7 +196,7 @@ export class RemoteEngine implements Engine {
     const name = this.#names.ofEntry(request.key);
     const outcome =
       !this.#options.versioned && request.condition === null
-        ? (await this.#client.send("unlink", [name])) === 1
+        ? (await this.#client.insist(false, () => this.#client.send("unlink", [name]))) === 1
           ? "deleted"
           : "absent"
         : await this.#mutate(DELETE, name, request.stamp, request.condition, [this.#ttl(request.tombstoneUntilMs)]);
@@ -220,10 +247,18 @@ export class RemoteEngine implements Engine {
     return deleted;
   }
 
+  /** While Redis is away, the servers' part is as it was last. */
   async stats(): Promise<EngineStats> {
-    const now = await readServerStats(this.#client);
-    this.#atStart ??= now;
-    const evictions = Math.max(0, now.evictions - this.#atStart.evictions);
+    let failure: unknown = null;
+    try {
+      this.#servers = await readServerStats(this.#client);
+      this.#atStart ??= this.#servers;
+    } catch (error) {
+      failure = error;
+    }
+    const now = this.#servers;
+    if (now === null || (failure !== null && classify(failure) === "other")) throw failure;
+    const evictions = Math.max(0, now.evictions - (this.#atStart?.evictions ?? 0));
     return {
       hits: this.#counts.total("hits"),
       misses: this.#counts.total("misses"),
@@ -234,7 +269,7 @@ export class RemoteEngine implements Engine {
       limitBytes: now.limitBytes,
       evictions,
       evictionsByReason: { maxmemory: evictions },
-      expirations: Math.max(0, now.expirations - this.#atStart.expirations),
+      expirations: Math.max(0, now.expirations - (this.#atStart?.expirations ?? 0)),
     };
   }
 
@@ -259,9 +294,8 @@ export class RemoteEngine implements Engine {
     const args: (string | Buffer)[] = [name, stored];
     if (ttl !== "") args.push("PX", ttl);
     if (condition !== null) args.push(condition.kind === "absent" ? "NX" : "XX");
-    // SET NX that is sent again after a lost reply would find its own entry.
-    const reply = condition === null ? this.#client.send("set", args) : this.#client.sendOnce("set", args);
-    return (await reply) === null ? "condition-failed" : "stored";
+    const reply = await this.#client.insist(false, () => this.#client.send("set", args.slice()));
+    return reply === null ? "condition-failed" : "stored";
   }
 
   /** Runs a mutating script. Tags are compared here, and the script makes sure that nothing changed since. */
@@ -275,11 +309,14 @@ export class RemoteEngine implements Engine {
     const { versioned } = this.#options;
     const keys = versioned ? [name, this.#names.tombstoneOf(name), this.#names.floorOf(name)] : [name];
     const stampArgs = versioned ? [String(stamp.version), String(stamp.origin)] : ["", ""];
-    const once = script === INCREMENT || condition !== null;
+    // A stamp keeps a second, late execution from undoing what is newer; a condition would find the first one's entry.
+    const isRepeatable = versioned && script !== INCREMENT && condition === null;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const expected = await this.#expectation(name, condition);
       if (expected === null) return "condition-failed";
-      const reply = await this.#client.run(script, keys, [...stampArgs, expected, ...args], { once });
+      const reply = await this.#client.insist(isRepeatable, () =>
+        this.#client.run(script, keys, [...stampArgs, expected, ...args]),
+      );
       const outcome = String(reply);
       if (outcome !== "changed") return outcome;
     }
@@ -291,8 +328,9 @@ export class RemoteEngine implements Engine {
     if (condition === null) return "";
     if (condition.kind === "absent") return "a";
     if (condition.kind === "present") return "p";
-    const stored = await readString(this.#client.send("get", [name]));
-    if (stored === null) return condition.kind === "tag-in" ? null : "0";
+    const found = await this.#read(name);
+    if (found === null) return condition.kind === "tag-in" ? null : "0";
+    const { stored } = found;
     const isIn = condition.tags.includes(decodeStored(stored).tag);
     if (isIn !== (condition.kind === "tag-in")) return null;
     return `=${new Bun.CryptoHasher("sha1").update(stored).digest("hex")}`;
@@ -305,10 +343,16 @@ export class RemoteEngine implements Engine {
   }
 }
 
-/** `PTTL` as an absolute time: -1 = no expiry; -2 = expired between the two commands. */
-function expiryOf(pttlMs: unknown, sentAtMs: number): number {
-  if (typeof pttlMs !== "number") throw unexpected(pttlMs);
-  return pttlMs === -1 ? NEVER : sentAtMs + Math.max(0, pttlMs);
+/** What `PTTL` gives where there is no entry. */
+const NO_ENTRY = -2;
+
+function fetchedFrom(reading: Reading | null, sentAtMs: number): Fetched | null {
+  if (reading === null) return null;
+  const { stored, pttlMs } = reading;
+  const { bytes, start, end, contentType, tag, stamp } = decodeStored(stored);
+  // -1 = no expiry.
+  const expiresAtMs = pttlMs === -1 ? NEVER : sentAtMs + Math.max(0, pttlMs);
+  return { bytes, start, end, contentType, tag, stamp, expiresAtMs };
 }
 
 const ignore = (): void => {};
@@ -322,17 +366,22 @@ export function deliver(fetched: Fetched | null, sink: EntrySink): boolean {
   return true;
 }
 
-/** A string's bytes; null where there is none, or where the key holds another type, which is no entry. */
-async function readString(reading: Promise<unknown>): Promise<Buffer | null> {
+/** The beginning of a value; null = it is no string. */
+async function headOf(reading: Promise<unknown>): Promise<Buffer | null> {
   try {
-    const reply = await reading;
-    if (reply === null || Buffer.isBuffer(reply)) return reply;
-    throw unexpected(reply);
+    const head = await reading;
+    if (!Buffer.isBuffer(head)) throw unexpected(head);
+    return head;
   } catch (error) {
-    if (messageOf(error).startsWith("WRONGTYPE")) return null;
+    const failure = classify(error);
+    if (failure === "wrong-type") return null;
+    if (failure === "forbidden") return UNREADABLE;
     throw error;
   }
 }
+
+/** The user may not read a part of a value; perhaps the whole. */
+const UNREADABLE = Buffer.alloc(0);
 
 function unexpected(reply: unknown): TypeError {
   return new TypeError(`Redis gave an unexpected reply: ${String(reply)}`);

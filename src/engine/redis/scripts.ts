@@ -107,7 +107,7 @@ else store(head .. result, current and 'keep' or ARGV[5]) end
 return '=' .. result`);
 
 /** Values longer than this are not read together with others: nobody waits for much that others want. */
-const MAX_TOGETHER_BYTES = 64 * 1024;
+export const MAX_TOGETHER_BYTES = 64 * 1024;
 /** Stands in the reply for the length of such a value, which then does not follow. */
 export const TOO_LONG = 0xffff_ffff;
 

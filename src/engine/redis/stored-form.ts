@@ -24,7 +24,7 @@ const KIND_AT = 1;
 const VERSION_AT = 2;
 const ORIGIN_AT = 10;
 const TYPE_LENGTH_AT = 14;
-const HEADER_BYTES = 15;
+export const HEADER_BYTES = 15;
 const KIND_PLAIN = 1;
 const TWO_32 = 0x1_0000_0000;
 

@@ -73,11 +73,14 @@ function openCluster(options: TopologyOptions): Cluster {
     throw new RedisConfigError("a Redis Cluster has only database 0; remove the database from REDIS_URL");
   }
   const { retryStrategy, enableOfflineQueue: _, ...redisOptions } = nodeOptions(options);
-  return new Cluster([...options.target.addresses], {
+  const cluster = new Cluster([...options.target.addresses], {
     redisOptions,
     clusterRetryStrategy: retryStrategy,
-    enableOfflineQueue: false,
-    slotsRefreshTimeout: options.connectTimeoutMs,
+    // A command to a node that has just come, or has just been promoted, waits for the connection to it, for as long as
+    // its caller does. Without the queue it would fail.
+    enableOfflineQueue: true,
+    // A server that hangs is asked like any other: the next one is to have its turn soon.
+    slotsRefreshTimeout: options.commandTimeoutMs,
     // Delayed retries happen in `client.ts`, where they end with the caller's timeout: a write that the client sent
     // again after its caller had given up could undo a newer one.
     retryDelayOnFailover: 0,
@@ -85,6 +88,13 @@ function openCluster(options: TopologyOptions): Cluster {
     retryDelayOnTryAgain: 20,
     dnsLookup: (host, done) => done(null, host),
   });
+  // The client leaves a node at once that has no slots any more, and with it what is under way there. Its replies, which
+  // say where the slots are now, are still worth a command's time.
+  cluster.on("+node", (node: Redis) => {
+    const { disconnect } = node;
+    node.disconnect = () => void setTimeout(() => disconnect.call(node), options.commandTimeoutMs).unref();
+  });
+  return cluster;
 }
 
 function sentinelOptions(options: TopologyOptions) {

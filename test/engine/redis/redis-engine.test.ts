@@ -22,11 +22,11 @@ const startServer = () => RedisServer.start();
 const startCluster = () => RedisCluster.start({ replicas: false });
 
 const VARIANTS: readonly Variant[] = [
-  { name: "one server", start: startServer, settings: { fallbackEngine: new PlainEngine(wallClock) } },
+  { name: "one server", start: startServer, settings: {} },
   {
     name: "one server, gets without promises",
     start: startServer,
-    settings: { fallbackEngine: new PlainEngine(wallClock) },
+    settings: {},
     getsLate: true,
   },
   {

@@ -22,7 +22,7 @@ needing("redis-server").describe.each([
       const client = new RedisClient(options);
       const engine = new RemoteEngine(client, new Names(prefix, () => client.isCluster), options);
       await eventually(() =>
-        client.probe([]).then(
+        client.probe("").then(
           () => true,
           () => false,
         ),

@@ -1,0 +1,300 @@
+import {
+  type Awaitable,
+  type DeleteOutcome,
+  type DeleteRequest,
+  type Engine,
+  type EngineHealth,
+  type EngineStats,
+  EngineUnavailableError,
+  type EntryInfo,
+  type EntrySink,
+  type IncrementOutcome,
+  type IncrementRequest,
+  type Key,
+  type KeyPattern,
+  type LateReader,
+  type PutOutcome,
+  type PutRequest,
+  type ScanPage,
+  type ScanRequest,
+  type Stamp,
+  type TouchOutcome,
+  type TouchRequest,
+} from "../engine.ts";
+import type { Breaker, Outage } from "./breaker.ts";
+import { classify, toReadError, toWriteError } from "./errors.ts";
+import { copyKey } from "./names.ts";
+import type { NearEngine } from "./near-engine.ts";
+
+interface GuardOptions {
+  readonly breaker: Breaker;
+  readonly near: NearEngine | null;
+  /** The server that a key is kept on. */
+  readonly serverOf: (key: Key) => string;
+  /** What a server is asked for to see whether it answers for a key. */
+  readonly probeNameOf: (key: Key) => string;
+  /** All servers that hold entries. */
+  readonly servers: () => readonly string[];
+  readonly staleIfErrorMs: number;
+  readonly clock: () => number;
+}
+
+/** More would only be kept after a crowd has gone. */
+const MAX_SPARE_READS = 256;
+
+/** What a client that is refused should wait. */
+const RETRY_AFTER_MS = 1000;
+
+/**
+ * The engine on Redis as callers see it: while a server is away, its keys are not asked for. Reads are then answered from
+ * the near cache, marked stale, or refused at once, as all mutations are; nothing is changed anywhere. An error of one
+ * command stays with the call that sent it.
+ */
+export class GuardedEngine implements Engine {
+  readonly name = "redis";
+  readonly answersAtOnce = false;
+  readonly refusesForgotten = false;
+  readonly #redis: Engine;
+  readonly #options: GuardOptions;
+  readonly #breaker: Breaker;
+  readonly #spareReads: GuardedRead[] = [];
+  readonly #startMs: number;
+
+  constructor(redis: Engine, options: GuardOptions) {
+    this.#redis = redis;
+    this.#options = options;
+    this.#breaker = options.breaker;
+    this.#startMs = options.clock();
+  }
+
+  get(key: Key, sink: EntrySink): Awaitable<boolean> {
+    const refusal = this.#refusalOf(key);
+    if (refusal !== null) {
+      if (this.#readStale(key, sink)) return true;
+      throw refusal;
+    }
+    const reading = this.#redis.get(key, sink);
+    // A hit in the near cache: no promise, nothing that can fail.
+    return typeof reading === "boolean" ? reading : this.#guardGet(reading, copyKey(key), sink);
+  }
+
+  getLater(key: Key, reader: LateReader): boolean {
+    if (this.#redis.getLater === undefined || this.#refusalOf(key) !== null) return false;
+    const guarded = this.#spareReads.pop() ?? new GuardedRead(this);
+    guarded.key = key;
+    guarded.reader = reader;
+    if (this.#redis.getLater(key, guarded)) return true;
+    this.readIsOver(guarded);
+    return false;
+  }
+
+  readSucceeded(key: Key): void {
+    this.#succeeded(key);
+  }
+
+  /** As a read by `get` that failed. */
+  readFailed(error: unknown, key: Key, reader: LateReader): void {
+    this.#noteFailure(key, error);
+    reader.failed(toReadError(error, RETRY_AFTER_MS));
+  }
+
+  readIsOver(read: GuardedRead): void {
+    if (this.#spareReads.length < MAX_SPARE_READS) this.#spareReads.push(read);
+  }
+
+  peek(key: Key, sink: EntrySink): Promise<boolean> {
+    return this.#guard(key, toReadError, async () => this.#redis.peek(key, sink));
+  }
+
+  stampOf(key: Key): Promise<Stamp | null> {
+    return this.#guard(key, toReadError, async () => this.#redis.stampOf(key));
+  }
+
+  put(request: PutRequest): Promise<PutOutcome> {
+    return this.#guard(request.key, toWriteError, () => this.#redis.put(request));
+  }
+
+  delete(request: DeleteRequest): Promise<DeleteOutcome> {
+    return this.#guard(request.key, toWriteError, () => this.#redis.delete(request));
+  }
+
+  touch(request: TouchRequest): Promise<TouchOutcome> {
+    return this.#guard(request.key, toWriteError, () => this.#redis.touch(request));
+  }
+
+  increment(request: IncrementRequest): Promise<IncrementOutcome> {
+    return this.#guard(request.key, toWriteError, () => this.#redis.increment(request));
+  }
+
+  scan(request: ScanRequest): Promise<ScanPage> {
+    return this.#guard(null, toReadError, () => this.#redis.scan(request));
+  }
+
+  deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
+    return this.#guard(null, toWriteError, () => this.#redis.deleteMatching(pattern, stamp));
+  }
+
+  clear(stamp: Stamp): Promise<number> {
+    return this.#guard(null, toWriteError, () => this.#redis.clear(stamp));
+  }
+
+  async stats(): Promise<EngineStats> {
+    try {
+      return await this.#redis.stats();
+    } catch (error) {
+      this.#noteFailure(null, error);
+      throw toReadError(error, RETRY_AFTER_MS);
+    }
+  }
+
+  requireReachable(key: Key | null): void {
+    const refusal = this.#refusalOf(key);
+    if (refusal !== null) throw refusal;
+  }
+
+  health(): EngineHealth {
+    const servers = this.#breaker.isAnyOpen ? [...new Set(["", ...this.#options.servers()])] : [];
+    const away = servers.flatMap((server) => {
+      const outage = this.#breaker.outageOf(server);
+      return outage === null ? [] : [{ server, ...outage }];
+    });
+    const [first] = away;
+    if (first === undefined) return { status: "ok", detail: "", sinceMs: this.#breaker.changedMs || this.#startMs };
+    const isPart = first.server !== "" && away.length < servers.length - 1;
+    return {
+      status: isPart ? "degraded" : "unavailable",
+      detail: away.map(({ server, reason }) => `${nameOf(server)} is away: ${reason}`).join("; "),
+      sinceMs: first.sinceMs,
+    };
+  }
+
+  maintain(): number {
+    return this.#redis.maintain();
+  }
+
+  async close(): Promise<void> {
+    this.#breaker.close();
+    await this.#redis.close();
+  }
+
+  async #guardGet(reading: Promise<boolean>, key: Key, sink: EntrySink): Promise<boolean> {
+    try {
+      const found = await reading;
+      this.#succeeded(key);
+      return found;
+    } catch (error) {
+      this.#noteFailure(key, error);
+      const failure = toReadError(error, RETRY_AFTER_MS);
+      if (failure instanceof EngineUnavailableError && this.#readStale(key, sink)) return true;
+      throw failure;
+    }
+  }
+
+  /** A call about a key, or (null) about all. */
+  async #guard<T>(key: Key | null, toError: typeof toReadError, run: () => Awaitable<T>): Promise<T> {
+    const refusal = this.#refusalOf(key);
+    if (refusal !== null) throw refusal;
+    // The key's bytes may be somebody else's by the time of an error.
+    const own = key === null ? null : copyKey(key);
+    try {
+      const result = await run();
+      this.#succeeded(own);
+      return result;
+    } catch (error) {
+      this.#noteFailure(own, error);
+      throw toError(error, RETRY_AFTER_MS);
+    }
+  }
+
+  #succeeded(key: Key | null): void {
+    this.#breaker.succeeded();
+    if (key !== null && this.#breaker.hasSuspects) this.#breaker.cleared(this.#options.serverOf(key));
+  }
+
+  #noteFailure(key: Key | null, error: unknown): void {
+    if (classify(error) !== "away") return;
+    const { serverOf, probeNameOf, servers } = this.#options;
+    if (key !== null) this.#breaker.failed(serverOf(key), probeNameOf(key), error);
+    // Of several servers, it is not known which one failed.
+    else if (servers().length === 1) this.#breaker.failed(servers()[0] ?? "", "", error);
+  }
+
+  #readStale(key: Key, sink: EntrySink): boolean {
+    const { near, staleIfErrorMs, serverOf, clock } = this.#options;
+    if (near === null || staleIfErrorMs === 0) return false;
+    const awaySinceMs = this.#outageOf(serverOf(key))?.sinceMs ?? clock();
+    return clock() - awaySinceMs <= staleIfErrorMs && near.getStale(key, sink, staleIfErrorMs);
+  }
+
+  /** Why a call can't be answered now; null = it is to be tried. */
+  #refusalOf(key: Key | null): EngineUnavailableError | null {
+    if (!this.#breaker.isAnyOpen) return null;
+    const { serverOf, servers } = this.#options;
+    for (const server of key === null ? servers() : [serverOf(key)]) {
+      const outage = this.#outageOf(server);
+      if (outage !== null) {
+        return new EngineUnavailableError(`${nameOf(server)} is not available: ${outage.reason}`, RETRY_AFTER_MS);
+      }
+    }
+    return null;
+  }
+
+  /** Of a server, or of all of them. */
+  #outageOf(server: string): Outage | null {
+    return this.#breaker.outageOf(server) ?? (server === "" ? null : this.#breaker.outageOf(""));
+  }
+}
+
+/** Stands between a reader and Redis, so that failures are heard of. Used again. */
+class GuardedRead implements LateReader {
+  key: Key | null = null;
+  reader: LateReader | null = null;
+
+  constructor(private readonly guard: GuardedEngine) {}
+
+  get target(): Buffer {
+    return this.#current().target;
+  }
+
+  get offset(): number {
+    return this.#current().offset;
+  }
+
+  begin(entry: EntryInfo): boolean {
+    return this.#current().begin(entry);
+  }
+
+  found(): void {
+    if (this.key !== null) this.guard.readSucceeded(this.key);
+    this.#release().found();
+  }
+
+  missed(): void {
+    if (this.key !== null) this.guard.readSucceeded(this.key);
+    this.#release().missed();
+  }
+
+  failed(error: unknown): void {
+    const { key } = this;
+    const reader = this.#release();
+    if (key === null) reader.failed(error);
+    else this.guard.readFailed(error, key, reader);
+  }
+
+  #current(): LateReader {
+    if (this.reader === null) throw new Error("a read goes on after its end");
+    return this.reader;
+  }
+
+  /** Before the reader is told: it may read again at once. */
+  #release(): LateReader {
+    const reader = this.#current();
+    this.reader = null;
+    this.guard.readIsOver(this);
+    return reader;
+  }
+}
+
+function nameOf(server: string): string {
+  return server === "" ? "Redis" : `Redis at ${server}`;
+}
