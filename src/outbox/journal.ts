@@ -64,7 +64,7 @@ export class Journal {
     this.#insert = keep(database.prepare("INSERT INTO journal VALUES (?, ?, ?)"));
     this.#removeUpTo = keep(database.prepare("DELETE FROM journal WHERE id <= ?"));
     this.#next = keep(database.prepare("SELECT id, queued_at, frames FROM journal WHERE id > ? ORDER BY id LIMIT 1"));
-    this.#setAside = keep(database.prepare("INSERT INTO journal_damaged SELECT * FROM journal WHERE id = ?"));
+    this.#setAside = keep(database.prepare("INSERT OR IGNORE INTO journal_damaged SELECT * FROM journal WHERE id = ?"));
   }
 
   append(id: number, queuedAtMs: number, mutations: readonly OutboxMutation[]): void {

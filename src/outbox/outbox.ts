@@ -294,16 +294,22 @@ export class Outbox {
 
   /** What a process that was killed had in its journal. */
   #adoptJournal(): string[] {
-    let damaged = 0;
-    this.#transaction((tally) => {
-      const adopted = this.#queue.adopt(tally);
-      damaged = adopted.damaged;
-      this.#newestVersion = Math.max(this.#newestVersion, adopted.newestVersion);
-    });
-    if (damaged === 0) return [];
+    const tally = this.#tally.fork();
+    const { damaged, newestVersion } = this.#queue.adopt(tally);
+    this.#queue.keep();
+    this.#tally.adopt(tally);
+    this.#newestVersion = Math.max(this.#newestVersion, newestVersion);
+    if (damaged.length === 0) return [];
+    try {
+      this.#store.transaction(() => {
+        for (const id of damaged) this.#store.journal.setAside(id);
+      });
+    } catch {
+      // The disk is full: they are in the journal as long as anything of it waits.
+    }
     return [
-      `${damaged} groups of waiting writes are damaged in the outbox file and could not all be read; they are kept in its ` +
-        "table journal_damaged. Writes of theirs may not have reached the backend: compare it",
+      `${damaged.length} groups of waiting writes are damaged in the outbox file and could not all be read; they are kept in ` +
+        "its table journal_damaged. Writes of theirs may not have reached the backend: compare it",
     ];
   }
 

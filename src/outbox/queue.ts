@@ -44,19 +44,21 @@ export class Queue {
     this.#nextId = store.largestId() + 1;
   }
 
-  /** Moves what a journal holds from before a restart to the table. */
-  adopt(tally: Tally): { readonly damaged: number; readonly newestVersion: number } {
-    let damaged = 0;
+  /**
+   * Takes up what a journal holds from before a restart. It stays where it is, so that nothing has to be written: the disk
+   * may be full. What was done already is delivered once more, for the journal does not say.
+   */
+  adopt(tally: Tally): { readonly damaged: readonly number[]; readonly newestVersion: number } {
+    const damaged: number[] = [];
     let newestVersion = 0;
-    for (const group of this.journal.groups()) {
-      for (const { stamp } of group.mutations) newestVersion = Math.max(newestVersion, stamp.version);
-      if (group.isDamaged) {
-        damaged += 1;
-        this.journal.setAside(group.id);
+    for (const { id, queuedAtMs, mutations, isDamaged } of this.journal.groups()) {
+      if (isDamaged) damaged.push(id);
+      const group = this.#fresh.begin(id, queuedAtMs);
+      for (const mutation of mutations) {
+        newestVersion = Math.max(newestVersion, mutation.stamp.version);
+        this.#adoptFresh(mutation, group, queuedAtMs, tally);
       }
-      for (const mutation of group.mutations) this.#appendRow(mutation, group.queuedAtMs, tally);
     }
-    this.journal.removeUpTo(Number.MAX_SAFE_INTEGER);
     return { damaged, newestVersion };
   }
 
@@ -171,20 +173,21 @@ export class Queue {
     return true;
   }
 
-  #appendRow(mutation: OutboxMutation, queuedAtMs: number, tally: Tally): void {
+  /** A row of the table that is as new was moved there from the journal, and knows more: what became of it. */
+  #adoptFresh(mutation: OutboxMutation, group: Group, queuedAtMs: number, tally: Tally): void {
     const { destination, key } = mutation;
-    const cost = costBytes(mutation);
     const head = this.store.find(destination, key);
-    if (head === null) {
-      this.store.insert(this.#nextId++, mutation, queuedAtMs);
-      tally.add(destination, { pending: 1, bytes: cost });
-      return;
+    if (head !== null && !isNewer(mutation.stamp, head)) return;
+    const cost = costBytes(mutation);
+    const other = this.#fresh.find(destination, key);
+    if (other !== null && !isNewer(mutation.stamp, other.mutation.stamp)) return;
+    if (head !== null) {
+      this.store.remove(head.id);
+      const isDead = this.store.isDead(head);
+      tally.add(destination, { pending: isDead ? 0 : -1, dead: isDead ? -1 : 0, bytes: -head.cost });
     }
-    if (!isNewer(mutation.stamp, head)) return;
-    this.store.remove(head.id);
-    this.store.insert(this.#nextId++, mutation, queuedAtMs);
-    const isDead = this.store.isDead(head);
-    tally.add(destination, { bytes: cost - head.cost, dead: isDead ? -1 : 0, pending: isDead ? 1 : 0 });
+    tally.add(destination, { pending: other === null ? 1 : 0, bytes: cost - (other?.cost ?? 0) });
+    this.#fresh.add(mutation, cost, group, queuedAtMs, other);
   }
 
   /** What is too much in memory, the longest waiting first; not what is in flight, for that is about to be settled. */
