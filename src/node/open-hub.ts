@@ -2,7 +2,7 @@
 
 import { randomInt } from "node:crypto";
 import { lookup } from "node:dns/promises";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { BackendConfigError } from "../backend/backend.ts";
 import { createBackend } from "../backend/create-backend.ts";
 import { type BackendPlace, TracedBackend } from "../backend/traced-backend.ts";
@@ -60,7 +60,15 @@ export function originOf(config: Config, directory: DataDirectory): number {
   const kept = readIfThere(path);
   if (kept === null) {
     const made = randomInt(1, MAX_NODE_ID);
-    writeFileSync(path, `${made}\n`);
+    try {
+      writeFileSync(path, `${made}\n`);
+    } catch (cause) {
+      rmSync(path, { force: true });
+      const message = cause instanceof Error ? cause.message : String(cause);
+      throw new NodeError(`${path} can't be written: ${message}; make room on the disk of SERV_CACHE_DATA_DIR`, {
+        cause,
+      });
+    }
     return made;
   }
   const id = /^\d{1,10}\n?$/.test(kept) ? Number(kept) : 0;

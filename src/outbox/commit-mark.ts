@@ -4,7 +4,7 @@
  * SQLite drops the end of a damaged log in silence, because it can't be told from a commit that never came to be. A
  * database that is behind its mark has lost commits that were acknowledged, and that must be said.
  */
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
 
 const SIZE_BYTES = 16;
 
@@ -19,11 +19,12 @@ export class CommitMark {
 
   private constructor(private readonly descriptor: number) {}
 
+  /** Opened for reading and writing at any place; made where there is none, never cut. */
   static open(path: string): CommitMark {
-    return new CommitMark(openSync(path, openFlags(path), 0o600));
+    return new CommitMark(openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600));
   }
 
-  /** Null = none was written. */
+  /** Null = none was written: it is the first start, or the file was removed. */
   read(): Mark | null {
     if (readSync(this.descriptor, this.#buffer, 0, SIZE_BYTES, 0) < SIZE_BYTES) return null;
     return { commits: this.#buffer.readDoubleLE(0), entries: this.#buffer.readDoubleLE(8) };
@@ -41,15 +42,5 @@ export class CommitMark {
 
   close(): void {
     closeSync(this.descriptor);
-  }
-}
-
-/** Opened for reading and writing at any place; made where there is none, never cut. */
-function openFlags(path: string): "r+" | "w+" {
-  try {
-    closeSync(openSync(path, "r"));
-    return "r+";
-  } catch {
-    return "w+";
   }
 }

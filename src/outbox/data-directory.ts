@@ -3,7 +3,7 @@
  * long as the process lives: the kernel drops it with the process, however that ends, so nothing is ever cleaned by hand.
  */
 import { Database } from "bun:sqlite";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DataDirectoryInUseError, OutboxOpenError } from "./outbox-errors.ts";
 
@@ -24,7 +24,7 @@ export class DataDirectory implements Disposable {
       throw new OutboxOpenError(`SERV_CACHE_DATA_DIR ${path} can't be made: ${reason(error)}`, { cause: error });
     }
     const lock = lockFile(path);
-    writeFileSync(join(path, "pid"), String(process.pid));
+    writeHolder(path);
     return new DataDirectory(path, lock);
   }
 
@@ -53,7 +53,7 @@ function lockFile(path: string): Database {
       );
     }
     throw new OutboxOpenError(
-      `SERV_CACHE_DATA_DIR ${path} can't be locked: ${reason(error)}; it must be a local directory that this user may write`,
+      `SERV_CACHE_DATA_DIR ${path} can't be locked: ${reason(error)}; it must be a local directory that this user may write, on a disk with room`,
       { cause: error },
     );
   }
@@ -64,7 +64,16 @@ function isBusy(error: unknown): boolean {
   return typeof code === "string" && /^SQLITE_(BUSY|LOCKED)/.test(code);
 }
 
-/** Whose pid the holder wrote down; only for the message. */
+/** Only for the message of another node: a full disk is no reason not to start. */
+function writeHolder(path: string): void {
+  try {
+    writeFileSync(join(path, "pid"), String(process.pid));
+  } catch {
+    rmSync(join(path, "pid"), { force: true });
+  }
+}
+
+/** Whose pid the holder wrote down. */
 function holder(path: string): string {
   try {
     return readFileSync(join(path, "pid"), "utf8");

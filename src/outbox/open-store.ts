@@ -3,7 +3,7 @@
  * taken over; nothing is ever taken for empty in silence.
  */
 import { Database } from "bun:sqlite";
-import { existsSync, renameSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import { JOURNAL_SCHEMA } from "./journal.ts";
@@ -20,6 +20,8 @@ export interface StoreOptions {
 }
 
 export interface OpenedStore {
+  /** Of the file. */
+  readonly path: string;
   readonly store: OutboxStore;
   readonly mark: CommitMark;
   /** What an operator must know; empty when all is well. */
@@ -27,6 +29,10 @@ export interface OpenedStore {
 }
 
 const FILE = "outbox.db";
+/** Of the tables and the journal's frames. A file of another one is left as it is. */
+const FORMAT = 1;
+
+class UnknownFormatError extends Error {}
 
 /** Throws `OutboxOpenError` where the file is whole but can't be used (rights, disk). */
 export function openStore(directory: DataDirectory, options: StoreOptions): OpenedStore {
@@ -38,7 +44,7 @@ export function openStore(directory: DataDirectory, options: StoreOptions): Open
     const store = new OutboxStore(database);
     const lost = lostCommits(store, mark);
     if (warnings.length === 0 && lost !== null) warnings.push(lost);
-    return { store, mark, warnings };
+    return { path, store, mark, warnings };
   } catch (error) {
     mark.close();
     throw error;
@@ -52,43 +58,99 @@ function openWhole(path: string, options: StoreOptions): Database | null {
     database = new Database(path, { create: true });
     // Exclusive before WAL: no shared memory file, and nobody else changes what this process counts.
     database.run("PRAGMA locking_mode = EXCLUSIVE");
-    database.run("PRAGMA auto_vacuum = INCREMENTAL");
+    // 0 = the file is new.
+    const format = pragma(database, "user_version");
+    if (format !== 0 && format !== FORMAT) {
+      throw new UnknownFormatError(
+        `it has format ${format}, and this version of ServCache knows format ${FORMAT} alone`,
+      );
+    }
+    // A file that is there already is not written to: its disk may be full.
+    if (format === 0) database.run("PRAGMA auto_vacuum = INCREMENTAL");
     database.run("PRAGMA journal_mode = WAL");
     // A checkpoint waits for the disk, and everybody with it: seldom, and of more at once.
     database.run("PRAGMA wal_autocheckpoint = 4000");
     database.run(`PRAGMA synchronous = ${options.sync === "full" ? "FULL" : "NORMAL"}`);
-    const check = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check(1)").get();
-    if (check?.integrity_check !== "ok") {
+    if (pragma(database, "integrity_check(1)") !== "ok") {
       database.close();
       return null;
     }
-    database.run(SCHEMA);
-    database.run(JOURNAL_SCHEMA);
+    if (format === 0) {
+      database.run(SCHEMA);
+      database.run(JOURNAL_SCHEMA);
+      database.run(`PRAGMA user_version = ${FORMAT}`);
+    }
     if (options.limitPages !== null) database.run(`PRAGMA max_page_count = ${options.limitPages}`);
     return database;
   } catch (error) {
     database?.close();
     if (isDamage(error)) return null;
     const message = error instanceof Error ? error.message : String(error);
-    throw new OutboxOpenError(`the outbox ${path} can't be opened: ${message}; mend that, or move the file away`, {
-      cause: error,
-    });
+    throw new OutboxOpenError(
+      `the outbox ${path} can't be opened: ${message}; mend that and start again, and keep the file: it may hold ` +
+        "acknowledged writes",
+      { cause: error },
+    );
   }
 }
 
-function replaceDamaged(path: string, options: StoreOptions, warnings: string[]): Database {
-  const aside = `${path}.damaged-${options.nowMs()}`;
-  for (const suffix of ["", "-wal", "-shm", "-journal"]) {
-    if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
+/** What a pragma answers. Leaves no statement behind, for that would keep the file locked after it is closed. */
+function pragma(database: Database, text: string): unknown {
+  const statement = database.prepare<Record<string, unknown>, []>(`PRAGMA ${text}`);
+  try {
+    return Object.values(statement.get() ?? {})[0];
+  } finally {
+    statement.finalize();
   }
+}
+
+/** What can be read is in a new file, whole, before the damaged one leaves its place. */
+function replaceDamaged(path: string, options: StoreOptions, warnings: string[]): Database {
+  const rescue = `${path}.rescue`;
+  removeFiles(rescue);
+  let rescued: number;
+  try {
+    rescued = salvageInto(rescue, path, options);
+  } catch (error) {
+    removeFiles(rescue);
+    const message = error instanceof Error ? error.message : String(error);
+    throw new OutboxOpenError(
+      `the outbox ${path} is damaged, and what can be read of it can't be copied: ${message}; make room on its disk, ` +
+        "start again, and keep the file: it may hold acknowledged writes",
+      { cause: error },
+    );
+  }
+  const aside = `${path}.damaged-${options.nowMs()}`;
+  renameFiles(path, aside);
+  renameFiles(rescue, path);
   const fresh = openWhole(path, options);
   if (fresh === null) throw new OutboxOpenError(`a new outbox ${path} can't be made: its disk gives back damaged data`);
-  const rescued = salvage(aside, new OutboxStore(fresh));
   warnings.push(
     `the outbox ${path} is damaged; it was set aside as ${aside}, and ${rescued} waiting writes were taken over from it. ` +
       "Writes that could not be read from it have not reached the backend: compare it, or keep the file for recovery",
   );
   return fresh;
+}
+
+function salvageInto(target: string, damaged: string, options: StoreOptions): number {
+  const database = openWhole(target, options);
+  if (database === null) throw new OutboxOpenError("its disk gives back damaged data");
+  const store = new OutboxStore(database);
+  try {
+    return salvage(damaged, store);
+  } finally {
+    store.close();
+  }
+}
+
+const SUFFIXES = ["", "-wal", "-shm", "-journal"] as const;
+
+function renameFiles(from: string, to: string): void {
+  for (const suffix of SUFFIXES) if (existsSync(from + suffix)) renameSync(from + suffix, to + suffix);
+}
+
+function removeFiles(path: string): void {
+  for (const suffix of SUFFIXES) rmSync(path + suffix, { force: true });
 }
 
 function isDamage(error: unknown): boolean {
@@ -100,7 +162,13 @@ function isDamage(error: unknown): boolean {
 function lostCommits(store: OutboxStore, mark: CommitMark): string | null {
   const last = mark.read();
   const commits = store.commits();
-  if (last === null || last.commits <= commits) return null;
+  if (last === null) {
+    return commits === 0
+      ? null
+      : "the outbox' mark file outbox.mark is missing: whether the outbox lacks its last commits can't be known. " +
+          "Writes from before this start may not have reached the backend: compare it";
+  }
+  if (last.commits <= commits) return null;
   return (
     `the outbox lacks its last ${last.commits - commits} commits: its files were cut, changed or removed while ` +
     `${last.entries} writes waited. Writes of that time may not have reached the backend: compare it`

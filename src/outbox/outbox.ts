@@ -11,6 +11,7 @@ import { Ballast } from "./ballast.ts";
 import type { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import { DeadLetters } from "./dead-letters.ts";
+import { DirectoryWatch } from "./directory-watch.ts";
 import { costBytes, type OutboxEntry, type OutboxMutation, type Settlement } from "./entry.ts";
 import { InFlight } from "./in-flight.ts";
 import { openStore, type StoreOptions } from "./open-store.ts";
@@ -78,6 +79,9 @@ export class Outbox {
   readonly #ballast: Ballast;
   /** False from a failed commit on until the disk has room again. */
   #hasDisk = true;
+  /** The folder was removed under the node: what is written now is lost with the process. */
+  #isGone = false;
+  readonly #watch: DirectoryWatch;
   #group = newGroup();
   #isScheduled = false;
   #commits: number;
@@ -88,9 +92,9 @@ export class Outbox {
   private constructor(
     private readonly options: OutboxOptions,
     opened: ReturnType<typeof openStore>,
-    ballast: Ballast,
+    private readonly directory: DataDirectory,
   ) {
-    this.#ballast = ballast;
+    this.#ballast = new Ballast(directory.file("ballast"));
     // Without a reserve, the log must not grow to what its own checkpoint then has no room for.
     if (!this.#ballast.raise()) opened.store.checkpointOften();
     this.limitBytes = options.limitBytes;
@@ -121,13 +125,16 @@ export class Outbox {
     );
     this.warnings = [...opened.warnings, ...this.#adoptJournal()];
     this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
+    this.#watch = new DirectoryWatch(opened.path, options.scheduler, () => {
+      this.#isGone = true;
+    });
   }
 
   /** Throws `OutboxOpenError` where the file can't be used. */
   static open(directory: DataDirectory, options: OutboxOptions): Outbox {
     const { sync, limitPages, scheduler } = options;
     const opened = openStore(directory, { sync, limitPages, nowMs: () => scheduler.nowMs() });
-    return new Outbox(options, opened, new Ballast(directory.file("ballast")));
+    return new Outbox(options, opened, directory);
   }
 
   /**
@@ -168,6 +175,7 @@ export class Outbox {
 
   /** Why nothing can be appended now; empty = it can, unless it is full. */
   get problem(): string {
+    if (this.#isGone) return this.#goneMessage();
     return this.#hasDisk ? "" : "the disk of SERV_CACHE_DATA_DIR has no room";
   }
 
@@ -182,6 +190,7 @@ export class Outbox {
    */
   append(mutations: readonly OutboxMutation[]): Promise<void> {
     if (this.#isClosed) throw new OutboxFullError("the node stops; try another", FULL_RETRY_AFTER_MS);
+    if (this.#isGone) throw new OutboxFullError(this.#goneMessage(), FULL_RETRY_AFTER_MS);
     if (!this.#hasDisk) throw diskFull("it was full a moment ago");
     let bytes = 0;
     for (const mutation of mutations) bytes += costBytes(mutation);
@@ -281,6 +290,7 @@ export class Outbox {
   /** Commits what was appended, and closes the file. */
   close(): void {
     if (this.#isClosed) return;
+    this.#watch[Symbol.dispose]();
     this.#commit();
     this.#isClosed = true;
     try {
@@ -311,6 +321,13 @@ export class Outbox {
       `${damaged.length} groups of waiting writes are damaged in the outbox file and could not all be read; they are kept in ` +
         "its table journal_damaged. Writes of theirs may not have reached the backend: compare it",
     ];
+  }
+
+  #goneMessage(): string {
+    return (
+      `SERV_CACHE_DATA_DIR ${this.directory.path} was removed or replaced while the node runs: ` +
+      `${this.#tally.entries} writes wait in this process alone; let them drain, stop the node, and start it again`
+    );
   }
 
   #pendingRow(destination: string, key: string): OutboxMutation | null {

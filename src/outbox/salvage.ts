@@ -1,5 +1,5 @@
 /** Takes over what can still be read of a damaged outbox: every row and every frame whose checksum is right. */
-import { Database } from "bun:sqlite";
+import { Database, type Statement } from "bun:sqlite";
 import { isNewer } from "../engine/engine.ts";
 import type { OutboxMutation } from "./entry.ts";
 import { groupOf, type JournalRow } from "./journal.ts";
@@ -8,39 +8,53 @@ import { entryOf, type OutboxStore, type Row } from "./outbox-store.ts";
 /** Rows that can't be read are stepped over; after this many in a row the steps double, to reach the end in time. */
 const PATIENCE_ROWS = 256;
 
-/** Gives how many rows were taken over. */
+/**
+ * Gives how many rows were taken over; 0 also where the damaged file is no database any more. Throws where the target can't
+ * be written.
+ */
 export function salvage(damagedPath: string, target: OutboxStore): number {
-  let rescued = 0;
+  const damaged = new Database(damagedPath);
   try {
-    const damaged = new Database(damagedPath);
-    try {
-      target.transaction(() => {
-        const take = (mutation: OutboxMutation, queuedAtMs: number): void => {
-          const other = target.find(mutation.destination, mutation.key);
-          if (other !== null && !isNewer(mutation.stamp, other)) return;
-          if (other !== null) target.remove(other.id);
-          rescued += 1;
-          target.insert(rescued, mutation, queuedAtMs);
-        };
-        for (const row of readable<Row>(damaged, "entries")) {
-          const entry = entryOf(row);
-          if (entry !== null) take(entry, entry.queuedAtMs);
-        }
-        for (const row of readable<JournalRow>(damaged, "journal")) {
-          for (const mutation of groupOf(row).mutations) take(mutation, row.queued_at);
-        }
-      });
-    } finally {
-      damaged.close();
-    }
-  } catch {
-    // Not even a database any more: there is nothing to take over, and the caller says so.
+    // Its log is read without a file of shared memory, for which a full disk has no room.
+    damaged.run("PRAGMA locking_mode = EXCLUSIVE");
+    return takeOver(damaged, target);
+  } finally {
+    damaged.close();
   }
+}
+
+function takeOver(damaged: Database, target: OutboxStore): number {
+  let rescued = 0;
+  const take = (mutation: OutboxMutation, queuedAtMs: number): void => {
+    const other = target.find(mutation.destination, mutation.key);
+    if (other !== null && !isNewer(mutation.stamp, other)) return;
+    if (other !== null) target.remove(other.id);
+    rescued += 1;
+    target.insert(rescued, mutation, queuedAtMs);
+  };
+  target.transaction(() => {
+    for (const row of readable<Row>(damaged, "entries")) {
+      const entry = entryOf(row);
+      if (entry !== null) take(entry, entry.queuedAtMs);
+    }
+    for (const row of readable<JournalRow>(damaged, "journal")) {
+      for (const mutation of groupOf(row).mutations) take(mutation, row.queued_at);
+    }
+  });
   return rescued;
 }
 
 function* readable<R extends { readonly id: number }>(damaged: Database, table: "entries" | "journal"): Generator<R> {
-  const next = damaged.prepare<R, [number]>(`SELECT * FROM ${table} WHERE id > ? ORDER BY id LIMIT 1`);
+  const next = prepared<R>(damaged, `SELECT * FROM ${table} WHERE id > ? ORDER BY id LIMIT 1`);
+  if (next === null) return;
+  try {
+    yield* steppedThrough(next);
+  } finally {
+    next.finalize();
+  }
+}
+
+function* steppedThrough<R extends { readonly id: number }>(next: Statement<R, [number]>): Generator<R> {
   let id = 0;
   let failures = 0;
   while (Number.isSafeInteger(id)) {
@@ -54,5 +68,14 @@ function* readable<R extends { readonly id: number }>(damaged: Database, table: 
       failures += 1;
       id += failures < PATIENCE_ROWS ? 1 : 2 ** Math.min(failures - PATIENCE_ROWS, 52);
     }
+  }
+}
+
+/** Null = the file has no such table, or is no database any more. */
+function prepared<R>(damaged: Database, query: string): Statement<R, [number]> | null {
+  try {
+    return damaged.prepare<R, [number]>(query);
+  } catch {
+    return null;
   }
 }

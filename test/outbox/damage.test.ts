@@ -108,6 +108,39 @@ describe("a damaged outbox", () => {
     expect(opened.outbox.warnings[0]).toContain("while 2000 writes waited");
   });
 
+  test("a file whose mark is gone may lack its last commits, and that is said", async () => {
+    using folder = tempFolder();
+    await filled(folder.path);
+    rmSync(join(folder.path, "outbox.mark"));
+    using opened = openTestOutbox(folder.path);
+    expect(opened.outbox.warnings).toEqual([expect.stringContaining("outbox.mark is missing")]);
+    expect(drained(opened.outbox)).toBe(COUNT);
+  });
+
+  test("that can't be copied for want of room stops the start, and stays where it is", async () => {
+    using folder = tempFolder();
+    const path = await filled(folder.path);
+    const page = Math.floor(readFileSync(path).lastIndexOf("key:1000") / 4096);
+    flip(path, 4096 * page, 4096 * 2);
+    const open = () => openTestOutbox(folder.path, { limitPages: 20 });
+    expect(open).toThrow(/is damaged, and what can be read of it can't be copied: .* make room on its disk/);
+    expect(readdirSync(folder.path).filter((name) => name.startsWith("outbox.db."))).toEqual([]);
+    using opened = openTestOutbox(folder.path);
+    expect(drained(opened.outbox)).toBeGreaterThan(COUNT * 0.8);
+  });
+
+  test("of a format of another version stops the start, and is left as it is", async () => {
+    using folder = tempFolder();
+    const path = await filled(folder.path);
+    {
+      using database = new Database(path);
+      database.run("PRAGMA user_version = 7");
+    }
+    const open = () => openTestOutbox(folder.path);
+    expect(open).toThrow("it has format 7, and this version of ServCache knows format 1 alone");
+    expect(open).toThrow("keep the file: it may hold acknowledged writes");
+  });
+
   test("a first start has nothing to warn of", () => {
     using folder = tempFolder();
     using opened = openTestOutbox(folder.path);
@@ -175,6 +208,16 @@ describe("the journal of an outbox that crashed", () => {
     expect(opened.outbox.warnings[0]).toContain("1 groups of waiting writes are damaged");
     expect(takeAll(opened.outbox).map((entry) => entry.key)).toEqual(["a", "c"]);
   });
+});
+
+test("a reserve of which a killed process left only a part is made whole at the next start", async () => {
+  using folder = tempFolder();
+  await filled(folder.path);
+  const ballast = join(folder.path, "ballast");
+  const wholeBytes = statSync(ballast).size;
+  truncateSync(ballast, 1000);
+  using _opened = openTestOutbox(folder.path);
+  expect(statSync(ballast).size).toBe(wholeBytes);
 });
 
 describe("a full disk", () => {

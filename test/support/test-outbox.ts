@@ -13,14 +13,20 @@ export interface TestOutbox extends Disposable {
 export function openTestOutbox(folder: string, options: Partial<OutboxOptions> = {}): TestOutbox {
   const scheduler = new ManualScheduler();
   const directory = DataDirectory.open(folder);
-  const outbox = Outbox.open(directory, {
-    sync: "normal",
-    limitPages: null,
-    limitBytes: 64 * 1024 * 1024,
-    scheduler,
-    defer: (run) => setImmediate(run),
-    ...options,
-  });
+  let outbox: Outbox;
+  try {
+    outbox = Outbox.open(directory, {
+      sync: "normal",
+      limitPages: null,
+      limitBytes: 64 * 1024 * 1024,
+      scheduler,
+      defer: (run) => setImmediate(run),
+      ...options,
+    });
+  } catch (error) {
+    directory[Symbol.dispose]();
+    throw error;
+  }
   return {
     outbox,
     scheduler,
