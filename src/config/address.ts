@@ -1,4 +1,4 @@
-import { isIPv6 } from "node:net";
+import { isIPv4, isIPv6 } from "node:net";
 
 /** Where to listen. */
 export interface Address {
@@ -26,6 +26,13 @@ export function formatAddress(address: Address): string {
   const { hostname, port } = address;
   if (hostname === "") return `0.0.0.0:${port}`;
   return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+}
+
+/** Whether only this machine can reach it. */
+export function isLoopback({ hostname }: Address): boolean {
+  return (
+    hostname.toLowerCase() === "localhost" || hostname === "::1" || (isIPv4(hostname) && hostname.startsWith("127."))
+  );
 }
 
 function parseHost(text: string): string | null {

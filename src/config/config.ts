@@ -4,9 +4,10 @@ import type { Address } from "./address.ts";
 import { ConfigError } from "./errors.ts";
 import { type FlagValues, readFlags } from "./flags.ts";
 import { divideProcessMemory, type MemoryDivision } from "./memory-division.ts";
-import type { Machine, Option } from "./option.ts";
+import { type Machine, type Option, variablesOf } from "./option.ts";
 import { options } from "./options.ts";
 import { type OtelConfig, readOtelEnvironment } from "./otel-environment.ts";
+import { openAddress, unknownVariables, withoutEffect } from "./warnings.ts";
 
 /** What one node needs to know. Plain data: it is handed to threads as it is. */
 export interface Config {
@@ -169,7 +170,8 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
       otel,
     },
   };
-  return { config, warnings: [...unknownVariables(env), ...warnings] };
+  const ineffective = withoutEffect(config, flags, env);
+  return { config, warnings: [...openAddress(config.address), ...unknownVariables(env), ...ineffective, ...warnings] };
 }
 
 function redisConfig(read: <T>(option: Option<T>) => T): RedisConfig | null {
@@ -260,9 +262,9 @@ function requireWholeSql(
 function readOption<T>(option: Option<T>, flags: FlagValues, env: Environment, machine: Machine): T {
   const flag = option.flags.find((name) => flags.has(name));
   if (flag !== undefined) return parsed(option, `--${flag}`, flags.get(flag) ?? "", machine);
-  const text = env[option.env];
-  if (text === undefined || text === "") return option.defaultValue(machine);
-  return parsed(option, option.env, text, machine);
+  const variable = variablesOf(option).find((name) => (env[name] ?? "") !== "");
+  if (variable === undefined) return option.defaultValue(machine);
+  return parsed(option, variable, env[variable] ?? "", machine);
 }
 
 function parsed<T>(option: Option<T>, name: string, text: string, machine: Machine): T {
@@ -275,12 +277,4 @@ function parsed<T>(option: Option<T>, name: string, text: string, machine: Machi
 /** What stands before the `@` of a URL is nobody's business who reads logs. */
 function withoutSecrets(text: string): string {
   return text.replace(/\/\/[^/]*@/g, "//…@");
-}
-
-function unknownVariables(env: Environment): string[] {
-  const known = new Set(Object.values(options).map((option) => option.env));
-  return Object.keys(env)
-    .filter((name) => name.startsWith("SERV_CACHE_") && env[name] !== "" && !known.has(name))
-    .sort()
-    .map((name) => `${name} is set, but ServCache knows no such variable: it has no effect`);
 }

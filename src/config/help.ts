@@ -1,3 +1,4 @@
+import { variablesOf } from "./option.ts";
 import { options } from "./options.ts";
 
 const LINE_LENGTH = 100;
@@ -8,7 +9,7 @@ export function serveHelp(): string {
   const entries = Object.values(options).map((option) => {
     const flags = option.flags.map((flag) => `--${flag} ${option.placeholder}`).join(", ");
     const text = wrap(`${option.meaning}. Default: ${option.defaultText}.`);
-    return `  ${flags}   (${option.env})\n${text}`;
+    return `  ${flags}   (${variablesOf(option).join(", ")})\n${text}`;
   });
   return `Usage: servcache serve [flags]
 

@@ -13,6 +13,8 @@ export interface Machine {
 export interface Option<T> {
   /** The environment variable. */
   readonly env: string;
+  /** A second variable of the same meaning, which counts where the first one is not set. */
+  readonly otherEnv?: string;
   /** The flags of the same meaning, without dashes; the first one is shown in the help. */
   readonly flags: readonly [string, ...string[]];
   /** What a value looks like, for the help. */
@@ -25,6 +27,11 @@ export interface Option<T> {
   readonly expected: string;
   /** Undefined where the value can't be used. */
   parse(text: string, machine: Machine): T | undefined;
+}
+
+/** The variables that set it, the first one before the others. */
+export function variablesOf({ env, otherEnv }: Pick<Option<unknown>, "env" | "otherEnv">): readonly string[] {
+  return otherEnv === undefined ? [env] : [env, otherEnv];
 }
 
 export function within(value: number | null, min: number, max: number): number | undefined {

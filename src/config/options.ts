@@ -26,12 +26,13 @@ const MAX_CONNECTIONS = 1_000_000;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const address: Option<Address> = {
-  env: "PORT",
+  env: "SERV_CACHE_ADDR",
+  otherEnv: "PORT",
   flags: ["addr", "port"],
   placeholder: "HOST:PORT",
   meaning: "where to listen; a port alone or without a host listens on all interfaces, port 0 on any free port",
-  defaultText: "8088",
-  defaultValue: () => ({ hostname: "", port: 8088 }),
+  defaultText: "127.0.0.1:8088, for this machine alone",
+  defaultValue: () => ({ hostname: "127.0.0.1", port: 8088 }),
   expected: "a port from 0 to 65535 or an address such as :8088, 127.0.0.1:8088 or [::1]:8088",
   parse: (text) => parseAddress(text) ?? undefined,
 };

@@ -23,6 +23,8 @@ export interface ByteSocket {
 /** What all connections of a server share. */
 export interface ConnectionContext extends WriterContext {
   readonly limits: HttpLimits;
+  /** Requests of pages of other sites are refused, and those for another host. */
+  readonly refusesOtherSites: boolean;
   readonly handler: HttpHandler;
   /** Whether the body of a request is to be read; if not, the handler gets the request without it, and refuses. */
   readonly admits: (request: HttpRequest) => boolean;

@@ -2,6 +2,7 @@ import { InFlight } from "../runtime/byte-budget.ts";
 import { CountedBytes } from "../runtime/counted-bytes.ts";
 import { BodyReader } from "./body-reader.ts";
 import type { ByteSocket, ConnectionContext } from "./connection-context.ts";
+import { CROSS_SITE, isCrossSite } from "./cross-site.ts";
 import { answerInternalError, answerRefusal } from "./error-answers.ts";
 import { freeBuffer } from "./free-buffer.ts";
 import { InputQueue } from "./input-queue.ts";
@@ -190,6 +191,10 @@ export class Connection implements AnswerRecipient {
     input.start = headEnd;
     this.inHead = false;
     this.resting = false;
+    if (this.context.refusesOtherSites && isCrossSite(request)) {
+      this.refuse(CROSS_SITE, request);
+      return false;
+    }
     if (request.contentLength === NO_LENGTH && !request.chunked) return this.dispatch(request);
     return this.beginBody(request);
   }

@@ -20,6 +20,8 @@ export interface HttpServerOptions {
   readonly handler: HttpHandler;
   /** By default every body is read. See `ConnectionContext.admits`. */
   readonly admits?: (request: HttpRequest) => boolean;
+  /** What a browser sends for a page of another site, or for another host, is answered with 403 `ERR_CROSS_SITE`. */
+  readonly refusesOtherSites?: boolean;
   readonly limits?: Partial<HttpLimits>;
   /** What bodies and answers may hold, here and wherever else it counts; by default 256 MiB for this server. */
   readonly budget?: ByteBudget;
@@ -71,6 +73,7 @@ export function startHttpServer(options: HttpServerOptions): HttpServer {
 
 class BunHttpServer implements HttpServer, ConnectionContext {
   readonly limits: HttpLimits;
+  readonly refusesOtherSites: boolean;
   readonly handler: HttpHandler;
   readonly admits: (request: HttpRequest) => boolean;
   readonly budget: ByteBudget;
@@ -98,6 +101,7 @@ class BunHttpServer implements HttpServer, ConnectionContext {
     this.handler = options.handler;
     this.admits = options.admits ?? (() => true);
     this.budget = options.budget ?? ByteBudget.create(DEFAULT_BUDGET_BYTES);
+    this.refusesOtherSites = options.refusesOtherSites ?? false;
     this.newTraceId = options.newTraceId ?? randomTraceId;
     this.onError = options.onError;
     this.clock = options.clock;

@@ -8,6 +8,7 @@ import { LinkedCache } from "../cache/linked-cache.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { RecentPuts } from "../cache/recent-puts.ts";
 import type { Upstream, UpstreamAdmin } from "../cache/upstream.ts";
+import { isLoopback } from "../config/address.ts";
 import type { Config, PeersConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { admitsBody } from "../http/admission.ts";
@@ -63,6 +64,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     handler,
     admits: admitsBody(door?.gate ?? null),
     budget: inFlight,
+    refusesOtherSites: isLoopback(config.address),
     limits: { connections: config.maxConnections, idleTimeoutMs: config.idleTimeoutMs },
     clock: { nowMs: Date.now },
   });

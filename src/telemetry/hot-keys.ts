@@ -82,7 +82,7 @@ export class HotKeys {
   }
 }
 
-/** The keys that are read most, of all threads together, the first one most. */
+/** The keys that are surely read most, of all threads together, the first one most; none whose error outweighs its reads. */
 export function hottestKeys(handle: HotKeysHandle, limit: number): HotKey[] {
   const byKey = new Map<string, { reads: number; error: number; valueBytes: number }>();
   let total = 0;
@@ -95,6 +95,7 @@ export function hottestKeys(handle: HotKeysHandle, limit: number): HotKey[] {
     }
   }
   return [...byKey]
+    .filter(([, { reads, error }]) => reads - error >= error)
     .sort(([, a], [, b]) => b.reads - b.error - (a.reads - a.error))
     .slice(0, limit)
     .map(([key, { reads, error, valueBytes }]) => ({

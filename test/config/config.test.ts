@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { type Environment, loadConfig } from "../../src/config/config.ts";
 import { ConfigError } from "../../src/config/errors.ts";
 import { serveHelp } from "../../src/config/help.ts";
+import { variablesOf } from "../../src/config/option.ts";
 import { options } from "../../src/config/options.ts";
 import { machine } from "../support/machine.ts";
 
@@ -46,7 +47,7 @@ describe("configuration", () => {
   test("has a default for everything", () => {
     expect(load([])).toEqual({
       config: {
-        address: { hostname: "", port: 8088 },
+        address: { hostname: "127.0.0.1", port: 8088 },
         memory: { limitBytes: 2048 * MIB, runtimeBytes: 208 * MIB, inFlightBytes: 230 * MIB, entryBytes: 1610 * MIB },
         workers: 4,
         defaultTtlMs: null,
@@ -65,7 +66,8 @@ describe("configuration", () => {
 
   test("comes from variables", () => {
     const { config } = load([], {
-      PORT: "9000",
+      SERV_CACHE_ADDR: ":9000",
+      PORT: "1",
       SERV_CACHE_MAX_MEMORY: "50%",
       SERV_CACHE_WORKERS: "2",
       SERV_CACHE_DEFAULT_TTL: "1h30m",
@@ -94,13 +96,15 @@ describe("configuration", () => {
     [["-addr", "127.0.0.1:9000", "-workers", "3"]],
     [["--port=127.0.0.1:9000", "--workers", "3"]],
   ])("comes from flags, which win over variables: %p", (args) => {
-    const { config } = load(args, { PORT: "1", SERV_CACHE_WORKERS: "nonsense" });
+    const { config } = load(args, { SERV_CACHE_ADDR: ":2", PORT: "1", SERV_CACHE_WORKERS: "nonsense" });
     expect(config.address).toEqual({ hostname: "127.0.0.1", port: 9000 });
     expect(config.workers).toBe(3);
   });
 
   test("takes a variable that is set to nothing as not set", () => {
-    expect(load([], { PORT: "", SERV_CACHE_WORKERS: "", REDIS_URL: "" }).config).toEqual(load([]).config);
+    expect(load([], { PORT: "", SERV_CACHE_ADDR: "", SERV_CACHE_WORKERS: "", REDIS_URL: "" }).config).toEqual(
+      load([]).config,
+    );
   });
 
   test("takes a default TTL of 0 as none", () => {
@@ -132,7 +136,7 @@ describe("configuration", () => {
     ["SERV_CACHE_IDLE_TIMEOUT", "0"],
     ["SERV_CACHE_IDLE_TIMEOUT", "600h"],
   ])("is refused in one line that names the variable, the value and what is expected: %s=%s", (name, value) => {
-    const option = Object.values(options).find((candidate) => candidate.env === name);
+    const option = Object.values(options).find((candidate) => variablesOf(candidate).includes(name));
     expect(refusal([], { [name]: value })).toBe(`${name} is "${value}", expected ${option?.expected}`);
     expect(refusal([`--${option?.flags[0]}`, value])).toBe(
       `--${option?.flags[0]} is "${value}", expected ${option?.expected}`,
@@ -149,7 +153,7 @@ describe("configuration", () => {
     [["--"], '"--" is not a flag of serve; see servcache serve --help'],
     [["--workers"], "--workers lacks its value, as in --workers=…"],
     [["--workers=1", "--workers=2"], "--workers is given, but SERV_CACHE_WORKERS is already set by another flag"],
-    [["--addr=:1", "--port=2"], "--port is given, but PORT is already set by another flag"],
+    [["--addr=:1", "--port=2"], "--port is given, but SERV_CACHE_ADDR is already set by another flag"],
     [["--workers="], `--workers is "", expected ${options.workers.expected}`],
   ])("is refused where the command line is %p", (args, line) => {
     expect(refusal(args)).toBe(line);
@@ -158,15 +162,42 @@ describe("configuration", () => {
   test("warns of variables that look like ours and are not", () => {
     expect(load([], { SERV_CACHE_MAX_MEMROY: "1GiB", SERV_CACHE_: "x", HOME: "/" }).warnings).toEqual([
       "SERV_CACHE_ is set, but ServCache knows no such variable: it has no effect",
-      "SERV_CACHE_MAX_MEMROY is set, but ServCache knows no such variable: it has no effect",
+      "SERV_CACHE_MAX_MEMROY is set, but ServCache knows no such variable: it has no effect; did you mean SERV_CACHE_MAX_MEMORY?",
     ]);
+    expect(
+      load([], { REDIS_ULR: "redis://r", PATH: "/bin", POST: "1", LOG_LEVEL: "info", REDIS_HOST: "r" }).warnings,
+    ).toEqual(["REDIS_ULR is set, but ServCache knows no such variable: it has no effect; did you mean REDIS_URL?"]);
+  });
+
+  test("warns of options whose parent is not set, and only of those", () => {
+    const env = { SERV_CACHE_REDIS_CA: "ca.pem", SERV_CACHE_FILL_TTL: "1h", SERV_CACHE_DATA_DIR: "d" };
+    expect(load(["--redis-ca=ca.pem", "--tombstone-ttl=1h"], env).warnings).toEqual([
+      "--redis-ca is set, but REDIS_URL is not: it has no effect",
+      "SERV_CACHE_FILL_TTL is set, but SERV_CACHE_BACKEND_DB is not: it has no effect",
+      "--tombstone-ttl is set, but SERV_CACHE_PEERS is not: it has no effect",
+      "SERV_CACHE_DATA_DIR is set, but neither SERV_CACHE_BACKEND_DB nor SERV_CACHE_PEERS is: it has no effect",
+    ]);
+    expect(load(["--redis-url=redis://r", "--backend-db=sqlite:x", "--peers=http://p"], env).warnings).toEqual([]);
+  });
+
+  test.each([
+    [[], {}, []],
+    [["--addr=localhost:1"], {}, []],
+    [["--addr=127.8.9.1:1"], {}, []],
+    [["--addr=[::1]:1"], {}, []],
+    [["--addr=:1"], {}, ["there is no authentication"]],
+    [["--addr=127.example.org:1"], {}, ["there is no authentication"]],
+    [[], { PORT: "1" }, ["there is no authentication"]],
+    [[], { SERV_CACHE_ADDR: "10.0.0.1:1" }, ["there is no authentication"]],
+  ])("warns of an address that others can reach: %p %p", (args, env, beginnings) => {
+    expect(load(args, env).warnings.map((line) => line.split(":", 1)[0])).toEqual(beginnings);
   });
 
   test("is explained by the help, every variable and flag with its default", () => {
     const help = serveHelp().replace(/\s+/g, " ");
     for (const option of Object.values(options)) {
       for (const flag of option.flags) expect(help).toContain(`--${flag} ${option.placeholder}`);
-      expect(help).toContain(`(${option.env}) ${option.meaning}. Default: ${option.defaultText}.`);
+      expect(help).toContain(`(${variablesOf(option).join(", ")}) ${option.meaning}. Default: ${option.defaultText}.`);
     }
   });
 

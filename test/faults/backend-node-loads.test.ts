@@ -88,7 +88,7 @@ async function getOnMany(port: number, path: string, connections: number, allAsk
     let received = "";
     socket.setEncoding("latin1");
     socket.on("connect", () => {
-      socket.write(`GET ${path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n`);
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
       open += 1;
       if (open === connections) allAsked();
     });

@@ -60,10 +60,8 @@ describe("a node", () => {
     const port = typeof bound === "object" ? bound?.port : undefined;
     const { exitCode, stderr } = await runMain(["serve", `--addr=:${port}`, "--workers=2"]);
     other.close();
-    expect([exitCode, stderr.split(";", 1)]).toEqual([
-      1,
-      [`servcache: cannot listen on 0.0.0.0:${port}: the port is in use`],
-    ]);
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain(`\nservcache: cannot listen on 0.0.0.0:${port}: the port is in use;`);
   });
 
   test("answers on IPv4 and IPv6 when it listens on all interfaces", async () => {
@@ -75,10 +73,18 @@ describe("a node", () => {
 
   test("refuses an address that the machine does not have", async () => {
     const { exitCode, stderr } = await runMain(["serve", "--addr=192.0.2.1:0"]);
-    expect([exitCode, stderr.split(";", 1)]).toEqual([
-      1,
-      ["servcache: cannot listen on 192.0.2.1:0: this machine has no such address"],
-    ]);
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain("\nservcache: cannot listen on 192.0.2.1:0: this machine has no such address;");
+  });
+
+  test("warns in one line that there is no authentication where others can reach it, and nothing where they can't", async () => {
+    const open = await serve(["--addr=:0", "--entry-memory=64MiB"]);
+    open.signal("SIGTERM");
+    const { stderr } = await open.finished();
+    expect(JSON.parse(stderr)).toMatchObject({ level: "warn", message: expect.stringContaining("no authentication") });
+    const loopback = await serve(small);
+    loopback.signal("SIGTERM");
+    expect((await loopback.finished()).stderr).toBe("");
   });
 
   test("warns of an unknown variable in one line and starts", async () => {

@@ -104,7 +104,7 @@ function write(
     waiting = { key, change, sinceMs: performance.now() };
     const body = change === null ? "" : `{"key":"${key}","value":${change}}`;
     const line = change === null ? `DELETE /api/cache/${key}` : "POST /api/cache";
-    socket.write(`${line} HTTP/1.1\r\nHost: test\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    socket.write(`${line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
   };
   socket.setEncoding("latin1");
   socket.setNoDelay(true);

@@ -43,10 +43,20 @@ describe("hot keys", () => {
   test("are bounded in memory, and tell which were not there", () => {
     const shared = makeHotKeys(1);
     const hotKeys = new HotKeys(shared, 0, () => 0);
-    for (let number = 0; number < 20_000; number++) hotKeys.read(keyOf(`key:${number}`), -1);
+    for (let number = 0; number < 64; number++) hotKeys.read(keyOf(`key:${number}`), -1);
     const found = hottestKeys(shared, 1_000);
     expect(found.length).toBe(64);
     expect(found[0]?.valueBytes).toBeNull();
+  });
+
+  test("leave out what its own error outweighs", () => {
+    const shared = makeHotKeys(1);
+    const hotKeys = new HotKeys(shared, 0, () => 0);
+    for (let number = 0; number < 20_000; number++) {
+      hotKeys.read(keyOf(`key:${number}`), 1);
+      if (number % 10 === 0) hotKeys.read(keyOf("hot"), 1);
+    }
+    expect(hottestKeys(shared, 1_000).map(({ key }) => key)).toEqual(["hot"]);
   });
 
   test("of nobody are none", () => {

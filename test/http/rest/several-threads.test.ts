@@ -17,7 +17,9 @@ async function connectToTwoThreads(): Promise<Connection[]> {
   const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => RawClient.open(port)));
   return clients.map((client) => ({
     call: async (method, path, body = "") => {
-      await client.send(`${method} ${path} HTTP/1.1\r\nHost: test\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      await client.send(
+        `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      );
       return client.answer();
     },
   }));
@@ -59,7 +61,7 @@ test("of many connections that want the same lock, one gets it", async () => {
   const { port } = await serve(["--addr=127.0.0.1:0", "--entry-memory=64MiB"], { SERV_CACHE_WORKERS: "2" });
   const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => RawClient.open(port)));
   for (let round = 0; round < 20; round++) {
-    const head = `PUT /api/cache/lock:${round} HTTP/1.1\r\nHost: test\r\nIf-None-Match: *\r\nContent-Length: 1\r\n\r\n1`;
+    const head = `PUT /api/cache/lock:${round} HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: *\r\nContent-Length: 1\r\n\r\n1`;
     await Promise.all(clients.map((client) => client.send(head)));
     const statuses = (await Promise.all(clients.map((client) => client.answer()))).map(({ status }) => status);
     expect(statuses.sort()).toEqual([200, ...Array.from({ length: CONNECTIONS - 1 }, () => 412)]);
