@@ -13,7 +13,7 @@ import type { World, WorldOptions } from "./world.ts";
 type Family = "redis" | "database" | "peers";
 
 const WORLDS: Readonly<Record<Family, readonly ((options: WorldOptions) => Promise<World>)[]>> = {
-  redis: (["one server", "one server before SQLite", "Sentinel", "cluster"] satisfies RedisTopology[]).map(
+  redis: (["Sentinel", "cluster", "one server", "one server before SQLite"] satisfies RedisTopology[]).map(
     (topology) => (options: WorldOptions) => redisWorld(topology, options),
   ),
   database: (["PostgreSQL", "MariaDB"] satisfies DatabaseKind[]).flatMap((kind) =>

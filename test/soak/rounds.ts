@@ -33,9 +33,10 @@ export async function runRounds(
   options: WorldOptions,
   log: (line: string) => void,
 ): Promise<void> {
-  for (let round = 0; options.nowMs() < untilMs && result.wrong.length === 0; round++) {
+  const before = result.wrong.length;
+  for (let round = 0; options.nowMs() < untilMs && result.wrong.length === before; round++) {
     const happened = await runRound(world, round, Math.min(ROUND_MS, untilMs - options.nowMs()), result, options);
-    const state = result.wrong.length === 0 ? "ok" : `${result.wrong.length} WRONG`;
+    const state = result.wrong.length === before ? "ok" : "WRONG";
     log(`${world.name}, round ${round}: ${state}; ${happened.join(", ")}`);
   }
 }

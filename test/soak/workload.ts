@@ -29,8 +29,9 @@ export interface Workload {
 /** Codes of answers that promise that nothing was changed, now or later. */
 const REFUSALS: ReadonlySet<string> = new Set(["ERR_OUTBOX_FULL", "ERR_NOT_READY", "ERR_TOO_MANY_REQUESTS"]);
 
-/** Nobody listens: how long a client waits before it tries again, in ms. */
+/** Nobody listens, or the last answer was of an outage: how long a client waits before it asks again, in ms. */
 const RECONNECT_MS = 20;
+const OUTAGE_MS = 3;
 
 const PUT_SHARE = 0.35;
 const DELETE_SHARE = 0.08;
@@ -48,6 +49,7 @@ class RunningWorkload implements Workload {
   readonly answers = new Map<number, number>();
   readonly #options: WorkloadOptions;
   #isStopping = false;
+  #sawOutage = false;
   #over: Promise<unknown> = Promise.resolve();
 
   constructor(options: WorkloadOptions) {
@@ -82,6 +84,8 @@ class RunningWorkload implements Workload {
   }
 
   async #step(name: string, client: SoakClient): Promise<void> {
+    if (this.#sawOutage) await Bun.sleep(OUTAGE_MS);
+    this.#sawOutage = false;
     const { random, writes, reads, groups } = this.#options;
     const dice = random();
     if (dice < PUT_SHARE) return this.#put(name, client, pick(writes, random));
@@ -143,6 +147,7 @@ class RunningWorkload implements Workload {
   }
 
   #count(status: number): void {
+    this.#sawOutage = status >= 500;
     this.answers.set(status, (this.answers.get(status) ?? 0) + 1);
   }
 
