@@ -11,6 +11,18 @@ import { requireTools } from "./support/tools.ts";
 import { loadTrace, TRACE_FILES, traceFolder } from "./support/traces.ts";
 
 const VALUE_BYTES = 100;
+const MIB = 1024 * 1024;
+/** MiB of the limit and of a value. */
+const FEW_LARGE = [
+  [64, 2],
+  [64, 1],
+  [256, 2],
+  [256, 1],
+  [512, 2],
+  [512, 1],
+] as const;
+/** The others are too long for entries of megabytes, or say the same. */
+const FEW_LARGE_TRACES: readonly string[] = ["web12", "multi2"];
 /** The engine's mean may be below S3-FIFO's by so much, and a single ratio below LRU's by so much. */
 const BELOW_S3_FIFO = 0.005;
 const BELOW_LRU = 0.02;
@@ -60,11 +72,34 @@ export async function benchHitRatio(): Promise<void> {
   );
   console.log(markdownTable(["trace", "items", ...names, "engine - LRU", "figure"], rows));
   console.log(`\nMean: engine - S3-FIFO = ${signed(engine - ofS3Fifo)}`);
+  benchFewLarge(folder);
 }
 
-/** The engine with memory for `capacity` entries, as a policy. */
+/** Entries of which a shard holds one or two. LRU has the whole limit for values, without any overhead. */
+function benchFewLarge(folder: string): void {
+  const rows: string[][] = [];
+  for (const trace of TRACE_FILES.filter(({ name }) => FEW_LARGE_TRACES.includes(name))) {
+    const requests = loadTrace(trace, folder);
+    for (const [limitMiB, valueMiB] of FEW_LARGE) {
+      const items = limitMiB / valueMiB;
+      const engine = hitRatio(
+        () => new EnginePolicy(limitMiB * MIB, valueMiB * MIB, requests.distinct),
+        items,
+        requests,
+      );
+      const [ofLru, ofS3Fifo] = [lru, s3Fifo].map((factory) => hitRatio(factory, items, requests)) as [number, number];
+      const figure = engine > ofLru ? "reached" : "MISSED";
+      const name = `${trace.name}, ${limitMiB} MiB of ${valueMiB} MiB`;
+      rows.push([name, String(items), four(engine), four(ofLru), four(ofS3Fifo), signed(engine - ofLru), figure]);
+    }
+  }
+  console.log("\nFew large entries. To reach: above LRU, which has no overhead here.\n");
+  console.log(markdownTable(["trace", "items", "engine", "LRU", "S3-FIFO", "engine - LRU", "figure"], rows));
+}
+
+/** The engine with memory for `capacity` small entries, as a policy. */
 export function engineAsPolicy(capacity: number, requests: Requests): Policy {
-  return new EnginePolicy(capacity, requests.distinct);
+  return new EnginePolicy(bytesForEntries(capacity, KEY_BYTES, VALUE_BYTES), VALUE_BYTES, requests.distinct);
 }
 
 class EnginePolicy implements Policy {
@@ -74,10 +109,9 @@ class EnginePolicy implements Policy {
   readonly #sink = new FixedSink(0, false);
   readonly #engine: MemoryEngine;
 
-  constructor(capacity: number, distinct: number) {
+  constructor(limitBytes: number, valueBytes: number, distinct: number) {
     this.#keys = engineKeys(Int32Array.from({ length: distinct }, (_, index) => index));
-    this.#requests = new EngineRequests(VALUE_BYTES, { bytes: Buffer.alloc(0), length: 0 });
-    const limitBytes = bytesForEntries(capacity, KEY_BYTES, VALUE_BYTES);
+    this.#requests = new EngineRequests(valueBytes, { bytes: Buffer.alloc(0), length: 0 });
     this.#engine = MemoryEngine.create({ limitBytes, threads: 1, clock: Date.now });
   }
 

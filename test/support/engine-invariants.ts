@@ -12,7 +12,6 @@ import {
   FLAG_BLOB,
   FLAG_DEAD,
   FLAG_EXPIRES,
-  FLAG_MAIN,
   FLAG_TOMBSTONE,
   KEY_LENGTH_MASK,
   POOL_FREE_COUNT,
@@ -28,6 +27,7 @@ import {
   SEGMENT_RESERVED_BYTES,
   SHARD_BLOB_HEAD,
   SHARD_BLOB_TAIL,
+  SHARD_DELETED,
   SHARD_GHOST_PAGES,
   SHARD_INDEX_CHAIN,
   SHARD_INDEX_PAGES,
@@ -49,7 +49,7 @@ import {
   WHEEL_HEAD,
   WHEEL_LEVELS,
 } from "../../src/engine/memory/layout.ts";
-import { blobWord, expiryOf, keyOffset, RecordPlan } from "../../src/engine/memory/record.ts";
+import { blobWord, expiryOf, keyOffset, queueOf, RecordPlan } from "../../src/engine/memory/record.ts";
 
 /**
  * Walks through everything that a memory engine has in its shared buffers, by the layout alone, and throws where it does
@@ -96,7 +96,9 @@ class Inspection {
     const indexed = this.checkIndex(shard, name);
     const live = new Set<number>();
     let blobSegments = 0;
-    for (const main of [false, true]) blobSegments += this.checkQueue(shard, main, `${name}, main ${main}`, live);
+    for (const queue of [SHARD_SMALL, SHARD_MAIN, SHARD_DELETED]) {
+      blobSegments += this.checkQueue(shard, queue, `${name}, queue ${queue}`, live);
+    }
     for (const location of live) {
       if (!indexed.has(location)) throw new Error(`${name}: the live record ${location} is not in the index`);
     }
@@ -152,9 +154,9 @@ class Inspection {
   }
 
   /** Collects the live records of a queue; gives the segments of their blobs. */
-  private checkQueue(shard: number, main: boolean, name: string, live: Set<number>): number {
+  private checkQueue(shard: number, queue: number, name: string, live: Set<number>): number {
     const { first, used, live: liveUnits } = this.arena;
-    const chain = shard + (main ? SHARD_MAIN : SHARD_SMALL);
+    const chain = shard + queue;
     const head = this.word(chain + CHAIN_HEAD);
     const segments = this.chain(this.word(chain + CHAIN_TAIL), head, name);
     this.same(`${name}: segments`, this.control[chain + CHAIN_SEGMENTS], segments.length);
@@ -169,7 +171,7 @@ class Inspection {
         const here = Math.min(this.plan.recordBytes, this.arena.segmentBytes - offset);
         offset += here;
         if ((this.meta(location) & FLAG_DEAD) !== 0) continue;
-        if (((this.meta(location) & FLAG_MAIN) !== 0) !== main) throw new Error(`${name}: a record of the other queue`);
+        if (queueOf(this.meta(location)) !== queue) throw new Error(`${name}: a record of the other queue`);
         live.add(location);
         total.records++;
         total.units += this.plan.totalUnits();

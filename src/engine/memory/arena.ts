@@ -9,6 +9,7 @@ import {
   GLOBAL_WORDS,
   HASH_KEY_0,
   HASH_KEY_1,
+  SEGMENT_TABLES,
   SHARD_WORDS,
   UNIT_BYTES,
 } from "./layout.ts";
@@ -70,6 +71,7 @@ export class Arena {
   readonly live: number;
   readonly first: number;
   readonly used: number;
+  readonly born: number;
   private readonly indexPages: number;
   private readonly ghostPages: number;
 
@@ -95,7 +97,8 @@ export class Arena {
     this.live = tables + 2 * segmentCount;
     this.first = tables + 3 * segmentCount;
     this.used = tables + 4 * segmentCount;
-    this.indexPages = tables + 5 * segmentCount;
+    this.born = tables + 5 * segmentCount;
+    this.indexPages = tables + SEGMENT_TABLES * segmentCount;
     this.ghostPages = this.indexPages + shardCount * maxIndexPages;
   }
 

@@ -2,14 +2,14 @@ import type { Arena } from "./arena.ts";
 import type { GhostTable } from "./ghost-table.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
 import {
+  CHAIN_BORN,
   CHAIN_HEAD,
   CHAIN_LIVE_UNITS,
   CHAIN_TAIL,
   COUNT_EVICTIONS,
   COUNT_EXPIRATIONS,
   COUNT_MAIN_EVICTIONS,
-  FLAG_DEAD,
-  FLAG_MAIN,
+  type Queue,
   RECORD_META,
   SEGMENT_RESERVED_BYTES,
   SHARD_MAIN,
@@ -17,21 +17,27 @@ import {
   SHARD_SMALL,
   UNIT_BYTES,
 } from "./layout.ts";
-import { chainOf, type RecordLog } from "./record-log.ts";
+import { queueOf } from "./record.ts";
+import type { RecordLog } from "./record-log.ts";
 import type { SegmentPool } from "./segment-pool.ts";
 import type { ShardStore } from "./shard-store.ts";
+import type { Victim } from "./victim.ts";
 
-/** The small queue's share of the live bytes, above which it gives first. */
-const SMALL_SHARE = 0.1;
-/** Uses since it came in that a record in the small queue needs to be moved to the main one. */
-const PROMOTION_USES = 2;
 /** A segment with less alive than this share is emptied before anything is evicted. */
 const SPARSE_SHARE = 0.75;
-/** Records that one call may keep; after them everything it meets must go, so that its time is bounded. */
+/** Records that may be kept before a segment is free; after them everything that is met must go. */
 const MAX_KEPT = 2048;
+/** Records that are looked at while a shard's lock is held: some 0.3 ms. */
+const STEPS_PER_LOCK = 256;
+/** Records that leave a shard whose index is full, so that not every put has to ask again. */
+const RECORDS_FROM_FULL_INDEX = 64;
+const NEVER_PROMOTED = Number.POSITIVE_INFINITY;
+/** The queues from which entries leave when memory is short. Tombstones have a share of their own (`tombstones.ts`). */
+const QUEUES = [SHARD_SMALL, SHARD_MAIN] as const;
 
 /**
- * Makes room in a shard: eviction, compaction and the freeing of segments are one mechanism.
+ * Makes room in a shard: eviction, compaction and the freeing of segments are one mechanism. Which shard and which of its
+ * queues are next is decided in `victim.ts`.
  *
  * Source: J. Yang et al., "FIFO queues are all you need for cache eviction" (S3-FIFO, SOSP '23), algorithm 1: new
  * records enter a small FIFO queue; those used again by its end move to the main queue, the others leave and are
@@ -41,6 +47,8 @@ const MAX_KEPT = 2048;
  */
 export class Eviction {
   private readonly control: Int32Array;
+  /** Pages that the ghosts of the last shard still lack: room that is to be made besides. */
+  ghostPages = 0;
   private kept = 0;
 
   constructor(
@@ -55,57 +63,81 @@ export class Eviction {
     this.control = arena.control;
   }
 
-  /** Frees at least one segment of a shard. False = it holds nothing that could go. Needs the shard's lock. */
-  reclaim(shard: number, nowMs: number): boolean {
-    const ghostPages = this.ghosts.pagesWanted(shard);
-    const target = this.control[shard + SHARD_SEGMENTS]! - ghostPages;
-    this.kept = 0;
-    while (this.control[shard + SHARD_SEGMENTS]! >= target) {
-      const sparse = this.kept < MAX_KEPT ? this.sparsestSegment(shard) : -1;
-      if (sparse >= 0 && this.empty(shard, sparse, nowMs)) continue;
-      if (!this.evictNext(shard, nowMs)) return this.control[shard + SHARD_SEGMENTS]! < target;
+  /**
+   * Lets the oldest records of a queue go, or keeps them at the head of the main queue, until a segment is free, the next
+   * is another shard's turn, or the small queues have no more than their share. Gives how many records it has looked at.
+   * Needs the shard's lock.
+   */
+  evict({ shard, queue, nextBorn, excessUnits, promotionUses }: Victim, nowMs: number): number {
+    const before = this.kept;
+    if (this.compact(shard, nowMs)) return Math.max(1, this.kept - before);
+    const chain = shard + queue;
+    const segments = this.control[shard + SHARD_SEGMENTS]!;
+    const fewestUnits = queue === SHARD_SMALL ? this.control[chain + CHAIN_LIVE_UNITS]! - excessUnits : -1;
+    let steps = 0;
+    while (steps < STEPS_PER_LOCK) {
+      const location = this.oldest(shard, queue);
+      if (location === 0) break;
+      const born = this.log.born(location);
+      this.control[chain + CHAIN_BORN] = born;
+      if (((born - nextBorn) | 0) > 0) break;
+      if (this.control[shard + SHARD_SEGMENTS]! < segments) break;
+      if (this.control[chain + CHAIN_LIVE_UNITS]! <= fewestUnits) break;
+      this.letGo(shard, queue, location, promotionUses, nowMs);
+      steps++;
     }
-    if (ghostPages > 0 && this.pool.reserve(ghostPages, 0)) this.ghosts.grow(shard, ghostPages);
+    if (this.control[shard + SHARD_SEGMENTS]! < segments) this.kept = 0;
+    this.growGhosts(shard);
+    return steps;
+  }
+
+  /** Lets records of one shard go, whatever others hold. False = it has none. Needs the shard's lock. */
+  evictFrom(shard: number, nowMs: number): boolean {
+    for (let gone = 0; gone < RECORDS_FROM_FULL_INDEX; ) {
+      const queue = this.oldest(shard, SHARD_SMALL) === 0 ? SHARD_MAIN : SHARD_SMALL;
+      const location = this.oldest(shard, queue);
+      if (location === 0) return gone > 0;
+      if (!this.letGo(shard, queue, location, NEVER_PROMOTED, nowMs)) gone++;
+    }
     return true;
   }
 
-  /** Lets the next record of one of the queues go, or keeps it at the head of the main queue. */
-  private evictNext(shard: number, nowMs: number): boolean {
-    const main = !this.takesFromSmall(shard);
-    for (;;) {
-      const location = this.log.tail(shard, main);
-      if (location === 0) return this.log.tail(shard, true) !== 0 || this.log.tail(shard, false) !== 0;
-      this.log.passTail(shard, main);
-      if (!this.isDead(location)) {
-        this.decide(shard, location, main, nowMs);
-        this.log.dropEmptyHead(shard, main);
-        return true;
-      }
+  /** Empties the sparsest segment of a shard. False = none is sparse. Needs the shard's lock. */
+  compact(shard: number, nowMs: number): boolean {
+    const sparse = this.kept < MAX_KEPT ? this.sparsestSegment(shard) : -1;
+    return sparse >= 0 && this.empty(shard, sparse, nowMs);
+  }
+
+  /** The oldest live record of a queue, or 0. */
+  private oldest(shard: number, queue: Queue): number {
+    for (let location = this.log.tail(shard, queue); location !== 0; location = this.log.tail(shard, queue)) {
+      if (!this.log.isDead(location)) return location;
+      this.log.passTail(shard, queue);
     }
+    this.log.dropEmptyHead(shard, queue);
+    return 0;
   }
 
-  private takesFromSmall(shard: number): boolean {
-    if (this.log.tail(shard, true) === 0) return true;
-    if (this.log.tail(shard, false) === 0) return false;
-    const small = this.control[shard + SHARD_SMALL + CHAIN_LIVE_UNITS]!;
-    return small > (small + this.control[shard + SHARD_MAIN + CHAIN_LIVE_UNITS]!) * SMALL_SHARE;
+  /** Lets the record at the end of a queue go, or keeps it at the head of the main queue. True = it is kept. */
+  private letGo(shard: number, queue: Queue, location: number, promotionUses: number, nowMs: number): boolean {
+    this.log.passTail(shard, queue);
+    const isKept = this.decide(shard, location, queue === SHARD_MAIN, promotionUses, nowMs);
+    this.log.dropEmptyHead(shard, queue);
+    return isKept;
   }
 
-  private decide(shard: number, location: number, main: boolean, nowMs: number): void {
+  private decide(shard: number, location: number, main: boolean, promotionUses: number, nowMs: number): boolean {
     const slot = this.store.slotOf(shard, location);
     if (this.store.isExpired(location, nowMs)) {
-      if (!this.store.isTombstone(location)) this.counters[COUNT_EXPIRATIONS]!++;
+      this.counters[COUNT_EXPIRATIONS]!++;
       this.store.forget(shard, slot, location);
-      return;
+      return false;
     }
-    const tombstone = this.store.isTombstone(location);
     const useCount = this.store.useCount(shard, slot);
-    const stays = tombstone || (main ? useCount > 0 : useCount >= PROMOTION_USES);
-    if (stays && this.kept < MAX_KEPT && this.keep(shard, slot, location, true, main && !tombstone ? useCount - 1 : 0))
-      return;
-    if (tombstone) {
-      this.store.forgetTombstone(shard, slot, location);
-      return;
+    const stays = main ? useCount > 0 : useCount >= promotionUses;
+    if (stays && this.kept < MAX_KEPT) {
+      this.log.renew(location);
+      if (this.keep(shard, slot, location, SHARD_MAIN, main ? useCount - 1 : 0)) return true;
     }
     this.counters[COUNT_EVICTIONS]!++;
     if (main) this.counters[COUNT_MAIN_EVICTIONS]!++;
@@ -114,13 +146,21 @@ export class Eviction {
       this.ghosts.add(shard, this.hasher.hi);
     }
     this.store.forget(shard, slot, location);
+    return false;
+  }
+
+  private growGhosts(shard: number): void {
+    this.ghostPages = this.ghosts.pagesWanted(shard);
+    if (this.ghostPages === 0 || !this.pool.reserve(this.ghostPages, this.arena.geometry.spareSegments)) return;
+    this.ghosts.grow(shard, this.ghostPages);
+    this.ghostPages = 0;
   }
 
   /** Copies a record to the head of a queue. False = there is no segment to copy it to. */
-  private keep(shard: number, slot: number, location: number, toMain: boolean, useCount: number): boolean {
-    const needed = this.log.segmentsNeededToCopy(shard, location, toMain);
+  private keep(shard: number, slot: number, location: number, queue: Queue, useCount: number): boolean {
+    const needed = this.log.segmentsNeededToCopy(shard, location, queue);
     if (needed > 0 && !this.pool.reserve(needed, 0)) return false;
-    this.store.move(shard, slot, location, toMain, useCount);
+    this.store.move(shard, slot, location, queue, useCount);
     this.kept++;
     return true;
   }
@@ -129,8 +169,8 @@ export class Eviction {
   private sparsestSegment(shard: number): number {
     let least = (this.arena.segmentBytes / UNIT_BYTES) * SPARSE_SHARE;
     let sparsest = -1;
-    for (let main = 0; main < 2; main++) {
-      const chain = chainOf(shard, main === 1);
+    for (const queue of QUEUES) {
+      const chain = shard + queue;
       const head = this.control[chain + CHAIN_HEAD]!;
       const tail = this.control[chain + CHAIN_TAIL]!;
       if (tail === 0) continue;
@@ -160,7 +200,7 @@ export class Eviction {
     while (offset < end) {
       const location = this.arena.location(segment, offset);
       offset = this.log.endInSegment(location);
-      if (this.isDead(location)) continue;
+      if (this.log.isDead(location)) continue;
       const units = (offset - this.arena.offsetOf(location)) / UNIT_BYTES;
       if (!this.carryOver(shard, location, nowMs)) return false;
       // With its last live unit gone the segment has left the shard, and its bytes with it.
@@ -187,16 +227,11 @@ export class Eviction {
   private carryOver(shard: number, location: number, nowMs: number): boolean {
     const slot = this.store.slotOf(shard, location);
     if (this.store.isExpired(location, nowMs)) {
-      if (!this.store.isTombstone(location)) this.counters[COUNT_EXPIRATIONS]!++;
+      this.counters[COUNT_EXPIRATIONS]!++;
       this.store.forget(shard, slot, location);
       return true;
     }
-    const words = this.arena.wordsAt(location);
-    const main = (words[this.arena.wordIndex(location) + RECORD_META]! & FLAG_MAIN) !== 0;
-    return this.keep(shard, slot, location, main, this.store.useCount(shard, slot));
-  }
-
-  private isDead(location: number): boolean {
-    return (this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]! & FLAG_DEAD) !== 0;
+    const meta = this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]!;
+    return this.keep(shard, slot, location, queueOf(meta), this.store.useCount(shard, slot));
   }
 }

@@ -1,12 +1,5 @@
 import type { Arena } from "./arena.ts";
-import {
-  CHAIN_RECORDS,
-  SHARD_GHOST_CLOCK,
-  SHARD_GHOST_PAGES,
-  SHARD_MAIN,
-  SHARD_SEGMENTS,
-  SHARD_SMALL,
-} from "./layout.ts";
+import { GHOST_CLOCK, RECORDS_COUNTED, SHARD_GHOST_PAGES, SHARD_GHOST_SHIFT, SHARD_SEGMENTS } from "./layout.ts";
 import type { SegmentPool } from "./segment-pool.ts";
 
 /** Ghosts that share a bucket: two cache lines. */
@@ -15,10 +8,14 @@ const BUCKET_SLOTS = 16;
 const AGE_BITS = 12;
 const AGE_MASK = (1 << AGE_BITS) - 1;
 const FINGERPRINT_MASK = ~AGE_MASK;
-/** Ages are told apart in this many steps over the life of a ghost. */
-const AGE_STEPS = 1024;
+/** Ages are told apart in this many steps over the life of a ghost, when the table is begun … */
+const AGE_STEPS = 64;
+/** … and while the number of records changes, in no fewer than these, and no more: a ghost that nothing has replaced looks
+ * young again after `AGE_MASK` steps. */
+const MIN_AGE_STEPS = 16;
+const MAX_AGE_STEPS = 256;
 /**
- * How long a ghost is remembered, in evictions per record of the shard: as many as the main queue is to hold, also while
+ * How long a ghost is remembered, in evictions per record of all shards: as many as the main queue is to hold, also while
  * it doesn't yet, or a loop that is too long for the cache would never leave anything in it.
  */
 const LIFE_SHARE = 0.9;
@@ -27,7 +24,7 @@ const SLOTS_PER_GHOST = 1.5;
 
 /**
  * Which keys were lately evicted from the small queue: fingerprints, each remembered for about as many evictions
- * as the main queue has records.
+ * as the main queue has records, in all shards together: one that holds a few large entries has no measure of its own.
  *
  * Source: J. Yang et al., "FIFO queues are all you need for cache eviction" (S3-FIFO, SOSP '23), section 4.2: a
  * bucketed table of fingerprints, where an entry is out of date when as many were put in after it as the ghost queue
@@ -50,7 +47,8 @@ export class GhostTable {
   /** Pages that the table should have and hasn't; it works without them, and forgets earlier. */
   pagesWanted(shard: number): number {
     const pages = this.control[shard + SHARD_GHOST_PAGES]!;
-    const wanted = Math.ceil((this.records(shard) * SLOTS_PER_GHOST) / this.slotsPerPage);
+    const records = this.control[RECORDS_COUNTED]! / this.arena.geometry.shardCount;
+    const wanted = Math.ceil((records * SLOTS_PER_GHOST) / this.slotsPerPage);
     if (wanted <= pages || pages >= this.arena.geometry.maxGhostPages) return 0;
     // Growing forgets everything, so it is done in large steps.
     const target = Math.max(wanted, Math.ceil(pages * 1.5), 1);
@@ -65,11 +63,7 @@ export class GhostTable {
     for (let page = before; page < before + pages; page++) control[table + page] = this.pool.take();
     control[shard + SHARD_GHOST_PAGES] = before + pages;
     control[shard + SHARD_SEGMENTS]! += pages;
-    for (let page = 0; page < before + pages; page++) {
-      const start = this.arena.location(control[table + page]!, 0);
-      const word = this.arena.wordIndex(start);
-      this.arena.wordsAt(start).fill(0, word, word + this.slotsPerPage);
-    }
+    this.begin(shard);
   }
 
   /** Gives the pages back. */
@@ -85,35 +79,38 @@ export class GhostTable {
   /** Remembers a key by its hash. */
   add(shard: number, hash: number): void {
     if (this.control[shard + SHARD_GHOST_PAGES] === 0) return;
-    this.control[shard + SHARD_GHOST_CLOCK]!++;
-    const clock = this.control[shard + SHARD_GHOST_CLOCK]!;
-    const shift = this.ageShift(shard);
-    const now = (clock >>> shift) & AGE_MASK;
+    const clock = Atomics.add(this.control, GHOST_CLOCK, 1) + 1;
+    const steps = this.life() >>> this.control[shard + SHARD_GHOST_SHIFT]!;
+    const isCoarse = steps < MIN_AGE_STEPS && this.control[shard + SHARD_GHOST_SHIFT]! > 0;
+    if (isCoarse || steps > MAX_AGE_STEPS) this.begin(shard);
+    const now = (clock >>> this.control[shard + SHARD_GHOST_SHIFT]!) & AGE_MASK;
     const bucket = this.bucketOf(shard, hash);
     const words = this.arena.wordsAt(bucket);
     const start = this.arena.wordIndex(bucket);
+    const wanted = fingerprint(hash);
     let victim = start;
     let oldest = -1;
     for (let at = start; at < start + BUCKET_SLOTS; at++) {
       const slot = words[at]!;
-      if (slot === 0) {
+      // An older one of the same key would be found in its place.
+      if ((slot & FINGERPRINT_MASK) === wanted) {
         victim = at;
         break;
       }
-      const age = (now - slot) & AGE_MASK;
+      const age = slot === 0 ? AGE_MASK + 1 : (now - slot) & AGE_MASK;
       if (age > oldest) {
         oldest = age;
         victim = at;
       }
     }
-    words[victim] = fingerprint(hash) | now;
+    words[victim] = wanted | now;
   }
 
   /** Whether a key is remembered. */
   has(shard: number, hash: number): boolean {
-    const shift = this.ageShift(shard);
-    const now = (this.control[shard + SHARD_GHOST_CLOCK]! >>> shift) & AGE_MASK;
-    const oldest = (this.records(shard) * LIFE_SHARE) >>> shift;
+    const shift = this.control[shard + SHARD_GHOST_SHIFT]!;
+    const now = (this.control[GHOST_CLOCK]! >>> shift) & AGE_MASK;
+    const oldest = this.life() >>> shift;
     const at = this.find(shard, hash);
     return at >= 0 && ((now - this.arena.wordsAt(this.bucketOf(shard, hash))[at]!) & AGE_MASK) <= oldest;
   }
@@ -137,14 +134,20 @@ export class GhostTable {
     return -1;
   }
 
-  private records(shard: number): number {
-    return this.control[shard + SHARD_MAIN + CHAIN_RECORDS]! + this.control[shard + SHARD_SMALL + CHAIN_RECORDS]!;
+  /** Forgets every ghost; ages are told apart as finely as fits to the number of records. */
+  private begin(shard: number): void {
+    const table = this.arena.ghostPageTable(shard);
+    for (let page = 0; page < this.control[shard + SHARD_GHOST_PAGES]!; page++) {
+      const start = this.arena.location(this.control[table + page]!, 0);
+      const word = this.arena.wordIndex(start);
+      this.arena.wordsAt(start).fill(0, word, word + this.slotsPerPage);
+    }
+    this.control[shard + SHARD_GHOST_SHIFT] = Math.max(0, Math.ceil(Math.log2(this.life() / AGE_STEPS)));
   }
 
-  /** How many ghosts make one step of age, as a power of two; it follows from the table's size alone. */
-  private ageShift(shard: number): number {
-    const slots = this.control[shard + SHARD_GHOST_PAGES]! * this.slotsPerPage;
-    return Math.max(0, Math.ceil(Math.log2(slots / AGE_STEPS)));
+  /** How many evictions a ghost is remembered. */
+  private life(): number {
+    return this.control[RECORDS_COUNTED]! * LIFE_SHARE;
   }
 
   /** The location of the bucket of a hash. */

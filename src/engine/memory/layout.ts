@@ -95,6 +95,12 @@ export const HASH_KEY_1 = 9;
 /** When the engine was made, in ms since the Unix epoch: tick 0 of the timer wheels. */
 export const EPOCH_LO = 10;
 export const EPOCH_HI = 11;
+/** Ticks when a segment or a blob joins a queue, in any shard: the ages of what stands in the queues, modulo 2^32. */
+export const AGE_CLOCK = 12;
+/** Ghosts remembered so far in all shards, modulo 2^32. */
+export const GHOST_CLOCK = 13;
+/** Live records of all shards, tombstones apart, when they were last counted. */
+export const RECORDS_COUNTED = 14;
 export const GLOBAL_WORDS = 32;
 
 // One shard's header, relative to its start.
@@ -113,8 +119,8 @@ export const SHARD_TOMBSTONES = 6;
 export const SHARD_FLOOR_LO = 7;
 export const SHARD_FLOOR_HI = 8;
 export const SHARD_GHOST_PAGES = 9;
-/** Ghosts remembered so far, modulo 2^32. */
-export const SHARD_GHOST_CLOCK = 10;
+/** How many ghosts of all shards make one step of a ghost's age, as a power of two. */
+export const SHARD_GHOST_SHIFT = 10;
 /** The first tick of the timer wheel that isn't done yet. */
 export const SHARD_WHEEL_TICK = 11;
 /** Records in the timer wheel. */
@@ -124,7 +130,7 @@ export const SHARD_SEGMENTS = 13;
 /** First and last segment of the blobs, plus 1. */
 export const SHARD_BLOB_TAIL = 14;
 export const SHARD_BLOB_HEAD = 15;
-/** The two queues, `CHAIN_WORDS` each. */
+/** The two queues of entries, `CHAIN_WORDS` each. */
 export const SHARD_SMALL = 16;
 export const SHARD_MAIN = 24;
 /** The newest version that was ever put into the shard. */
@@ -132,8 +138,10 @@ export const SHARD_NEWEST_LO = 32;
 export const SHARD_NEWEST_HI = 33;
 /** The origin that goes with the floor. */
 export const SHARD_FLOOR_ORIGIN = 34;
+/** The queue of tombstones, `CHAIN_WORDS`. */
+export const SHARD_DELETED = 36;
 /** Heads of the timer wheel's buckets. */
-export const SHARD_WHEEL = 36;
+export const SHARD_WHEEL = 44;
 
 // A chain of segments with records, relative to its start; records are appended at the head and leave at the tail.
 /** First segment to leave, plus 1; 0 = the chain is empty. */
@@ -149,7 +157,12 @@ export const CHAIN_RECORDS = 4;
 /** Bytes of live records, in units, whole blobs included. */
 export const CHAIN_LIVE_UNITS = 5;
 export const CHAIN_SEGMENTS = 6;
+/** When the record at the tail joined, as it was last seen: what has left since may have been older. */
+export const CHAIN_BORN = 7;
 export const CHAIN_WORDS = 8;
+
+/** A chain of a shard, by its place in the header: new entries, those that stay, deletes. */
+export type Queue = typeof SHARD_SMALL | typeof SHARD_MAIN | typeof SHARD_DELETED;
 
 export const WHEEL_LEVELS = 4;
 /** log2 of the buckets of a level. */
@@ -159,9 +172,10 @@ export const SHARD_WORDS = SHARD_WHEEL + WHEEL_LEVELS * WHEEL_BUCKETS;
 
 /**
  * What is known of each segment, in one table each: next and previous segment of its chain, plus 1; units that are
- * alive; byte at which the first record starts; byte at which the last one ends (once the segment is full).
+ * alive; byte at which the first record starts; byte at which the last one ends (once the segment is full); by
+ * `AGE_CLOCK`, when it joined its queue. Of a blob, the first segment says when its record did.
  */
-export const SEGMENT_TABLES = 5;
+export const SEGMENT_TABLES = 6;
 
 // ── Counters of one thread, 64-bit floats ───────────────────────────────────────────────────────────────────────────
 export const COUNT_HITS = 0;

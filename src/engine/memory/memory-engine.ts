@@ -36,6 +36,7 @@ import {
   EPOCH_LO,
   HASH_KEY_0,
   HASH_KEY_1,
+  SHARD_DELETED,
   SHARD_GHOST_PAGES,
   SHARD_INDEX_PAGES,
   SHARD_MAIN,
@@ -50,6 +51,7 @@ import { RoomMaker } from "./room-maker.ts";
 import { SegmentPool } from "./segment-pool.ts";
 import { ShardStore } from "./shard-store.ts";
 import { Sweeper } from "./sweeper.ts";
+import { Tombstones } from "./tombstones.ts";
 import { Writer } from "./writer.ts";
 
 export type { MemoryHandle } from "./arena.ts";
@@ -135,7 +137,7 @@ export class MemoryEngine implements Engine {
     this.reader = new Reader(arena, index, store, hasher, counters, clock);
     this.prefetch = new Prefetch(arena, index, hasher);
     const records = new RecordWriter(arena, pool, index, log, store, ghosts, hasher, counters);
-    this.writer = new Writer(arena, store, records, room, hasher, counters, clock);
+    this.writer = new Writer(arena, store, records, room, new Tombstones(arena, store, log), hasher, counters, clock);
     this.sweeper = new Sweeper(
       arena,
       index,
@@ -202,7 +204,9 @@ export class MemoryEngine implements Engine {
     for (let number = 0; number < geometry.shardCount; number++) {
       const shard = this.arena.shard(number);
       entries += this.sweeper.entries(shard);
-      liveUnits += control[shard + SHARD_SMALL + CHAIN_LIVE_UNITS]! + control[shard + SHARD_MAIN + CHAIN_LIVE_UNITS]!;
+      for (const queue of [SHARD_SMALL, SHARD_MAIN, SHARD_DELETED]) {
+        liveUnits += control[shard + queue + CHAIN_LIVE_UNITS]!;
+      }
       pages += control[shard + SHARD_INDEX_PAGES]! + control[shard + SHARD_GHOST_PAGES]!;
     }
     const evictions = this.total(COUNT_EVICTIONS);

@@ -1,5 +1,7 @@
 import type { Arena } from "./arena.ts";
 import {
+  AGE_CLOCK,
+  CHAIN_BORN,
   CHAIN_HEAD,
   CHAIN_HEAD_OFFSET,
   CHAIN_LIVE_UNITS,
@@ -10,21 +12,23 @@ import {
   FLAG_BLOB,
   FLAG_DEAD,
   FLAG_MAIN,
+  type Queue,
   RECORD_META,
   SEGMENT_RESERVED_BYTES,
   SHARD_BLOB_HEAD,
   SHARD_BLOB_TAIL,
+  SHARD_DELETED,
   SHARD_MAIN,
   SHARD_RECYCLE_SEQUENCE,
   SHARD_SEGMENTS,
   SHARD_SMALL,
   UNIT_BYTES,
 } from "./layout.ts";
-import { blobWord, RecordPlan } from "./record.ts";
+import { blobWord, queueOf, RecordPlan } from "./record.ts";
 import type { SegmentPool } from "./segment-pool.ts";
 
 /**
- * The records of a shard: two queues, each a chain of segments to which records are appended at the head and from which
+ * The records of a shard: queues, each a chain of segments to which records are appended at the head and from which
  * they leave at the tail. A record is never changed in place but for its header; one that is replaced, deleted, expired
  * or evicted is marked dead, and a segment in which nothing is alive goes back to the pool at once.
  *
@@ -57,8 +61,8 @@ export class RecordLog {
   }
 
   /** Segments that must be reserved before `append`. */
-  segmentsNeeded(shard: number, main: boolean, plan: RecordPlan): number {
-    const chain = chainOf(shard, main);
+  segmentsNeeded(shard: number, queue: Queue, plan: RecordPlan): number {
+    const chain = shard + queue;
     if (this.control[chain + CHAIN_HEAD] === 0)
       return (this.spills(SEGMENT_RESERVED_BYTES, plan) ? 2 : 1) + plan.blobSegments;
     const offset = this.control[chain + CHAIN_HEAD_OFFSET]!;
@@ -72,9 +76,9 @@ export class RecordLog {
    * Makes room for a record at the head of a queue and accounts for it; gives its location. The caller writes header,
    * key and value (`valueSpan` says where the value goes).
    */
-  append(shard: number, main: boolean, plan: RecordPlan): number {
+  append(shard: number, queue: Queue, plan: RecordPlan): number {
     const control = this.control;
-    const chain = chainOf(shard, main);
+    const chain = shard + queue;
     if (
       control[chain + CHAIN_HEAD] === 0 ||
       this.arena.segmentBytes - control[chain + CHAIN_HEAD_OFFSET]! < plan.prefixBytes
@@ -111,6 +115,7 @@ export class RecordLog {
       control[shard + SHARD_BLOB_HEAD] = segment + 1;
     }
     control[shard + SHARD_SEGMENTS]! += count;
+    control[this.arena.born + first] = this.tick();
     return first;
   }
 
@@ -176,23 +181,23 @@ export class RecordLog {
    * Appends a copy of a live record to the head of a queue; gives the copy's location. The blob is the copy's, too. The
    * original stays alive until `drop`, which comes after the index has stopped referring to it.
    */
-  copy(shard: number, location: number, toMain: boolean): number {
+  copy(shard: number, location: number, queue: Queue): number {
     const plan = this.moved;
     plan.readPlan(this.arena, location);
-    const target = this.append(shard, toMain, plan);
+    const target = this.append(shard, queue, plan);
     this.copyRecord(location, target, plan.recordBytes);
     const words = this.arena.wordsAt(target);
     const word = this.arena.wordIndex(target);
-    if (toMain) words[word + RECORD_META]! |= FLAG_MAIN;
+    if (queue === SHARD_MAIN) words[word + RECORD_META]! |= FLAG_MAIN;
     else words[word + RECORD_META]! &= ~FLAG_MAIN;
     return target;
   }
 
   /** Segments that must be reserved before `copy`. */
-  segmentsNeededToCopy(shard: number, location: number, toMain: boolean): number {
+  segmentsNeededToCopy(shard: number, location: number, queue: Queue): number {
     this.moved.readPlan(this.arena, location);
     this.moved.blobSegments = 0;
-    return this.segmentsNeeded(shard, toMain, this.moved);
+    return this.segmentsNeeded(shard, queue, this.moved);
   }
 
   /** The record's bytes, and its blob, are no longer needed: nothing in the index refers to it. */
@@ -214,6 +219,7 @@ export class RecordLog {
     Atomics.add(this.control, shard + SHARD_RECYCLE_SEQUENCE, 1);
     this.clearChain(shard, shard + SHARD_SMALL);
     this.clearChain(shard, shard + SHARD_MAIN);
+    this.clearChain(shard, shard + SHARD_DELETED);
     const first = this.control[shard + SHARD_BLOB_TAIL]!;
     if (first === 0) return;
     let count = 1;
@@ -227,8 +233,8 @@ export class RecordLog {
   }
 
   /** The next record to leave a queue, dead or alive, or 0 if there is none. */
-  tail(shard: number, main: boolean): number {
-    const chain = chainOf(shard, main);
+  tail(shard: number, queue: Queue): number {
+    const chain = shard + queue;
     const segment = this.control[chain + CHAIN_TAIL]!;
     if (segment === 0) return 0;
     const offset = this.control[chain + CHAIN_TAIL_OFFSET]!;
@@ -240,9 +246,30 @@ export class RecordLog {
     return this.arena.location(segment - 1, offset);
   }
 
+  /** By `AGE_CLOCK`, when the record that `tail` gave joined the queue: as long as there is one. */
+  born(location: number): number {
+    const words = this.arena.wordsAt(location);
+    const word = this.arena.wordIndex(location);
+    const meta = words[word + RECORD_META]!;
+    const segment = (meta & FLAG_BLOB) === 0 ? this.arena.segmentOf(location) : words[word + blobWord(meta)]!;
+    return this.control[this.arena.born + segment]!;
+  }
+
+  isDead(location: number): boolean {
+    return (this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]! & FLAG_DEAD) !== 0;
+  }
+
+  /** A record with a blob is about to join a queue anew. Others get the age of the segment that they are copied to. */
+  renew(location: number): void {
+    const words = this.arena.wordsAt(location);
+    const word = this.arena.wordIndex(location);
+    const meta = words[word + RECORD_META]!;
+    if ((meta & FLAG_BLOB) !== 0) this.control[this.arena.born + words[word + blobWord(meta)]!] = this.tick();
+  }
+
   /** Steps over the record that `tail` gave. It must be called before the record is dropped or killed. */
-  passTail(shard: number, main: boolean): void {
-    const chain = chainOf(shard, main);
+  passTail(shard: number, queue: Queue): void {
+    const chain = shard + queue;
     const segment = this.control[chain + CHAIN_TAIL]! - 1;
     const location = this.arena.location(segment, this.control[chain + CHAIN_TAIL_OFFSET]!);
     this.control[chain + CHAIN_TAIL_OFFSET] = this.endInSegment(location);
@@ -255,8 +282,8 @@ export class RecordLog {
   }
 
   /** Gives the last segment of a queue back if it is the only one left and nothing in it is alive. */
-  dropEmptyHead(shard: number, main: boolean): void {
-    const chain = chainOf(shard, main);
+  dropEmptyHead(shard: number, queue: Queue): void {
+    const chain = shard + queue;
     const head = this.control[chain + CHAIN_HEAD]!;
     if (head === 0 || head !== this.control[chain + CHAIN_TAIL] || this.control[this.arena.live + head - 1] !== 0)
       return;
@@ -273,7 +300,7 @@ export class RecordLog {
   /** Adds a segment at the head of a chain; its first record will start at `firstOffset`. */
   private openSegment(shard: number, chain: number, firstOffset: number): void {
     const control = this.control;
-    const { next, prev, live, first, used } = this.arena;
+    const { next, prev, live, first, used, born } = this.arena;
     const segment = this.pool.take();
     const head = control[chain + CHAIN_HEAD]!;
     control[next + segment] = 0;
@@ -284,7 +311,9 @@ export class RecordLog {
     control[chain + CHAIN_SEGMENTS]!++;
     control[chain + CHAIN_HEAD] = segment + 1;
     control[used + segment] = 0;
+    control[born + segment] = this.tick();
     if (head === 0) {
+      control[chain + CHAIN_BORN] = control[born + segment]!;
       control[chain + CHAIN_TAIL] = segment + 1;
       control[chain + CHAIN_TAIL_OFFSET] = firstOffset;
     } else {
@@ -293,6 +322,10 @@ export class RecordLog {
     }
     control[chain + CHAIN_HEAD_OFFSET] = firstOffset;
     if (head !== 0 && control[live + head - 1] === 0) this.freeSegment(shard, chain, head - 1);
+  }
+
+  private tick(): number {
+    return Atomics.add(this.control, AGE_CLOCK, 1);
   }
 
   private copyRecord(from: number, to: number, length: number): void {
@@ -322,7 +355,7 @@ export class RecordLog {
     const control = this.control;
     const words = this.arena.wordsAt(location);
     const word = this.arena.wordIndex(location);
-    const chain = chainOf(shard, (words[word + RECORD_META]! & FLAG_MAIN) !== 0);
+    const chain = shard + queueOf(words[word + RECORD_META]!);
     words[word + RECORD_META]! |= FLAG_DEAD;
     control[chain + CHAIN_RECORDS]!--;
     control[chain + CHAIN_LIVE_UNITS]! -= plan.totalUnits();
@@ -385,10 +418,6 @@ export class RecordLog {
       this.pool.give(control[chain + CHAIN_TAIL]! - 1, control[chain + CHAIN_HEAD]! - 1, count);
       control[shard + SHARD_SEGMENTS]! -= count;
     }
-    for (let word = CHAIN_TAIL; word <= CHAIN_SEGMENTS; word++) control[chain + word] = 0;
+    for (let word = CHAIN_TAIL; word <= CHAIN_BORN; word++) control[chain + word] = 0;
   }
-}
-
-export function chainOf(shard: number, main: boolean): number {
-  return main ? shard + SHARD_MAIN : shard + SHARD_SMALL;
 }

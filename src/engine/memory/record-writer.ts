@@ -11,16 +11,21 @@ import {
   FLAG_EXPIRES,
   FLAG_MAIN,
   FLAG_ORIGIN,
+  FLAG_TOMBSTONE,
   FLAG_TOUCHED,
+  type Queue,
   RECORD_EXPIRY_HI,
   RECORD_EXPIRY_LO,
   RECORD_META,
   RECORD_VALUE_BYTES,
   RECORD_VERSION_HI,
   RECORD_VERSION_LO,
+  SHARD_DELETED,
   SHARD_INDEX_PAGES,
+  SHARD_MAIN,
   SHARD_NEWEST_HI,
   SHARD_NEWEST_LO,
+  SHARD_SMALL,
 } from "./layout.ts";
 import { blobWord, contentTypeNumber, keyOffset, originWord, RecordPlan, writeSafeInteger } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
@@ -32,6 +37,8 @@ const MAX_RECORD_SHARE = 0.5;
 
 /** A mutation that can't be done before there is more room: the segments it needs. Not an outcome that callers see. */
 export type NeedsRoom = number;
+/** … or records of its shard have to leave: the index has as many pages as it may have. */
+export const INDEX_FULL = -1;
 
 /** What a record is to hold. */
 export interface NewRecord {
@@ -51,7 +58,8 @@ export interface NewRecord {
  */
 export class RecordWriter {
   private readonly control: Int32Array;
-  private readonly plan: RecordPlan;
+  /** Of the record that `planRecord` has laid out. */
+  readonly plan: RecordPlan;
   private readonly maxRecordUnits: number;
 
   constructor(
@@ -77,21 +85,22 @@ export class RecordWriter {
     return this.log.fits(this.plan) && this.plan.totalUnits() <= this.maxRecordUnits;
   }
 
-  /** Writes the planned record and lets the index refer to it. Gives 0, or the segments that are missing. */
+  /** Writes the planned record and lets the index refer to it. Gives 0, or what is missing. */
   write(shard: number, slot: number, record: NewRecord, flags: number, nowMs: number): NeedsRoom {
     const { plan, store } = this;
     const oldLocation = store.foundLocation;
-    const main = slot >= 0 ? this.isMain(oldLocation) : this.ghosts.has(shard, this.hasher.hi);
+    const queue = this.queueFor(shard, slot, flags);
     const pages = slot >= 0 ? 0 : this.index.pagesWanted(shard);
-    if (pages > 0 && this.control[shard + SHARD_INDEX_PAGES]! + pages > this.arena.geometry.maxIndexPages) return 1;
-    const needed = this.log.segmentsNeeded(shard, main, plan) + pages;
+    if (pages > 0 && this.control[shard + SHARD_INDEX_PAGES]! + pages > this.arena.geometry.maxIndexPages)
+      return INDEX_FULL;
+    const needed = this.log.segmentsNeeded(shard, queue, plan) + pages;
     if (needed > 0 && !this.pool.reserve(needed, this.arena.geometry.spareSegments)) return needed;
     if (pages > 0) this.pool.unreserve(pages - this.index.grow(shard, pages));
     const blob = plan.blobSegments > 0 ? this.log.appendBlob(shard, plan.blobSegments) : -1;
-    const location = this.log.append(shard, main, plan);
-    this.writeRecord(location, record, flags | (main ? FLAG_MAIN : 0), blob);
+    const location = this.log.append(shard, queue, plan);
+    this.writeRecord(location, record, flags | (queue === SHARD_MAIN ? FLAG_MAIN : 0), blob);
     if (slot < 0) {
-      if (main) this.ghosts.forget(shard, this.hasher.hi);
+      if (queue === SHARD_MAIN) this.ghosts.forget(shard, this.hasher.hi);
       store.insert(shard, this.hasher.hi >>> 2, location);
     } else {
       this.countIfExpired(nowMs);
@@ -101,6 +110,12 @@ export class RecordWriter {
     }
     this.rememberNewest(shard, record.stamp.version);
     return 0;
+  }
+
+  private queueFor(shard: number, slot: number, flags: number): Queue {
+    if ((flags & FLAG_TOMBSTONE) !== 0) return SHARD_DELETED;
+    const main = slot >= 0 ? this.isMain(this.store.foundLocation) : this.ghosts.has(shard, this.hasher.hi);
+    return main ? SHARD_MAIN : SHARD_SMALL;
   }
 
   private writeRecord(location: number, record: NewRecord, flags: number, blob: number): void {

@@ -5,8 +5,11 @@ import {
   CONTENT_TYPE_SHIFT,
   FLAG_BLOB,
   FLAG_EXPIRES,
+  FLAG_MAIN,
   FLAG_ORIGIN,
+  FLAG_TOMBSTONE,
   KEY_LENGTH_MASK,
+  type Queue,
   RECORD_EXPIRY_HI,
   RECORD_EXPIRY_LO,
   RECORD_EXPIRY_WORDS,
@@ -16,6 +19,9 @@ import {
   RECORD_VERSION_LO,
   RECORD_WORDS,
   SEGMENT_RESERVED_BYTES,
+  SHARD_DELETED,
+  SHARD_MAIN,
+  SHARD_SMALL,
   UNIT_BYTES,
 } from "./layout.ts";
 
@@ -86,6 +92,12 @@ export class RecordPlan {
   totalUnits(): number {
     return (this.recordBytes + this.blobSegments * (this.blobSegmentBytes + SEGMENT_RESERVED_BYTES)) / UNIT_BYTES;
   }
+}
+
+/** The queue that a record is in. */
+export function queueOf(meta: number): Queue {
+  if ((meta & FLAG_TOMBSTONE) !== 0) return SHARD_DELETED;
+  return (meta & FLAG_MAIN) !== 0 ? SHARD_MAIN : SHARD_SMALL;
 }
 
 export function headerWords(expires: boolean, origin: boolean, blob: boolean): number {

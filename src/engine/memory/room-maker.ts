@@ -1,15 +1,18 @@
 import type { Arena } from "./arena.ts";
 import type { Eviction } from "./eviction.ts";
-import { SHARD_LOCK, SHARD_SEGMENTS } from "./layout.ts";
+import { SHARD_LOCK } from "./layout.ts";
 import { lockMutex, unlockMutex } from "./mutex.ts";
+import { INDEX_FULL, type NeedsRoom } from "./record-writer.ts";
 import type { SegmentPool } from "./segment-pool.ts";
+import { Victim } from "./victim.ts";
 
-/**
- * Decides which shard gives when there is no free segment: the one that asks, if it holds its fair share; else the one
- * that holds most, so that the shards' shares grow equal again however uneven their first fill was.
- */
+/** Records that are looked at before other work of the thread gets its turn: some 0.5 ms. */
+const STEPS_PER_TURN = 512;
+
+/** Frees segments: what is dead first, then what the policy gives (see `victim.ts`), shard by shard under its lock. */
 export class RoomMaker {
   private readonly control: Int32Array;
+  private readonly victim: Victim;
 
   constructor(
     private readonly arena: Arena,
@@ -17,40 +20,65 @@ export class RoomMaker {
     private readonly eviction: Eviction,
   ) {
     this.control = arena.control;
+    this.victim = new Victim(arena);
   }
 
-  /** Frees segments until `count` can be reserved. False = nothing is left that could go. Needs no lock held. */
-  make(shard: number, count: number, nowMs: number): boolean {
-    const { segmentCount, shardCount, spareSegments } = this.arena.geometry;
-    const fairShare = Math.floor((segmentCount - spareSegments) / shardCount);
-    let victim = this.control[shard + SHARD_SEGMENTS]! >= fairShare ? shard : this.largestShard();
-    // At first always one round, even where segments are free: the shard's index may be what is full.
-    for (let round = 0; round <= segmentCount; round++) {
-      if (!this.reclaim(victim, nowMs)) {
-        const other = this.largestShard();
-        if (other === victim || !this.reclaim(other, nowMs)) return false;
-      }
-      if (this.pool.available() >= count + spareSegments) return true;
-      victim = this.largestShard();
+  has(segments: number): boolean {
+    return this.pool.available() >= segments + this.arena.geometry.spareSegments;
+  }
+
+  /**
+   * Makes the room that a mutation of a shard needs. False = nothing is left that could go. Needs no lock held. How long
+   * it takes grows with the room: more than a few segments are made by `makeSome`, before the mutation.
+   */
+  make(shard: number, needed: NeedsRoom, nowMs: number): boolean {
+    if (needed === INDEX_FULL) return this.shrink(shard, nowMs);
+    this.compact(shard, nowMs);
+    while (!this.has(needed + this.eviction.ghostPages)) {
+      if (this.evictSome(nowMs) < 0) return false;
     }
-    return false;
+    return true;
   }
 
-  private reclaim(shard: number, nowMs: number): boolean {
+  /** The same in turns: a bounded number of records a call. True = there is room, or nothing is left that could go. */
+  makeSome(segments: number, nowMs: number): boolean {
+    for (let steps = 0; !this.has(segments + this.eviction.ghostPages); ) {
+      if (steps >= STEPS_PER_TURN) return false;
+      const done = this.evictSome(nowMs);
+      if (done < 0) return true;
+      steps += done;
+    }
+    return true;
+  }
+
+  /** Gives how many records were looked at, or -1 if no shard has any. */
+  private evictSome(nowMs: number): number {
+    if (!this.victim.choose()) return -1;
+    const { shard } = this.victim;
     lockMutex(this.control, shard + SHARD_LOCK);
     try {
-      return this.eviction.reclaim(shard, nowMs);
+      return this.eviction.evict(this.victim, nowMs);
     } finally {
       unlockMutex(this.control, shard + SHARD_LOCK);
     }
   }
 
-  private largestShard(): number {
-    let largest = this.arena.shard(0);
-    for (let number = 1; number < this.arena.geometry.shardCount; number++) {
-      const shard = this.arena.shard(number);
-      if (this.control[shard + SHARD_SEGMENTS]! > this.control[largest + SHARD_SEGMENTS]!) largest = shard;
+  private compact(shard: number, nowMs: number): void {
+    lockMutex(this.control, shard + SHARD_LOCK);
+    try {
+      this.eviction.compact(shard, nowMs);
+    } finally {
+      unlockMutex(this.control, shard + SHARD_LOCK);
     }
-    return largest;
+  }
+
+  /** Makes room in the index of a shard, which has all pages that it may have: its own oldest records leave. */
+  private shrink(shard: number, nowMs: number): boolean {
+    lockMutex(this.control, shard + SHARD_LOCK);
+    try {
+      return this.eviction.evictFrom(shard, nowMs);
+    } finally {
+      unlockMutex(this.control, shard + SHARD_LOCK);
+    }
   }
 }

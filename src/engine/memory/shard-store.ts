@@ -9,6 +9,7 @@ import {
   FLAG_EXPIRES,
   FLAG_TOMBSTONE,
   KEY_LENGTH_MASK,
+  type Queue,
   RECORD_META,
   RECORD_VALUE_BYTES,
   SHARD_FLOOR_HI,
@@ -166,8 +167,8 @@ export class ShardStore {
   }
 
   /** Moves a live record to the head of a queue, with another use count. The log must have the room reserved. */
-  move(shard: number, slot: number, location: number, toMain: boolean, useCount: number): void {
-    const target = this.log.copy(shard, location, toMain);
+  move(shard: number, slot: number, location: number, queue: Queue, useCount: number): void {
+    const target = this.log.copy(shard, location, queue);
     this.repoint(shard, slot, target);
     const at = this.index.slotAt(this.arena.indexPageTable(shard), slot);
     const words = this.arena.words[at >>> BUFFER_UNIT_SHIFT]!;

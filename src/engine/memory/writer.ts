@@ -23,10 +23,11 @@ import { originOf, versionOf } from "./record.ts";
 import type { NeedsRoom, NewRecord, RecordWriter } from "./record-writer.ts";
 import type { RoomMaker } from "./room-maker.ts";
 import type { ShardStore } from "./shard-store.ts";
+import type { Tombstones } from "./tombstones.ts";
 
 /** Longest text of a safe integer, with its sign. */
 const MAX_INTEGER_TEXT = 17;
-const NO_VALUE = Buffer.alloc(0);
+const NO_ENTRY = { source: Buffer.alloc(0), start: 0, end: 0, contentType: JSON_CONTENT_TYPE };
 
 /**
  * Does mutations, one shard at a time, under its lock. When memory is short, the lock is given back, room is made
@@ -41,6 +42,7 @@ export class Writer {
     private readonly store: ShardStore,
     private readonly records: RecordWriter,
     private readonly room: RoomMaker,
+    private readonly tombstones: Tombstones,
     private readonly hasher: HalfSipHash,
     private readonly counters: Float64Array,
     private readonly clock: () => number,
@@ -76,7 +78,7 @@ export class Writer {
         unlockMutex(this.control, shard + SHARD_LOCK);
       }
       if (typeof outcome === "string") return outcome;
-      if (!this.room.make(shard, outcome, nowMs)) return this.refuseFromNowOn(shard, request, nowMs);
+      if (!this.room.make(shard, outcome, nowMs)) return this.deleteWithoutRoom(request, nowMs);
     }
   }
 
@@ -135,39 +137,41 @@ export class Writer {
     if (this.isSuperseded(shard, slot, request.stamp)) return "superseded";
     if (!this.holds(request.condition, slot, nowMs)) return "condition-failed";
     const needed = this.records.write(shard, slot, request, 0, nowMs);
-    if (needed > 0) return needed;
+    if (needed !== 0) return needed;
     this.counters[COUNT_SETS]!++;
     return "stored";
   }
 
   private tryDelete(shard: number, request: DeleteRequest, nowMs: number): DeleteOutcome | NeedsRoom {
+    const tombstone = request.tombstoneUntilMs === NEVER ? null : this.planTombstone(shard, request);
     const slot = this.find(shard, request.key);
     if (this.isSuperseded(shard, slot, request.stamp)) return "superseded";
     if (!this.holds(request.condition, slot, nowMs)) return "condition-failed";
     const live = this.isLive(slot, nowMs);
-    if (request.tombstoneUntilMs !== NEVER) {
-      const tombstone: NewRecord = {
-        key: request.key,
-        source: NO_VALUE,
-        start: 0,
-        end: 0,
-        contentType: JSON_CONTENT_TYPE,
-        expiresAtMs: request.tombstoneUntilMs,
-        stamp: request.stamp,
-      };
-      this.records.planRecord(tombstone, true);
-      const needed = this.records.write(shard, slot, tombstone, FLAG_TOMBSTONE, nowMs);
-      if (needed > 0) return needed;
-    } else if (slot >= 0) {
-      this.records.countIfExpired(nowMs);
-      this.store.remove(shard, slot, this.store.foundLocation);
-    }
-    if (request.tombstoneUntilMs === NEVER) {
-      this.arena.forgotten.add(this.arena.shardNumber(shard), this.hasher.hi >>> 2, request.stamp.version);
-    }
+    const needed = tombstone === null ? 0 : this.records.write(shard, slot, tombstone, FLAG_TOMBSTONE, nowMs);
+    if (needed !== 0 && live) return needed;
+    // A delete of what isn't here pushes nothing out: where it finds no room, its version is remembered by bucket.
+    if (tombstone === null || needed !== 0) this.removeWithoutTombstone(shard, slot, request, nowMs);
     if (!live) return "absent";
     this.counters[COUNT_DELETES]!++;
     return "deleted";
+  }
+
+  private planTombstone(shard: number, { key, stamp, tombstoneUntilMs }: DeleteRequest): NewRecord {
+    const tombstone = { key, ...NO_ENTRY, expiresAtMs: tombstoneUntilMs, stamp };
+    this.records.planRecord(tombstone, true);
+    this.tombstones.keepShare(shard, this.records.plan);
+    return tombstone;
+  }
+
+  private removeWithoutTombstone(shard: number, slot: number, request: DeleteRequest, nowMs: number): void {
+    const { stamp, tombstoneUntilMs } = request;
+    if (tombstoneUntilMs !== NEVER) this.raiseFloor(shard, stamp);
+    if (slot >= 0) {
+      this.records.countIfExpired(nowMs);
+      this.store.remove(shard, slot, this.store.foundLocation);
+    }
+    this.arena.forgotten.add(this.arena.shardNumber(shard), this.hasher.hi >>> 2, stamp.version);
   }
 
   private tryTouch(shard: number, request: TouchRequest, nowMs: number): TouchOutcome | NeedsRoom {
@@ -190,7 +194,7 @@ export class Writer {
     };
     this.records.planRecord(record, request.expiresAtMs !== NEVER);
     const needed = this.records.write(shard, slot, record, FLAG_TOUCHED, nowMs);
-    return needed > 0 ? needed : "touched";
+    return needed !== 0 ? needed : "touched";
   }
 
   private tryIncrement(shard: number, request: IncrementRequest, nowMs: number): IncrementOutcome | NeedsRoom {
@@ -214,31 +218,28 @@ export class Writer {
     };
     if (!this.records.planRecord(record, record.expiresAtMs !== NEVER)) return { kind: "too-large" };
     const needed = this.records.write(shard, slot, record, live ? FLAG_TOUCHED : 0, nowMs);
-    if (needed > 0) return needed;
+    if (needed !== 0) return needed;
     this.counters[COUNT_SETS]!++;
     return { kind: "incremented", value };
   }
 
-  /** A tombstone has no room: the whole shard refuses what is older than the delete, which is as safe. */
-  private refuseFromNowOn(shard: number, request: DeleteRequest, nowMs: number): DeleteOutcome {
-    this.lock(request.key);
+  /** The tombstone has no room: the delete is remembered by bucket, or its shard refuses what is older. */
+  private deleteWithoutRoom(request: DeleteRequest, nowMs: number): DeleteOutcome {
+    const shard = this.lock(request.key);
     try {
       // The lock was given back: another thread may have written since.
-      const slot = this.find(shard, request.key);
-      if (this.isSuperseded(shard, slot, request.stamp)) return "superseded";
-      if (!this.holds(request.condition, slot, nowMs)) return "condition-failed";
-      const live = this.isLive(slot, nowMs);
-      this.store.raiseFloor(shard, request.stamp.version, request.stamp.origin);
-      if (slot >= 0) {
-        this.records.countIfExpired(nowMs);
-        this.store.remove(shard, slot, this.store.foundLocation);
-      }
-      if (!live) return "absent";
-      this.counters[COUNT_DELETES]!++;
-      return "deleted";
+      const outcome = this.tryDelete(shard, { ...request, tombstoneUntilMs: NEVER }, nowMs);
+      if (typeof outcome !== "string") throw new Error("a delete without a tombstone needs room");
+      if (outcome !== "superseded" && outcome !== "condition-failed") this.raiseFloor(shard, request.stamp);
+      return outcome;
     } finally {
       unlockMutex(this.control, shard + SHARD_LOCK);
     }
+  }
+
+  /** What is older than a delete without a tombstone is refused in the whole shard, where versions aren't kept by bucket. */
+  private raiseFloor(shard: number, { version, origin }: Stamp): void {
+    if (!this.arena.forgotten.isEnabled) this.store.raiseFloor(shard, version, origin);
   }
 
   private find(shard: number, key: Key): number {
