@@ -29,6 +29,8 @@ export interface WriteBehindOptions {
   /** Refusals of a row before it goes to the dead letters (`SERV_CACHE_WRITE_BEHIND_ATTEMPTS`). */
   readonly attempts: number;
   readonly timeoutMs: number;
+  /** Called for each row that the backend has, or has something newer of, before those who wait for it are told. */
+  readonly onWritten?: (key: string) => void;
   readonly backoffFirstMs: number;
   readonly backoffMaxMs: number;
   readonly scheduler: Scheduler;
@@ -94,6 +96,11 @@ export class WriteBehind {
       cancel();
       waiter.remove();
     }
+  }
+
+  /** Whether somebody waits for a write of the key, and would be told if the backend refused it. */
+  isAwaited(key: string): boolean {
+    return this.#waiters.has(key);
   }
 
   /**
@@ -267,6 +274,7 @@ export class WriteBehind {
       case "superseded":
         this.#counts[result.kind] += 1;
         this.#suspects.clear(entry.key);
+        this.options.onWritten?.(entry.key);
         this.#waiters.done(entry.key, entry.stamp.version);
         return { kind: "done", entry };
       case "retry": {

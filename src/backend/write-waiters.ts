@@ -21,6 +21,10 @@ export class WriteWaiters {
     return this.#byKey.size;
   }
 
+  has(key: string): boolean {
+    return this.#byKey.has(key);
+  }
+
   add(key: string, version: number): WriteWaiter {
     const waiting: Waiting = { version, settle: Promise.withResolvers() };
     const others = this.#byKey.get(key) ?? new Set();

@@ -25,7 +25,7 @@ export const DEFAULT_TTL = -1;
 /** Steps of the engine's scan that one call for keys makes at most. */
 const MOST_SCANS = 64;
 
-/** Stamps that a mutation takes before it gives way to newer ones; reached only where a stamp from ahead is stored. */
+/** Stamps that a mutation of which nothing is recorded takes before it gives way to newer ones; reached only where a stamp from ahead is stored. */
 export const MOST_STAMPS = 100;
 
 /** Where a mutation comes from. */

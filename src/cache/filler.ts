@@ -1,5 +1,5 @@
 /** Puts what was read from the backend into the engine, unless something newer is known of its key. */
-import { type Engine, type Key, NEVER, type Stamp } from "../engine/engine.ts";
+import { type Engine, FILL_ORIGIN, type Key, NEVER, type Stamp, type Version } from "../engine/engine.ts";
 import type { CacheValue } from "./mutation.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 
@@ -13,20 +13,30 @@ export interface FillerOptions {
 export class Filler {
   constructor(private readonly options: FillerOptions) {}
 
-  /** `stamp`: of the moment at which the load began. Settles when the engine has the value, or has refused it. */
-  async fill(name: string, value: CacheValue, expiresAtMs: number, stamp: Stamp): Promise<void> {
+  /**
+   * `stamp`: of the moment at which the load began. Settles when the engine has the value, which is true, or does not keep
+   * it: something newer is there, or it failed.
+   */
+  async fill(name: string, value: CacheValue, expiresAtMs: number, stamp: Stamp): Promise<boolean> {
     const { engine, invalidations, onFailure } = this.options;
     const key = keyOf(name);
     const { bytes, contentType } = value;
-    if (invalidations.covering(key, stamp) !== null) return;
+    if (invalidations.covering(key, stamp) !== null) return false;
     try {
       const request = { key, source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, stamp };
-      if ((await engine.put({ ...request, condition: null })) !== "stored") return;
+      if ((await engine.put({ ...request, condition: null })) !== "stored") return false;
       const newer = invalidations.covering(key, stamp);
-      if (newer !== null) await engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NEVER });
+      if (newer === null) return true;
+      await engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NEVER });
     } catch (error) {
       onFailure(error);
     }
+    return false;
+  }
+
+  /** What was filled with this version, and what is older, goes: a mutation has come that the load did not see. */
+  undo(name: string, version: Version): Promise<void> {
+    return this.absent(name, { version: (version + 1) as Version, origin: FILL_ORIGIN }, NEVER);
   }
 
   /** There is none any more: what is older goes, and until `tombstoneUntilMs` none that is older comes. */

@@ -2,7 +2,8 @@
  * The use cases of a node that has something behind its cache: a backend, peers, or both.
  *
  * Reads are as before; who misses may ask for a load. A write without a condition is durable in the outbox first, and
- * then put, so that nothing is in the cache that was refused. What depends on the stored entry (a condition, a counter, a
+ * then put, so that nothing is in the cache that was refused; it is put with the stamp that it was recorded with, or
+ * something newer is there already and it has happened before that. What depends on the stored entry (a condition, a counter, a
  * touch) is done first and then recorded; where that fails, the entry is dropped, and the next read loads what is true.
  */
 import {
@@ -52,8 +53,8 @@ const GOSSIP_MS = 2_000;
 /** When a change of a value that is only known from before is worth another try. */
 const STALE_RETRY_MS = 1_000;
 
-/** Values from this size on are put first and recorded then: whether the engine can take them is not known before. */
-const LARGE_VALUE_BYTES = 16 * 1024;
+/** Every engine takes values of this size. */
+const EVERYWHERE_FITS_BYTES = 16 * 1024;
 
 /** Keys whose deletes are recorded together, when a pattern deletes from the backend as well. */
 const DELETES_TOGETHER = 500;
@@ -107,8 +108,9 @@ export class LinkedCache extends Cache {
     condition: Condition | null,
     context: MutationContext = FROM_CLIENT,
   ): Promise<PutOutcome> {
+    if (this.#isTooLarge(key, value)) return Promise.resolve("too-large");
     const put = this.#ownPut(key, value, ttlMs, context);
-    if (condition !== null || isLarge(value)) return this.#putFirst(put, condition, context);
+    if (condition !== null) return this.#putIf(put, condition, context);
     return new Promise((resolve, reject) => {
       const writer = { stored: resolve, failed: reject };
       const outcome = new LinkedPut(this.#store, this.#upstream, put, context, writer).begin();
@@ -123,7 +125,7 @@ export class LinkedCache extends Cache {
     context: MutationContext,
     writer: LateWriter,
   ): PutOutcome | null | undefined {
-    if (isLarge(value)) return undefined;
+    if (this.#isTooLarge(key, value)) return "too-large";
     const put = this.#ownPut(key, value, ttlMs, context);
     return new LinkedPut(this.#store, this.#upstream, put, context, writer).begin();
   }
@@ -139,15 +141,14 @@ export class LinkedCache extends Cache {
   ): Promise<DeleteOutcome> {
     const own = copyOf(key);
     const name = nameOf(own);
-    if (condition !== null) await this.#fetch(own, name);
+    if (condition === null) return this.#deleteRecorded(own, name, context);
+    await this.#fetch(own, name);
     for (let stamps = 1; ; stamps++) {
       const stamp = this.stamp();
-      const request = { key: own, stamp, condition, tombstoneUntilMs: this.#tombstoneUntilMs() };
-      const record = () => this.#upstream.record({ kind: "delete", key: name, stamp, ...context });
-      if (condition === null) await record();
-      const outcome = await this.engine.delete(request);
+      const tombstoneUntilMs = this.#tombstoneUntilMs();
+      const outcome = await this.engine.delete({ key: own, stamp, condition, tombstoneUntilMs });
       // A delete that can't be recorded is no loss for the cache: what it removed is loaded again.
-      if (condition !== null && outcome === "deleted") await record();
+      if (outcome === "deleted") await this.#upstream.record({ kind: "delete", key: name, stamp, ...context });
       if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
     }
   }
@@ -221,6 +222,21 @@ export class LinkedCache extends Cache {
     return this.engine.clear(stamp);
   }
 
+  /** Asked before anything is recorded: what the cache can't hold is refused, and goes nowhere. */
+  #isTooLarge(key: Key, value: NewValue): boolean {
+    return value.end - value.start > EVERYWHERE_FITS_BYTES && this.engine.fits?.(key.length, value) === false;
+  }
+
+  /** As a put: it is done with the stamp that it was recorded with, and before whatever is newer. */
+  async #deleteRecorded(key: Key, name: string, context: MutationContext): Promise<DeleteOutcome> {
+    const stamp = this.stamp();
+    await this.#upstream.record({ kind: "delete", key: name, stamp, ...context });
+    const tombstoneUntilMs = this.#tombstoneUntilMs();
+    const outcome = await this.engine.delete({ key, stamp, condition: null, tombstoneUntilMs });
+    if (outcome === "superseded") await this.#store.dropOlder(key, stamp);
+    return outcome;
+  }
+
   #ownPut(key: Key, { source, start, end, contentType }: NewValue, ttlMs: number, context: MutationContext): OwnPut {
     // Before it is done: the message that follows must not come first, whichever thread it reaches.
     if (context.isReplicated) this.#recentPuts.note(key, this.nowMs());
@@ -234,21 +250,14 @@ export class LinkedCache extends Cache {
     };
   }
 
-  async #putFirst(put: OwnPut, condition: Condition | null, context: MutationContext): Promise<PutOutcome> {
+  async #putIf(put: OwnPut, condition: Condition, context: MutationContext): Promise<PutOutcome> {
     const { key: name } = put;
     const key = keyOf(name);
-    if (condition !== null && (await this.#fetch(key, name)) === true && condition.kind === "absent") {
-      return "condition-failed";
-    }
-    for (let stamps = 1; ; stamps++) {
-      const stamp = this.stamp();
-      const outcome = await this.#store.put(put, stamp, condition);
-      if (outcome === "stored") {
-        await this.#recordOrDrop(key, stamp, () => this.#recordPut(put, stamp, context));
-        return outcome;
-      }
-      if (outcome !== "superseded" || condition !== null || stamps === MOST_STAMPS) return outcome;
-    }
+    if ((await this.#fetch(key, name)) === true && condition.kind === "absent") return "condition-failed";
+    const stamp = this.stamp();
+    const outcome = await this.#store.put(put, stamp, condition);
+    if (outcome === "stored") await this.#recordOrDrop(key, stamp, () => this.#recordPut(put, stamp, context));
+    return outcome;
   }
 
   #recordPut({ key: name, value, expiresAtMs }: OwnPut, stamp: Stamp, context: MutationContext): Promise<void> {
@@ -365,10 +374,6 @@ function deliver(loaded: Extract<Loaded, { kind: "found" }>, sink: LoadSink): vo
   if (isStale) sink.markStale();
   const entry: EntryInfo = { valueLength: bytes.length, contentType, expiresAtMs, tag: stamp.version, stamp };
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
-}
-
-function isLarge({ start, end }: NewValue): boolean {
-  return end - start >= LARGE_VALUE_BYTES;
 }
 
 function asFetched(isThere: boolean | null): Condition | null {

@@ -8,6 +8,9 @@ import { type RecordListener, type Upstream, UpstreamError } from "./upstream.ts
 /**
  * A put without a condition: recorded first and stored then, so that nothing is in the cache that was refused. It is the
  * mutation that is recorded, and who waits for that, in one object: this is the path of nearly all writes.
+ *
+ * It is stored with the stamp that it was recorded with. Where something newer is stored by then, the put has happened
+ * before that and is done. Only a put of which nothing was recorded takes another stamp.
  */
 export class LinkedPut implements PutMutation, RecordListener {
   readonly kind = "put";
@@ -48,7 +51,7 @@ export class LinkedPut implements PutMutation, RecordListener {
     if (!this.#upstream.recordLater(this, this)) return null;
     const outcome = this.#store.put(this, this.stamp, null);
     if (outcome === "stored") return outcome;
-    void this.#conclude(outcome);
+    void this.#conclude(outcome, this.#stamps < MOST_STAMPS);
     return null;
   }
 
@@ -61,7 +64,7 @@ export class LinkedPut implements PutMutation, RecordListener {
       return;
     }
     if (outcome === "stored") this.#writer.stored(outcome);
-    else void this.#conclude(outcome);
+    else void this.#conclude(outcome, false);
   }
 
   refused(error: unknown): void {
@@ -72,20 +75,20 @@ export class LinkedPut implements PutMutation, RecordListener {
     let failure = error;
     try {
       // It is written later all the same: what the cache has is not to be served until then.
-      if (isKept(error)) await this.#store.drop(keyOf(this.key), this.stamp);
+      if (isKept(error)) await this.#store.dropOlder(keyOf(this.key), this.stamp);
     } catch (dropError) {
       failure = dropError;
     }
     this.#writer.failed(failure);
   }
 
-  async #conclude(stored: Awaitable<PutOutcome>): Promise<void> {
+  async #conclude(stored: Awaitable<PutOutcome>, mayRestamp: boolean): Promise<void> {
     let outcome: PutOutcome | null;
     try {
       outcome = await stored;
-      // The entry is in the backend and not here: the older one must not stay.
-      if (outcome === "too-large") await this.#store.drop(keyOf(this.key), this.stamp);
-      if (outcome === "superseded" && this.#stamps < MOST_STAMPS) outcome = this.#again();
+      if (outcome === "superseded" && mayRestamp) outcome = this.#again();
+      // The entry is in the backend and not here: an older one must not stay.
+      else if (outcome !== "stored") await this.#store.dropOlder(keyOf(this.key), this.stamp);
     } catch (error) {
       this.#writer.failed(error);
       return;

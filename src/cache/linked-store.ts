@@ -3,6 +3,7 @@ import {
   type Awaitable,
   type Condition,
   type Engine,
+  FILL_ORIGIN,
   type Key,
   MAX_KEY_BYTES,
   NEVER,
@@ -43,6 +44,14 @@ export class LinkedStore {
     if (newer === null) return false;
     await this.drop(key, newer);
     return true;
+  }
+
+  /**
+   * Removes what is older than a recorded mutation that the engine did not take: it may have refused it for another key
+   * that it forgot, and then what it has of this one is older.
+   */
+  async dropOlder(key: Key, { version }: Stamp): Promise<void> {
+    await this.drop(key, { version, origin: FILL_ORIGIN });
   }
 
   /** Removes what is not newer than the stamp. */

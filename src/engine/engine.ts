@@ -246,6 +246,11 @@ export interface Engine {
    * It changes nothing; engines that gain nothing leave it out.
    */
   expectGets?(keys: readonly Key[], count: number): void;
+  /**
+   * Whether a value can ever fit: where it can't, a put of it is `too-large`. Engines that know no limit of their own
+   * leave it out.
+   */
+  fits?(keyLength: number, value: Pick<PutRequest, "start" | "end" | "contentType">): boolean;
   put(request: PutRequest): Awaitable<PutOutcome>;
   delete(request: DeleteRequest): Awaitable<DeleteOutcome>;
   /** Sets another expiry. */

@@ -116,6 +116,7 @@ export class BackendPart {
       backoffMaxMs: WRITE_BACKOFF.maxMs,
       scheduler,
       random,
+      ...(config.writeMode === "through" ? { onWritten: (key: string) => this.#keep(this.#changed(key)) } : {}),
     });
   }
 
@@ -131,32 +132,26 @@ export class BackendPart {
     return this.#globs.some((glob) => glob.matches(bytes, 0, length));
   }
 
-  /** To be called for each mutation before it is kept: what was loaded before it is not to be cached after it. */
-  note(mutation: Mutation): void {
+  /**
+   * To be called for each mutation when it is kept, and not before: what was loaded before it is not cached after it, and
+   * what was refused is never served. Where it gives a promise, the mutation is to be applied after that.
+   */
+  changed(mutation: Mutation): Promise<void> | undefined {
     if (mutation.kind === "invalidate") {
       const glob = mutation.pattern === null ? null : Glob.parse(mutation.pattern);
       this.#readThrough.changedMatching(glob === null ? null : (key) => matches(glob, key));
       this.#keep(this.#stale?.invalidate(glob, mutation.stamp));
       return;
     }
-    this.#readThrough.changed(mutation.key);
-    // It may have been in the engine before the load began, and come here only now: the load has not seen it.
-    const filled = this.#recentFills.take(mutation.key);
-    if (filled > mutation.stamp.version) {
-      this.#keep(this.#filler.absent(mutation.key, { version: filled, origin: this.#options.origin }, NEVER));
-    }
-    if (mutation.kind === "delete") this.#keep(this.#stale?.drop(mutation.key, mutation.stamp));
+    const { key, stamp } = mutation;
+    if (mutation.kind === "delete") this.#keep(this.#stale?.drop(key, stamp));
+    else this.#keep(this.#stale?.keep(key, mutation.value, mutation.expiresAtMs, stamp));
+    return this.#changed(key, stamp.version);
   }
 
-  /** Whether `kept` is to be called. */
-  get keepsStale(): boolean {
-    return this.#stale !== null;
-  }
-
-  /** To be called for each mutation when it is kept, and not before: one that was refused is never served. */
-  kept(mutation: Mutation): void {
-    if (this.#stale === null || mutation.kind !== "put") return;
-    this.#keep(this.#stale.keep(mutation.key, mutation.value, mutation.expiresAtMs, mutation.stamp));
+  /** What was loaded before a write that is about to begin is not cached after it. */
+  unload({ key, stamp }: OutboxMutation): Promise<void> | undefined {
+    return this.#changed(key, stamp.version);
   }
 
   /** What the database has to get of a mutation; null = nothing. */
@@ -187,11 +182,14 @@ export class BackendPart {
     }
   }
 
-  /** See `Upstream.load`. */
+  /**
+   * See `Upstream.load`. A write that waits for the database is what the database will have, unless its client is still
+   * to be told whether the database takes it.
+   */
   async load(key: string, traceparent?: string): Promise<Loaded> {
     if (!this.concerns(key)) return { kind: "absent" };
     const waiting = this.#options.outbox.pendingValue(BACKEND, key);
-    if (waiting !== null) return this.#fillFrom(waiting);
+    if (waiting !== null && !this.#writeBehind.isAwaited(key)) return this.#fillFrom(waiting);
     return this.#loaded(key, await this.#readThrough.load(key, traceparent));
   }
 
@@ -248,19 +246,43 @@ export class BackendPart {
     await this.#options.staleEngine?.close();
   }
 
-  /** A write that waits for the database is what the database will have: as if it had been loaded from there. */
+  /** `before`: fills that are older than this saw the change, or give way to it by themselves. */
+  #changed(key: string, before = 0): Promise<void> | undefined {
+    this.#readThrough.changed(key);
+    const filled = this.#recentFills.take(key);
+    if (filled <= before) return;
+    // A load that begins now is newer than what is undone.
+    this.#options.versions.observe(filled + 1);
+    const gone = this.#filler.undo(key, filled);
+    return this.#options.engine.answersAtOnce ? undefined : gone;
+  }
+
+  /**
+   * Caches a write that waits, with the stamp that it has: a newer one that is still to come wins over it, an older one
+   * does not. Where the engine refuses that, because it had the write before and has forgotten it, it is a copy as any.
+   */
   async #fillFrom(waiting: OutboxMutation): Promise<Loaded> {
+    const { key, stamp } = waiting;
     if (waiting.kind === "delete" || waiting.value === null) return { kind: "absent" };
+    const { versions, scheduler, origin } = this.#options;
+    const version = versions.next();
+    // Since the cache was asked, it may have got something newer.
+    const kept = await this.#look(key);
+    if (kept !== null) {
+      return { kind: "found", ...kept, stamp: { version: kept.version, origin }, isStale: false };
+    }
     const value = { bytes: waiting.value, contentType: waiting.contentType };
-    const expiresAtMs = this.#readThrough.fillExpiryMs();
-    const stamp = { version: this.#options.versions.next(), origin: this.#options.origin };
-    await this.#fill(waiting.key, value, expiresAtMs, stamp.version);
+    const isAlive = waiting.expiresAtMs === NEVER || waiting.expiresAtMs > scheduler.nowMs();
+    const expiresAtMs = isAlive ? waiting.expiresAtMs : this.#readThrough.fillExpiryMs();
+    const isKept = await this.#filler.fill(key, value, expiresAtMs, stamp);
+    if (!isKept) await this.#fill(key, value, expiresAtMs, version);
     return { kind: "found", value, expiresAtMs, stamp, isStale: false };
   }
 
-  #fill(key: string, value: CacheValue, expiresAtMs: number, version: Version): Promise<void> {
-    this.#recentFills.add(key, version);
-    return this.#filler.fill(key, value, expiresAtMs, { version, origin: FILL_ORIGIN });
+  async #fill(key: string, value: CacheValue, expiresAtMs: number, version: Version): Promise<void> {
+    if (this.#writeBehind.isAwaited(key)) this.#recentFills.pin(key, version);
+    else this.#recentFills.add(key, version);
+    await this.#filler.fill(key, value, expiresAtMs, { version, origin: FILL_ORIGIN });
   }
 
   async #loaded(key: string, result: FillResult): Promise<Loaded> {
@@ -290,7 +312,7 @@ export class BackendPart {
   }
 
   /** Errors of fills are logged where they happen: nothing waits for them. */
-  #keep(_done: Promise<void> | undefined): void {}
+  #keep(_done: Promise<unknown> | undefined): void {}
 }
 
 function matches(glob: Glob, key: string): boolean {

@@ -1,8 +1,8 @@
 /**
  * What a node has once, in its main thread, behind all its caches: the outbox, the database, the peers.
  *
- * A mutation is noted by every part and then kept in the outbox in one go, for all who have to get it: after that it may
- * be answered, whatever happens to the process.
+ * A mutation is kept in the outbox in one go, for all who have to get it: after that it is visible and may be answered,
+ * whatever happens to the process.
  */
 
 import type { Mutation } from "../cache/mutation.ts";
@@ -61,6 +61,12 @@ export interface HubOptions {
   readonly log: (message: string) => void;
 }
 
+/** Who waits for the commit of a mutation. */
+interface Listening {
+  readonly mutation: Mutation;
+  readonly listener: RecordListener;
+}
+
 /** From this share of the outbox' bound on, `/health` says so. */
 const FULL_SHARE = 0.8;
 const LETTERS_TOGETHER = 1_000;
@@ -82,7 +88,7 @@ export class Hub implements Upstream, UpstreamAdmin {
   #answered = NOTHING_TO_DO;
   /** The commit that listeners wait for, and these. */
   #listenedTo: Promise<void> | null = null;
-  #listeners: RecordListener[] = [];
+  #listeners: Listening[] = [];
 
   constructor(options: HubOptions) {
     this.#options = options;
@@ -106,20 +112,23 @@ export class Hub implements Upstream, UpstreamAdmin {
 
   recordLater(mutation: Mutation, listener: RecordListener): boolean {
     const { backend, peers, writesThrough } = this.#options;
-    if (writesThrough || backend?.keepsStale === true) {
+    if (writesThrough) {
       this.record(mutation).then(
         () => listener.recorded(),
         (error) => listener.refused(error),
       );
       return false;
     }
-    backend?.note(mutation);
     const row = backend?.rowOf(mutation) ?? null;
     const rows = peers?.rowsOf(mutation) ?? [];
     if (row !== null) rows.push(row);
-    if (rows.length === 0) return true;
-    this.#appendLater(rows, listener);
-    return false;
+    if (rows.length > 0) {
+      this.#appendLater(rows, { mutation, listener });
+      return false;
+    }
+    const changed = backend?.changed(mutation);
+    changed?.then(() => listener.recorded());
+    return changed === undefined;
   }
 
   /** All of them are kept or none, where `recordsTogether`. */
@@ -128,12 +137,10 @@ export class Hub implements Upstream, UpstreamAdmin {
     const rows: OutboxMutation[] = [];
     const through: Promise<void>[] = [];
     for (const mutation of mutations) {
-      backend?.note(mutation);
       const row = backend?.rowOf(mutation) ?? null;
       const peerRows = peers?.rowsOf(mutation) ?? [];
       if (row !== null && writesThrough && backend !== null) {
-        // What the database refuses is not for the peers either.
-        through.push(asUpstreamError(backend.writeThrough(row).then(() => this.#append(peerRows))));
+        through.push(this.#writeThrough(backend, row, peerRows));
         continue;
       }
       if (row !== null) rows.push(row);
@@ -141,10 +148,7 @@ export class Hub implements Upstream, UpstreamAdmin {
     }
     const done =
       through.length === 0 ? this.#append(rows) : Promise.all([this.#append(rows), ...through]).then(() => {});
-    if (backend?.keepsStale !== true) return done;
-    return done.then(() => {
-      for (const mutation of mutations) backend.kept(mutation);
-    });
+    return backend === null ? done : done.then(() => changedAll(backend, mutations));
   }
 
   async replicate(request: PeerRequest): Promise<PeerResponse | null> {
@@ -218,6 +222,14 @@ export class Hub implements Upstream, UpstreamAdmin {
     outbox.close();
   }
 
+  async #writeThrough(backend: BackendPart, row: OutboxMutation, peerRows: readonly OutboxMutation[]): Promise<void> {
+    // The database may carry it out at any time from now on: what was read before is not to be served after that.
+    await backend.unload(row);
+    await asUpstreamError(backend.writeThrough(row));
+    // What the database refuses is not for the peers either.
+    await this.#append(peerRows);
+  }
+
   #append(rows: readonly OutboxMutation[]): Promise<void> {
     if (rows.length === 0) return NOTHING_TO_DO;
     let committed: Promise<void>;
@@ -235,29 +247,36 @@ export class Hub implements Upstream, UpstreamAdmin {
   }
 
   /** Those who share a commit are told by one promise. */
-  #appendLater(rows: readonly OutboxMutation[], listener: RecordListener): void {
+  #appendLater(rows: readonly OutboxMutation[], listening: Listening): void {
     let committed: Promise<void>;
     try {
       committed = this.#options.outbox.append(rows);
     } catch (error) {
-      queueMicrotask(() => listener.refused(upstreamError(error)));
+      queueMicrotask(() => listening.listener.refused(upstreamError(error)));
       return;
     }
     if (this.#listenedTo === committed) {
-      this.#listeners.push(listener);
+      this.#listeners.push(listening);
       return;
     }
-    const listeners = [listener];
+    const listeners = [listening];
     this.#listenedTo = committed;
     this.#listeners = listeners;
     committed.then(
-      () => {
-        for (const each of listeners) each.recorded();
-      },
+      () => this.#tellRecorded(listeners),
       (error) => {
-        for (const each of listeners) each.refused(upstreamError(error));
+        for (const { listener } of listeners) listener.refused(upstreamError(error));
       },
     );
+  }
+
+  #tellRecorded(listeners: readonly Listening[]): void {
+    const { backend } = this.#options;
+    for (const { mutation, listener } of listeners) {
+      const changed = backend?.changed(mutation);
+      if (changed === undefined) listener.recorded();
+      else changed.then(() => listener.recorded());
+    }
   }
 
   #eachLetter(ids: readonly number[] | null, work: (ids: readonly number[]) => number): number {
@@ -280,6 +299,13 @@ export class Hub implements Upstream, UpstreamAdmin {
       ...(peers === null ? {} : { peers: peers.health() }),
       outbox: outboxHealth(outbox),
     };
+  }
+}
+
+async function changedAll(backend: BackendPart, mutations: readonly Mutation[]): Promise<void> {
+  for (const mutation of mutations) {
+    const changed = backend.changed(mutation);
+    if (changed !== undefined) await changed;
   }
 }
 

@@ -183,20 +183,21 @@ function peersPart(
   });
 }
 
-/** A peer's mutation is for the cache what one of this node would be: no load that began before it is to be cached. */
+/** A peer's mutation is for the cache what one of this node is: no load that began before it is cached. */
 function noteForeign(database: BackendPart | null, mutation: PeerMutation): void {
   if (database === null) return;
   const { stamp } = mutation;
   const common = { stamp, isReplicated: true };
   if (mutation.kind === "invalidate") {
-    database.note({ ...common, kind: "invalidate", pattern: mutation.pattern });
+    void database.changed({ ...common, kind: "invalidate", pattern: mutation.pattern });
   } else if (mutation.kind === "put") {
     const { key, value: bytes, contentType, expiresAtMs } = mutation;
-    const put = { ...common, kind: "put", key, value: { bytes, contentType }, expiresAtMs, isTouch: false } as const;
-    database.note(put);
-    if (database.keepsStale) database.kept(put);
+    void database.changed({
+      ...{ ...common, kind: "put", key, value: { bytes, contentType } },
+      ...{ expiresAtMs, isTouch: false },
+    });
   } else {
-    database.note({ ...common, kind: "delete", key: mutation.key });
+    void database.changed({ ...common, kind: "delete", key: mutation.key });
   }
 }
 

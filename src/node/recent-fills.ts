@@ -1,4 +1,4 @@
-/** The versions of the last fills by key: a mutation that is older, and comes later, was not seen by the load. */
+/** The versions of the last fills by key: a mutation that is older, and is kept later, was not seen by the load. */
 import type { Version } from "../engine/engine.ts";
 
 /** More than can be loaded while a mutation is on its way from its thread. */
@@ -6,6 +6,7 @@ const MOST = 10_000;
 
 export class RecentFills {
   readonly #versions = new Map<string, Version>();
+  readonly #pinned = new Map<string, Version>();
 
   add(key: string, version: Version): void {
     this.#versions.delete(key);
@@ -17,10 +18,16 @@ export class RecentFills {
     }
   }
 
+  /** As `add`, and it is not forgotten before it is taken. */
+  pin(key: string, version: Version): void {
+    this.#pinned.set(key, version);
+  }
+
   /** The version of the last fill, which is forgotten then; 0 = none is known. */
   take(key: string): Version {
-    const version = this.#versions.get(key);
+    const version = this.#pinned.get(key) ?? this.#versions.get(key);
     if (version === undefined) return 0 as Version;
+    this.#pinned.delete(key);
     this.#versions.delete(key);
     return version;
   }

@@ -27,7 +27,7 @@ export class StaleValues {
     this.#filler = new Filler(options);
   }
 
-  keep(...[key, value, expiresAtMs, stamp]: Parameters<Filler["fill"]>): Promise<void> {
+  keep(...[key, value, expiresAtMs, stamp]: Parameters<Filler["fill"]>): Promise<boolean> {
     return this.#filler.fill(key, value, expiresAtMs === NEVER ? NEVER : expiresAtMs + this.options.keepMs, stamp);
   }
 

@@ -6,7 +6,6 @@
  * it waits again, so whoever takes must do no harm when he writes twice.
  */
 
-import { isNewer } from "../engine/engine.ts";
 import { Ballast } from "./ballast.ts";
 import type { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
@@ -21,7 +20,6 @@ import { FRESH_LIMITS, type FreshLimits, Queue } from "./queue.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { type TakeRequest, Taker } from "./taker.ts";
 import { Tally } from "./tally.ts";
-import { Uncommitted } from "./uncommitted.ts";
 
 export interface OutboxOptions extends Omit<StoreOptions, "nowMs"> {
   /** Bound on what waits, dead letters included, in bytes. */
@@ -75,7 +73,6 @@ export class Outbox {
   readonly #inFlight = new InFlight();
   readonly #taker: Taker;
   readonly #listeners = new Map<string, () => void>();
-  readonly #uncommitted = new Uncommitted();
   readonly #ballast: Ballast;
   /** False from a failed commit on until the disk has room again. */
   #hasDisk = true;
@@ -205,7 +202,6 @@ export class Outbox {
     for (const mutation of mutations) {
       this.#newestVersion = Math.max(this.#newestVersion, mutation.stamp.version);
       group.mutations.push(mutation);
-      this.#uncommitted.add(mutation);
     }
     if (group.bytes > GROUP_LIMIT_BYTES || group.mutations.length >= GROUP_LIMIT_MUTATIONS) this.#commit();
     else this.#schedule();
@@ -213,14 +209,12 @@ export class Outbox {
   }
 
   /**
-   * The newest mutation of a key that waits for a destination, or is under way to it: what the destination will hold,
-   * and not yet holds. Null = nothing waits, or it is a dead letter.
+   * The newest committed mutation of a key that waits for a destination, or is under way to it: what the destination
+   * will hold, and not yet holds. Null = nothing waits, or it is a dead letter. What waits for its commit is not shown:
+   * the commit may fail.
    */
   pendingValue(destination: string, key: string): OutboxMutation | null {
-    const uncommitted = this.#uncommitted.get(destination, key);
-    const committed = this.#queue.find(destination, key) ?? this.#pendingRow(destination, key);
-    if (uncommitted === null || committed === null) return uncommitted ?? committed;
-    return isNewer(committed.stamp, uncommitted.stamp) ? committed : uncommitted;
+    return this.#queue.find(destination, key) ?? this.#pendingRow(destination, key);
   }
 
   /** Takes what waits longest; it is in flight until it is settled. Of a key, one mutation is in flight at a time. */
@@ -356,7 +350,6 @@ export class Outbox {
     const group = this.#group;
     if (this.#isClosed || (group.mutations.length === 0 && group.settlements.length === 0)) return;
     this.#group = newGroup();
-    this.#uncommitted.clear();
     try {
       this.#transaction((tally, commit) => {
         this.#queue.settle(group.settlements, tally);

@@ -36,6 +36,14 @@ async function full(node: TestHub): Promise<void> {
   await expect(put(node, "full", JSON.stringify("x".repeat(3_000)))).rejects.toMatchObject({ code: "ERR_OUTBOX_FULL" });
 }
 
+/** Lets the commits go on that were held. */
+async function commits(held: (() => void)[]): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) {
+    for (const run of held.splice(0)) run();
+    await settled();
+  }
+}
+
 describe("a hub", () => {
   test("brings an acknowledged write to the database after the delay, the newest of its key", async () => {
     await using node = openTestHub();
@@ -110,13 +118,48 @@ describe("a hub", () => {
     expect(node.stored("user:1")).toBe("1");
   });
 
-  test("does not keep what it loaded while a write was in the cache and on its way here", async () => {
+  test("shows a write when it is committed, and not before", async () => {
+    const held: (() => void)[] = [];
+    await using node = openTestHub({ outbox: { defer: (run) => held.push(run) } });
+    node.backend.values.set("a", "0");
+    const done = put(node, "a", "1");
+    await settled();
+    expect([await loaded(node, "a"), node.stored("a")]).toEqual(["0", "0"]);
+    await commits(held);
+    await done;
+    expect([await loaded(node, "a"), node.stored("a")]).toEqual(["1", "1"]);
+  });
+
+  test("shows nothing of a write whose commit failed, and nothing that was read meanwhile is lost", async () => {
+    const held: (() => void)[] = [];
+    await using node = openTestHub({ outbox: { defer: (run) => held.push(run), limitPages: 100 } });
+    node.backend.values.set("a", "0");
+    const refused = put(node, "a", JSON.stringify("x".repeat(1_000_000))).catch((error) => error);
+    await settled();
+    expect(await loaded(node, "a")).toBe("0");
+    await commits(held);
+    expect(await refused).toMatchObject({ code: "ERR_OUTBOX_FULL" });
+    expect([await loaded(node, "a"), node.stored("a")]).toEqual(["0", "0"]);
+  });
+
+  test("caches a write that waits with the stamp that it has, so that an older one can't replace it", async () => {
     await using node = openTestHub();
-    await put(node, "a", "1");
+    const late = { version: node.versions.next(), origin: ORIGIN };
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const stamp = { version: node.versions.next(), origin: ORIGIN };
-    const request = { key: keyOf("a"), source: value.bytes, start: 0, end: 1, contentType: value.contentType };
-    await node.engine.put({ ...request, expiresAtMs: NEVER, stamp, condition: null });
+    const mutation = { kind: "put", key: "a", value, expiresAtMs: NEVER, stamp, isTouch: false } as const;
+    await node.hub.record({ ...mutation, isReplicated: false });
+    expect(await loaded(node, "a")).toBe("2");
+    const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, contentType: JSON_CONTENT_TYPE };
+    await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: late, condition: null });
+    expect(node.stored("a")).toBe("2");
+  });
+
+  test("does not keep what it loaded while a write was on its way here", async () => {
+    await using node = openTestHub();
+    node.backend.values.set("a", "1");
+    const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
+    const stamp = { version: node.versions.next(), origin: ORIGIN };
     expect(await loaded(node, "a")).toBe("1");
     const mutation = { kind: "put", key: "a", value, expiresAtMs: NEVER, stamp, isTouch: false } as const;
     await node.hub.record({ ...mutation, isReplicated: false });
@@ -288,6 +331,40 @@ describe("a hub that writes through", () => {
     letGo();
     await done;
     expect([node.backend.values.get("a"), node.stored("a")]).toEqual(["1", "1"]);
+  });
+
+  test("shows the database's value, and no other, while a write may still be refused", async () => {
+    await using node = openTestHub({ config: { writeMode: "through" } });
+    node.backend.values.set("a", "0");
+    node.backend.refused.add("a");
+    const letGo = node.backend.hold("writes");
+    const refused = put(node, "a", "1").catch((error) => error);
+    await node.scheduler.advance(WRITE_DELAY_MS);
+    expect([await loaded(node, "a"), node.stored("a")]).toEqual(["0", "0"]);
+    letGo();
+    expect(await refused).toMatchObject({ code: "ERR_BACKEND_REFUSED" });
+    expect(await loaded(node, "a")).toBe("0");
+  });
+
+  test("does not keep what it loaded while a write was under way, whether its client still waits or not", async () => {
+    await using node = openTestHub({ config: { writeMode: "through" } });
+    for (const waitMs of [0, 10_000]) {
+      node.backend.values.set("a", "0");
+      const letGo = node.backend.hold("writes");
+      const done = put(node, "a", "1").catch((error) => error);
+      await node.scheduler.advance(waitMs === 0 ? 0 : waitMs - 1);
+      expect(await loaded(node, "a")).toBe("0");
+      const isRead = node.cache.get(keyOf("a"), new RecordingSink());
+      expect(await isRead).toBe(true);
+      await node.scheduler.advance(1);
+      letGo();
+      await done;
+      await node.drained();
+      expect(node.backend.values.get("a")).toBe("1");
+      expect(await loaded(node, "a")).toBe("1");
+      expect(node.stored("a")).toBe("1");
+      await node.cache.delete(keyOf("a"), null);
+    }
   });
 
   test("gives the refusal to whoever asked, and keeps nothing", async () => {

@@ -10,6 +10,8 @@ export class FakeBackend implements Backend {
   readonly writes: string[][] = [];
   /** What every call waits for. */
   gate: Promise<void> = Promise.resolve();
+  /** What writes wait for besides. */
+  writeGate: Promise<void> = Promise.resolve();
   isAway = false;
   /** Keys whose rows are refused for good. */
   readonly refused = new Set<string>();
@@ -33,6 +35,7 @@ export class FakeBackend implements Backend {
 
   async write(rows: readonly BackendRow[], _options: CallOptions): Promise<RowResult[]> {
     this.writes.push(rows.map((row) => row.key));
+    await this.writeGate;
     await this.#pass();
     const fails = this.isAway || rows.some((row) => this.poison.has(row.key));
     return rows.map((row) => {
@@ -53,10 +56,11 @@ export class FakeBackend implements Backend {
 
   async close(): Promise<void> {}
 
-  /** Holds every call until the function that it gives is called. */
-  hold(): () => void {
+  /** Holds calls until the function that it gives is called. */
+  hold(which: "all" | "writes" = "all"): () => void {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.gate = promise;
+    if (which === "all") this.gate = promise;
+    else this.writeGate = promise;
     return resolve;
   }
 

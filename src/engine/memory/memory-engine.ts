@@ -168,6 +168,10 @@ export class MemoryEngine implements Engine {
     this.prefetch.keys(keys, count);
   }
 
+  fits(keyLength: number, value: Pick<PutRequest, "start" | "end" | "contentType">): boolean {
+    return this.writer.fits(keyLength, value);
+  }
+
   put(request: PutRequest): PutOutcome {
     return this.writer.put(request);
   }

@@ -80,8 +80,17 @@ export class RecordWriter {
 
   /** Lays out a record. False = it could never be stored. */
   planRecord(record: NewRecord, expires: boolean): boolean {
-    const inline = contentTypeNumber(record.contentType) === CONTENT_TYPE_INLINE ? record.contentType.length : 0;
-    this.plan.plan(record.key.length, inline, record.end - record.start, expires, record.stamp.origin !== 0);
+    return this.fits(record.key.length, record, expires, record.stamp.origin !== 0);
+  }
+
+  fits(
+    keyLength: number,
+    { start, end, contentType }: Pick<NewRecord, "start" | "end" | "contentType">,
+    expires: boolean,
+    hasOrigin: boolean,
+  ): boolean {
+    const inline = contentTypeNumber(contentType) === CONTENT_TYPE_INLINE ? contentType.length : 0;
+    this.plan.plan(keyLength, inline, end - start, expires, hasOrigin);
     return this.log.fits(this.plan) && this.plan.totalUnits() <= this.maxRecordUnits;
   }
 

@@ -51,6 +51,10 @@ export class Writer {
     this.shardMask = arena.geometry.shardCount - 1;
   }
 
+  fits(keyLength: number, value: Pick<PutRequest, "start" | "end" | "contentType">): boolean {
+    return this.records.fits(keyLength, value, true, true);
+  }
+
   put(request: PutRequest): PutOutcome {
     if (!this.records.planRecord(request, request.expiresAtMs !== NEVER)) return "too-large";
     const nowMs = this.clock();
