@@ -141,6 +141,7 @@ export class LinkedCache extends Cache {
   ): Promise<DeleteOutcome> {
     const own = copyOf(key);
     const name = nameOf(own);
+    this.engine.requireReachable?.(own);
     if (condition === null) return this.#deleteRecorded(own, name, context);
     await this.#fetch(own, name);
     for (let stamps = 1; ; stamps++) {
@@ -209,6 +210,7 @@ export class LinkedCache extends Cache {
   }
 
   override async deleteMatching(pattern: KeyPattern, context: MutationContext = FROM_CLIENT): Promise<number> {
+    this.engine.requireReachable?.(null);
     const stamp = this.stamp();
     await this.#recordInvalidation(pattern, stamp, context);
     this.#invalidations.add(pattern.text, stamp);
@@ -216,6 +218,7 @@ export class LinkedCache extends Cache {
   }
 
   override async clear(context: MutationContext = FROM_CLIENT): Promise<number> {
+    this.engine.requireReachable?.(null);
     const stamp = this.stamp();
     await this.#recordInvalidation(null, stamp, context);
     this.#invalidations.add(null, stamp);
@@ -238,6 +241,7 @@ export class LinkedCache extends Cache {
   }
 
   #ownPut(key: Key, { source, start, end, contentType }: NewValue, ttlMs: number, context: MutationContext): OwnPut {
+    this.engine.requireReachable?.(key);
     // Before it is done: the message that follows must not come first, whichever thread it reaches.
     if (context.isReplicated) this.#recentPuts.note(key, this.nowMs());
     // The request's buffers are somebody else's when this call has returned.

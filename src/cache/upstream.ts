@@ -61,6 +61,21 @@ export interface Upstream extends UpstreamTraits {
   refresh(key: string): void;
 }
 
+/** Mutations that an engine that may be away could not be told. */
+export interface PendingPort {
+  /**
+   * Keeps a mutation, which is recorded already, until the engine has it. Settles when that is durable; rejects with
+   * `UpstreamError`.
+   */
+  keepPending(mutation: Mutation): Promise<void>;
+
+  /** What of a key waits for the engine; null = nothing. */
+  pendingOf(key: string): Promise<Mutation | null>;
+
+  /** The engine may have done an unrecorded mutation with this stamp, of which nobody was told that it is done. */
+  doubt(key: string, stamp: Stamp): void;
+}
+
 /** A request between nodes: `POST /api/replication`. */
 export interface PeerRequest {
   readonly body: Buffer;

@@ -12,7 +12,14 @@ import type { CacheValue, Mutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
 import type { BackendConfig } from "../config/config.ts";
-import { type Awaitable, type Engine, FILL_ORIGIN, NEVER, type Version } from "../engine/engine.ts";
+import {
+  type Awaitable,
+  type Engine,
+  EngineUnavailableError,
+  FILL_ORIGIN,
+  NEVER,
+  type Version,
+} from "../engine/engine.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
@@ -62,7 +69,11 @@ export class BackendPart {
   constructor(options: BackendPartOptions) {
     this.#options = options;
     const { config, backend, outbox, scheduler, random, staleEngine, invalidations } = options;
-    const onFailure = (error: unknown) => options.log(`a loaded value could not be cached: ${String(error)}`);
+    const onFailure = (error: unknown) => {
+      // That the engine is away is said once, by itself.
+      if (error instanceof EngineUnavailableError) return;
+      options.log(`a loaded value could not be cached: ${String(error)}`);
+    };
     this.#globs = config.keys.map((text) => Glob.parse(text));
     this.#filler = new Filler({ engine: options.engine, invalidations, onFailure });
     this.#stale =

@@ -2,12 +2,13 @@
 
 import { edenGC, fullGC, heapSize } from "bun:jsc";
 import manifest from "../../package.json";
+import { AwayEngine, PendingFlags } from "../cache/away-engine.ts";
 import { Cache } from "../cache/cache.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import { LinkedCache } from "../cache/linked-cache.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { RecentPuts } from "../cache/recent-puts.ts";
-import type { Upstream, UpstreamAdmin } from "../cache/upstream.ts";
+import type { PendingPort, Upstream, UpstreamAdmin } from "../cache/upstream.ts";
 import { isLoopback } from "../config/address.ts";
 import type { Config, PeersConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -31,7 +32,7 @@ export interface ListenerOptions {
   /** The port is shared with the listeners of other threads. */
   readonly reusePort: boolean;
   /** Null = nothing is behind the cache. */
-  readonly upstream: (Upstream & UpstreamAdmin) | null;
+  readonly upstream: (Upstream & UpstreamAdmin & PendingPort) | null;
   /** A bug: the handler threw. The client has got a 500 with the same trace id. */
   readonly onError: (error: unknown, traceId: string) => void;
 }
@@ -93,7 +94,13 @@ function watchLoop({ requests }: ThreadTelemetry, server: HttpServer): LoopWatch
   });
 }
 
-function cacheOf(config: Config, shared: SharedParts, engine: Engine, upstream: Upstream | null): Cache {
+function cacheOf(config: Config, shared: SharedParts, given: Engine, upstream: (Upstream & PendingPort) | null): Cache {
+  const invalidations = RecentInvalidations.attach(shared.invalidations);
+  const pending = new PendingFlags(shared.pending);
+  const engine =
+    upstream === null || config.redis === null
+      ? given
+      : new AwayEngine({ engine: given, upstream, invalidations, pending, nowMs: Date.now });
   const options = {
     engine,
     versions: HybridClock.attach(shared.versions, Date.now),
@@ -102,7 +109,6 @@ function cacheOf(config: Config, shared: SharedParts, engine: Engine, upstream: 
     origin: shared.link?.origin ?? 0,
   };
   if (upstream === null) return new Cache(options);
-  const invalidations = RecentInvalidations.attach(shared.invalidations);
   const recentPuts = RecentPuts.attach(shared.recentPuts);
   return new LinkedCache({ ...options, upstream, invalidations, recentPuts });
 }

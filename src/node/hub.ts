@@ -12,6 +12,7 @@ import {
   type PartState,
   type PeerRequest,
   type PeerResponse,
+  type PendingPort,
   type RecordListener,
   type Upstream,
   type UpstreamAdmin,
@@ -19,6 +20,7 @@ import {
   type UpstreamReport,
   type UpstreamTraits,
 } from "../cache/upstream.ts";
+import type { Stamp } from "../engine/engine.ts";
 import type { DeadLetters } from "../outbox/dead-letters.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
@@ -28,6 +30,7 @@ import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { BACKEND, type BackendPart } from "./backend-part.ts";
 import { HealthLog } from "./health-log.ts";
 import { hubFamilies } from "./hub-metrics.ts";
+import type { PendingWrites } from "./pending-writes.ts";
 
 /** The peers of a node, as its hub sees them. */
 export interface PeersPart {
@@ -55,6 +58,8 @@ export interface HubOptions {
   readonly outbox: HubOutbox;
   readonly backend: BackendPart | null;
   readonly peers: PeersPart | null;
+  /** What waits for the engine; left out where the engine is never away. */
+  readonly pending?: PendingWrites;
   readonly writesThrough: boolean;
   readonly traits: UpstreamTraits;
   readonly scheduler: Scheduler;
@@ -73,7 +78,7 @@ const LETTERS_TOGETHER = 1_000;
 
 const NOTHING_TO_DO = Promise.resolve();
 
-export class Hub implements Upstream, UpstreamAdmin {
+export class Hub implements Upstream, UpstreamAdmin, PendingPort {
   readonly loads: boolean;
   readonly deletes: boolean;
   readonly tombstoneMs: number;
@@ -103,6 +108,7 @@ export class Hub implements Upstream, UpstreamAdmin {
   start(): void {
     this.#options.backend?.start();
     this.#options.peers?.start();
+    this.#options.pending?.start();
     this.#healthLog.start();
   }
 
@@ -149,6 +155,19 @@ export class Hub implements Upstream, UpstreamAdmin {
     const done =
       through.length === 0 ? this.#append(rows) : Promise.all([this.#append(rows), ...through]).then(() => {});
     return backend === null ? done : done.then(() => changedAll(backend, mutations));
+  }
+
+  keepPending(mutation: Mutation): Promise<void> {
+    const { pending } = this.#options;
+    return pending === undefined ? NOTHING_TO_DO : asUpstreamError(pending.keep(mutation));
+  }
+
+  async pendingOf(key: string): Promise<Mutation | null> {
+    return this.#options.pending?.of(key) ?? null;
+  }
+
+  doubt(key: string, stamp: Stamp): void {
+    this.#options.pending?.doubt(key, stamp);
   }
 
   async replicate(request: PeerRequest): Promise<PeerResponse | null> {
@@ -203,9 +222,10 @@ export class Hub implements Upstream, UpstreamAdmin {
 
   /** Brings out what waits for at most `limitMs`; what is left is kept for the next start, and said. */
   async drain(limitMs: number): Promise<void> {
-    const { backend, peers, log } = this.#options;
-    const left = await Promise.all([backend?.drain(limitMs) ?? 0, peers?.drain(limitMs) ?? 0]);
-    const [forBackend, forPeers] = left;
+    const { backend, peers, pending, log } = this.#options;
+    const drains = [backend?.drain(limitMs) ?? 0, peers?.drain(limitMs) ?? 0, pending?.drain(limitMs) ?? 0];
+    const [forBackend = 0, forPeers = 0, forEngine = 0] = await Promise.all(drains);
+    if (forEngine > 0) log(`${counted(forEngine, "write")} not reached Redis: kept for the next start`);
     if (forBackend > 0) log(`${counted(forBackend, "write")} not reached the database: kept for the next start`);
     if (forPeers > 0) log(`${counted(forPeers, "mutation")} not reached all peers: kept for the next start`);
   }
@@ -216,9 +236,9 @@ export class Hub implements Upstream, UpstreamAdmin {
   }
 
   async #stop(): Promise<void> {
-    const { backend, peers, outbox } = this.#options;
+    const { backend, peers, pending, outbox } = this.#options;
     this.#healthLog.stop();
-    await Promise.all([backend?.stop(), peers?.stop()]);
+    await Promise.all([backend?.stop(), peers?.stop(), pending?.stop()]);
     outbox.close();
   }
 
@@ -293,8 +313,9 @@ export class Hub implements Upstream, UpstreamAdmin {
   }
 
   #health(): Record<string, PartState> {
-    const { backend, peers, outbox } = this.#options;
+    const { backend, peers, pending, outbox } = this.#options;
     return {
+      ...(pending === undefined ? {} : { pending: pending.health() }),
       ...(backend === null ? {} : { backend: backend.health() }),
       ...(peers === null ? {} : { peers: peers.health() }),
       outbox: outboxHealth(outbox),

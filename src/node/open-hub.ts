@@ -6,8 +6,10 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { BackendConfigError } from "../backend/backend.ts";
 import { createBackend } from "../backend/create-backend.ts";
 import { type BackendPlace, TracedBackend } from "../backend/traced-backend.ts";
+import { PendingFlags } from "../cache/away-engine.ts";
 import { InvalidPatternError } from "../cache/glob.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
+import type { PutMutation } from "../cache/mutation.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { BackendConfig, Config, PeersConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -23,6 +25,7 @@ import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { BackendPart } from "./backend-part.ts";
 import { NodeError } from "./errors.ts";
 import { Hub } from "./hub.ts";
+import { PendingWrites } from "./pending-writes.ts";
 import { type LinkParts, pemText, type SharedParts } from "./shared-parts.ts";
 
 const MAX_NODE_ID = 2 ** 32 - 1;
@@ -117,14 +120,33 @@ export function openHub(options: OpenHubOptions): Hub {
 function hubOn(outbox: Outbox, options: OpenHubOptions): Hub {
   const { backend, peers } = options.config;
   const database = backend === null ? null : backendPart(backend, outbox, options);
-  return new Hub({
+  const pending = options.config.redis === null ? null : pendingWrites(outbox, options, (put) => hub.record(put));
+  const hub = new Hub({
     outbox,
+    ...(pending === null ? {} : { pending }),
     backend: database,
     peers: peers === null ? null : peersPart(peers, outbox, database, options),
     writesThrough: backend?.writeMode === "through",
     traits: options.link,
     scheduler: systemScheduler,
     log: options.log,
+  });
+  return hub;
+}
+
+function pendingWrites(
+  outbox: Outbox,
+  { engine, shared, link }: OpenHubOptions,
+  record: (put: PutMutation) => Promise<void>,
+): PendingWrites {
+  return new PendingWrites({
+    outbox,
+    engine,
+    invalidations: RecentInvalidations.attach(shared.invalidations),
+    flags: new PendingFlags(shared.pending),
+    scheduler: systemScheduler,
+    tombstoneMs: link.tombstoneMs,
+    record,
   });
 }
 

@@ -2,6 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { PendingFlags } from "../cache/away-engine.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { RecentPuts } from "../cache/recent-puts.ts";
@@ -40,6 +41,8 @@ export interface SharedParts {
   readonly redis: SharedRedis | null;
   /** What bodies, answers, databases and peers may hold at one time. */
   readonly inFlight: ByteBudgetHandle;
+  /** Whether writes wait for Redis (`PendingFlags`). */
+  readonly pending: SharedArrayBuffer;
   /** The pattern deletes and clears of the last minutes. */
   readonly invalidations: SharedArrayBuffer;
   /** What peers of the original's kind have put a moment ago. */
@@ -86,6 +89,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
             outages: makeOutages(),
           },
     inFlight: ByteBudget.create(config.memory.inFlightBytes).handle,
+    pending: new PendingFlags().buffer,
     invalidations: RecentInvalidations.create().buffer,
     recentPuts: RecentPuts.create().buffer,
     link,

@@ -4,6 +4,7 @@ import {
   type Loaded,
   type PeerRequest,
   type PeerResponse,
+  type PendingPort,
   type RecordListener,
   type Upstream,
   type UpstreamAdmin,
@@ -11,7 +12,8 @@ import {
   type UpstreamReport,
   type UpstreamTraits,
 } from "../cache/upstream.ts";
-import { MutationWriter } from "./mutation-codec.ts";
+import type { Stamp } from "../engine/engine.ts";
+import { MutationWriter, withBuffer as withBufferOf } from "./mutation-codec.ts";
 import {
   type CallResult,
   type Failure,
@@ -35,7 +37,7 @@ type CallWithoutId = UpstreamCall extends infer C ? (C extends UpstreamCall ? Om
 const REFRESH_PAUSE_MS = 1_000;
 
 /** The hub as an HTTP thread sees it. What is asked for in one turn of the event loop goes in one message. */
-export class UpstreamClient implements Upstream, UpstreamAdmin {
+export class UpstreamClient implements Upstream, UpstreamAdmin, PendingPort {
   readonly loads: boolean;
   readonly deletes: boolean;
   readonly tombstoneMs: number;
@@ -101,7 +103,7 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
     // The connection's buffer is somebody else's when the message goes.
     const own = { ...request, body: Buffer.from(request.body) };
     const result = await this.#call({ name: "replicate", request: own });
-    if (typeof result === "number" || !("kind" in result)) throw unexpected("replicate");
+    if (typeof result === "number" || !("response" in result)) throw unexpected("replicate");
     const { response } = result;
     return response === null ? null : { ...response, body: bufferOf(response.body) };
   }
@@ -124,6 +126,20 @@ export class UpstreamClient implements Upstream, UpstreamAdmin {
 
   dropDead(ids: readonly number[] | null): Promise<number> {
     return this.#count({ name: "dropDead", ids });
+  }
+
+  async keepPending(mutation: Mutation): Promise<void> {
+    await this.#count({ name: "keepPending", mutation });
+  }
+
+  async pendingOf(key: string): Promise<Mutation | null> {
+    const result = await this.#call({ name: "pendingOf", key });
+    if (typeof result === "number" || !("mutation" in result)) throw unexpected("pendingOf");
+    return result.mutation === null ? null : withBufferOf(result.mutation);
+  }
+
+  doubt(key: string, stamp: Stamp): void {
+    void this.#call({ name: "doubt", key, stamp });
   }
 
   /** To be called with each answer of the hub. */

@@ -1,4 +1,5 @@
 /** What HTTP threads ask of the hub in the main thread, and what it answers. All of it is structured-cloneable. */
+import type { Mutation } from "../cache/mutation.ts";
 import type {
   DeadWrite,
   Loaded,
@@ -7,6 +8,7 @@ import type {
   UpstreamErrorCode,
   UpstreamReport,
 } from "../cache/upstream.ts";
+import type { Stamp } from "../engine/engine.ts";
 
 /** What gathered in one turn of a thread's event loop. */
 export interface UpstreamRequest {
@@ -29,13 +31,17 @@ export type UpstreamCall = { readonly id: number } & (
   | { readonly name: "deadLetters"; readonly afterId: number; readonly limit: number }
   | { readonly name: "retryDead" | "dropDead"; readonly ids: readonly number[] | null }
   | { readonly name: "replicate"; readonly request: PeerRequest }
+  | { readonly name: "keepPending"; readonly mutation: Mutation }
+  | { readonly name: "pendingOf"; readonly key: string }
+  | { readonly name: "doubt"; readonly key: string; readonly stamp: Stamp }
 );
 
 export type CallResult =
   | UpstreamReport
   | readonly DeadWrite[]
   | number
-  | { readonly kind: "replicated"; readonly response: PeerResponse | null };
+  | { readonly kind: "replicated"; readonly response: PeerResponse | null }
+  | { readonly kind: "pending"; readonly mutation: Mutation | null };
 
 export interface UpstreamAnswer {
   readonly kind: "upstream";

@@ -1,7 +1,7 @@
 import type { Mutation } from "../cache/mutation.ts";
 import { type Loaded, type PeerRequest, UpstreamError } from "../cache/upstream.ts";
 import type { Hub } from "./hub.ts";
-import { readMutations } from "./mutation-codec.ts";
+import { readMutations, withBuffer } from "./mutation-codec.ts";
 import type { CallResult, Failure, UpstreamAnswer, UpstreamCall, UpstreamRequest } from "./upstream-messages.ts";
 
 interface Answers {
@@ -23,6 +23,9 @@ export type ServedHub = Pick<
   | "deadLetters"
   | "retryDead"
   | "dropDead"
+  | "keepPending"
+  | "pendingOf"
+  | "doubt"
 >;
 
 /** Serves one HTTP thread from the hub. What is answered in one turn of the event loop goes in one message. */
@@ -117,6 +120,13 @@ export class UpstreamServer {
         return this.hub.dropDead(call.ids);
       case "replicate":
         return this.#replicate(call.request);
+      case "keepPending":
+        return this.#keepPending(withBuffer(call.mutation));
+      case "pendingOf":
+        return this.#pendingOf(call.key);
+      case "doubt":
+        this.hub.doubt(call.key, call.stamp);
+        return DONE;
     }
   }
 
@@ -125,6 +135,18 @@ export class UpstreamServer {
     const own = { ...request, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) };
     const response = await this.hub.replicate(own);
     return { kind: "replicated", response: response === null ? null : { ...response, body: ownBytes(response.body) } };
+  }
+
+  async #keepPending(mutation: Mutation): Promise<CallResult> {
+    await this.hub.keepPending(mutation);
+    return DONE;
+  }
+
+  async #pendingOf(key: string): Promise<CallResult> {
+    const mutation = await this.hub.pendingOf(key);
+    if (mutation?.kind !== "put") return { kind: "pending", mutation };
+    const { bytes, contentType } = mutation.value;
+    return { kind: "pending", mutation: { ...mutation, value: { bytes: ownBytes(bytes), contentType } } };
   }
 
   #schedule(): void {
@@ -138,6 +160,9 @@ export class UpstreamServer {
     });
   }
 }
+
+/** Of a call that only has to be done. */
+const DONE: CallResult = 0;
 
 /** A view would take everything along that it is a view of. */
 function withOwnBytes(loaded: Loaded): Loaded {

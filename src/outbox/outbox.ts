@@ -186,9 +186,6 @@ export class Outbox {
    * Throws `OutboxFullError` at once where there is no room, and rejects with it where the disk has none.
    */
   append(mutations: readonly OutboxMutation[]): Promise<void> {
-    if (this.#isClosed) throw new OutboxFullError("the node stops; try another", FULL_RETRY_AFTER_MS);
-    if (this.#isGone) throw new OutboxFullError(this.#goneMessage(), FULL_RETRY_AFTER_MS);
-    if (!this.#hasDisk) throw diskFull("it was full a moment ago");
     let bytes = 0;
     for (const mutation of mutations) bytes += costBytes(mutation);
     if (this.usedBytes + bytes > this.limitBytes) {
@@ -197,6 +194,21 @@ export class Outbox {
         FULL_RETRY_AFTER_MS,
       );
     }
+    return this.#add(mutations, bytes);
+  }
+
+  /** As `append`, beyond the bound as well: of mutations that were taken before, and now have another destination. */
+  appendOwed(mutations: readonly OutboxMutation[]): Promise<void> {
+    return this.#add(
+      mutations,
+      mutations.reduce((sum, mutation) => sum + costBytes(mutation), 0),
+    );
+  }
+
+  #add(mutations: readonly OutboxMutation[], bytes: number): Promise<void> {
+    if (this.#isClosed) throw new OutboxFullError("the node stops; try another", FULL_RETRY_AFTER_MS);
+    if (this.#isGone) throw new OutboxFullError(this.#goneMessage(), FULL_RETRY_AFTER_MS);
+    if (!this.#hasDisk) throw diskFull("it was full a moment ago");
     const group = this.#group;
     group.bytes += bytes;
     for (const mutation of mutations) {

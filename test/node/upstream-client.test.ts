@@ -31,6 +31,22 @@ class FakeHub extends FakeUpstream implements ServedHub {
     this.recorded.push(...mutations);
   }
 
+  readonly pending = new Map<string, Mutation>();
+  readonly doubted: string[] = [];
+
+  async keepPending(mutation: Mutation): Promise<void> {
+    if (mutation.kind === "invalidate") throw outboxFull();
+    this.pending.set(mutation.key, mutation);
+  }
+
+  async pendingOf(key: string): Promise<Mutation | null> {
+    return this.pending.get(key) ?? null;
+  }
+
+  doubt(key: string): void {
+    this.doubted.push(key);
+  }
+
   override async dropDead(): Promise<number> {
     throw new Error("a bug");
   }
@@ -185,6 +201,22 @@ describe("the hub as an HTTP thread sees it", () => {
     client.refresh("a");
     await turn();
     expect(hub.refreshed).toEqual(["a", "b", "a", "a"]);
+  });
+
+  test("passes on what waits for the engine", async () => {
+    const value = { bytes: Buffer.from("[1]"), contentType: JSON_CONTENT_TYPE };
+    const stamp = stampOf(5);
+    const put = { kind: "put", key: "a", value, expiresAtMs: 9, stamp, isReplicated: false, isTouch: false } as const;
+    await client.keepPending(put);
+    expect(await client.pendingOf("a")).toEqual(put);
+    const pending = await client.pendingOf("a");
+    expect(pending?.kind === "put" && Buffer.isBuffer(pending.value.bytes)).toBe(true);
+    expect(await client.pendingOf("b")).toBeNull();
+    const everything = { kind: "invalidate", pattern: null, stamp, isReplicated: false } as const;
+    await expect(client.keepPending(everything)).rejects.toMatchObject({ code: "ERR_OUTBOX_FULL" });
+    client.doubt("c", stamp);
+    await client.pendingOf("c");
+    expect(hub.doubted).toEqual(["c"]);
   });
 
   test("passes on what operators ask for", async () => {

@@ -1,0 +1,272 @@
+import {
+  type Awaitable,
+  type DeleteOutcome,
+  type DeleteRequest,
+  type Engine,
+  EngineFullError,
+  type EngineHealth,
+  type EngineStats,
+  EngineUnavailableError,
+  type EntrySink,
+  type IncrementOutcome,
+  type IncrementRequest,
+  isNewer,
+  type Key,
+  type KeyPattern,
+  type LateReader,
+  NEVER,
+  type PutOutcome,
+  type PutRequest,
+  type ScanPage,
+  type ScanRequest,
+  type Stamp,
+  type TouchOutcome,
+  type TouchRequest,
+} from "../engine/engine.ts";
+import { type CapturedEntry, EntryCapture } from "./entry-capture.ts";
+import type { Mutation } from "./mutation.ts";
+import type { RecentInvalidations } from "./recent-invalidations.ts";
+import type { PendingPort, Upstream } from "./upstream.ts";
+
+export interface AwayEngineOptions {
+  readonly engine: Engine;
+  readonly upstream: Pick<Upstream, "load" | "loads"> & PendingPort;
+  readonly invalidations: RecentInvalidations;
+  readonly pending: PendingFlags;
+  readonly nowMs: () => number;
+}
+
+/** What a client that is refused should wait. */
+const RETRY_AFTER_MS = 1_000;
+
+const ANY = 1;
+const INVALIDATIONS = 2;
+
+/** Whether anything waits for the engine, seen by all threads of a node: a load of one word where nothing does. */
+export class PendingFlags {
+  readonly #words: Int32Array;
+
+  constructor(readonly buffer = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)) {
+    this.#words = new Int32Array(buffer);
+  }
+
+  get hasAny(): boolean {
+    return Atomics.load(this.#words, 0) !== 0;
+  }
+
+  get hasInvalidations(): boolean {
+    return (Atomics.load(this.#words, 0) & INVALIDATIONS) !== 0;
+  }
+
+  add(kind: Mutation["kind"]): void {
+    Atomics.or(this.#words, 0, kind === "invalidate" ? ANY | INVALIDATIONS : ANY);
+  }
+
+  clear(): void {
+    Atomics.store(this.#words, 0, 0);
+  }
+}
+
+/**
+ * The engine as a linked cache sees it where it is a server that may be away.
+ *
+ * A mutation without a condition is recorded before it comes here: the database and the peers will have it. Where the
+ * engine then does not answer, it waits in the outbox for the engine, too, and is done: it is applied later, in the order
+ * of stamps. Until then it is what the key holds, whatever the engine says. A read that the engine can't answer is
+ * answered by what is behind; that there is nothing there does not mean that the engine has none.
+ */
+export class AwayEngine implements Engine {
+  readonly name: Engine["name"];
+  readonly answersAtOnce = false;
+  readonly refusesForgotten: boolean;
+  readonly #options: AwayEngineOptions;
+  readonly #engine: Engine;
+
+  constructor(options: AwayEngineOptions) {
+    this.#options = options;
+    this.#engine = options.engine;
+    this.name = options.engine.name;
+    this.refusesForgotten = options.engine.refusesForgotten;
+  }
+
+  get(key: Key, sink: EntrySink): Awaitable<boolean> {
+    if (this.#options.pending.hasAny) return this.#getBesidePending(keyOf(nameOf(key)), sink);
+    const name = nameOf(key);
+    try {
+      const found = this.#engine.get(key, sink);
+      return found instanceof Promise ? found.catch((error) => this.#getBehind(name, sink, error)) : found;
+    } catch (error) {
+      return this.#getBehind(name, sink, error);
+    }
+  }
+
+  getLater(key: Key, reader: LateReader): boolean {
+    return !this.#options.pending.hasAny && (this.#engine.getLater?.(key, reader) ?? false);
+  }
+
+  peek(key: Key, sink: EntrySink): Awaitable<boolean> {
+    return this.#engine.peek(key, sink);
+  }
+
+  stampOf(key: Key): Awaitable<Stamp | null> {
+    return this.#engine.stampOf(key);
+  }
+
+  requireReachable(key: Key | null): void {
+    this.#engine.requireReachable?.(key);
+  }
+
+  put(request: PutRequest): Promise<PutOutcome> {
+    const run = () => this.#engine.put(request);
+    if (request.condition !== null) return this.#inOrder(request.key, request.stamp, run);
+    return this.#orPending(() => putOf(request), "stored", run);
+  }
+
+  delete(request: DeleteRequest): Promise<DeleteOutcome> {
+    const { key, stamp, condition } = request;
+    const run = () => this.#engine.delete(request);
+    if (condition !== null) return this.#inOrder(key, stamp, run);
+    return this.#orPending(() => ({ kind: "delete", key: nameOf(key), stamp, isReplicated: false }), "deleted", run);
+  }
+
+  touch(request: TouchRequest): Promise<TouchOutcome> {
+    return this.#inOrder(request.key, request.stamp, () => this.#engine.touch(request));
+  }
+
+  increment(request: IncrementRequest): Promise<IncrementOutcome> {
+    return this.#inOrder(request.key, request.stamp, () => this.#engine.increment(request));
+  }
+
+  scan(request: ScanRequest): Awaitable<ScanPage> {
+    if (this.#options.pending.hasAny) throw waiting();
+    return this.#engine.scan(request);
+  }
+
+  /** How many entries that were is not known where it is done later: 0. */
+  deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
+    const mutation = { kind: "invalidate", pattern: pattern.text, stamp, isReplicated: false } as const;
+    return this.#orPending(
+      () => mutation,
+      0,
+      () => this.#engine.deleteMatching(pattern, stamp),
+    );
+  }
+
+  clear(stamp: Stamp): Promise<number> {
+    const mutation = { kind: "invalidate", pattern: null, stamp, isReplicated: false } as const;
+    return this.#orPending(
+      () => mutation,
+      0,
+      () => this.#engine.clear(stamp),
+    );
+  }
+
+  stats(): Awaitable<EngineStats> {
+    return this.#engine.stats();
+  }
+
+  health(): EngineHealth {
+    return this.#engine.health();
+  }
+
+  maintain(): number {
+    return this.#engine.maintain();
+  }
+
+  close(): Promise<void> {
+    return this.#engine.close();
+  }
+
+  /** A mutation that is recorded: it is done now, or later. Behind one of its key that waits, it waits as well. */
+  async #orPending<T>(mutationOf: () => Mutation, later: T, run: () => Awaitable<T>): Promise<T> {
+    const { pending, upstream } = this.#options;
+    if (pending.hasAny) {
+      const mutation = mutationOf();
+      const isBehind = mutation.kind !== "invalidate" && (await upstream.pendingOf(mutation.key)) !== null;
+      if (isBehind) {
+        await upstream.keepPending(mutation);
+        return later;
+      }
+    }
+    try {
+      return await run();
+    } catch (error) {
+      if (!(error instanceof EngineUnavailableError || error instanceof EngineFullError)) throw error;
+      await upstream.keepPending(mutationOf());
+      return later;
+    }
+  }
+
+  /** A mutation that depends on what is stored: not while something waits that it would have to see. */
+  async #inOrder<T>(key: Key, stamp: Stamp, run: () => Awaitable<T>): Promise<T> {
+    const { pending, upstream } = this.#options;
+    const name = nameOf(key);
+    if (pending.hasInvalidations || (pending.hasAny && (await upstream.pendingOf(name)) !== null)) throw waiting();
+    try {
+      return await run();
+    } catch (error) {
+      // It may have been done, and is not recorded: what became of it is looked at when the engine answers again.
+      if (error instanceof EngineUnavailableError) upstream.doubt(name, stamp);
+      throw error;
+    }
+  }
+
+  async #getBesidePending(key: Key, sink: EntrySink): Promise<boolean> {
+    const { pending, upstream, invalidations, nowMs } = this.#options;
+    const name = nameOf(key);
+    const waits = await upstream.pendingOf(name);
+    const capture = new EntryCapture();
+    let entry: CapturedEntry | null = null;
+    try {
+      if (await this.#engine.get(key, capture)) entry = capture.entry();
+    } catch (error) {
+      if (waits === null) return this.#getBehind(name, sink, error);
+      if (!(error instanceof EngineUnavailableError)) throw error;
+    }
+    if (waits !== null && (entry === null || isNewer(waits.stamp, entry.stamp))) entry = entryOf(waits, nowMs());
+    if (entry === null) return false;
+    if (pending.hasInvalidations && invalidations.covering(key, entry.stamp) !== null) return false;
+    return deliver(entry, sink);
+  }
+
+  async #getBehind(name: string, sink: EntrySink, error: unknown): Promise<boolean> {
+    const { upstream } = this.#options;
+    if (!(error instanceof EngineUnavailableError) || !upstream.loads) throw error;
+    const loaded = await upstream.load(name).catch(() => null);
+    if (loaded?.kind !== "found") throw error;
+    if (loaded.isStale && sink.markStale === undefined) throw error;
+    if (loaded.isStale) sink.markStale?.();
+    return deliver(loaded, sink);
+  }
+}
+
+function putOf({ key, source, start, end, contentType, expiresAtMs, stamp }: PutRequest): Mutation {
+  const value = { bytes: source.subarray(start, end), contentType };
+  return { kind: "put", key: nameOf(key), value, expiresAtMs, stamp, isReplicated: false, isTouch: false };
+}
+
+function entryOf(mutation: Mutation, nowMs: number): CapturedEntry | null {
+  if (mutation.kind !== "put") return null;
+  const { value, expiresAtMs, stamp } = mutation;
+  return expiresAtMs !== NEVER && expiresAtMs <= nowMs ? null : { value, expiresAtMs, stamp };
+}
+
+function deliver({ value, expiresAtMs, stamp }: CapturedEntry, sink: EntrySink): true {
+  const { bytes, contentType } = value;
+  const entry = { valueLength: bytes.length, contentType, expiresAtMs, tag: stamp.version, stamp };
+  if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
+  return true;
+}
+
+function nameOf(key: Key): string {
+  return key.bytes.toString("utf8", 0, key.length);
+}
+
+function keyOf(name: string): Key {
+  const bytes = Buffer.from(name);
+  return { bytes, length: bytes.length };
+}
+
+function waiting(): EngineUnavailableError {
+  return new EngineUnavailableError("an earlier write still waits for Redis: try again", RETRY_AFTER_MS);
+}

@@ -1,0 +1,206 @@
+/**
+ * Mutations that the engine on a server could not be told: recorded for the database and the peers, acknowledged, and on
+ * their way to the engine through the outbox like those to any other destination. They are applied with their stamps, in
+ * whatever order: the engine keeps the newer one.
+ */
+import type { PendingFlags } from "../cache/away-engine.ts";
+import { EntryCapture } from "../cache/entry-capture.ts";
+import { keyOf } from "../cache/filler.ts";
+import { Glob } from "../cache/glob.ts";
+import type { Mutation, PutMutation } from "../cache/mutation.ts";
+import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import type { PartState } from "../cache/upstream.ts";
+import { type Engine, NEVER, type Stamp } from "../engine/engine.ts";
+import type { OutboxEntry } from "../outbox/entry.ts";
+import type { Outbox } from "../outbox/outbox.ts";
+import type { Scheduler } from "../outbox/scheduler.ts";
+import { peerMutationOf, rowOf } from "../replication/peer-rows.ts";
+import type { PeerMutation } from "../replication/wire/peer-mutation.ts";
+
+/** The engine's queue in the outbox. */
+export const ENGINE = "engine";
+
+export interface PendingWritesOptions {
+  readonly outbox: Outbox;
+  readonly engine: Engine;
+  readonly invalidations: RecentInvalidations;
+  readonly flags: PendingFlags;
+  readonly scheduler: Scheduler;
+  /** How long a delete is remembered in the engine, in ms. */
+  readonly tombstoneMs: number;
+  /** Records what turned out to be done. */
+  readonly record: (mutation: PutMutation) => Promise<void>;
+}
+
+const BATCH = { limitEntries: 128, limitBytes: 8 * 1024 * 1024 };
+const ALL = { limitEntries: 1_000_000, limitBytes: Number.MAX_SAFE_INTEGER };
+const RETRY_MS = 250;
+
+export class PendingWrites {
+  readonly #options: PendingWritesOptions;
+  /** Appends whose commits are not done. */
+  #appending = 0;
+  /** Mutations of which it is not known whether the engine has them, by key; nobody was told that they are done. */
+  readonly #doubtful = new Map<string, Stamp>();
+  #running: Promise<void> | null = null;
+  #cancelRetry: () => void = () => {};
+  #reason = "";
+  #stopped = false;
+
+  constructor(options: PendingWritesOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const { outbox, flags, invalidations, scheduler } = this.#options;
+    outbox.onQueued(ENGINE, () => this.#wake());
+    if (outbox.counts(ENGINE).pending === 0) return;
+    // From before a restart. What a pattern delete covers is not to be read from the engine until it is done there.
+    flags.add("put");
+    const kept = outbox.take(ENGINE, { ...ALL, queuedUntilMs: scheduler.nowMs() });
+    for (const entry of kept) {
+      const mutation = peerMutationOf(entry, 0);
+      if (mutation.kind !== "invalidate") continue;
+      flags.add("invalidate");
+      invalidations.add(mutation.pattern, mutation.stamp);
+    }
+    void outbox.settle(kept.map((entry) => ({ kind: "released", entry })));
+    this.#wake();
+  }
+
+  /** Settles when it is durable; rejects with `OutboxFullError` where the disk is full. */
+  async keep(mutation: Mutation): Promise<void> {
+    const { outbox, flags } = this.#options;
+    this.#appending++;
+    flags.add(mutation.kind);
+    try {
+      await outbox.appendOwed([rowOf(ENGINE, mutation)]);
+    } finally {
+      this.#appending--;
+      this.#wake();
+    }
+  }
+
+  /** What of a key waits; null = nothing. */
+  of(key: string): Mutation | null {
+    const row = this.#options.outbox.pendingValue(ENGINE, key);
+    if (row === null) return null;
+    const { kind, stamp, expiresAtMs, value, contentType } = row;
+    if (kind !== "put" || value === null) return { kind: "delete", key, stamp, isReplicated: false };
+    return { kind, key, value: { bytes: value, contentType }, expiresAtMs, stamp, isReplicated: false, isTouch: false };
+  }
+
+  /** The engine may have done a mutation with this stamp that is not recorded: when it answers, it is looked at. */
+  doubt(key: string, stamp: Stamp): void {
+    this.#doubtful.set(key, stamp);
+    this.#wake();
+  }
+
+  health(): PartState {
+    const { pending } = this.#options.outbox.counts(ENGINE);
+    const writes = pending === 1 ? "1 write waits" : `${pending} writes wait`;
+    return {
+      status: pending === 0 ? "ok" : "degraded",
+      detail: pending === 0 ? "" : `${writes} for the engine${this.#reason === "" ? "" : `: ${this.#reason}`}`,
+      facts: { writes: pending },
+    };
+  }
+
+  /** Gives how many still wait when the time is over. */
+  async drain(limitMs: number): Promise<number> {
+    const { outbox, scheduler } = this.#options;
+    const over = Promise.withResolvers<void>();
+    const cancel = scheduler.after(limitMs, over.resolve);
+    let isOver = false;
+    over.promise.then(() => {
+      isOver = true;
+    });
+    while (!isOver && outbox.counts(ENGINE).pending > 0) {
+      const tried = Promise.withResolvers<void>();
+      scheduler.after(RETRY_MS, tried.resolve);
+      await Promise.race([tried.promise, over.promise]);
+    }
+    cancel();
+    return outbox.counts(ENGINE).pending;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancelRetry();
+    await this.#running;
+  }
+
+  #wake(): void {
+    if (this.#running !== null || this.#stopped) return;
+    this.#cancelRetry();
+    this.#running = this.#run().finally(() => {
+      this.#running = null;
+      if (this.#isDone()) this.#options.flags.clear();
+      else if (!this.#stopped) this.#cancelRetry = this.#options.scheduler.after(RETRY_MS, () => this.#wake());
+    });
+  }
+
+  #isDone(): boolean {
+    return this.#appending === 0 && this.#doubtful.size === 0 && this.#options.outbox.counts(ENGINE).pending === 0;
+  }
+
+  /** Applies what waits until nothing does, or the engine refuses. Never rejects. */
+  async #run(): Promise<void> {
+    const { outbox, scheduler } = this.#options;
+    while (!this.#stopped) {
+      const entries = outbox.take(ENGINE, { ...BATCH, queuedUntilMs: scheduler.nowMs() });
+      if (entries.length === 0) break;
+      const failures = await Promise.all(entries.map((entry) => this.#apply(entry).then(() => null, messageOf)));
+      const failed = failures.find((failure) => failure !== null) ?? "";
+      this.#reason = failed;
+      const settled = entries.map(
+        (entry, at) => ({ kind: failures[at] === null ? "done" : "released", entry }) as const,
+      );
+      await outbox.settle(settled).catch(() => {});
+      if (failed !== "") return;
+    }
+    await this.#lookAtDoubtful();
+  }
+
+  async #apply(entry: OutboxEntry): Promise<void> {
+    const { engine, invalidations, scheduler, tombstoneMs } = this.#options;
+    const mutation: PeerMutation = peerMutationOf(entry, scheduler.nowMs());
+    const { stamp } = mutation;
+    if (mutation.kind === "invalidate") {
+      const { pattern } = mutation;
+      await (pattern === null ? engine.clear(stamp) : engine.deleteMatching(Glob.parse(pattern), stamp));
+      return;
+    }
+    const key = keyOf(mutation.key);
+    const newer = invalidations.covering(key, stamp);
+    if (mutation.kind !== "put" || newer !== null) {
+      const tombstoneUntilMs = tombstoneMs === 0 ? NEVER : scheduler.nowMs() + tombstoneMs;
+      await engine.delete({ key, stamp: newer ?? stamp, condition: null, tombstoneUntilMs });
+      return;
+    }
+    const { value, contentType, expiresAtMs } = mutation;
+    const range = { source: value, start: 0, end: value.length };
+    await engine.put({ key, ...range, contentType, expiresAtMs, stamp, condition: null });
+  }
+
+  /** What was done is recorded, so that the database and the peers have it as well. */
+  async #lookAtDoubtful(): Promise<void> {
+    for (const [key, stamp] of this.#doubtful) {
+      const capture = new EntryCapture();
+      try {
+        const entry = (await this.#options.engine.peek(keyOf(key), capture)) ? capture.entry() : null;
+        if (entry !== null && entry.stamp.version === stamp.version && entry.stamp.origin === stamp.origin) {
+          const put = { kind: "put", key, ...entry, isReplicated: false, isTouch: false } as const;
+          await this.#options.record(put);
+        }
+        if (this.#doubtful.get(key) === stamp) this.#doubtful.delete(key);
+      } catch {
+        return;
+      }
+    }
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

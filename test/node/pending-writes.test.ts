@@ -1,0 +1,272 @@
+/** What becomes of writes whose way to Redis, or whose answer from it, is lost: one at a time, at every place. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { AwayEngine, PendingFlags } from "../../src/cache/away-engine.ts";
+import { FROM_CLIENT } from "../../src/cache/cache.ts";
+import { Glob } from "../../src/cache/glob.ts";
+import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { LinkedCache } from "../../src/cache/linked-cache.ts";
+import type { Mutation } from "../../src/cache/mutation.ts";
+import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
+import { RecentPuts } from "../../src/cache/recent-puts.ts";
+import { EngineUnavailableError, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
+import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { ENGINE, PendingWrites } from "../../src/node/pending-writes.ts";
+import { DoubtfulEngine, type Fate } from "../support/doubtful-engine.ts";
+import { keyOf, RecordingSink } from "../support/engine-io.ts";
+import { FakeUpstream, shownMutation } from "../support/fake-upstream.ts";
+import { settled } from "../support/manual-scheduler.ts";
+import { tempFolder } from "../support/temp-folder.ts";
+import { openTestOutbox } from "../support/test-outbox.ts";
+
+const ORIGIN = 7;
+const closers: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+/** A node of one thread on an engine that outlives it, as a server does. */
+function startNode(folder: string, redis: DoubtfulEngine) {
+  const { outbox, scheduler, [Symbol.dispose]: closeOutbox } = openTestOutbox(folder);
+  const nowMs = () => scheduler.nowMs();
+  const invalidations = RecentInvalidations.create();
+  const flags = new PendingFlags();
+  const upstream = new FakeUpstream();
+  upstream.loads = false;
+  const writes = new PendingWrites({
+    outbox,
+    engine: redis,
+    invalidations,
+    flags,
+    scheduler,
+    tombstoneMs: 60_000,
+    record: (put) => upstream.record(put),
+  });
+  writes.start();
+  const port = Object.assign(upstream, {
+    keepPending: (mutation: Mutation) => writes.keep(mutation),
+    pendingOf: async (key: string) => writes.of(key),
+    doubt: (key: string, stamp: Parameters<PendingWrites["doubt"]>[1]) => writes.doubt(key, stamp),
+  });
+  const engine = new AwayEngine({ engine: redis, upstream: port, invalidations, pending: flags, nowMs });
+  const versions = HybridClock.create(nowMs);
+  versions.observe(outbox.newestVersion);
+  const cache = new LinkedCache({
+    ...{ engine, versions, nowMs, invalidations, upstream: port },
+    ...{ recentPuts: RecentPuts.create(), defaultTtlMs: null, origin: ORIGIN },
+  });
+  let isClosed = false;
+  const stop = async () => {
+    if (isClosed) return;
+    isClosed = true;
+    await writes.stop();
+    closeOutbox();
+  };
+  closers.push(stop);
+  return { cache, outbox, flags, upstream, writes, scheduler, stop };
+}
+
+function setUp() {
+  const folder = tempFolder();
+  closers.push(() => folder[Symbol.dispose]());
+  const memory = MemoryEngine.create({
+    limitBytes: 4 * 1024 * 1024,
+    threads: 1,
+    versioned: true,
+    clock: () => 1_800_000_000_000,
+  });
+  const redis = new DoubtfulEngine(memory);
+  const node = startNode(folder.path, redis);
+  return { ...node, redis, folder: folder.path, restarted: () => startNode(folder.path, redis) };
+}
+
+type Node = ReturnType<typeof startNode>;
+
+async function put({ cache }: Pick<Node, "cache">, key: string, text: string) {
+  const source = Buffer.from(text);
+  const value = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+  return cache.put(keyOf(key), value, 0, null, FROM_CLIENT);
+}
+
+async function read({ cache }: Pick<Node, "cache">, key: string): Promise<string | null> {
+  const sink = new RecordingSink();
+  return (await cache.get(keyOf(key), sink)) ? sink.target.toString() : null;
+}
+
+async function recovered({ flags, scheduler }: Pick<Node, "flags" | "scheduler">): Promise<void> {
+  for (let tries = 0; tries < 20 && flags.hasAny; tries++) await scheduler.advance(250);
+  await settled();
+  expect(flags.hasAny).toBe(false);
+}
+
+const FATES: readonly Fate[] = ["lost", "unheard", "late"];
+
+interface Write {
+  readonly name: string;
+  readonly run: (node: Node) => Promise<unknown>;
+  readonly leaves: string | null;
+}
+
+const WRITES: readonly Write[] = [
+  { name: "put", run: (node) => put(node, "a:1", "2"), leaves: "2" },
+  { name: "delete", run: async ({ cache }) => cache.delete(keyOf("a:1"), null), leaves: null },
+  { name: "pattern delete", run: ({ cache }) => cache.deleteMatching(Glob.parse("a:*")), leaves: null },
+  { name: "clear", run: async ({ cache }) => cache.clear(), leaves: null },
+];
+
+for (const fate of FATES) {
+  describe(`a write whose message is ${fate}`, () => {
+    for (const { name, run, leaves } of WRITES) {
+      test(`is acknowledged, seen at once, and in the engine in the end: ${name}`, async () => {
+        const node = setUp();
+        const { redis } = node;
+        await put(node, "a:1", "1");
+        redis.fate = fate;
+        await run(node);
+        // Also while the engine has the older value, and answers again.
+        expect(node.flags.hasAny).toBe(true);
+        redis.fate = "answers";
+        expect(await read(node, "a:1")).toBe(leaves);
+        await recovered(node);
+        expect(await read(node, "a:1")).toBe(leaves);
+        await redis.catchUp();
+        expect(await read(node, "a:1")).toBe(leaves);
+      });
+
+      test(`is so after a restart, too: ${name}`, async () => {
+        const first = setUp();
+        const { redis } = first;
+        await put(first, "a:1", "1");
+        redis.fate = fate;
+        await run(first);
+        await first.stop();
+        redis.fate = "answers";
+        const second = first.restarted();
+        expect(await read(second, "a:1")).toBe(leaves);
+        await recovered(second);
+        await redis.catchUp();
+        expect(await read(second, "a:1")).toBe(leaves);
+      });
+
+      test(`loses against a newer one, whenever it is done: ${name}`, async () => {
+        const node = setUp();
+        const { redis } = node;
+        await put(node, "a:1", "1");
+        redis.fate = fate;
+        await run(node);
+        redis.fate = "answers";
+        await put(node, "a:1", "3");
+        expect(await read(node, "a:1")).toBe("3");
+        await redis.catchUp();
+        expect(await read(node, "a:1")).toBe("3");
+        await recovered(node);
+        expect(await read(node, "a:1")).toBe("3");
+      });
+    }
+
+    test("that depends on what is stored is no success, and recorded only if it was done", async () => {
+      const node = setUp();
+      const { redis, upstream } = node;
+      await put(node, "n", "5");
+      upstream.recorded.length = 0;
+      redis.fate = fate;
+      const counting = (async () => node.cache.increment(keyOf("n"), 1, null))();
+      await expect(counting).rejects.toBeInstanceOf(EngineUnavailableError);
+      redis.fate = "answers";
+      await node.scheduler.advance(1_000);
+      expect(await read(node, "n")).toBe(fate === "unheard" ? "6" : "5");
+      expect(upstream.recorded.map(shownMutation)).toEqual(fate === "unheard" ? ["put n=6"] : []);
+    });
+  });
+}
+
+describe("while a write waits", () => {
+  test("what would have to see it is refused, and its neighbours are not", async () => {
+    const node = setUp();
+    const { redis, cache } = node;
+    await put(node, "n", "1");
+    await put(node, "m", "1");
+    redis.fate = "lost";
+    await put(node, "n", "5");
+    redis.fate = "answers";
+    for (const call of [
+      async () => cache.increment(keyOf("n"), 1, null),
+      async () => cache.touch(keyOf("n"), 1_000, null),
+      async () => cache.delete(keyOf("n"), { kind: "present" }),
+      async () => cache.keys({ pattern: null, cursor: null, limit: 10 }),
+    ]) {
+      await expect(call()).rejects.toBeInstanceOf(EngineUnavailableError);
+    }
+    expect(await cache.increment(keyOf("m"), 1, null)).toMatchObject({ kind: "incremented", value: 2 });
+    await recovered(node);
+    expect(await cache.increment(keyOf("n"), 1, null)).toMatchObject({ kind: "incremented", value: 6 });
+  });
+
+  test("health says how many do, and the drain gives those that are left", async () => {
+    const node = setUp();
+    const { redis, writes, scheduler } = node;
+    expect(writes.health()).toMatchObject({ status: "ok", detail: "" });
+    redis.fate = "lost";
+    await put(node, "a", "1");
+    await put(node, "b", "1");
+    expect(writes.health()).toMatchObject({ status: "degraded", facts: { writes: 2 } });
+    expect(writes.health().detail).toStartWith("2 writes wait for the engine: ");
+    const draining = writes.drain(1_000);
+    await scheduler.advance(2_000);
+    expect(await draining).toBe(2);
+    redis.fate = "answers";
+    const drained = writes.drain(10_000);
+    await scheduler.advance(2_000);
+    expect(await drained).toBe(0);
+  });
+
+  test("its queue has room beyond the bound: it is acknowledged to others already", async () => {
+    const node = setUp();
+    const { redis, outbox } = node;
+    redis.fate = "lost";
+    const large = JSON.stringify("x".repeat(10_000));
+    for (let at = 0; outbox.usedBytes < outbox.limitBytes && at < 10; at++) await put(node, `k${at}`, large);
+    expect(outbox.counts(ENGINE).pending).toBe(10);
+  });
+});
+
+describe("while the engine is away", () => {
+  test("every write is refused before it is recorded", async () => {
+    const node = setUp();
+    const { redis, cache, upstream, outbox } = node;
+    redis.isReachable = false;
+    redis.fate = "lost";
+    for (const call of [
+      () => put(node, "k", "1"),
+      () => put(node, "k", JSON.stringify("x".repeat(100_000))),
+      async () => cache.delete(keyOf("k"), null),
+      async () => cache.delete(keyOf("k"), { kind: "present" }),
+      async () => cache.touch(keyOf("k"), 1_000, null),
+      async () => cache.increment(keyOf("k"), 1, null),
+      async () => cache.deleteMatching(Glob.parse("*")),
+      async () => cache.clear(),
+    ]) {
+      await expect(call()).rejects.toBeInstanceOf(EngineUnavailableError);
+    }
+    expect(upstream.recorded).toEqual([]);
+    expect(outbox.counts(ENGINE).pending).toBe(0);
+  });
+
+  test("reads come from what is behind; that it has none is no answer", async () => {
+    const node = setUp();
+    const { redis, upstream } = node;
+    await put(node, "only-here", "1");
+    redis.fate = "lost";
+    upstream.loads = true;
+    const value = { bytes: Buffer.from("9"), contentType: JSON_CONTENT_TYPE };
+    const stamp = { version: 1 as never, origin: 0 };
+    upstream.onLoad = (key) =>
+      key === "k" ? { kind: "found", value, expiresAtMs: 0, stamp, isStale: false } : { kind: "absent" };
+    expect(await read(node, "k")).toBe("9");
+    await expect(read(node, "only-here")).rejects.toBeInstanceOf(EngineUnavailableError);
+    upstream.onLoad = () => {
+      throw new Error("the database is away as well");
+    };
+    await expect(read(node, "k")).rejects.toBeInstanceOf(EngineUnavailableError);
+  });
+});
