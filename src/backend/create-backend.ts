@@ -26,6 +26,10 @@ export interface BackendSettings {
   readonly writeTimeoutMs: number;
   /** SQL carries the trace context of sampled calls; default false. */
   readonly sqlComments?: boolean;
+  /** See `HttpBackendOptions`; default null. */
+  readonly batchPath?: string | null;
+  /** See `HttpBackendOptions`; default false. */
+  readonly allowsHtml?: boolean;
 }
 
 /** `SERV_CACHE_BACKEND_TABLE` where it is not set. */
@@ -41,6 +45,9 @@ const HTTP_WRITE_CONCURRENCY = 32;
 export function createBackend(settings: BackendSettings): Backend {
   const { url } = settings;
   if (/^https?:/i.test(url)) return createHttp(settings);
+  if (settings.batchPath !== undefined && settings.batchPath !== null) {
+    throw new BackendConfigError("SERV_CACHE_BACKEND_BATCH_PATH needs an HTTP backend, SERV_CACHE_BACKEND_DB is none");
+  }
   if (/^(postgres|postgresql):/i.test(url))
     return createSql(settings, postgresDialect, serverClient(settings, "postgres"));
   if (/^(mysql|mysql2|mariadb):/i.test(url)) return createSql(settings, mysqlDialect, serverClient(settings, "mysql"));
@@ -59,6 +66,8 @@ function createHttp(settings: BackendSettings): Backend {
     fetch: (url, init) => fetch(url, init),
     writeConcurrency: HTTP_WRITE_CONCURRENCY,
     tlsCa: settings.tlsCa,
+    batchPath: settings.batchPath ?? null,
+    allowsHtml: settings.allowsHtml ?? false,
   });
 }
 

@@ -98,6 +98,28 @@ const backendCaFile = textOption(
   "the system's",
 );
 
+const backendBatchPath: Option<string | null> = {
+  ...textOption(
+    {
+      env: "SERV_CACHE_BACKEND_BATCH_PATH",
+      flag: "backend-batch-path",
+      meaning: "path below an HTTP backend's URL that takes many writes in one POST; see the guide for its form",
+    },
+    "PATH",
+  ),
+  expected: "a path that begins with a slash such as /batch",
+  parse: (given) => (/^\/[\w./~-]{1,200}$/.test(given) ? given : undefined),
+};
+
+const backendHtml = booleanOption(
+  {
+    env: "SERV_CACHE_BACKEND_HTML",
+    flag: "backend-html",
+    meaning: "true takes text/html of an HTTP backend for a value; false takes it for the error page of a proxy",
+  },
+  false,
+);
+
 const backendTimeoutMs = durationOption(
   {
     env: "SERV_CACHE_BACKEND_TIMEOUT",
@@ -301,6 +323,8 @@ export const backendOptions = {
   backendDeleteSql,
   backendKeys,
   backendDelete,
+  backendBatchPath,
+  backendHtml,
   backendCaFile,
   backendTimeoutMs,
   backendWriteTimeoutMs,

@@ -40,6 +40,10 @@ export interface BackendConfig {
   /** Globs; none = all keys. */
   readonly keys: readonly string[];
   readonly deletes: boolean;
+  /** Of an HTTP backend; null = each write is a call of its own. */
+  readonly batchPath: string | null;
+  /** Whether text/html of an HTTP backend is a value. */
+  readonly allowsHtml: boolean;
   readonly caFile: string | null;
   readonly timeoutMs: number;
   readonly writeTimeoutMs: number;
@@ -202,6 +206,8 @@ function backendConfig(read: <T>(option: Option<T>) => T): BackendConfig | null 
     deleteSql: read(options.backendDeleteSql),
     keys: read(options.backendKeys),
     deletes: read(options.backendDelete),
+    batchPath: read(options.backendBatchPath),
+    allowsHtml: read(options.backendHtml),
     caFile: read(options.backendCaFile),
     timeoutMs: read(options.backendTimeoutMs),
     writeTimeoutMs: read(options.backendWriteTimeoutMs),

@@ -162,6 +162,8 @@ function backendPart(config: BackendConfig, outbox: Outbox, options: OpenHubOpti
     loadTimeoutMs: config.timeoutMs,
     writeTimeoutMs: config.writeTimeoutMs,
     sqlComments: options.config.telemetry.sqlComments,
+    batchPath: config.batchPath,
+    allowsHtml: config.allowsHtml,
   });
   const { shared, engine, staleEngine, link, log } = options;
   return new BackendPart({

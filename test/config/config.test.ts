@@ -242,6 +242,8 @@ describe("configuration", () => {
       deleteSql: null,
       keys: ["user:*", "order:*"],
       deletes: true,
+      batchPath: null,
+      allowsHtml: false,
       caFile: null,
       timeoutMs: 1_000,
       writeTimeoutMs: 10_000,

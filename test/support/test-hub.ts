@@ -123,6 +123,8 @@ const BACKEND_CONFIG: BackendConfig = {
   deleteSql: null,
   keys: [],
   deletes: false,
+  batchPath: null,
+  allowsHtml: false,
   caFile: null,
   timeoutMs: 1_000,
   writeTimeoutMs: 10_000,
