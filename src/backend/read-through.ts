@@ -60,7 +60,15 @@ export interface FillSink {
 }
 
 /** What a load gives to those who asked. */
-export type FillResult = ({ readonly kind: "found" } & Kept) | Exclude<LoadResult, { kind: "found" }>;
+export type FillResult = FoundResult | Exclude<LoadResult, { kind: "found" }>;
+
+interface FoundResult extends Kept {
+  readonly kind: "found";
+  /** The cache has it. */
+  readonly isStored: boolean;
+  /** Another request had asked for it already. */
+  readonly isCollapsed: boolean;
+}
 
 export interface ReadThroughStats {
   readonly loads: number;
@@ -119,7 +127,7 @@ export class ReadThrough {
     const flight = this.#flights.get(key);
     if (flight === undefined) return this.#begin(key, this.options.look, traceparent);
     this.#counts.joined += 1;
-    return flight.answer.promise;
+    return flight.answer.promise.then(collapsed);
   }
 
   /** Reloads a key in the background, unless that is under way or the backend is in trouble. */
@@ -189,7 +197,7 @@ export class ReadThrough {
     const { waitingKeys } = this.options;
     // It took too long to look.
     if (!this.#unsettled.has(flight)) return;
-    if (kept !== null) this.#answer(flight, { kind: "found", ...kept });
+    if (kept !== null) this.#answer(flight, { kind: "found", ...kept, isStored: true, isCollapsed: true });
     else if (this.#waiting.length >= waitingKeys) this.#answer(flight, busy(waitingKeys));
     else if (this.#breaker.state === "open") this.#answer(flight, open(this.#breaker.retryAfterMs));
     else {
@@ -255,8 +263,11 @@ export class ReadThrough {
   #settle(flight: Flight, result: LoadResult): void {
     if (!this.#unsettled.delete(flight)) return;
     this.#counts[result.kind] += 1;
-    const { version } = flight;
-    const filled = result.kind === "found" ? { ...result, expiresAtMs: this.fillExpiryMs(), version } : result;
+    const { version, mayFill: isStored } = flight;
+    const filled: FillResult =
+      result.kind === "found"
+        ? { ...result, expiresAtMs: this.fillExpiryMs(), version, isStored, isCollapsed: false }
+        : result;
     const kept = filled.kind === "failed" ? undefined : this.#keep(flight, filled);
     // Until the cache has it, whoever asks joins this load.
     if (kept instanceof Promise) kept.then(() => this.#answer(flight, filled));
@@ -304,6 +315,10 @@ export class ReadThrough {
     this.#waiting = this.#waiting.filter((flight) => this.#unsettled.has(flight));
     this.#watch();
   }
+}
+
+function collapsed(result: FillResult): FillResult {
+  return result.kind === "found" ? { ...result, isCollapsed: true } : result;
 }
 
 const lookNowhere = (): null => null;

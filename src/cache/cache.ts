@@ -46,10 +46,20 @@ export interface LateWriter {
   failed(error: unknown): void;
 }
 
+/** How a value came that was loaded. */
+export interface LoadState {
+  /** The backend can't say now: this is what it said before, and its TTL is over. */
+  readonly isStale: boolean;
+  /** The cache has it now. */
+  readonly isStored: boolean;
+  /** Another request had asked for it already. */
+  readonly isCollapsed: boolean;
+}
+
 /** Where a value goes that was loaded. */
 export interface LoadSink extends EntrySink {
-  /** Called before `begin`: the backend can't say now, and this is what it said before its TTL was over. */
-  markStale(): void;
+  /** Called before `begin`. */
+  markLoaded(state: LoadState): void;
 }
 
 export interface CacheOptions {

@@ -373,9 +373,9 @@ class RefreshSink implements EntrySink {
 const IGNORED: EntrySink = { target: Buffer.alloc(0), offset: 0, begin: () => false };
 
 function deliver(loaded: Extract<Loaded, { kind: "found" }>, sink: LoadSink): void {
-  const { value, expiresAtMs, stamp, isStale } = loaded;
+  const { value, expiresAtMs, stamp } = loaded;
   const { bytes, contentType } = value;
-  if (isStale) sink.markStale();
+  sink.markLoaded(loaded);
   const entry: EntryInfo = { valueLength: bytes.length, contentType, expiresAtMs, tag: stamp.version, stamp };
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
 }

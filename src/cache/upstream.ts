@@ -6,19 +6,18 @@
  */
 import type { Awaitable, Stamp } from "../engine/engine.ts";
 import type { MetricFamily } from "../telemetry/metric-family.ts";
+import type { LoadState } from "./cache.ts";
 import type { CacheValue, Mutation } from "./mutation.ts";
 
 /** What came of a load. */
 export type Loaded =
-  | {
+  | ({
       readonly kind: "found";
       readonly value: CacheValue;
       /** Absolute, in ms since the Unix epoch; `NEVER` = none. */
       readonly expiresAtMs: number;
       readonly stamp: Stamp;
-      /** The backend can't say now: this is what it said before, and its TTL is over. */
-      readonly isStale: boolean;
-    }
+    } & LoadState)
   /** The backend says that there is none, or the key is not for it. */
   | { readonly kind: "absent" };
 

@@ -20,6 +20,8 @@ export interface Config {
   /** Of each HTTP thread. */
   readonly maxConnections: number;
   readonly idleTimeoutMs: number;
+  /** Entries that expire are answered with `max-age`. */
+  readonly httpMaxAge: boolean;
   /** Null = the entries are in this node's memory. */
   readonly redis: RedisConfig | null;
   /** Null = nothing is behind the cache. */
@@ -157,6 +159,7 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
     shutdownGraceMs: read(options.shutdownGraceMs),
     maxConnections: read(options.maxConnections),
     idleTimeoutMs: read(options.idleTimeoutMs),
+    httpMaxAge: read(options.httpMaxAge),
     redis,
     backend,
     peers,

@@ -5,6 +5,7 @@ import { backendOptions, outboxOptions } from "./backend-options.ts";
 import { parseByteSize } from "./byte-size.ts";
 import { MAX_ENTRY_BYTES, MIN_ENTRY_BYTES } from "./memory-division.ts";
 import { type Option, parseMs, parseWhole, within } from "./option.ts";
+import { booleanOption } from "./option-kinds.ts";
 import { peerOptions } from "./peer-options.ts";
 import { redisOptions } from "./redis-options.ts";
 import { telemetryOptions } from "./telemetry-options.ts";
@@ -122,6 +123,16 @@ const idleTimeoutMs: Option<number> = {
   parse: (text) => within(parseMs(text), 1, MAX_TIMER_MS),
 };
 
+const httpMaxAge = booleanOption(
+  {
+    env: "SERV_CACHE_HTTP_MAX_AGE",
+    flag: "http-max-age",
+    meaning:
+      "answer entries with max-age instead of no-cache: caches in front then serve them until they expire, also after a delete or a newer write",
+  },
+  false,
+);
+
 export const options = {
   address,
   maxMemoryBytes,
@@ -131,6 +142,7 @@ export const options = {
   shutdownGraceMs,
   maxConnections,
   idleTimeoutMs,
+  httpMaxAge,
   ...redisOptions,
   ...backendOptions,
   ...outboxOptions,

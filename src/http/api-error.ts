@@ -1,7 +1,8 @@
 import { InvalidPatternError } from "../cache/glob.ts";
-import { UpstreamError, type UpstreamErrorCode } from "../cache/upstream.ts";
+import { UpstreamError } from "../cache/upstream.ts";
 import { EngineFullError, EngineRefusedError, EngineUnavailableError, InvalidCursorError } from "../engine/engine.ts";
-import { ERROR_HEADERS, errorBody, randomTraceId, traceIdOf } from "./error-body.ts";
+import { randomTraceId, traceIdOf, writeError } from "./error-body.ts";
+import { ERROR_STATUS, type ErrorCode } from "./error-codes.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { JsonError } from "./json-grammar.ts";
 import { BadKeyError } from "./key-buffer.ts";
@@ -11,8 +12,7 @@ import { OVERLOADED } from "./refusal.ts";
 export class ApiError extends Error {
   constructor(
     readonly status: number,
-    /** Stable, `ERR_…`. */
-    readonly code: string,
+    readonly code: ErrorCode,
     /** What was wrong, with which value, and what to do. */
     message: string,
     /** More headers: zero or more `Name: value\r\n`, ASCII. */
@@ -39,11 +39,11 @@ export function sendError(
   activeTraceId: string | null,
 ): void {
   const traceId = activeTraceId ?? traceIdOf(request.header("traceparent")) ?? randomTraceId();
-  response.sendText(error.status, ERROR_HEADERS + error.headers, errorBody(error.code, error.message, traceId));
+  writeError(response, error, request.header("accept"), traceId);
 }
 
 /** A request that can't be understood. */
-export function invalid(code: string, message: string): ApiError {
+export function invalid(code: ErrorCode, message: string): ApiError {
   return new ApiError(400, code, message);
 }
 
@@ -60,33 +60,17 @@ export function asApiError(error: unknown): ApiError {
   }
   if (error instanceof EngineFullError) return new ApiError(507, error.code, error.message, "", { cause: error });
   if (error instanceof EngineRefusedError) {
-    return new ApiError(REFUSED_STATUS[error.code], error.code, error.message, "", { cause: error });
+    return new ApiError(ERROR_STATUS[error.code], error.code, error.message, "", { cause: error });
   }
   if (error instanceof EngineUnavailableError) {
     return new ApiError(503, error.code, error.message, retryAfterHeader(error.retryAfterMs), { cause: error });
   }
   if (error instanceof UpstreamError) {
     const retryAfter = error.code === "ERR_BACKEND_REFUSED" ? "" : retryAfterHeader(error.retryAfterMs);
-    return new ApiError(UPSTREAM_STATUS[error.code], error.code, error.message, retryAfter, { cause: error });
+    return new ApiError(ERROR_STATUS[error.code], error.code, error.message, retryAfter, { cause: error });
   }
   throw error;
 }
-
-const REFUSED_STATUS: Readonly<Record<EngineRefusedError["code"], number>> = {
-  ERR_ENGINE_FORBIDDEN: 403,
-  ERR_WRONG_TYPE: 409,
-  ERR_TOO_LARGE: 413,
-};
-
-const UPSTREAM_STATUS: Readonly<Record<UpstreamErrorCode, number>> = {
-  ERR_OUTBOX_FULL: 503,
-  ERR_BACKEND_TIMEOUT: 504,
-  ERR_BACKEND_UNAVAILABLE: 502,
-  ERR_BACKEND_ANSWER: 502,
-  ERR_BACKEND_BUSY: 502,
-  ERR_BACKEND_BREAKER_OPEN: 502,
-  ERR_BACKEND_REFUSED: 422,
-};
 
 function retryAfterHeader(retryAfterMs: number): string {
   return `Retry-After: ${Math.ceil(retryAfterMs / 1000)}\r\n`;

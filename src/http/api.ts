@@ -9,10 +9,12 @@ import { shortened } from "./body-members.ts";
 import { EntryRoutes } from "./entry-routes.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import type { Answer, HttpHandler } from "./handler.ts";
+import { NO_STORE } from "./json-answer.ts";
 import { type Countable, measured } from "./measured.ts";
 import { NodeRoutes } from "./node-routes.ts";
 import { OutboxRoutes } from "./outbox-routes.ts";
 import { type PeerGate, PeerRoutes } from "./peer-routes.ts";
+import { parametersOf, type Query } from "./query.ts";
 
 export interface ApiOptions {
   readonly cache: Cache;
@@ -30,14 +32,24 @@ export interface ApiOptions {
   readonly inFlight: ByteBudget | null;
   /** What this thread counts; null = nothing. */
   readonly telemetry: ThreadTelemetry | null;
+  /** Entries that expire are answered with `max-age`, so that caches in front serve them unasked. */
+  readonly tellsMaxAge: boolean;
 }
 
-type Route = (request: HttpRequest, response: HttpResponse) => Answer;
-type Methods = Readonly<Record<string, { readonly operation: Operation; readonly route: Route }>>;
+type Route = (request: HttpRequest, response: HttpResponse, query: Query) => Answer;
+interface Call {
+  readonly operation: Operation;
+  readonly route: Route;
+  /** The parameters that it knows. */
+  readonly parameters: readonly string[];
+}
+type Methods = Readonly<Record<string, Call>>;
 
 const ENTRY_PATH = Buffer.from("/api/cache/");
 const ENTRY_ROUTE = "/api/cache/{key}";
 const VERSIONED_ENTRY_PATH = Buffer.from("/api/v1/cache/");
+const ALL_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const GET_PARAMETERS = ["raw"];
 
 /** The REST surface of one thread: finds the route, and turns errors into answers in one place. */
 export function createApi(options: ApiOptions): HttpHandler {
@@ -68,45 +80,56 @@ class Api implements Countable {
     this.telemetry = options.telemetry;
     this.entries = entries;
     this.entryMethods = {
-      GET: on(Operation.Get, (request, response) => entries.get(request, response)),
-      HEAD: on(Operation.Head, (request, response) => entries.head(request, response)),
-      PUT: on(Operation.Put, (request, response) => entries.put(request, response)),
-      PATCH: on(Operation.Patch, (request, response) => entries.patch(request, response)),
-      DELETE: on(Operation.Delete, (request, response) => entries.delete(request, response)),
+      GET: on(Operation.Get, GET_PARAMETERS, (...exchange) => entries.get(...exchange)),
+      HEAD: on(Operation.Head, GET_PARAMETERS, (...exchange) => entries.head(...exchange)),
+      PUT: on(Operation.Put, ["ttl", "replicated"], (...exchange) => entries.put(...exchange)),
+      PATCH: on(Operation.Patch, ["replicated"], (...exchange) => entries.patch(...exchange)),
+      DELETE: on(Operation.Delete, ["replicated"], (...exchange) => entries.delete(...exchange)),
     };
-    const get = (route: Route, operation = Operation.Other): Methods => ({
-      GET: on(operation, route),
-      HEAD: on(operation, route),
+    const get = (parameters: readonly string[], route: Route, operation = Operation.Other): Methods => ({
+      GET: on(operation, parameters, route),
+      HEAD: on(operation, parameters, route),
     });
+    const ids = ["id", "all"];
     this.routes = new Map<string, Methods>([
       [
         "/api/cache",
         {
-          POST: on(Operation.Put, (request, response) => entries.post(request, response)),
-          DELETE: on(Operation.Invalidate, (request, response) => entries.deleteMany(request, response)),
+          POST: on(Operation.Put, ["replicated"], (...exchange) => entries.post(...exchange)),
+          DELETE: on(Operation.Invalidate, ["pattern", "tag", "replicated"], (...exchange) =>
+            entries.deleteMany(...exchange),
+          ),
         },
       ],
       [
         "/api/cache/gossip-invalidate",
-        { POST: on(Operation.Delete, (request, response) => entries.gossipInvalidate(request, response)) },
+        {
+          POST: on(Operation.Delete, ["key", "replicated"], (...exchange) => entries.gossipInvalidate(...exchange)),
+        },
       ],
-      ["/api/replication", { POST: on(Operation.Other, (request, response) => peers.replicate(request, response)) }],
-      ["/api/batch", { POST: on(Operation.Batch, (request, response) => batch.run(request, response)) }],
-      ["/api/keys", get((request, response) => entries.keys(request, response), Operation.Keys)],
+      [
+        "/api/replication",
+        { POST: on(Operation.Other, [], (request, response) => peers.replicate(request, response)) },
+      ],
+      ["/api/batch", { POST: on(Operation.Batch, ["replicated"], (...exchange) => batch.run(...exchange)) }],
+      [
+        "/api/keys",
+        get(["pattern", "cursor", "limit"], (_, response, query) => entries.keys(query, response), Operation.Keys),
+      ],
       [
         "/api/outbox/dead",
         {
-          ...get((request, response) => outbox.list(request, response)),
-          POST: on(Operation.Other, (request, response) => outbox.retry(request, response)),
-          DELETE: on(Operation.Other, (request, response) => outbox.drop(request, response)),
+          ...get(["cursor", "limit"], (_, response, query) => outbox.list(query, response)),
+          POST: on(Operation.Other, ids, (_, response, query) => outbox.retry(query, response)),
+          DELETE: on(Operation.Other, ids, (_, response, query) => outbox.drop(query, response)),
         },
       ],
-      ["/api/stats", get((_, response) => node.stats(response))],
-      ["/api/version", get((_, response) => node.version(response))],
-      ["/health", get((_, response) => node.health(response))],
-      ["/healthz", get((_, response) => node.alive(response))],
-      ["/readyz", get((_, response) => node.ready(response))],
-      ["/metrics", get((request, response) => node.metrics(request, response))],
+      ["/api/stats", get([], (_, response) => node.stats(response))],
+      ["/api/version", get([], (_, response) => node.version(response))],
+      ["/health", get([], (_, response) => node.health(response))],
+      ["/healthz", get([], (_, response) => node.alive(response))],
+      ["/readyz", get([], (_, response) => node.ready(response))],
+      ["/metrics", get([], (request, response) => node.metrics(request, response))],
     ]);
   }
 
@@ -131,11 +154,12 @@ class Api implements Countable {
       const isGet = request.method === "GET";
       if (isGet) this.operation = Operation.Get;
       this.entries.keyAt(request, keyStart, pathEnd(request));
-      if (isGet) return this.entries.get(request, response);
+      if (isGet) return this.entries.get(request, response, parametersOf(request, GET_PARAMETERS));
       return this.routed(this.entryMethods, request, response);
     }
     const path = request.buffer.latin1Slice(request.targetStart, pathEnd(request));
     this.route = path.startsWith("/api/v1/") ? `/api/${path.slice("/api/v1/".length)}` : path;
+    if (request.method === "OPTIONS" && (path === "*" || path === "")) return allow(response, ALL_METHODS);
     const methods = this.routes.get(this.route);
     if (methods === undefined) {
       this.route = "";
@@ -152,16 +176,21 @@ class Api implements Countable {
     const found = Object.hasOwn(methods, request.method) ? methods[request.method] : undefined;
     if (found !== undefined) {
       this.operation = found.operation;
-      return found.route(request, response);
+      return found.route(request, response, parametersOf(request, found.parameters));
     }
-    const allowed = Object.keys(methods).join(", ");
+    const allowed = [...Object.keys(methods), "OPTIONS"].join(", ");
+    if (request.method === "OPTIONS") return allow(response, allowed);
     const message = `${request.method} is not for this path: use one of ${allowed}`;
     throw new ApiError(405, "ERR_METHOD_NOT_ALLOWED", message, `Allow: ${allowed}\r\n`);
   }
 }
 
-function on(operation: Operation, route: Route): Methods[string] {
-  return { operation, route };
+function on(operation: Operation, parameters: readonly string[], route: Route): Call {
+  return { operation, parameters, route };
+}
+
+function allow(response: HttpResponse, methods: string): void {
+  response.sendHead(204, `Allow: ${methods}\r\n${NO_STORE}`, -1);
 }
 
 /** Where the key begins in the target, or -1 if the path is another. */

@@ -8,15 +8,16 @@ import { AnswerRoom, BatchWriter, MAX_ANSWER_BYTES } from "./batch-writer.ts";
 import { readKey, shortened, textOf } from "./body-members.ts";
 import { refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import { JSON_HEADERS } from "./json-answer.ts";
 import { isPresent, JsonObjectScanner, type JsonRange } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { contextOf } from "./mutation-context.ts";
 import { NOT_FOUND, requireSuccess, tooLarge } from "./outcomes.ts";
 import type { PeerGate } from "./peer-routes.ts";
+import type { Query } from "./query.ts";
 import { refuseTags } from "./tags.ts";
 import { parseJsonTtl } from "./ttl.ts";
 
-const JSON_HEADERS = "Content-Type: application/json\r\n";
 const RESULTS_START = '{"results":[';
 const RESULTS_END = "]}";
 const GET = Buffer.from('"get"');
@@ -58,7 +59,7 @@ export class BatchRoutes {
     this.telemetry = telemetry;
   }
 
-  run(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  run(request: HttpRequest, response: HttpResponse, query: Query): Awaitable<void> {
     refuseCondition(request);
     const { body, bodyStart, bodyEnd } = request;
     this.operations.reset();
@@ -71,12 +72,8 @@ export class BatchRoutes {
     if (count > MAX_OPERATIONS) {
       throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
     }
-    const context = this.contextOf(request);
+    const context = contextOf(request, query, this.peerGate, this.telemetry?.tracer ?? null);
     return this.runsHere(body) ? this.runHere(body, response, context) : this.runLater(body, response, context);
-  }
-
-  private contextOf(request: HttpRequest): MutationContext {
-    return contextOf(request, this.peerGate, this.telemetry?.tracer ?? null);
   }
 
   /** Whether every operation is answered without a promise. */

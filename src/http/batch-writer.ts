@@ -1,7 +1,8 @@
-import type { LoadSink } from "../cache/cache.ts";
+import type { LoadSink, LoadState } from "../cache/cache.ts";
 import { type EntryInfo, JSON_CONTENT_TYPE, type Key, MAX_VALUE_BYTES } from "../engine/engine.ts";
 import { escapedLength, writeEscaped } from "./entry-answer.ts";
 import { writeShort } from "./response-head.ts";
+import { valueTypeOf } from "./value-type.ts";
 
 /** Values that one answer may hold, in bytes: two of the largest. Else a small request could ask for 16 GiB at once. */
 export const MAX_ANSWER_BYTES = 2 * MAX_VALUE_BYTES;
@@ -12,6 +13,7 @@ const FOUND = Buffer.from('{"status":200,"key":"');
 const JSON_VALUE = Buffer.from('","value":');
 const QUOTE = Buffer.from('"');
 const CONTENT_TYPE = ',"content_type":';
+const CONTENT_ENCODING = ',"content_encoding":';
 const BASE64 = ',"base64":"';
 const STALE = Buffer.from(',"stale":true');
 const COMMA = 0x2c;
@@ -91,8 +93,8 @@ export class BatchWriter implements LoadSink {
     this.key = key;
   }
 
-  markStale(): void {
-    this.isStale = true;
+  markLoaded({ isStale }: LoadState): void {
+    this.isStale = isStale;
   }
 
   begin(entry: EntryInfo): boolean {
@@ -151,7 +153,9 @@ export class BatchWriter implements LoadSink {
   }
 
   private beginBytes(entry: EntryInfo): void {
-    this.add(`${CONTENT_TYPE}${JSON.stringify(entry.contentType)}${BASE64}`);
+    const { contentType, coding } = valueTypeOf(entry.contentType);
+    const encoding = coding === null ? "" : `${CONTENT_ENCODING}"${coding}"`;
+    this.add(`${CONTENT_TYPE}${JSON.stringify(contentType)}${encoding}${BASE64}`);
     this.bytes = Buffer.allocUnsafe(entry.valueLength);
     this.target = this.bytes;
     this.offset = 0;

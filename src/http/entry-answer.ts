@@ -1,16 +1,18 @@
-import type { LoadSink } from "../cache/cache.ts";
-import { type EntryInfo, JSON_CONTENT_TYPE, type Key } from "../engine/engine.ts";
-import { etagOf, noneMatchNames } from "./etag.ts";
-import type { HttpResponse } from "./exchange.ts";
+import type { LoadSink, LoadState } from "../cache/cache.ts";
+import { type EntryInfo, type Key, NEVER } from "../engine/engine.ts";
+import { ApiError } from "./api-error.ts";
+import { accepts, type Coding, type Decoder } from "./content-coding.ts";
+import { type EntryHead, HIT, NO_TTL } from "./entry-head.ts";
+import { etagOf, matchNames, noneMatchNames } from "./etag.ts";
+import type { HttpRequest, HttpResponse, Representation } from "./exchange.ts";
+import { preconditionFailed } from "./outcomes.ts";
 import { writeShort } from "./response-head.ts";
+import type { ValueTypes } from "./value-type.ts";
 
 const DOCUMENT_START = Buffer.from('{"key":"');
 const DOCUMENT_MIDDLE = Buffer.from('","value":');
 /** Without the key and the value: `{"key":"","value":}`. */
 const DOCUMENT_BYTES = DOCUMENT_START.length + DOCUMENT_MIDDLE.length + 1;
-const JSON_HEADER = "Content-Type: application/json\r\n";
-/** RFC 9211 and, for older clients, RFC 7234 section 5.5.2. */
-const STALE_HEADERS = 'Cache-Status: ServCache; hit; detail=stale-if-error\r\nWarning: 111 - "Revalidation Failed"\r\n';
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const CLOSING_BRACE = 0x7d;
@@ -20,12 +22,32 @@ export interface EntryDemand {
   /** The value's own bytes, also where it is JSON. */
   readonly raw: boolean;
   readonly headOnly: boolean;
-  /** The `If-None-Match` header. */
+  /** The headers `If-Match` and `If-None-Match`. */
+  readonly match: string | null;
   readonly noneMatch: string | null;
 }
 
 /** Of a plain GET. */
-export const WHOLE_ENTRY: EntryDemand = { raw: false, headOnly: false, noneMatch: null };
+export const WHOLE_ENTRY: EntryDemand = { raw: false, headOnly: false, match: null, noneMatch: null };
+
+/** What the answers of one thread share. */
+export interface AnswerParts {
+  /** Ms since the Unix epoch. */
+  readonly nowMs: () => number;
+  readonly head: EntryHead;
+  readonly types: ValueTypes;
+  readonly decoder: Decoder;
+}
+
+/** An answer whose value had to be decoded. */
+export interface DecodedAnswer {
+  readonly headers: string;
+  readonly bytes: Buffer;
+}
+
+export function sendDecoded(response: HttpResponse, { headers, bytes }: DecodedAnswer): void {
+  response.sendBytes(200, headers, bytes, 0, bytes.length);
+}
 
 /**
  * Writes the answer to a GET or HEAD while the engine finds the entry: head and document go straight into the
@@ -37,57 +59,65 @@ export class EntryAnswer implements LoadSink {
   offset = 0;
   /** Length of the value that was found. */
   valueBytes = 0;
+  private request: HttpRequest | null = null;
   private response: HttpResponse | null = null;
   private key: Key = { bytes: Buffer.alloc(0), length: 0 };
   private demand = WHOLE_ENTRY;
+  private state: LoadState | null = HIT;
   private finish: Finish = "document";
+  /** Of an answer that isn't written in `begin`. */
   private headers = "";
   private bodyBytes = 0;
-  private isStale = false;
+  private coding: Coding | null = null;
 
-  constructor(private readonly nowMs: () => number) {}
+  constructor(private readonly parts: AnswerParts) {}
 
   /** To be called before the engine is asked. */
-  prepare(response: HttpResponse, key: Key, demand: EntryDemand): void {
+  prepare(request: HttpRequest, response: HttpResponse, key: Key, demand: EntryDemand): void {
+    this.request = request;
     this.response = response;
     this.key = key;
     this.demand = demand;
-    this.isStale = false;
+    this.state = HIT;
   }
 
-  markStale(): void {
-    this.isStale = true;
+  markLoaded(state: LoadState): void {
+    this.state = state;
   }
 
   begin(entry: EntryInfo): boolean {
-    const { response, demand } = this;
-    if (response === null) throw new Error("begin before prepare");
-    const { contentType } = entry;
-    this.valueBytes = entry.valueLength;
-    const isJson = contentType === JSON_CONTENT_TYPE;
+    const { response, request, demand, parts } = this;
+    if (response === null || request === null) throw new Error("begin before prepare");
+    const type = parts.types.of(entry.contentType);
+    const { coding, isJson } = type;
     const isDocument = isJson && !demand.raw;
-    const type = isJson ? JSON_HEADER : `Content-Type: ${contentType}\r\nX-Content-Type-Options: nosniff\r\n`;
-    const cacheControl = this.cacheControl(entry.expiresAtMs);
-    const headers = cacheControl === "" ? type : type + cacheControl;
-    const isRaw = isJson && demand.raw;
+    const isDecoded = coding !== null && !accepts(request.header("accept-encoding"), coding);
+    const representation: Representation = isDecoded ? "-decoded" : isJson && demand.raw ? "-raw" : "";
+    this.valueBytes = entry.valueLength;
     this.bodyBytes = isDocument ? DOCUMENT_BYTES + escapedLength(this.key) + entry.valueLength : entry.valueLength;
-    if (demand.headOnly || demand.noneMatch !== null) {
-      const etag = etagOf(entry.tag, isRaw);
-      this.headers = `${headers}ETag: ${etag}\r\n`;
-      const isKnown = demand.noneMatch !== null && noneMatchNames(demand.noneMatch, etag);
-      this.finish = isKnown ? "not-modified" : "head";
-      if (isKnown || demand.headOnly) return false;
+    parts.head.set(isDecoded ? type.decodedHeaders : type.headers, this.ttlSeconds(entry.expiresAtMs), this.state);
+    if (isDecoded || demand !== WHOLE_ENTRY) {
+      const etag = etagOf(entry.tag, representation);
+      this.headers = `${parts.head.text}ETag: ${etag}\r\n`;
+      this.coding = isDecoded ? coding : null;
+      this.finish = finishOf(demand, etag, isDecoded);
+      if (this.finish === "decoded") return this.beginEncoded(entry.valueLength);
+      if (this.finish !== "bytes") return false;
     }
     this.finish = isDocument ? "document" : "bytes";
-    response.beginEntry(headers, entry.tag, isRaw, this.bodyBytes);
+    response.beginEntry(parts.head.bytes, parts.head.length, entry.tag, representation, this.bodyBytes);
     this.target = response.buffer;
     this.offset = isDocument ? this.writeDocumentStart(response.buffer, response.position) : response.position;
     response.position = this.offset + entry.valueLength;
     return true;
   }
 
-  /** To be called after the engine has found the entry. */
-  end(): void {
+  /**
+   * To be called after the engine has found the entry. Throws `ApiError` (412) where it is not as `If-Match` demands.
+   *
+   * @returns null where the answer is given; else what is to be given once it is decoded
+   */
+  end(): Promise<DecodedAnswer> | null {
     const { response } = this;
     if (response === null) throw new Error("end before prepare");
     switch (this.finish) {
@@ -99,11 +129,32 @@ export class EntryAnswer implements LoadSink {
         response.endBody();
         break;
       case "head":
-        response.sendHead(200, this.headers, this.bodyBytes);
+        // How long the decoded value is, only decoding tells.
+        response.sendHead(200, this.headers, this.coding === null ? this.bodyBytes : -1);
         break;
       case "not-modified":
         response.sendHead(304, this.headers, -1);
+        break;
+      case "not-matched":
+        throw preconditionFailed();
+      case "decoded":
+        return this.decoded(this.headers, this.target);
     }
+    return null;
+  }
+
+  private beginEncoded(valueBytes: number): boolean {
+    this.target = Buffer.allocUnsafeSlow(valueBytes);
+    this.offset = 0;
+    return true;
+  }
+
+  private async decoded(headers: string, encoded: Buffer): Promise<DecodedAnswer> {
+    const { coding } = this;
+    const bytes = coding === null ? encoded : await this.parts.decoder.decode(coding, encoded);
+    if (bytes !== null) return { headers, bytes };
+    const message = `the value can't be decoded from ${coding}: ask for it with Accept-Encoding: ${coding}`;
+    throw new ApiError(406, "ERR_NOT_ACCEPTABLE", message);
   }
 
   private writeDocumentStart(buffer: Buffer, start: number): number {
@@ -111,16 +162,21 @@ export class EntryAnswer implements LoadSink {
     return writeShort(buffer, writeEscaped(buffer, keyStart, this.key), DOCUMENT_MIDDLE);
   }
 
-  /** Nothing where the entry never expires: it may change at any time all the same. */
-  private cacheControl(expiresAtMs: number): string {
-    if (this.isStale) return `Cache-Control: max-age=0\r\n${STALE_HEADERS}`;
-    if (expiresAtMs === 0) return "";
-    const leftSeconds = Math.max(0, Math.trunc((expiresAtMs - this.nowMs()) / 1000));
-    return `Cache-Control: max-age=${leftSeconds}\r\n`;
+  private ttlSeconds(expiresAtMs: number): number {
+    return expiresAtMs === NEVER ? NO_TTL : Math.max(0, Math.trunc((expiresAtMs - this.parts.nowMs()) / 1000));
   }
 }
 
-type Finish = "document" | "bytes" | "head" | "not-modified";
+/** `bytes` stands for any body that needs no decoding. */
+type Finish = "document" | "bytes" | "decoded" | "head" | "not-modified" | "not-matched";
+
+/** In the order of RFC 9110, section 13.2.2. */
+function finishOf({ match, noneMatch, headOnly }: EntryDemand, etag: string, isDecoded: boolean): Finish {
+  if (match !== null && !matchNames(match, etag)) return "not-matched";
+  if (noneMatch !== null && noneMatchNames(noneMatch, etag)) return "not-modified";
+  if (headOnly) return "head";
+  return isDecoded ? "decoded" : "bytes";
+}
 
 /** Length of a key in a JSON string. Keys have no control characters, so only quotes and backslashes are escaped. */
 export function escapedLength(key: Key): number {

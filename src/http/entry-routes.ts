@@ -1,38 +1,40 @@
-import type { Cache, MutationContext } from "../cache/cache.ts";
+import type { Cache, MutationContext, NewValue } from "../cache/cache.ts";
 import { Glob } from "../cache/glob.ts";
-import { type Awaitable, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES } from "../engine/engine.ts";
+import { type Awaitable, type Condition, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/engine.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { after } from "./after.ts";
 import { ApiError } from "./api-error.ts";
 import { readKey, shortened, textOf } from "./body-members.ts";
-import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
+import { CODINGS, type Coding, codingOf, Decoder } from "./content-coding.ts";
+import { type AnswerParts, EntryAnswer, type EntryDemand, sendDecoded, WHOLE_ENTRY } from "./entry-answer.ts";
+import { EntryHead } from "./entry-head.ts";
 import { conditionOf, refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import type { Answer } from "./handler.ts";
+import { JSON_HEADERS, sendJson } from "./json-answer.ts";
 import { isJson, isPresent, JsonObjectScanner, readSafeInteger } from "./json-scan.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { LateReads } from "./late-read.ts";
 import { LateWrites } from "./late-write.ts";
 import { carrierFor, contextOf } from "./mutation-context.ts";
-import { NOT_FOUND, requireSuccess, sendStored, sendSuccess, tooLarge } from "./outcomes.ts";
+import { MISSED, NOT_FOUND, requireSuccess, sendStored, sendSuccess, tooLarge } from "./outcomes.ts";
 import { PatchAnswer } from "./patch-answer.ts";
 import { type PeerGate, requirePeer } from "./peer-routes.ts";
-import { isFlagSet, queryOf, refuseUnknown } from "./query.ts";
+import { isFlagSet, type Query } from "./query.ts";
 import { refuseTags } from "./tags.ts";
 import { parseJsonTtl, parseTtl } from "./ttl.ts";
+import { storedContentType, ValueTypes } from "./value-type.ts";
 
-const JSON_HEADERS = "Content-Type: application/json\r\n";
-const DEFAULT_CONTENT_TYPE = "application/octet-stream";
-const CONTENT_TYPE = /^[\x20-\x7e]+$/;
 const DEFAULT_PAGE_KEYS = 100;
 const MAX_PAGE_KEYS = 10_000;
-const DELETE_MANY_PARAMETERS = ["pattern", "tag", "replicated"];
 
 export interface EntryRoutesOptions {
   readonly cache: Cache;
   readonly nowMs: () => number;
   readonly telemetry: ThreadTelemetry | null;
   readonly peerGate: PeerGate | null;
+  /** Entries that expire are answered with `max-age`. */
+  readonly tellsMaxAge: boolean;
 }
 
 /** The calls about entries. */
@@ -44,17 +46,22 @@ export class EntryRoutes {
   private readonly lateWrites = new LateWrites();
 
   private readonly cache: Cache;
-  private readonly nowMs: () => number;
+  private readonly parts: AnswerParts;
   private readonly peerGate: PeerGate | null;
   private readonly telemetry: ThreadTelemetry | null;
 
-  constructor({ cache, nowMs, telemetry, peerGate }: EntryRoutesOptions) {
+  constructor({ cache, nowMs, telemetry, peerGate, tellsMaxAge }: EntryRoutesOptions) {
     this.cache = cache;
     this.peerGate = peerGate;
-    this.nowMs = nowMs;
     this.telemetry = telemetry;
-    this.answer = new EntryAnswer(nowMs);
-    this.lateReads = new LateReads(nowMs, telemetry);
+    this.parts = {
+      nowMs,
+      head: new EntryHead(tellsMaxAge ? "max-age" : "no-cache"),
+      types: new ValueTypes(),
+      decoder: new Decoder(),
+    };
+    this.answer = new EntryAnswer(this.parts);
+    this.lateReads = new LateReads(this.parts, telemetry);
   }
 
   /** Reads the key of the request that is being handled from its path. Throws `BadKeyError`. */
@@ -62,21 +69,16 @@ export class EntryRoutes {
     this.key.decodePath(request.buffer, start, end);
   }
 
-  get(request: HttpRequest, response: HttpResponse): Answer {
-    const noneMatch = request.header("if-none-match");
-    if (request.queryStart < 0 && noneMatch === null) return this.read(request, response, WHOLE_ENTRY);
-    return this.read(request, response, { raw: wantsRaw(request), headOnly: false, noneMatch });
+  get(request: HttpRequest, response: HttpResponse, query: Query): Answer {
+    const isPlain = query.size === 0 && !request.isConditional;
+    return this.read(request, response, isPlain ? WHOLE_ENTRY : demandOf(request, query, { headOnly: false }));
   }
 
-  head(request: HttpRequest, response: HttpResponse): Answer {
-    return this.read(request, response, {
-      raw: wantsRaw(request),
-      headOnly: true,
-      noneMatch: request.header("if-none-match"),
-    });
+  head(request: HttpRequest, response: HttpResponse, query: Query): Answer {
+    return this.read(request, response, demandOf(request, query, { headOnly: true }));
   }
 
-  post(request: HttpRequest, response: HttpResponse): Answer {
+  post(request: HttpRequest, response: HttpResponse, query: Query): Answer {
     const { body, bodyStart, bodyEnd } = request;
     const { scanner } = this;
     scanner.scan(body, bodyStart, bodyEnd);
@@ -87,31 +89,51 @@ export class EntryRoutes {
     refuseTags(textOf(body, scanner.tags));
     const ttlMs = parseJsonTtl(textOf(body, scanner.ttl));
     const value = { source: body, start: scanner.value.start, end: scanner.value.end, contentType: JSON_CONTENT_TYPE };
-    return this.store(request, response, value, ttlMs);
+    return this.store(request, response, { key: this.key, value, ttlMs, query });
   }
 
-  put(request: HttpRequest, response: HttpResponse): Answer {
-    const { body, bodyStart, bodyEnd } = request;
-    const contentType = storedContentType(request.header("content-type"));
-    if (contentType === JSON_CONTENT_TYPE) {
-      if (!isJson(body, bodyStart, bodyEnd)) {
-        const message = "the body is not JSON, as its Content-Type says: correct one of them";
-        throw new ApiError(400, "ERR_INVALID_JSON", message);
-      }
+  put(request: HttpRequest, response: HttpResponse, query: Query): Answer {
+    if (request.header("content-range") !== null) {
+      const message = "a part of a value can't be put (Content-Range): send the whole value";
+      throw new ApiError(400, "ERR_CONTENT_RANGE", message);
     }
-    const ttlMs = parseTtl(queryOf(request).get("ttl") ?? null);
-    return this.store(request, response, { source: body, start: bodyStart, end: bodyEnd, contentType }, ttlMs);
+    const coding = putCoding(request.header("content-encoding"));
+    const contentType = storedContentType(request.header("content-type"), coding);
+    const ttlMs = parseTtl(query.get("ttl") ?? null);
+    if (coding !== null && contentType === JSON_CONTENT_TYPE) {
+      return this.putDecoded(request, response, coding, { key: this.key.copy(), ttlMs, query });
+    }
+    const { body: source, bodyStart: start, bodyEnd: end } = request;
+    if (contentType === JSON_CONTENT_TYPE) requireJson(source, start, end);
+    return this.store(request, response, { key: this.key, value: { source, start, end, contentType }, ttlMs, query });
+  }
+
+  private async putDecoded(
+    request: HttpRequest,
+    response: HttpResponse,
+    coding: Coding,
+    put: Omit<Put, "value">,
+  ): Promise<void> {
+    const { body, bodyStart, bodyEnd } = request;
+    const source = await this.parts.decoder.decode(coding, body.subarray(bodyStart, bodyEnd));
+    if (source === null) {
+      const message = `the body is not ${coding}, as its Content-Encoding says, or has more than ${MAX_VALUE_BYTES} bytes`;
+      throw new ApiError(400, "ERR_BAD_ENCODING", message);
+    }
+    requireJson(source, 0, source.length);
+    const value = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+    await this.storeNow(request, response, { ...put, value }, conditionOf(request));
   }
 
   /** `POST /api/cache/gossip-invalidate?key=…&replicated=true`, which peers of the original's kind send after a put. */
-  gossipInvalidate(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  gossipInvalidate(request: HttpRequest, response: HttpResponse, query: Query): Awaitable<void> {
     requirePeer(request, this.peerGate);
-    const encoded = Buffer.from(encodeURIComponent(queryOf(request).get("key") ?? ""));
+    const encoded = Buffer.from(encodeURIComponent(query.get("key") ?? ""));
     this.key.decodePath(encoded, 0, encoded.length);
     return after(this.cache.gossipInvalidate(this.key), () => sendSuccess(response));
   }
 
-  patch(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  patch(request: HttpRequest, response: HttpResponse, query: Query): Awaitable<void> {
     const { body, bodyStart, bodyEnd } = request;
     const { scanner } = this;
     scanner.scan(body, bodyStart, bodyEnd);
@@ -121,26 +143,25 @@ export class EntryRoutes {
     if ((ttl === null) !== counts) {
       throw new ApiError(400, "ERR_BAD_PATCH", 'send either {"ttl": "10m"} or {"increment": 1}');
     }
-    if (counts) return this.increment(request, response);
-    return this.touch(request, response, parseJsonTtl(ttl));
+    const context = this.contextOf(request, query);
+    if (counts) return this.increment(request, response, context);
+    return this.touch(request, response, parseJsonTtl(ttl), context);
   }
 
-  delete(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  delete(request: HttpRequest, response: HttpResponse, query: Query): Awaitable<void> {
     const condition = conditionOf(request);
     this.telemetry?.deleted(this.key);
-    return after(this.cache.delete(this.key, condition, this.contextOf(request)), (outcome) => {
+    return after(this.cache.delete(this.key, condition, this.contextOf(request, query)), (outcome) => {
       requireSuccess(outcome, condition);
       sendSuccess(response);
     });
   }
 
-  deleteMany(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  deleteMany(request: HttpRequest, response: HttpResponse, query: Query): Awaitable<void> {
     refuseCondition(request);
-    const query = queryOf(request);
-    refuseUnknown(query, DELETE_MANY_PARAMETERS);
     refuseTags(query.get("tag") ?? null);
     const pattern = query.get("pattern");
-    const context = this.contextOf(request);
+    const context = this.contextOf(request, query);
     const deleted =
       pattern === undefined ? this.cache.clear(context) : this.cache.deleteMatching(Glob.parse(pattern), context);
     return after(deleted, (count) => {
@@ -148,8 +169,7 @@ export class EntryRoutes {
     });
   }
 
-  keys(request: HttpRequest, response: HttpResponse): Awaitable<void> {
-    const query = queryOf(request);
+  keys(query: Query, response: HttpResponse): Awaitable<void> {
     const pattern = query.get("pattern") ?? "";
     const cursor = query.get("cursor") ?? "";
     const page = this.cache.keys({
@@ -157,7 +177,7 @@ export class EntryRoutes {
       cursor: cursor === "" ? null : cursor,
       limit: pageLimit(query.get("limit") ?? ""),
     });
-    return after(page, (found) => response.sendText(200, JSON_HEADERS, JSON.stringify(found)));
+    return after(page, (found) => sendJson(response, 200, found));
   }
 
   private read(request: HttpRequest, response: HttpResponse, demand: EntryDemand): Answer {
@@ -168,57 +188,79 @@ export class EntryRoutes {
       this.lateReads.giveBack(late);
     }
     const { answer, key } = this;
-    answer.prepare(response, key, demand);
+    answer.prepare(request, response, key, demand);
     const found = cache.get(key, answer);
-    if (found === true) return this.hit(key, answer);
+    if (found === true) return this.hit(response, key, answer);
     if (found === false) return this.missed(request, response, key, demand);
     // What answers later must not share its sink, nor its key, with the requests in between.
-    this.answer = new EntryAnswer(this.nowMs);
+    this.answer = new EntryAnswer(this.parts);
     this.key = new KeyBuffer();
-    return found.then((wasFound) => (wasFound ? this.hit(key, answer) : this.missed(request, response, key, demand)));
+    return found.then((wasFound) =>
+      wasFound ? this.hit(response, key, answer) : this.missed(request, response, key, demand),
+    );
   }
 
-  private hit(key: KeyBuffer, answer: EntryAnswer): void {
+  private hit(response: HttpResponse, key: KeyBuffer, answer: EntryAnswer): Awaitable<void> {
     this.telemetry?.hit(key, answer.valueBytes);
-    answer.end();
+    return finish(response, answer);
   }
 
   private missed(
     ...[request, response, key, demand]: [HttpRequest, HttpResponse, KeyBuffer, EntryDemand]
   ): Awaitable<void> {
     this.telemetry?.miss(key);
-    if (!this.cache.loads) throw NOT_FOUND;
+    if (!this.cache.loads) throw MISSED;
     const own = key === this.key ? key.copy() : key;
-    const answer = new EntryAnswer(this.nowMs);
-    answer.prepare(response, own, demand);
+    const answer = new EntryAnswer(this.parts);
+    answer.prepare(request, response, own, demand);
     const carrier = carrierFor(request, this.telemetry?.tracer ?? null);
     return this.cache.load(own, answer, carrier).then((wasFound) => {
-      if (!wasFound) throw NOT_FOUND;
+      if (!wasFound) throw MISSED;
       response.wasLoaded = true;
-      answer.end();
+      return finish(response, answer);
     });
   }
 
-  private store(
+  private store(request: HttpRequest, response: HttpResponse, put: Put): Answer {
+    const condition = conditionOf(request);
+    if (condition !== null || this.cache.writesAtOnce || this.isTraced) {
+      return this.storeNow(request, response, put, condition);
+    }
+    const { key, value, ttlMs } = put;
+    const context = this.admit(request, put);
+    const late = this.lateWrites.take();
+    const outcome = this.cache.putLater(key, value, ttlMs, context, late);
+    if (outcome === null) return late;
+    this.lateWrites.giveBack(late);
+    if (outcome !== undefined) return sendStored(response, outcome, condition);
+    return this.putNow(response, put, condition, context);
+  }
+
+  private storeNow(
     request: HttpRequest,
     response: HttpResponse,
-    value: { source: Buffer; start: number; end: number; contentType: string },
-    ttlMs: number,
-  ): Answer {
+    put: Put,
+    condition: Condition | null,
+  ): Awaitable<void> {
+    return this.putNow(response, put, condition, this.admit(request, put));
+  }
+
+  /** Counts a put. Throws `ApiError` for one that is too large, or comes from no peer and says so. */
+  private admit(request: HttpRequest, { key, value, query }: Put): MutationContext {
     if (value.end - value.start > MAX_VALUE_BYTES) {
       throw tooLarge(`the value has ${value.end - value.start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
     }
-    const condition = conditionOf(request);
-    this.telemetry?.set(this.key, value.end - value.start);
-    const context = this.contextOf(request);
-    if (condition === null && !this.cache.writesAtOnce && !this.isTraced) {
-      const late = this.lateWrites.take();
-      const outcome = this.cache.putLater(this.key, value, ttlMs, context, late);
-      if (outcome === null) return late;
-      this.lateWrites.giveBack(late);
-      if (outcome !== undefined) return sendStored(response, outcome, condition);
-    }
-    const outcome = this.cache.put(this.key, value, ttlMs, condition, context);
+    this.telemetry?.set(key, value.end - value.start);
+    return this.contextOf(request, query);
+  }
+
+  private putNow(
+    response: HttpResponse,
+    { key, value, ttlMs }: Put,
+    condition: Condition | null,
+    context: MutationContext,
+  ): Awaitable<void> {
+    const outcome = this.cache.put(key, value, ttlMs, condition, context);
     return outcome instanceof Promise
       ? outcome.then((late) => sendStored(response, late, condition))
       : sendStored(response, outcome, condition);
@@ -229,11 +271,16 @@ export class EntryRoutes {
     return (this.telemetry?.tracer?.active ?? null) !== null;
   }
 
-  private touch(request: HttpRequest, response: HttpResponse, ttlMs: number): Awaitable<void> {
+  private touch(
+    request: HttpRequest,
+    response: HttpResponse,
+    ttlMs: number,
+    context: MutationContext,
+  ): Awaitable<void> {
     const key = this.key.copy();
-    const answer = new PatchAnswer(response, key, this.nowMs);
+    const answer = new PatchAnswer(request, response, key, { ...this.parts, head: new EntryHead("no-store") });
     const condition = conditionOf(request);
-    return after(this.cache.touch(key, ttlMs, condition, this.contextOf(request)), (outcome) => {
+    return after(this.cache.touch(key, ttlMs, condition, context), (outcome) => {
       requireSuccess(outcome, condition);
       if (outcome === "absent") throw NOT_FOUND;
       return after(this.cache.get(key, answer), (found) => {
@@ -243,11 +290,11 @@ export class EntryRoutes {
     });
   }
 
-  private contextOf(request: HttpRequest): MutationContext {
-    return contextOf(request, this.peerGate, this.telemetry?.tracer ?? null);
+  private contextOf(request: HttpRequest, query: Query): MutationContext {
+    return contextOf(request, query, this.peerGate, this.telemetry?.tracer ?? null);
   }
 
-  private increment(request: HttpRequest, response: HttpResponse): Awaitable<void> {
+  private increment(request: HttpRequest, response: HttpResponse, context: MutationContext): Awaitable<void> {
     const delta = readSafeInteger(request.body, this.scanner.increment);
     if (delta === null) {
       const text = shortened(textOf(request.body, this.scanner.increment) ?? "");
@@ -256,31 +303,51 @@ export class EntryRoutes {
     }
     const key = this.key.toString();
     const condition = conditionOf(request);
-    return after(this.cache.increment(this.key, delta, condition, this.contextOf(request)), (outcome) => {
+    return after(this.cache.increment(this.key, delta, condition, context), (outcome) => {
       requireSuccess(outcome.kind, condition);
       if (outcome.kind !== "incremented") {
         throw new ApiError(409, "ERR_CONFLICT", "a newer write is stored and nothing was counted: try again");
       }
-      response.sendText(200, JSON_HEADERS, JSON.stringify({ key, value: outcome.value }));
+      sendJson(response, 200, { key, value: outcome.value });
     });
   }
 }
 
-function wantsRaw(request: HttpRequest): boolean {
-  return request.queryStart >= 0 && isFlagSet(queryOf(request), "raw");
+/** A POST or PUT as it was read. */
+interface Put {
+  readonly key: KeyBuffer;
+  readonly value: NewValue;
+  readonly ttlMs: number;
+  readonly query: Query;
 }
 
-/** JSON in any spelling and with any parameters is kept as JSON; anything else as it was named. */
-function storedContentType(header: string | null): string {
-  const contentType = header?.trim() ?? "";
-  if (contentType === "") return DEFAULT_CONTENT_TYPE;
-  const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase();
-  if (mediaType === JSON_CONTENT_TYPE) return JSON_CONTENT_TYPE;
-  if (contentType.length > MAX_CONTENT_TYPE_BYTES || !CONTENT_TYPE.test(contentType)) {
-    const message = `Content-Type has ${contentType.length} characters: send up to ${MAX_CONTENT_TYPE_BYTES}, ASCII only`;
-    throw new ApiError(400, "ERR_BAD_CONTENT_TYPE", message);
-  }
-  return contentType;
+function finish(response: HttpResponse, answer: EntryAnswer): Awaitable<void> {
+  const decoded = answer.end();
+  if (decoded !== null) return decoded.then((late) => sendDecoded(response, late));
+}
+
+function demandOf(request: HttpRequest, query: Query, { headOnly }: { headOnly: boolean }): EntryDemand {
+  return {
+    raw: isFlagSet(query, "raw"),
+    headOnly,
+    match: request.header("if-match"),
+    noneMatch: request.header("if-none-match"),
+  };
+}
+
+/** Throws `ApiError` (415) for a coding that is unknown here: nobody could decode the value for a client without it. */
+function putCoding(header: string | null): Coding | null {
+  const coding = codingOf(header);
+  if (coding !== undefined) return coding;
+  const known = CODINGS.join(", ");
+  const message = `Content-Encoding is ${JSON.stringify(shortened(header ?? ""))}: send one of ${known}, or none`;
+  throw new ApiError(415, "ERR_UNKNOWN_CODING", message, `Accept-Encoding: ${known}\r\n`);
+}
+
+function requireJson(source: Buffer, start: number, end: number): void {
+  if (isJson(source, start, end)) return;
+  const message = "the body is not JSON, as its Content-Type says: correct one of them";
+  throw new ApiError(400, "ERR_INVALID_JSON", message);
 }
 
 function pageLimit(text: string): number {

@@ -1,10 +1,14 @@
 import type { ConnectionContext } from "./connection-context.ts";
-import { ERROR_HEADERS, errorBody, traceIdOf } from "./error-body.ts";
+import { type ErrorAnswer, traceIdOf, writeError } from "./error-body.ts";
 import type { Refusal } from "./refusal.ts";
 import type { ParsedRequest } from "./request.ts";
 import type { ResponseWriter } from "./response-writer.ts";
 
-const INTERNAL_MESSAGE = "try again; if it fails again, report the trace id";
+const INTERNAL: ErrorAnswer = {
+  status: 500,
+  code: "ERR_INTERNAL",
+  message: "try again; if it fails again, report the trace id",
+};
 
 /** Reports what a handler threw, and answers 500 in its place. An answer that was whole by then stands. */
 export function answerInternalError(
@@ -17,16 +21,16 @@ export function answerInternalError(
   context.onError(error, traceId);
   if (response.answered) return;
   response.rewind();
-  response.sendText(500, ERROR_HEADERS, errorBody("ERR_INTERNAL", INTERNAL_MESSAGE, traceId));
+  writeError(response, INTERNAL, request.header("accept"), traceId);
 }
 
 /** Answers, with `Connection: close`, a request that the handler doesn't get. `request` is null where its head is unsure. */
 export function answerRefusal(context: ConnectionContext, refusal: Refusal, request: ParsedRequest | null): void {
   const traceId = request === null ? context.newTraceId() : traceIdFor(context, request);
   context.response.expectRefusal(request?.method === "HEAD");
-  const { status, code, message, retryAfter } = refusal;
-  const headers = retryAfter === undefined ? ERROR_HEADERS : `${ERROR_HEADERS}Retry-After: ${retryAfter}\r\n`;
-  context.response.sendText(status, headers, errorBody(code, message, traceId));
+  const { retryAfter } = refusal;
+  const answer = retryAfter === undefined ? refusal : { ...refusal, headers: `Retry-After: ${retryAfter}\r\n` };
+  writeError(context.response, answer, request?.header("accept") ?? null, traceId);
 }
 
 function traceIdFor(context: ConnectionContext, request: ParsedRequest): string {

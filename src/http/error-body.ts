@@ -1,17 +1,51 @@
 import { randomBytes } from "node:crypto";
+import { STATUS_CODES } from "node:http";
+import type { ErrorCode } from "./error-codes.ts";
+import type { HttpResponse } from "./exchange.ts";
+import { JSON_HEADERS, NO_STORE } from "./json-answer.ts";
 
-/** The header that every error body goes with. */
-export const ERROR_HEADERS = "Content-Type: application/json\r\n";
+const PROBLEM_TYPE = "application/problem+json";
+const PROBLEM_HEADERS = `Content-Type: ${PROBLEM_TYPE}\r\n${NO_STORE}`;
+
+/** What an error answer says. */
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly code: ErrorCode;
+  /** What the caller should do about it. */
+  readonly message: string;
+  /** More headers: zero or more `Name: value\r\n`, ASCII. */
+  readonly headers?: string;
+}
 
 /**
- * The JSON of every error answer.
+ * Writes an error: as JSON, or as a problem (RFC 9457) with the same members for a client that names that type.
  *
- * @param code stable, `ERR_…`
- * @param message what the caller should do about it
+ * @param accept the `Accept` header
  * @param traceId 32 hexadecimal digits
  */
-export function errorBody(code: string, message: string, traceId: string): string {
-  return `{"error":${JSON.stringify(message)},"code":${JSON.stringify(code)},"trace_id":${JSON.stringify(traceId)}}`;
+export function writeError(
+  response: Pick<HttpResponse, "sendText">,
+  { status, code, message, headers = "" }: ErrorAnswer,
+  accept: string | null,
+  traceId: string,
+): void {
+  const members = `"error":${JSON.stringify(message)},"code":"${code}","trace_id":"${traceId}"`;
+  if (accept === null || !wantsProblem(accept)) {
+    response.sendText(status, JSON_HEADERS + headers, `{${members}}`);
+    return;
+  }
+  const title = JSON.stringify(STATUS_CODES[status] ?? "");
+  const problem = `"type":"about:blank","title":${title},"status":${status},"detail":${JSON.stringify(message)}`;
+  response.sendText(status, PROBLEM_HEADERS + headers, `{${problem},${members}}`);
+}
+
+function wantsProblem(accept: string): boolean {
+  // Looked at for each miss.
+  if (!/problem/i.test(accept)) return false;
+  return accept.split(",").some((range) => {
+    const [type = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
+    return type === PROBLEM_TYPE && !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter));
+  });
 }
 
 /** The trace id of a `traceparent` header (W3C Trace Context), or null where there is none that is valid. */

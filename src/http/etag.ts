@@ -1,7 +1,7 @@
 import type { Condition } from "../engine/engine.ts";
 import { ApiError } from "./api-error.ts";
 import { shortened } from "./body-members.ts";
-import type { HttpRequest } from "./exchange.ts";
+import type { HttpRequest, Representation } from "./exchange.ts";
 
 /** A tag has 53 bits; two halves are written, because integer arithmetic ends at 31 bits. */
 const LOW_HALF = 2 ** 26;
@@ -10,22 +10,22 @@ const QUOTE = 0x22;
 const POINT = 0x2e;
 const ZERO = 0x30;
 const LOWER_A = 0x61;
-/** Ends the ETag of a value's own bytes, where the JSON document around it has another. */
-const RAW_SUFFIX = "-raw";
-const OWN_TAG = /^"([0-9a-z]{1,6})\.([0-9a-z]{1,6})(?:-raw)?"$/;
+const OWN_TAG = /^"([0-9a-z]{1,6})\.([0-9a-z]{1,6})(?:-raw|-decoded)?"$/;
+/** An ETag may hold commas. */
+const LIST_ITEM = /(?:"[^"]*"|[^,"]|")+/g;
 const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
 
 /** Room for what `writeEtag` writes. */
 export const MAX_ETAG_BYTES = 32;
 
-/** Writes the ETag of an entry: of the document, or (`raw`) of the value's own bytes. Gives the position after it. */
-export function writeEtag(buffer: Buffer, start: number, tag: number, raw: boolean): number {
+/** Writes the ETag of an entry. Gives the position after it. */
+export function writeEtag(buffer: Buffer, start: number, tag: number, representation: Representation): number {
   let position = start;
   buffer[position++] = QUOTE;
   position = writeBase36(buffer, position, Math.trunc(tag / LOW_HALF));
   buffer[position++] = POINT;
   position = writeBase36(buffer, position, tag % LOW_HALF);
-  if (raw) position += buffer.latin1Write(RAW_SUFFIX, position);
+  if (representation !== "") position += buffer.latin1Write(representation, position);
   buffer[position++] = QUOTE;
   return position;
 }
@@ -33,8 +33,8 @@ export function writeEtag(buffer: Buffer, start: number, tag: number, raw: boole
 const scratch = Buffer.alloc(MAX_ETAG_BYTES);
 
 /** What `writeEtag` writes, as text. */
-export function etagOf(tag: number, raw: boolean): string {
-  return scratch.latin1Slice(0, writeEtag(scratch, 0, tag, raw));
+export function etagOf(tag: number, representation: Representation): string {
+  return scratch.latin1Slice(0, writeEtag(scratch, 0, tag, representation));
 }
 
 /** @param value up to 31 bits */
@@ -56,14 +56,19 @@ export function noneMatchNames(header: string, etag: string): boolean {
   return header.trim() === "*" || listOf(header).some((item) => item === etag || item === `W/${etag}`);
 }
 
+/** Whether an `If-Match` of a GET names this ETag (strong comparison, RFC 9110 section 13.1.1). */
+export function matchNames(header: string, etag: string): boolean {
+  return header.trim() === "*" || listOf(header).includes(etag);
+}
+
 /**
- * What `If-Match` and `If-None-Match` demand of a mutation, or null. Both representations of an entry count as it.
+ * What `If-Match` and `If-None-Match` demand of a mutation, or null. All representations of an entry count as it.
  * Throws `ApiError` (400) for a list that can't be read, or both headers at once.
  */
 export function conditionOf(request: HttpRequest): Condition | null {
+  if (!request.isConditional) return null;
   const match = request.header("if-match");
   const noneMatch = request.header("if-none-match");
-  if (match === null && noneMatch === null) return null;
   if (match !== null && noneMatch !== null) {
     throw new ApiError(400, "ERR_BAD_CONDITION", "If-Match and If-None-Match came together: send one of them");
   }
@@ -85,16 +90,13 @@ export function conditionOf(request: HttpRequest): Condition | null {
 
 /** Throws `ApiError` (400) where a call that is not about one entry comes with a condition: ignoring it would do harm. */
 export function refuseCondition(request: HttpRequest): void {
-  if (request.header("if-match") === null && request.header("if-none-match") === null) return;
+  if (!request.isConditional) return;
   const message = "If-Match and If-None-Match are about one entry: leave them out here, or change entries one by one";
   throw new ApiError(400, "ERR_BAD_CONDITION", message);
 }
 
 function listOf(header: string): string[] {
-  return header
-    .split(",")
-    .map((item) => item.trim())
-    .filter((item) => item !== "");
+  return (header.match(LIST_ITEM) ?? []).map((item) => item.trim()).filter((item) => item !== "");
 }
 
 function tagsOf(items: readonly string[]): number[] {

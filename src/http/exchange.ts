@@ -3,6 +3,12 @@
  * other. One request of a connection is handled at a time, in order; pipelined ones wait.
  */
 
+/**
+ * What of an entry an answer holds; its ETag ends with it. "" = the document around JSON, or the value as it is stored;
+ * `-raw` = JSON without the document; `-decoded` = the value without the content coding that it is stored with.
+ */
+export type Representation = "" | "-raw" | "-decoded";
+
 /** One parsed request. Reused: valid until the handler has answered (until its promise settles, if it gives one). */
 export interface HttpRequest {
   /** As sent: `GET`, `POST` … */
@@ -21,6 +27,8 @@ export interface HttpRequest {
   readonly body: Buffer;
   readonly bodyStart: number;
   readonly bodyEnd: number;
+  /** There is an `If-Match` or an `If-None-Match`. */
+  readonly isConditional: boolean;
   /** The client's address: of a proxy, where one is in between. */
   readonly remoteAddress: string;
   /** A header's value, or null; of repeated ones, joined with ", ". `lowerCaseName` must be lower case. */
@@ -48,8 +56,14 @@ export interface HttpResponse {
    * May be called again before `endBody`: what the call before wrote is forgotten.
    */
   beginBody(status: number, headers: string, bodyLength: number): void;
-  /** As `beginBody` with status 200, and a header `ETag` for this tag of an entry. */
-  beginEntry(headers: string, tag: number, raw: boolean, bodyLength: number): void;
+  /** As `beginBody` with status 200, headers as bytes, and a header `ETag` for this tag of an entry. */
+  beginEntry(
+    headers: Buffer,
+    headersLength: number,
+    tag: number,
+    representation: Representation,
+    bodyLength: number,
+  ): void;
   buffer: Buffer;
   position: number;
   endBody(): void;

@@ -37,6 +37,16 @@ export abstract class LateAnswer {
     return this.response;
   }
 
+  protected get request(): HttpRequest {
+    if (this.recipient === null) throw new Error("an answer came before its connection waited for it");
+    return this.recipient.awaitedRequest;
+  }
+
+  /** Gives the writer back unused: the answer takes longer than this turn. */
+  protected letGo(): void {
+    this.response = null;
+  }
+
   protected fail(error: unknown): void {
     const response = this.open();
     const { recipient } = this;

@@ -1,9 +1,16 @@
 import type { EntryInfo, LateReader } from "../engine/engine.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
-import { EntryAnswer, type EntryDemand, WHOLE_ENTRY } from "./entry-answer.ts";
+import {
+  type AnswerParts,
+  type DecodedAnswer,
+  EntryAnswer,
+  type EntryDemand,
+  sendDecoded,
+  WHOLE_ENTRY,
+} from "./entry-answer.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { LateAnswer } from "./late-answer.ts";
-import { NOT_FOUND } from "./outcomes.ts";
+import { MISSED } from "./outcomes.ts";
 
 /** More would only be kept after a crowd has gone. */
 const MAX_SPARE = 256;
@@ -13,12 +20,12 @@ export class LateReads {
   private readonly spare: LateRead[] = [];
 
   constructor(
-    private readonly nowMs: () => number,
+    private readonly parts: AnswerParts,
     private readonly telemetry: ThreadTelemetry | null,
   ) {}
 
   take(key: KeyBuffer, demand: EntryDemand): LateRead {
-    const read = this.spare.pop() ?? new LateRead(this, new EntryAnswer(this.nowMs), this.telemetry);
+    const read = this.spare.pop() ?? new LateRead(this, new EntryAnswer(this.parts), this.telemetry);
     read.key.copyFrom(key);
     read.demand = demand;
     return read;
@@ -51,14 +58,30 @@ export class LateRead extends LateAnswer implements LateReader {
   }
 
   begin(entry: EntryInfo): boolean {
-    this.answer.prepare(this.open(), this.key, this.demand);
+    const response = this.open();
+    this.answer.prepare(this.request, response, this.key, this.demand);
     return this.answer.begin(entry);
   }
 
   found(): void {
     try {
       this.telemetry?.hit(this.key, this.answer.valueBytes);
-      this.answer.end();
+      const decoded = this.answer.end();
+      if (decoded !== null) {
+        void this.sendLater(decoded);
+        return;
+      }
+    } catch (error) {
+      this.fail(error);
+    }
+    this.close();
+  }
+
+  private async sendLater(decoded: Promise<DecodedAnswer>): Promise<void> {
+    this.letGo();
+    try {
+      const answer = await decoded;
+      sendDecoded(this.open(), answer);
     } catch (error) {
       this.fail(error);
     }
@@ -67,7 +90,7 @@ export class LateRead extends LateAnswer implements LateReader {
 
   missed(): void {
     this.telemetry?.miss(this.key);
-    this.failed(NOT_FOUND);
+    this.failed(MISSED);
   }
 
   failed(error: unknown): void {

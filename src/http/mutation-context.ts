@@ -5,7 +5,7 @@ import { invalid } from "./api-error.ts";
 import { shortened } from "./body-members.ts";
 import type { HttpRequest } from "./exchange.ts";
 import { type PeerGate, requirePeer } from "./peer-routes.ts";
-import { queryOf } from "./query.ts";
+import type { Query } from "./query.ts";
 
 const FROM_PEER: MutationContext = { isReplicated: true };
 
@@ -14,15 +14,20 @@ const FROM_PEER: MutationContext = { isReplicated: true };
  * a bad query: also where the value is unclear, because a client's mutation that is taken for a peer's reaches no
  * database; and where it comes from nobody of the peers.
  */
-export function contextOf(request: HttpRequest, gate: PeerGate | null, tracer: Tracer | null): MutationContext {
-  const isReplicated = request.queryStart >= 0 && isFromPeer(request, gate);
+export function contextOf(
+  request: HttpRequest,
+  query: Query,
+  gate: PeerGate | null,
+  tracer: Tracer | null,
+): MutationContext {
+  const isReplicated = request.queryStart >= 0 && isFromPeer(request, query, gate);
   const traceparent = carrierFor(request, tracer);
   if (traceparent === undefined) return isReplicated ? FROM_PEER : FROM_CLIENT;
   return { isReplicated, traceparent };
 }
 
-function isFromPeer(request: HttpRequest, gate: PeerGate | null): boolean {
-  const value = queryOf(request).get("replicated");
+function isFromPeer(request: HttpRequest, query: Query, gate: PeerGate | null): boolean {
+  const value = query.get("replicated");
   if (value === undefined || value === "false" || value === "0") return false;
   if (value !== "true" && value !== "1" && value !== "") {
     throw invalid("ERR_BAD_QUERY", `replicated is ${JSON.stringify(shortened(value))}: send true, or leave it out`);

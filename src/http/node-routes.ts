@@ -8,8 +8,8 @@ import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { CONTENT_TYPES, renderText, textFormFor } from "../telemetry/prometheus.ts";
 import { after } from "./after.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import { NO_STORE, sendJson } from "./json-answer.ts";
 
-const JSON_HEADERS = "Content-Type: application/json\r\n";
 /** Keys that `/api/stats` tells of. */
 const HOT_KEYS = 20;
 
@@ -61,7 +61,7 @@ export class NodeRoutes {
     return after(this.statsIfThere(), (stats) =>
       after(this.report(), (report) => {
         const text = renderText(merged([...this.families(stats), ...report.metrics]), form);
-        response.sendText(200, `Content-Type: ${CONTENT_TYPES[form]}\r\n`, text);
+        response.sendText(200, `Content-Type: ${CONTENT_TYPES[form]}\r\n${NO_STORE}`, text);
       }),
     );
   }
@@ -152,8 +152,4 @@ function shown({ status, sinceMs, detail }: EngineHealth | PartHealth): Record<s
 function nullIfUnavailable(error: unknown): null {
   if (error instanceof EngineUnavailableError) return null;
   throw error;
-}
-
-function sendJson(response: HttpResponse, status: number, body: unknown): void {
-  response.sendText(status, JSON_HEADERS, JSON.stringify(body));
 }

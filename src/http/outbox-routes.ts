@@ -1,9 +1,10 @@
 import type { DeadWrite, UpstreamAdmin } from "../cache/upstream.ts";
 import { ApiError } from "./api-error.ts";
-import type { HttpRequest, HttpResponse } from "./exchange.ts";
-import { queryOf } from "./query.ts";
+import type { ErrorCode } from "./error-codes.ts";
+import type { HttpResponse } from "./exchange.ts";
+import { sendJson } from "./json-answer.ts";
+import type { Query } from "./query.ts";
 
-const JSON_HEADERS = "Content-Type: application/json\r\n";
 const DEFAULT_PAGE_LETTERS = 100;
 const MAX_PAGE_LETTERS = 1_000;
 const MAX_IDS = 1_000;
@@ -17,29 +18,28 @@ export class OutboxRoutes {
   ) {}
 
   /** `GET /api/outbox/dead?cursor=&limit=` */
-  async list(request: HttpRequest, response: HttpResponse): Promise<void> {
-    const query = queryOf(request);
-    const limit = Number(matching(query.get("limit") || String(DEFAULT_PAGE_LETTERS), "limit", WHOLE));
+  async list(query: Query, response: HttpResponse): Promise<void> {
+    const limit = Number(whole(query.get("limit") || String(DEFAULT_PAGE_LETTERS), "limit", "ERR_BAD_LIMIT"));
     if (limit > MAX_PAGE_LETTERS) {
       throw new ApiError(400, "ERR_BAD_LIMIT", `limit is ${limit}: send a number from 1 to ${MAX_PAGE_LETTERS}`);
     }
     const cursor = query.get("cursor") || "0";
-    const afterId = cursor === "0" ? 0 : Number(matching(cursor, "cursor", WHOLE));
+    const afterId = cursor === "0" ? 0 : Number(whole(cursor, "cursor", "ERR_BAD_CURSOR"));
     const letters = this.upstream === null ? [] : await this.upstream.deadLetters(afterId, limit);
     const next = letters.length < limit ? null : String(letters.at(-1)?.id);
-    sendJson(response, { dead: letters.map((letter) => this.shown(letter)), cursor: next });
+    sendJson(response, 200, { dead: letters.map((letter) => this.shown(letter)), cursor: next });
   }
 
   /** `POST /api/outbox/dead?id=7,8` or `?all=true`: queues them again. */
-  async retry(request: HttpRequest, response: HttpResponse): Promise<void> {
-    const retried = (await this.upstream?.retryDead(idsOf(request))) ?? 0;
-    sendJson(response, { status: "success", retried });
+  async retry(query: Query, response: HttpResponse): Promise<void> {
+    const retried = (await this.upstream?.retryDead(idsOf(query))) ?? 0;
+    sendJson(response, 200, { status: "success", retried });
   }
 
   /** `DELETE /api/outbox/dead?id=7,8` or `?all=true`: forgets them. */
-  async drop(request: HttpRequest, response: HttpResponse): Promise<void> {
-    const dropped = (await this.upstream?.dropDead(idsOf(request))) ?? 0;
-    sendJson(response, { status: "success", dropped });
+  async drop(query: Query, response: HttpResponse): Promise<void> {
+    const dropped = (await this.upstream?.dropDead(idsOf(query))) ?? 0;
+    sendJson(response, 200, { status: "success", dropped });
   }
 
   private shown({ id, key, kind, valueBytes, contentType, attempts, reason, queuedAtMs }: DeadWrite): unknown {
@@ -58,26 +58,17 @@ export class OutboxRoutes {
 }
 
 /** Null = all. To forget everything by a slip must not be possible. */
-function idsOf(request: HttpRequest): readonly number[] | null {
-  const query = queryOf(request);
+function idsOf(query: Query): readonly number[] | null {
   const ids = query.get("id");
   if (query.get("all") === "true" && ids === undefined) return null;
   const list = (ids ?? "").split(",");
   if (list.length > MAX_IDS || ids === undefined || query.has("all")) {
     throw new ApiError(400, "ERR_BAD_ID", `send ?id= with up to ${MAX_IDS} ids, separated by commas, or ?all=true`);
   }
-  return list.map((id) => Number(matching(id, "id", WHOLE)));
+  return list.map((id) => Number(whole(id, "id", "ERR_BAD_ID")));
 }
 
-function matching(text: string, name: string, form: RegExp): string {
-  if (form.test(text)) return text;
-  throw new ApiError(
-    400,
-    `ERR_BAD_${name.toUpperCase()}`,
-    `${name} is ${JSON.stringify(text.slice(0, 40))}: send a whole number`,
-  );
-}
-
-function sendJson(response: HttpResponse, body: unknown): void {
-  response.sendText(200, JSON_HEADERS, JSON.stringify(body));
+function whole(text: string, name: string, code: ErrorCode): string {
+  if (WHOLE.test(text)) return text;
+  throw new ApiError(400, code, `${name} is ${JSON.stringify(text.slice(0, 40))}: send a whole number`);
 }

@@ -1,6 +1,7 @@
 import type { Condition, DeleteOutcome, IncrementOutcome, PutOutcome, TouchOutcome } from "../engine/engine.ts";
 import { ApiError } from "./api-error.ts";
 import type { HttpResponse } from "./exchange.ts";
+import { JSON_HEADERS } from "./json-answer.ts";
 
 /**
  * Throws the `ApiError` that an outcome means, or returns. `superseded` is a success: a newer mutation has won already,
@@ -32,7 +33,6 @@ export function requireSuccess(
   }
 }
 
-const JSON_HEADERS = "Content-Type: application/json\r\n";
 const SUCCESS = '{"status":"success"}';
 
 /** Answers a write by what became of it. Throws `ApiError` as `requireSuccess`. */
@@ -45,7 +45,7 @@ export function sendSuccess(response: HttpResponse): void {
   response.sendText(200, JSON_HEADERS, SUCCESS);
 }
 
-function preconditionFailed(): ApiError {
+export function preconditionFailed(): ApiError {
   return new ApiError(
     412,
     "ERR_PRECONDITION_FAILED",
@@ -57,9 +57,9 @@ export function tooLarge(message: string): ApiError {
   return new ApiError(413, "ERR_TOO_LARGE", message);
 }
 
-/** Made once: a miss is no exception, and to make an error costs more than to look a key up. */
-export const NOT_FOUND = new ApiError(
-  404,
-  "ERR_NOT_FOUND",
-  "the cache has no entry under this key: put one, or check the key",
-);
+const ABSENT = "the cache has no entry under this key: put one, or check the key";
+
+export const NOT_FOUND = new ApiError(404, "ERR_NOT_FOUND", ABSENT);
+
+/** Of a read. Made once: a miss is no exception, and to make an error costs more than to look a key up. */
+export const MISSED = new ApiError(404, "ERR_NOT_FOUND", ABSENT, "Cache-Status: ServCache; fwd=uri-miss\r\n");

@@ -1,8 +1,7 @@
 import { type EntryInfo, type EntrySink, JSON_CONTENT_TYPE, type Key } from "../engine/engine.ts";
-import { EntryAnswer, WHOLE_ENTRY } from "./entry-answer.ts";
-import type { HttpResponse } from "./exchange.ts";
-
-const JSON_HEADERS = "Content-Type: application/json\r\n";
+import { type AnswerParts, EntryAnswer, WHOLE_ENTRY } from "./entry-answer.ts";
+import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import { sendSuccess } from "./outcomes.ts";
 
 /** The answer to a touch: the document where the value is JSON, else nothing but that it was done. */
 export class PatchAnswer implements EntrySink {
@@ -10,12 +9,13 @@ export class PatchAnswer implements EntrySink {
   private isDocument = false;
 
   constructor(
+    request: HttpRequest,
     private readonly response: HttpResponse,
     key: Key,
-    nowMs: () => number,
+    parts: AnswerParts,
   ) {
-    this.document = new EntryAnswer(nowMs);
-    this.document.prepare(response, key, WHOLE_ENTRY);
+    this.document = new EntryAnswer(parts);
+    this.document.prepare(request, response, key, WHOLE_ENTRY);
   }
 
   get target(): Buffer {
@@ -33,7 +33,7 @@ export class PatchAnswer implements EntrySink {
 
   /** To be called after the engine has found the entry. */
   end(): void {
-    if (this.isDocument) this.document.end();
-    else this.response.sendText(200, JSON_HEADERS, '{"status":"success"}');
+    if (this.isDocument) void this.document.end();
+    else sendSuccess(this.response);
   }
 }

@@ -1,6 +1,7 @@
 import type { UpstreamAdmin } from "../cache/upstream.ts";
 import { ApiError } from "./api-error.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
+import { NO_STORE } from "./json-answer.ts";
 
 /** Tells peers from others. */
 export interface PeerGate {
@@ -24,7 +25,7 @@ export class PeerRoutes {
       throw new ApiError(404, "ERR_NO_PEERS", "this node has no peers: set SERV_CACHE_PEERS, or send elsewhere");
     }
     const { status, contentType, body: bytes } = answer;
-    response.sendBytes(status, `Content-Type: ${contentType}\r\n`, bytes, 0, bytes.length);
+    response.sendBytes(status, `Content-Type: ${contentType}\r\n${NO_STORE}`, bytes, 0, bytes.length);
   }
 }
 

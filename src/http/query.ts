@@ -2,14 +2,32 @@ import { ApiError } from "./api-error.ts";
 import { shortened } from "./body-members.ts";
 import type { HttpRequest } from "./exchange.ts";
 
-const NO_PARAMETERS: ReadonlyMap<string, string> = new Map();
+/** The parameters of a request's query, by name. */
+export type Query = ReadonlyMap<string, string>;
+
+export const NO_PARAMETERS: Query = new Map();
+
+/**
+ * The parameters of a call. A misspelt name would mean something else than was meant, such as an entry that is kept for
+ * ever. Throws `ApiError` (400) where there is another parameter than the known ones, or one that can't be decoded.
+ */
+export function parametersOf(request: HttpRequest, known: readonly string[]): Query {
+  if (request.queryStart < 0) return NO_PARAMETERS;
+  const query = queryOf(request);
+  for (const name of query.keys()) {
+    if (known.includes(name)) continue;
+    const choice = known.length === 0 ? "none" : `${known.join(", ")}, and nothing else`;
+    const message = `the query has ${JSON.stringify(shortened(name))}: this call knows ${choice}`;
+    throw new ApiError(400, "ERR_BAD_QUERY", message);
+  }
+  return query;
+}
 
 /**
  * The parameters of a request's query. `+` is a space, the first of repeated names wins, a name alone has the value "".
  * Throws `ApiError` (400) where percent-encoding can't be decoded.
  */
-export function queryOf(request: HttpRequest): ReadonlyMap<string, string> {
-  if (request.queryStart < 0) return NO_PARAMETERS;
+function queryOf(request: HttpRequest): Query {
   const text = request.buffer.latin1Slice(request.queryStart, request.targetEnd);
   const parameters = new Map<string, string>();
   for (const part of text.split("&")) {
@@ -22,21 +40,9 @@ export function queryOf(request: HttpRequest): ReadonlyMap<string, string> {
 }
 
 /** A parameter that is there and doesn't say `false`. */
-export function isFlagSet(query: ReadonlyMap<string, string>, name: string): boolean {
+export function isFlagSet(query: Query, name: string): boolean {
   const value = query.get(name);
   return value !== undefined && value !== "false";
-}
-
-/**
- * Throws `ApiError` (400) where there is another parameter than the known ones: for calls on which a misspelt name
- * would change more than was meant.
- */
-export function refuseUnknown(query: ReadonlyMap<string, string>, known: readonly string[]): void {
-  for (const name of query.keys()) {
-    if (known.includes(name)) continue;
-    const message = `the query has ${JSON.stringify(shortened(name))}: this call knows ${known.join(", ")}, nothing else`;
-    throw new ApiError(400, "ERR_BAD_QUERY", message);
-  }
 }
 
 function decoded(text: string): string {

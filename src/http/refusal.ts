@@ -1,8 +1,7 @@
+import type { ErrorAnswer } from "./error-body.ts";
+
 /** Why the connection layer itself answers a request, and how. The connection is closed after each of them. */
-export interface Refusal {
-  readonly status: number;
-  readonly code: string;
-  readonly message: string;
+export interface Refusal extends ErrorAnswer {
   /** Seconds after which the same may be tried again. */
   readonly retryAfter?: number;
 }

@@ -90,6 +90,7 @@ function begin(request: ParsedRequest, buffer: Buffer): void {
   request.authorityStart = 0;
   request.authorityEnd = 0;
   request.hasContentType = false;
+  request.isConditional = false;
   request.refusal = null;
   request.headerCount = 0;
 }
@@ -270,6 +271,9 @@ function framing(
     case 6:
       if (!equalsIgnoringCase(buffer, nameStart, "expect")) return null;
       return noteExpect(request, valueStart, valueEnd);
+    case 8:
+      if (equalsIgnoringCase(buffer, nameStart, "if-match")) request.isConditional = true;
+      return null;
     case 10:
       if (equalsIgnoringCase(buffer, nameStart, "connection")) noteConnection(request, valueStart, valueEnd);
       return null;
@@ -277,6 +281,9 @@ function framing(
       if (!equalsIgnoringCase(buffer, nameStart, "content-type")) return null;
       if (request.hasContentType) return BAD_CONTENT_TYPE;
       request.hasContentType = true;
+      return null;
+    case 13:
+      if (equalsIgnoringCase(buffer, nameStart, "if-none-match")) request.isConditional = true;
       return null;
     case 14:
       if (!equalsIgnoringCase(buffer, nameStart, "content-length")) return null;

@@ -39,6 +39,7 @@ export class ParsedRequest implements HttpRequest {
   authorityStart = 0;
   authorityEnd = 0;
   hasContentType = false;
+  isConditional = false;
   /** Why the head is refused; set only where the parser says so. */
   refusal: Refusal | null = null;
 

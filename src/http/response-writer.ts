@@ -1,7 +1,7 @@
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import { TOO_MUCH_IN_FLIGHT } from "./api-error.ts";
 import { MAX_ETAG_BYTES, writeEtag } from "./etag.ts";
-import type { HttpResponse } from "./exchange.ts";
+import type { HttpResponse, Representation } from "./exchange.ts";
 import { freeBuffer } from "./free-buffer.ts";
 import { NO_BYTES, type ParsedRequest } from "./request.ts";
 import { MAX_DIGITS, type ResponseHead, writeDecimal, writeShort } from "./response-head.ts";
@@ -161,8 +161,20 @@ export class ResponseWriter implements HttpResponse {
     this.phase = Phase.Begun;
   }
 
-  beginEntry(headers: string, tag: number, raw: boolean, bodyLength: number): void {
-    this.begin(200, headers, bodyLength, bodyLength, tag, raw);
+  beginEntry(
+    headers: Buffer,
+    headersLength: number,
+    tag: number,
+    representation: Representation,
+    bodyLength: number,
+  ): void {
+    let position = this.beginHead(200, headersLength, bodyLength, bodyLength);
+    const { buffer } = this;
+    position += headers.copy(buffer, position, 0, headersLength);
+    position = writeEtag(buffer, writeShort(buffer, position, ETAG), tag, representation);
+    buffer[position++] = CR;
+    buffer[position++] = LF;
+    this.endHead(200, position, bodyLength);
     this.phase = Phase.Begun;
   }
 
@@ -175,20 +187,18 @@ export class ResponseWriter implements HttpResponse {
     this.phase = Phase.Ended;
   }
 
-  /** @param tag of an entry; -1 = no ETag */
-  private begin(
-    status: number,
-    headers: string,
-    contentLength: number,
-    roomBytes: number,
-    tag = -1,
-    raw = false,
-  ): void {
+  private begin(status: number, headers: string, contentLength: number, roomBytes: number): void {
+    const position = this.beginHead(status, headers.length, contentLength, roomBytes);
+    this.endHead(status, position + this.buffer.latin1Write(headers, position), roomBytes);
+  }
+
+  /** Makes room for the answer, and writes what all answers begin with. @returns the position after it */
+  private beginHead(status: number, headersLength: number, contentLength: number, roomBytes: number): number {
     if (this.phase === Phase.Ended) throw new Error("request was answered already");
     const lines = this.context.head.linesFor(status);
     const start = this.answerStart;
     this.status = status;
-    const needed = start + lines.length + FIXED_HEAD_BYTES + headers.length + roomBytes;
+    const needed = start + lines.length + FIXED_HEAD_BYTES + headersLength + roomBytes;
     if (needed > this.buffer.length) this.replaceBuffer(needed);
 
     const { buffer } = this;
@@ -198,13 +208,12 @@ export class ResponseWriter implements HttpResponse {
       buffer[position++] = CR;
       buffer[position++] = LF;
     }
-    position += buffer.latin1Write(headers, position);
-    if (tag >= 0) {
-      position = writeEtag(buffer, writeShort(buffer, position, ETAG), tag, raw);
-      buffer[position++] = CR;
-      buffer[position++] = LF;
-    }
-    position = this.writeConnection(position);
+    return position;
+  }
+
+  private endHead(status: number, afterHeaders: number, roomBytes: number): void {
+    const { buffer } = this;
+    let position = this.writeConnection(afterHeaders);
     buffer[position++] = CR;
     buffer[position++] = LF;
 

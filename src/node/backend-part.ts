@@ -280,14 +280,16 @@ export class BackendPart {
     // Since the cache was asked, it may have got something newer.
     const kept = await this.#look(key);
     if (kept !== null) {
-      return { kind: "found", ...kept, stamp: { version: kept.version, origin }, isStale: false };
+      const { value, expiresAtMs } = kept;
+      const stored = { isStale: false, isStored: true, isCollapsed: true };
+      return { kind: "found", value, expiresAtMs, stamp: { version: kept.version, origin }, ...stored };
     }
     const value = { bytes: waiting.value, contentType: waiting.contentType };
     const isAlive = waiting.expiresAtMs === NEVER || waiting.expiresAtMs > scheduler.nowMs();
     const expiresAtMs = isAlive ? waiting.expiresAtMs : this.#readThrough.fillExpiryMs();
     const isKept = await this.#filler.fill(key, value, expiresAtMs, stamp);
     if (!isKept) await this.#fill(key, value, expiresAtMs, version);
-    return { kind: "found", value, expiresAtMs, stamp, isStale: false };
+    return { kind: "found", value, expiresAtMs, stamp, isStale: false, isStored: true, isCollapsed: false };
   }
 
   async #fill(key: string, value: CacheValue, expiresAtMs: number, version: Version): Promise<void> {
@@ -299,8 +301,8 @@ export class BackendPart {
   async #loaded(key: string, result: FillResult): Promise<Loaded> {
     if (result.kind === "absent") return { kind: "absent" };
     if (result.kind === "found") {
-      const { value, expiresAtMs, version } = result;
-      return { kind: "found", value, expiresAtMs, stamp: { version, origin: this.#options.origin }, isStale: false };
+      const { version, ...found } = result;
+      return { ...found, stamp: { version, origin: this.#options.origin }, isStale: false };
     }
     const stale = (await this.#stale?.get(key)) ?? null;
     if (stale !== null) return stale;

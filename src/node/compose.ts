@@ -59,6 +59,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     upstream,
     telemetry,
     peerGate: door?.gate ?? null,
+    tellsMaxAge: config.httpMaxAge,
   });
   const server = startHttpServer({
     ...options,

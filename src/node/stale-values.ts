@@ -56,6 +56,6 @@ export class StaleValues {
     const endMs = expiresAtMs === NEVER ? NEVER : expiresAtMs - keepMs;
     const isStale = endMs !== NEVER && endMs <= nowMs();
     if (isStale) this.answers += 1;
-    return { kind: "found", value, expiresAtMs: endMs, stamp, isStale };
+    return { kind: "found", value, expiresAtMs: endMs, stamp, isStale, isStored: false, isCollapsed: false };
   }
 }

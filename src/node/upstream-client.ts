@@ -149,7 +149,9 @@ export class UpstreamClient implements Upstream, UpstreamAdmin, PendingPort {
     }
     for (const { ids, result } of answer.loads) {
       const loaded = isFailure(result) ? null : withBuffer(result);
-      for (const id of ids) settle(this.#loading, id, isFailure(result) ? result : null, loaded);
+      for (const [number, id] of ids.entries()) {
+        settle(this.#loading, id, isFailure(result) ? result : null, number === 0 ? loaded : collapsed(loaded));
+      }
     }
     for (const { id, result } of answer.calls) {
       settle(this.#calling, id, isFailure(result) ? result : null, isFailure(result) ? null : result);
@@ -223,6 +225,11 @@ function errorOf({ code, message, retryAfterMs, isKept }: Failure): Error {
 }
 
 /** A buffer arrives as the plain array below it. */
+/** Of those who asked together, all but the first. */
+function collapsed(loaded: Loaded | null): Loaded | null {
+  return loaded?.kind === "found" ? { ...loaded, isCollapsed: true } : loaded;
+}
+
 function withBuffer(loaded: Loaded): Loaded {
   if (loaded.kind === "absent") return loaded;
   const { bytes, contentType } = loaded.value;

@@ -61,7 +61,7 @@ describe("one load", () => {
     for (const later of [false, true]) {
       const found = { ...kept, version: version(7) };
       const { backend, fills, reader } = setUp({ look: () => (later ? Promise.resolve(found) : found) });
-      expect(await reader.load("a")).toEqual({ kind: "found", ...found });
+      expect(await reader.load("a")).toEqual({ kind: "found", ...found, isStored: true, isCollapsed: true });
       expect([backend.loads, fills, reader.stats().loads]).toEqual([[], [], 0]);
       reader.refresh("a");
       await settled();

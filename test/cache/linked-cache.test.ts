@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import type { LoadSink, NewValue } from "../../src/cache/cache.ts";
+import type { LoadSink, LoadState, NewValue } from "../../src/cache/cache.ts";
 import { Filler } from "../../src/cache/filler.ts";
 import { Glob } from "../../src/cache/glob.ts";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
@@ -27,8 +27,8 @@ const LARGE = JSON.stringify("x".repeat(20_000));
 class RecordingLoadSink extends RecordingSink implements LoadSink {
   isStale = false;
 
-  markStale(): void {
-    this.isStale = true;
+  markLoaded({ isStale }: LoadState): void {
+    this.isStale = isStale;
   }
 }
 
@@ -91,7 +91,15 @@ function hasAlways(text: string): (key: string) => Promise<Loaded> {
     const stamp = { version: versions.next(), origin: ORIGIN };
     const value = { bytes: Buffer.from(text), contentType: JSON_CONTENT_TYPE };
     await filler.fill(key, value, clock.nowMs + 60_000, stamp);
-    return { kind: "found", value, expiresAtMs: clock.nowMs + 60_000, stamp, isStale: false };
+    return {
+      kind: "found",
+      value,
+      expiresAtMs: clock.nowMs + 60_000,
+      stamp,
+      isStale: false,
+      isStored: true,
+      isCollapsed: false,
+    };
   };
 }
 
@@ -310,6 +318,8 @@ describe("what depends on the stored entry", () => {
       expiresAtMs: 1,
       stamp: { version: versions.next(), origin: ORIGIN },
       isStale: true,
+      isStored: false,
+      isCollapsed: false,
     } as const;
     upstream.onLoad = () => found;
     await expect(cache.increment(keyOf("a"), 1, null)).rejects.toThrow("too old");

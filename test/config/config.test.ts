@@ -54,6 +54,7 @@ describe("configuration", () => {
         shutdownGraceMs: 10_000,
         maxConnections: 10_000,
         idleTimeoutMs: 60_000,
+        httpMaxAge: false,
         redis: null,
         backend: null,
         peers: null,
@@ -74,6 +75,7 @@ describe("configuration", () => {
       SERV_CACHE_SHUTDOWN_GRACE: "2.5s",
       SERV_CACHE_MAX_CONNECTIONS: "100",
       SERV_CACHE_IDLE_TIMEOUT: "5m",
+      SERV_CACHE_HTTP_MAX_AGE: "true",
     });
     expect(config).toEqual({
       address: { hostname: "", port: 9000 },
@@ -83,6 +85,7 @@ describe("configuration", () => {
       shutdownGraceMs: 2_500,
       maxConnections: 100,
       idleTimeoutMs: 300_000,
+      httpMaxAge: true,
       redis: null,
       backend: null,
       peers: null,

@@ -193,13 +193,14 @@ describe.each(NODES)("a node of %s", (_, flags) => {
       const { calls } = await start([...flags(), "--fill-ttl=100ms", "--stale-if-error=1h", "--negative-ttl=0"]);
       expect((await calls.get("a")).text).toBe('{"key":"a","value":[1]}');
       store.answer = () => new Response("mending", { status: 503 });
-      await until("the entry is over its TTL", async () => (await calls.get("a")).headers.has("cache-status"));
+      await until("the entry is over its TTL", async () => {
+        return (await calls.get("a")).headers.get("cache-status")?.includes("stale") === true;
+      });
       const stale = await calls.get("a");
       expect([stale.status, stale.text]).toEqual([200, '{"key":"a","value":[1]}']);
       expect(Object.fromEntries(stale.headers)).toMatchObject({
-        "cache-control": "max-age=0",
+        "cache-control": "no-cache",
         "cache-status": "ServCache; hit; detail=stale-if-error",
-        warning: '111 - "Revalidation Failed"',
       });
       const unknown = await calls.get("never-seen");
       expect(unknown.status).toBe(502);

@@ -1,15 +1,51 @@
 import { expect, test } from "bun:test";
-import { errorBody, randomTraceId, traceIdOf } from "../../src/http/error-body.ts";
+import { randomTraceId, traceIdOf, writeError } from "../../src/http/error-body.ts";
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-test("an error body is JSON whatever the message holds", () => {
-  expect(JSON.parse(errorBody("ERR_A", 'say "b"\n', TRACE))).toEqual({
-    error: 'say "b"\n',
-    code: "ERR_A",
-    trace_id: TRACE,
+function written(accept: string | null): { status: number; headers: string; body: unknown } {
+  let answer = { status: 0, headers: "", body: null as unknown };
+  const sendText = (status: number, headers: string, body: string): void => {
+    answer = { status, headers, body: JSON.parse(body) };
+  };
+  const error = { status: 404, code: "ERR_NOT_FOUND", message: 'say "b"\n', headers: "X: y\r\n" } as const;
+  writeError({ sendText }, error, accept, TRACE);
+  return answer;
+}
+
+const MEMBERS = { error: 'say "b"\n', code: "ERR_NOT_FOUND", trace_id: TRACE };
+
+for (const accept of [
+  null,
+  "*/*",
+  "application/*",
+  "application/json",
+  "application/problem+json;q=0",
+  "application/problem+json; q=0.00",
+  "application/problem+jsonx, text/plain",
+]) {
+  test(`an error is JSON, whatever the message holds, for Accept: ${accept}`, () => {
+    expect(written(accept)).toEqual({
+      status: 404,
+      headers: "Content-Type: application/json\r\nCache-Control: no-store\r\nX: y\r\n",
+      body: MEMBERS,
+    });
   });
-});
+}
+
+for (const accept of [
+  "application/problem+json",
+  "application/json, Application/Problem+JSON",
+  "application/problem+json ; q=0.5 , */*",
+]) {
+  test(`an error is a problem (RFC 9457) with the same members, for Accept: ${accept}`, () => {
+    expect(written(accept)).toEqual({
+      status: 404,
+      headers: "Content-Type: application/problem+json\r\nCache-Control: no-store\r\nX: y\r\n",
+      body: { type: "about:blank", title: "Not Found", status: 404, detail: 'say "b"\n', ...MEMBERS },
+    });
+  });
+}
 
 test("trace ids are 32 hexadecimal digits, and differ", () => {
   expect(randomTraceId()).toMatch(/^[0-9a-f]{32}$/);

@@ -21,7 +21,7 @@ const KEYS = ["a:1", "a:2", "b:1", "b:2", "count"];
 const CONDITIONS: readonly (Condition | null)[] = [null, null, null, { kind: "absent" }, { kind: "present" }];
 
 class IgnoringSink extends RecordingSink {
-  markStale(): void {}
+  markLoaded(): void {}
 }
 
 /** A cache as a thread has it: the hub is behind messages. */

@@ -93,7 +93,15 @@ function put(key: string, text = "1"): Mutation {
 
 function found(text: string, bytes = Buffer.from(text)): Loaded {
   const value = { bytes, contentType: JSON_CONTENT_TYPE };
-  return { kind: "found", value, expiresAtMs: 5, stamp: stampOf(2, 7), isStale: true };
+  return {
+    kind: "found",
+    value,
+    expiresAtMs: 5,
+    stamp: stampOf(2, 7),
+    isStale: true,
+    isStored: false,
+    isCollapsed: false,
+  };
 }
 
 describe("the hub as an HTTP thread sees it", () => {

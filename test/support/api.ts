@@ -7,6 +7,7 @@ import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { Upstream, UpstreamAdmin } from "../../src/cache/upstream.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createApi } from "../../src/http/api.ts";
+import { ERROR_STATUS } from "../../src/http/error-codes.ts";
 import type { PeerGate } from "../../src/http/peer-routes.ts";
 import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import { ManualClock, smallEngine } from "./engine-io.ts";
@@ -39,6 +40,7 @@ export interface TestApiOptions {
   readonly upstream?: Upstream & UpstreamAdmin;
   /** Left out = anybody may say that he is a peer. */
   readonly peerGate?: PeerGate;
+  readonly tellsMaxAge?: boolean;
 }
 
 const LIMIT_BYTES = 64 * 1024 * 1024;
@@ -54,7 +56,7 @@ export const WAYS_TO_ANSWER: readonly (readonly [string, (clock: ManualClock) =>
 ];
 
 export async function startTestApi(testOptions: TestApiOptions = {}): Promise<TestApi> {
-  const { engine = atOnce, defaultTtlMs = null, upstream = null, peerGate = null } = testOptions;
+  const { engine = atOnce, defaultTtlMs = null, upstream = null, peerGate = null, tellsMaxAge = false } = testOptions;
   const clock = new ManualClock();
   const versions = HybridClock.create(clock.read);
   const below = engine(clock);
@@ -79,6 +81,7 @@ export async function startTestApi(testOptions: TestApiOptions = {}): Promise<Te
     upstream,
     peerGate,
     inFlight: null,
+    tellsMaxAge,
   };
   const server = startTestHttpServer(createApi(options));
   const client = await RawClient.open(server.port);
@@ -118,6 +121,8 @@ export function requestBytes(method: string, target: string, { headers = {}, bod
 export function expectError(answer: RawAnswer, status: number, code: string): string {
   expect([answer.status, answer.body]).toEqual([status, expect.stringContaining(`"code":"${code}"`)]);
   expect(answer.headers.get("content-type")).toBe("application/json");
+  expect(answer.headers.get("cache-control")).toBe("no-store");
+  expect(new Map<string, number>(Object.entries(ERROR_STATUS)).get(code)).toBe(status);
   const { error, ...rest } = JSON.parse(answer.body);
   expect(rest).toEqual({ code, trace_id: expect.stringMatching(/^[0-9a-f]{32}$/) });
   expect(error).toBeString();
@@ -128,4 +133,12 @@ export function expectError(answer: RawAnswer, status: number, code: string): st
 export function expectSuccess(answer: RawAnswer): void {
   expect([answer.status, answer.body]).toEqual([200, '{"status":"success"}']);
   expect(answer.headers.get("content-type")).toBe("application/json");
+  expect(answer.headers.get("cache-control")).toBe("no-store");
+}
+
+/** What is left of an entry's life, in seconds, as an answer to a read tells it; null = it never expires. */
+export function ttlIn({ headers }: { readonly headers: ReadonlyMap<string, string> }): number | null {
+  expect(headers.get("cache-control")).toBe("no-cache");
+  const [, ttl] = /^ServCache; hit(?:; ttl=(\d+))?$/.exec(headers.get("cache-status") ?? "") ?? [];
+  return ttl === undefined ? null : Number(ttl);
 }

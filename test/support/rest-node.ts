@@ -59,6 +59,7 @@ export class RestNode implements Disposable {
         upstream: null,
         peerGate: null,
         inFlight: null,
+        tellsMaxAge: false,
         telemetry: new ThreadTelemetry(makeTelemetry(1), 0, () => 0),
       }),
       clock: { nowMs },

@@ -99,7 +99,7 @@ describe("the members of a POST", () => {
     expect((await node.call("POST", "/api/cache", { body })).status).toBe(200);
     const last = await node.get("last");
     expect(last.text).toBe('{"key":"last","value":2}');
-    expect(last.headers.get("cache-control")).toBe("max-age=60");
+    expect(last.headers.get("cache-status")).toBe("ServCache; hit; ttl=60");
     expect((await node.get("first")).status).toBe(404);
   });
 

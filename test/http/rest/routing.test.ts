@@ -22,7 +22,7 @@ const versioned = (path: string) => path.replace("/api/", "/api/v1/");
 
 describe("routing", () => {
   test.each([...PATHS, ...PATHS.map(([path, allowed]) => [versioned(path), allowed] as const)])(
-    "%s has the methods %j; each other is 405 with Allow",
+    "%s has the methods %j; each other is 405 with Allow, and OPTIONS tells them",
     async (path, allowed) => {
       using node = new RestNode();
       await node.post("key", "1");
@@ -32,8 +32,12 @@ describe("routing", () => {
           expect([method, answer.status === 405, answer.headers.has("allow")]).toEqual([method, false, false]);
           continue;
         }
-        expect([method, answer.status, answer.headers.get("allow")]).toEqual([method, 405, allowed.join(", ")]);
-        if (method !== "HEAD") expect(answer.json().code).toBe("ERR_METHOD_NOT_ALLOWED");
+        const isOptions = method === "OPTIONS";
+        const names = [...allowed, "OPTIONS"].join(", ");
+        expect([method, answer.status, answer.headers.get("allow")]).toEqual([method, isOptions ? 204 : 405, names]);
+        expect(answer.headers.get("cache-control")).toBe("no-store");
+        if (isOptions) expect(answer.text).toBe("");
+        else if (method !== "HEAD") expect(answer.json().code).toBe("ERR_METHOD_NOT_ALLOWED");
       }
       expect(node.errors).toEqual([]);
     },
@@ -41,7 +45,6 @@ describe("routing", () => {
 
   test.each([
     "/",
-    "*",
     "/api",
     "/api/",
     "/api/v1",
@@ -70,6 +73,16 @@ describe("routing", () => {
       expect([answer.status, answer.json().code]).toEqual([404, "ERR_UNKNOWN_PATH"]);
     }
     expect((await node.call("HEAD", path)).text).toBe("");
+  });
+
+  test("OPTIONS * tells all methods; no other method knows *", async () => {
+    using node = new RestNode();
+    for (const target of ["*", "http://test"]) {
+      const answer = await node.call("OPTIONS", target);
+      expect([answer.status, answer.text]).toEqual([204, ""]);
+      expect(answer.headers.get("allow")).toBe("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    }
+    for (const target of ["*", "http://test"]) expect((await node.call("GET", target)).status).toBe(404);
   });
 
   test.each(PATHS.map(([path]) => path).filter((path) => !path.startsWith("/api/cache")))(
@@ -147,7 +160,7 @@ describe("routing", () => {
     using node = new RestNode();
     await node.post("a?b", "1");
     expect((await node.call("GET", "/api/cache/a%3Fb?raw")).text).toBe("1");
-    expect((await node.call("GET", "/healthz?/api/cache/a")).status).toBe(200);
+    expect((await node.call("GET", "/healthz?/api/cache/a")).status).toBe(400);
     expect((await node.call("GET", "/api?/cache/a")).status).toBe(404);
     expect((await node.call("GET", "/api/cache/a%3Fb?")).json().key).toBe("a?b");
   });

@@ -1,0 +1,10 @@
+import type { HttpResponse } from "./exchange.ts";
+
+/** Of every answer that is not an entry: it is about this moment, and nobody may keep it. */
+export const NO_STORE = "Cache-Control: no-store\r\n";
+
+export const JSON_HEADERS = `Content-Type: application/json\r\n${NO_STORE}`;
+
+export function sendJson(response: HttpResponse, status: number, body: unknown): void {
+  response.sendText(status, JSON_HEADERS, JSON.stringify(body));
+}
