@@ -260,8 +260,9 @@ describe("while the engine is away", () => {
     upstream.loads = true;
     const value = { bytes: Buffer.from("9"), contentType: JSON_CONTENT_TYPE };
     const stamp = { version: 1 as never, origin: 0 };
+    const state = { isStale: false, isStored: false, isCollapsed: false };
     upstream.onLoad = (key) =>
-      key === "k" ? { kind: "found", value, expiresAtMs: 0, stamp, isStale: false } : { kind: "absent" };
+      key === "k" ? { kind: "found", value, expiresAtMs: 0, stamp, ...state } : { kind: "absent" };
     expect(await read(node, "k")).toBe("9");
     await expect(read(node, "only-here")).rejects.toBeInstanceOf(EngineUnavailableError);
     upstream.onLoad = () => {
