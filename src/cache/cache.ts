@@ -86,7 +86,7 @@ export interface NewValue {
  * The use cases: what clients can ask of the cache, whatever engine is below and whatever protocol above.
  *
  * TTLs are in ms; 0 = never expires, `DEFAULT_TTL` = as the node is configured. Where the engine answers at once, so do
- * all calls but `deleteMatching`.
+ * all calls but `deleteMatching` and `clear`.
  *
  * Another thread's mutation may take a newer stamp and still come first. The client of ours must not be told that it is
  * done when nothing was: a touch that overtook a delete would keep the deleted value alive. So a mutation that is
@@ -226,7 +226,7 @@ export class Cache {
   }
 
   /** Removes everything that was there when the call came; gives how many entries that were. */
-  clear(_context: MutationContext = FROM_CLIENT): Awaitable<number> {
+  clear(_context: MutationContext = FROM_CLIENT): Promise<number> {
     return this.engine.clear(this.stamp());
   }
 

@@ -225,7 +225,7 @@ export type EngineHealth = {
 
 export interface Engine {
   readonly name: "memory" | "redis";
-  /** Every call but `deleteMatching` gives its answer itself, never a promise. */
+  /** Every call but `deleteMatching` and `clear` gives its answer itself, never a promise. */
   readonly answersAtOnce: boolean;
   /** A put is superseded also by what is forgotten: a newer entry that was evicted or expired, an old delete. */
   readonly refusesForgotten: boolean;
@@ -267,8 +267,11 @@ export interface Engine {
    */
   deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number>;
 
-  /** Removes every entry that is not newer than the stamp; gives how many were removed. Older puts are refused after. */
-  clear(stamp: Stamp): Awaitable<number>;
+  /**
+   * Removes every entry that is not newer than the stamp; gives how many were removed. Older puts are refused from the call
+   * on. It lets other work of this thread run in between.
+   */
+  clear(stamp: Stamp): Promise<number>;
 
   stats(): Awaitable<EngineStats>;
   health(): EngineHealth;

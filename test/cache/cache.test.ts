@@ -105,7 +105,7 @@ describe("a cache", () => {
     expect(await cache.deleteMatching(Glob.parse("user:*"))).toBe(2);
     expect(storedText("other")).toBe("1");
     cache.put(keyOf("more"), json("1"), 0, null);
-    expect(cache.clear()).toBe(2);
+    expect(await cache.clear()).toBe(2);
     expect(cache.put(keyOf("after"), json("1"), 0, null)).toBe("stored");
   });
 

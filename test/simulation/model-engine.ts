@@ -123,13 +123,15 @@ export class ModelEngine implements Engine {
     return deleted;
   }
 
-  clear(stamp: Stamp): number {
+  async clear(stamp: Stamp): Promise<number> {
     const { memory } = this;
     if (memory.floor === null || isNewer(stamp, memory.floor)) memory.floor = stamp;
     let deleted = 0;
-    for (const [name, entry] of memory.entries) {
-      if (isNewer(entry.stamp, stamp)) continue;
-      memory.entries.delete(name);
+    for (const name of [...memory.entries.keys()]) {
+      await this.options.pause();
+      const entry = memory.entries.get(name);
+      if (entry === undefined || (isNewer(entry.stamp, stamp) && !entry.isTouched)) continue;
+      this.evict(name);
       deleted++;
     }
     for (const [name, tombstone] of memory.tombstones) {

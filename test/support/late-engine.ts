@@ -79,7 +79,7 @@ export class LateEngine implements Engine {
   }
 
   clear(stamp: Stamp): Promise<number> {
-    return this.later(this.below.clear(stamp));
+    return this.below.clear(stamp).then((deleted) => this.later(deleted));
   }
 
   stats(): Promise<EngineStats> {

@@ -82,7 +82,7 @@ export class OvertakingEngine implements Engine {
     return this.below.deleteMatching(pattern, stamp);
   }
 
-  clear(stamp: Stamp): Awaitable<number> {
+  clear(stamp: Stamp): Promise<number> {
     return this.below.clear(stamp);
   }
 

@@ -147,9 +147,9 @@ export class PlainEngine implements Engine {
     return this.#deleteAll(pattern, stamp);
   }
 
-  clear(stamp: Stamp): number {
+  clear(stamp: Stamp): Promise<number> {
     if (this.#floor === null || isNewer(stamp, this.#floor)) this.#floor = stamp;
-    return this.#deleteAll(null, stamp);
+    return Promise.resolve(this.#deleteAll(null, stamp));
   }
 
   stats(): EngineStats {

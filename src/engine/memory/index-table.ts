@@ -60,6 +60,13 @@ export class IndexTable {
     return Math.trunc((hash * homes(slotCount)) / HASH_RANGE);
   }
 
+  /** The smallest hash whose home is a slot or one behind it. */
+  firstHash(slot: number, slotCount: number): number {
+    let hash = Math.floor((slot * HASH_RANGE) / homes(slotCount));
+    while (this.home(hash, slotCount) < slot) hash++;
+    return hash;
+  }
+
   /** The location of a slot; read it as `words[location >>> BUFFER_UNIT_SHIFT]` like a record's. */
   slotAt(pageTable: number, slot: number): number {
     return (this.control[pageTable + (slot >>> this.pageShift)]! << this.pageShift) | (slot & this.pageMask);

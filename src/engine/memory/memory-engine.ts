@@ -44,6 +44,7 @@ import {
   UNIT_BYTES,
 } from "./layout.ts";
 import { Prefetch } from "./prefetch.ts";
+import { Pruner } from "./pruner.ts";
 import { Reader } from "./reader.ts";
 import { RecordLog } from "./record-log.ts";
 import { RecordWriter } from "./record-writer.ts";
@@ -91,6 +92,7 @@ export class MemoryEngine implements Engine {
   private readonly prefetch: Prefetch;
   private readonly writer: Writer;
   private readonly sweeper: Sweeper;
+  private readonly pruner: Pruner;
   private readonly startedMs: number;
 
   /** Makes the shared memory, as thread 0. Throws `MemoryLimitError`. */
@@ -138,6 +140,7 @@ export class MemoryEngine implements Engine {
     this.prefetch = new Prefetch(arena, index, hasher);
     const records = new RecordWriter(arena, pool, index, log, store, ghosts, hasher, counters);
     this.writer = new Writer(arena, store, records, room, new Tombstones(arena, store, log), hasher, counters, clock);
+    this.pruner = new Pruner(arena, store, wheel, counters, clock);
     this.sweeper = new Sweeper(
       arena,
       index,
@@ -196,7 +199,7 @@ export class MemoryEngine implements Engine {
     return this.sweeper.deleteMatching(pattern, stamp);
   }
 
-  clear(stamp: Stamp): number {
+  clear(stamp: Stamp): Promise<number> {
     return this.sweeper.clear(stamp);
   }
 
@@ -235,7 +238,7 @@ export class MemoryEngine implements Engine {
 
   /** Prunes what has expired. Gives 0 when there is more to do at once. */
   maintain(): number {
-    return this.sweeper.prune() ? TICK_MS : 0;
+    return this.pruner.prune() ? TICK_MS : 0;
   }
 
   async close(): Promise<void> {}

@@ -7,7 +7,6 @@ import {
   BUFFER_UNIT_MASK,
   BUFFER_UNIT_SHIFT,
   COUNT_DELETES,
-  COUNT_EXPIRATIONS,
   FLAG_TOUCHED,
   KEY_LENGTH_MASK,
   RECORD_META,
@@ -26,6 +25,9 @@ import type { ShardStore } from "./shard-store.ts";
 const EMPTY_SLOTS_PER_RECORD = 32;
 /** Cost of what is done while a shard's lock is held: some 50 µs. */
 const COST_PER_LOCK = 256;
+const EMPTY_SLOTS_PER_LOCK = COST_PER_LOCK * EMPTY_SLOTS_PER_RECORD;
+/** Of forgetting a whole shard, whatever is in it. */
+const COST_OF_SHARD = 64;
 /**
  * Cost after which other work of the thread gets its turn: some 0.2 ms. A turn of the event loop answers about one
  * request per connection, so longer steps would leave busy connections too small a share of the thread.
@@ -33,17 +35,6 @@ const COST_PER_LOCK = 256;
 const COST_PER_TURN = 512;
 /** Cost of one page of a scan at most: a millisecond or two. */
 const COST_PER_PAGE = 4096;
-/** Records that are pruned while a shard's lock is held. */
-const PRUNED_PER_LOCK = 128;
-/**
- * Records that are pruned before other work of the thread gets its turn: some 0.07 ms. A turn of the event loop answers
- * at most one request per connection; where a million entries expire at once, the shorter the turns are, the larger a
- * share of the thread requests that wait can take. The sum of the turns is the same.
- */
-const PRUNED_PER_TURN = 128;
-/** The same for a shard in which pruning is late, so that requests without end don't keep memory taken for ever. */
-const PRUNED_PER_LATE_TURN = 512;
-const LATE_AFTER_MS = 1000;
 const HASH_RANGE = 2 ** 30;
 /** Tells cursors from words that clients send by mistake, such as `null`, which are numbers too in this radix. */
 const CURSOR_PREFIX = "p.";
@@ -51,7 +42,7 @@ const CURSOR_RADIX = 36;
 const ALL: KeyPattern = { text: "*", matches: () => true };
 
 /**
- * What walks over many entries: scans, deletes by pattern, clear, and the pruning of what has expired.
+ * What walks over many entries: scans, deletes by pattern, clear.
  *
  * A walk goes through the shards and in each through the hashes in order. Since the index is sorted by hash, a position
  * is a shard and a hash, and stays good whatever is put in, removed, moved or grown between two steps.
@@ -61,8 +52,6 @@ export class Sweeper {
   /** Where the walk under way stands: everything with a smaller hash in the shard was seen. */
   private shardNumber = 0;
   private hash = 0;
-  /** The shard at which pruning goes on. */
-  private pruneNext = 0;
 
   constructor(
     private readonly arena: Arena,
@@ -96,91 +85,69 @@ export class Sweeper {
   }
 
   async deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
+    const turns = new Turns(this.letOthersRun);
     let deleted = 0;
-    let cost = 0;
-    this.shardNumber = 0;
-    this.hash = 0;
     const remove = (location: number): boolean => {
       if (this.store.isTombstone(location) || this.stays(location, stamp) || !this.matches(location, pattern))
         return false;
       if (!this.store.isExpired(location, this.clock())) deleted++;
       return true;
     };
-    while (this.shardNumber < this.arena.geometry.shardCount) {
-      cost += this.step(remove, COST_PER_LOCK);
-      if (cost < COST_PER_TURN) continue;
-      cost = 0;
-      const { shardNumber, hash } = this;
-      await this.letOthersRun();
-      this.shardNumber = shardNumber;
-      this.hash = hash;
+    for (let number = 0; number < this.arena.geometry.shardCount; number++) {
+      await this.walkShard(number, remove, turns);
     }
     this.counters[COUNT_DELETES]! += deleted;
     return deleted;
   }
 
-  /** In constant time, unless something as new as the stamp's version was stored; then in time linear in that shard's entries. */
-  clear(stamp: Stamp): number {
+  /**
+   * Removes every entry that is not newer than the stamp, a shard at once where none is, else one by one. All shards
+   * refuse older mutations before the first one is cleared.
+   */
+  async clear(stamp: Stamp): Promise<number> {
+    const turns = new Turns(this.letOthersRun);
     let deleted = 0;
-    for (let number = 0; number < this.arena.geometry.shardCount; number++) {
-      const shard = this.arena.shard(number);
-      lockMutex(this.control, shard + SHARD_LOCK);
-      try {
-        this.store.raiseFloor(shard, stamp.version, stamp.origin);
-        if (this.newest(shard) < stamp.version) deleted += this.forgetShard(shard);
-        else deleted += this.removeOlder(shard, stamp);
-      } finally {
-        unlockMutex(this.control, shard + SHARD_LOCK);
+    const remove = (location: number): boolean => {
+      if (this.stays(location, stamp)) return false;
+      if (!this.store.isTombstone(location)) deleted++;
+      return true;
+    };
+    const { shardCount } = this.arena.geometry;
+    for (let number = 0; number < shardCount; number++) this.raiseFloor(this.arena.shard(number), stamp);
+    for (let number = 0; number < shardCount; number++) {
+      const gone = this.forgetShard(this.arena.shard(number), stamp);
+      if (gone === null) await this.walkShard(number, remove, turns);
+      else {
+        deleted += gone;
+        if (turns.spend(COST_OF_SHARD)) await turns.next();
       }
     }
     this.counters[COUNT_DELETES]! += deleted;
     return deleted;
+  }
+
+  /** Goes through a shard in turns; `remove` says of each record whether it goes. */
+  private async walkShard(number: number, remove: (location: number) => boolean, turns: Turns): Promise<void> {
+    let hash = 0;
+    for (;;) {
+      this.shardNumber = number;
+      this.hash = hash;
+      const cost = this.step(remove, COST_PER_LOCK);
+      if (this.shardNumber !== number) return;
+      // The position is used by others between two turns.
+      hash = this.hash;
+      if (turns.spend(cost)) await turns.next();
+    }
   }
 
   entries(shard: number): number {
     return this.store.entries(shard);
   }
 
-  /** Removes what has expired, up to a bound. True = all that was due is gone. */
-  prune(): boolean {
-    const nowMs = this.clock();
-    const { shardCount } = this.arena.geometry;
-    const isLate = this.wheel.lagMs(this.arena.shard(this.pruneNext), nowMs) > LATE_AFTER_MS;
-    let left = isLate ? PRUNED_PER_LATE_TURN : PRUNED_PER_TURN;
-    for (let seen = 0; seen < shardCount; ) {
-      const shard = this.arena.shard(this.pruneNext);
-      const pruned = this.pruneShard(shard, nowMs);
-      if (pruned < PRUNED_PER_LOCK) {
-        this.pruneNext = (this.pruneNext + 1) % shardCount;
-        seen++;
-      }
-      left -= pruned;
-      if (left <= 0) return false;
-    }
-    return true;
-  }
-
-  private pruneShard(shard: number, nowMs: number): number {
-    let steps = 0;
-    lockMutex(this.control, shard + SHARD_LOCK);
-    try {
-      while (steps < PRUNED_PER_LOCK) {
-        const location = this.wheel.nextDue(shard, nowMs, PRUNED_PER_LOCK);
-        if (location === 0) break;
-        if (location === -1) return PRUNED_PER_LOCK;
-        steps++;
-        if (!this.store.isTombstone(location)) this.counters[COUNT_EXPIRATIONS]!++;
-        this.store.forget(shard, this.store.slotOf(shard, location), location);
-      }
-    } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
-    }
-    return steps;
-  }
-
   /**
    * Looks at some slots from the position on, under the shard's lock, and moves the position. `visit` says whether to
-   * remove the record. Ends after `limit` visits, but never between two records of the same hash.
+   * remove the record. Ends after `limit` visits or many empty slots, but never between two records of the same
+   * hash.
    * Gives what it cost.
    */
   private step(visit: (location: number) => boolean, limit: number): number {
@@ -190,6 +157,7 @@ export class Sweeper {
     try {
       const slotCount = this.index.slotCount(shard);
       const pageTable = this.arena.indexPageTable(shard);
+      const lastHome = this.index.home(HASH_RANGE - 1, slotCount);
       let empty = 0;
       let visits = 0;
       let lastHash = -1;
@@ -199,6 +167,10 @@ export class Sweeper {
         const word = (at & BUFFER_UNIT_MASK) << 1;
         const location = words[word + SLOT_LOCATION]!;
         const hash = words[word]! >>> 2;
+        if (location === 0 && empty >= EMPTY_SLOTS_PER_LOCK && slot < lastHome) {
+          this.hash = this.index.firstHash(slot + 1, slotCount);
+          return visits + empty / EMPTY_SLOTS_PER_RECORD;
+        }
         if (location === 0 || hash < this.hash) {
           slot++;
           empty++;
@@ -235,29 +207,30 @@ export class Sweeper {
     this.hash = position % HASH_RANGE;
   }
 
-  private forgetShard(shard: number): number {
-    const entries = this.store.entries(shard);
-    this.index.clear(shard);
-    this.control[shard + SHARD_TOMBSTONES] = 0;
-    this.wheel.clear(shard);
-    this.ghosts.clear(shard);
-    this.log.clear(shard);
-    return entries;
+  private raiseFloor(shard: number, stamp: Stamp): void {
+    lockMutex(this.control, shard + SHARD_LOCK);
+    try {
+      this.store.raiseFloor(shard, stamp.version, stamp.origin);
+    } finally {
+      unlockMutex(this.control, shard + SHARD_LOCK);
+    }
   }
 
-  private removeOlder(shard: number, stamp: Stamp): number {
-    let removed = 0;
-    const slotCount = this.index.slotCount(shard);
-    for (let slot = 0; slot < slotCount; ) {
-      const location = this.store.locationAt(shard, slot);
-      if (location === 0 || this.stays(location, stamp)) {
-        slot++;
-        continue;
-      }
-      if (!this.store.isTombstone(location)) removed++;
-      this.store.forget(shard, slot, location);
+  /** Forgets all that a shard has, and gives how many entries that were; null = something is as new as the stamp's version. */
+  private forgetShard(shard: number, stamp: Stamp): number | null {
+    lockMutex(this.control, shard + SHARD_LOCK);
+    try {
+      if (this.newest(shard) >= stamp.version) return null;
+      const entries = this.store.entries(shard);
+      this.index.clear(shard);
+      this.control[shard + SHARD_TOMBSTONES] = 0;
+      this.wheel.clear(shard);
+      this.ghosts.clear(shard);
+      this.log.clear(shard);
+      return entries;
+    } finally {
+      unlockMutex(this.control, shard + SHARD_LOCK);
     }
-    return removed;
   }
 
   private newest(shard: number): number {
@@ -292,6 +265,24 @@ export class Sweeper {
     const meta = this.arena.wordsAt(location)[word + RECORD_META]!;
     const start = (word << 2) + keyOffset(meta);
     return this.arena.bytesAt(location).toString("utf8", start, start + (meta & KEY_LENGTH_MASK));
+  }
+}
+
+/** Ends a turn when its cost has added up. */
+class Turns {
+  private cost = 0;
+
+  constructor(private readonly letOthersRun: () => Promise<void>) {}
+
+  /** Whether others are to run now. */
+  spend(cost: number): boolean {
+    this.cost += cost;
+    return this.cost >= COST_PER_TURN;
+  }
+
+  async next(): Promise<void> {
+    this.cost = 0;
+    await this.letOthersRun();
   }
 }
 

@@ -78,7 +78,7 @@ class Run {
       this.replaced(text, outcome === "incremented");
     } else if (kind === "pattern") await this.deletePattern(engine, number % 10, keyed.stamp);
     else if (kind === "clear") {
-      engine.clear(keyed.stamp);
+      await engine.clear(keyed.stamp);
       if (isNewer(keyed.stamp, this.cleared)) this.cleared = keyed.stamp;
     } else if (kind === "wait") this.clock.nowMs += ttl % 50_000_000;
     else pruneAll(engine);

@@ -297,11 +297,11 @@ describe("walks", () => {
 });
 
 describe("clear", () => {
-  test("removes everything, counts it, and gives the memory back", () => {
+  test("removes everything, counts it, and gives the memory back", async () => {
     const client = new Client(smallEngine(64 * MIB));
     for (let number = 0; number < 50_000; number++) client.put(`key:${number}`, Buffer.alloc(200));
     client.put("blob", Buffer.alloc(5 * MIB));
-    expect(client.engine.clear(client.nextStamp())).toBe(50_001);
+    expect(await client.engine.clear(client.nextStamp())).toBe(50_001);
     expect(client.engine.stats().entries).toBe(0);
     expect(client.engine.stats().usedBytes).toBeLessThan(MIB);
     expect(client.keys()).toEqual([]);
@@ -309,14 +309,88 @@ describe("clear", () => {
     expect(client.get("blob")?.[4_000_000]).toBe(7);
   });
 
-  test("keeps what is newer than itself, and refuses what is older from then on", () => {
+  test("keeps what is newer than itself, and refuses what is older from then on", async () => {
     const client = new Client(smallEngine(4 * MIB));
     const clearStamp = client.nextStamp();
     client.put("newer", Buffer.from("value"));
-    client.engine.clear(clearStamp);
+    await client.engine.clear(clearStamp);
     expect(client.get("newer")?.toString()).toBe("value");
     const late = { key: keyOf("late"), source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json" };
     expect(client.engine.put({ ...late, expiresAtMs: NEVER, stamp: clearStamp, condition: null })).toBe("superseded");
+  });
+});
+
+/** An engine of which every turn is seen: how much one removed is what was there at its start less what is there at its end. */
+function watchedEngine(limitBytes: number, duringTurn: (turn: number) => void = () => {}) {
+  const removed: number[] = [];
+  let before = 0;
+  const engine: MemoryEngine = MemoryEngine.create({
+    limitBytes,
+    threads: 1,
+    clock: Date.now,
+    randomWord: () => 0x5eed,
+    letOthersRun: async () => {
+      removed.push(before - engine.stats().entries);
+      duringTurn(removed.length);
+      before = engine.stats().entries;
+    },
+  });
+  const begin = () => {
+    before = engine.stats().entries;
+  };
+  return { engine, removed, begin };
+}
+
+/** Of a walk, in a turn: what it costs, and what it holds one lock for. */
+const MOST_REMOVED_IN_A_TURN = 512 + 256;
+
+describe("a clear that comes late", () => {
+  const ENTRIES = 40_000;
+
+  test("goes in short turns, keeps what is newer, and refuses what is older from its first turn on", async () => {
+    const outcomes: string[] = [];
+    const late = { key: keyOf("late"), source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json" };
+    const { engine, removed, begin } = watchedEngine(32 * MIB, () => {
+      outcomes.push(engine.put({ ...late, expiresAtMs: NEVER, stamp: stamps.before, condition: null }));
+    });
+    const client = new Client(engine);
+    const stamps = { before: client.nextStamp(), clear: client.nextStamp() };
+    for (let number = 0; number < ENTRIES; number++) client.put(`old:${number}`, Buffer.alloc(10));
+    stamps.clear = client.nextStamp();
+    for (let number = 0; number < 500; number++) client.put(`new:${number}`, Buffer.alloc(10));
+    begin();
+    expect(await engine.clear(stamps.clear)).toBe(ENTRIES);
+    expect(removed.length).toBeGreaterThan(ENTRIES / MOST_REMOVED_IN_A_TURN - 1);
+    expect(Math.max(...removed)).toBeLessThanOrEqual(MOST_REMOVED_IN_A_TURN);
+    expect(client.keys().length).toBe(500);
+    expect(outcomes).toEqual(removed.map(() => "superseded"));
+  });
+
+  test("lets others run between the shards of a large memory that it forgets whole", async () => {
+    const { engine, removed, begin } = watchedEngine(256 * MIB);
+    const client = new Client(engine);
+    for (let number = 0; number < 1_000; number++) client.put(`key:${number}`, Buffer.alloc(10));
+    begin();
+    expect(await engine.clear(client.nextStamp())).toBe(1_000);
+    expect(removed.length).toBeGreaterThan(10);
+  });
+});
+
+describe("a walk through a shard that is nearly empty", () => {
+  test("finds every key, though it lets go of the lock between empty slots", async () => {
+    const { engine } = watchedEngine(16 * MIB);
+    const client = new Client(engine);
+    const names = Array.from({ length: 250_000 }, (_, number) => `key:${number}`);
+    for (const name of names) client.put(name, Buffer.alloc(1));
+    const left: string[] = [];
+    for (const [number, name] of names.entries()) {
+      if (number % 5_000 === 0 && client.get(name) !== null) left.push(name);
+      else
+        client.engine.delete({ key: keyOf(name), stamp: client.nextStamp(), condition: null, tombstoneUntilMs: NEVER });
+    }
+    expect(left.length).toBeGreaterThan(10);
+    expect(client.keys().sort()).toEqual(left.toSorted());
+    expect(await engine.deleteMatching({ text: "*", matches: () => true }, client.nextStamp())).toBe(left.length);
   });
 });
 
@@ -335,14 +409,14 @@ describe("stamps of the same version", () => {
     ]).toEqual(["stored", "superseded", "superseded", "stored"]);
   });
 
-  test("are ordered by their origins: a clear against a put, whichever comes first", () => {
+  test("are ordered by their origins: a clear against a put, whichever comes first", async () => {
     const clearFirst = smallEngine(4 * MIB);
-    clearFirst.clear(stampOf(10, 5));
+    await clearFirst.clear(stampOf(10, 5));
     const putFirst = smallEngine(4 * MIB);
     for (const engine of [clearFirst, putFirst]) {
       for (const origin of [4, 5, 6, 0xffff_ffff]) put(engine, `of:${origin}`, origin);
     }
-    expect(putFirst.clear(stampOf(10, 5))).toBe(2);
+    expect(await putFirst.clear(stampOf(10, 5))).toBe(2);
     for (const engine of [clearFirst, putFirst]) {
       expect(new Client(engine).keys().sort()).toEqual(["of:4294967295", "of:6"]);
     }

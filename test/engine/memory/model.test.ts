@@ -220,9 +220,9 @@ class Comparison {
     for (const [text, entry] of matching) if (entry.value !== null) this.model.delete(text);
   }
 
-  private clear(operation: Operation & { do: "clear" }): void {
+  private async clear(operation: Operation & { do: "clear" }): Promise<void> {
     const stamp = this.stamp(operation.age);
-    this.engine.clear(stamp);
+    await this.engine.clear(stamp);
     if (isNewer(stamp, this.floor)) this.floor = stamp;
     for (const [text, entry] of [...this.model]) {
       if (isNotNewer(entry, stamp) || entry.touched) this.model.delete(text);

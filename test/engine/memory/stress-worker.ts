@@ -98,7 +98,7 @@ async function run(task: StressTask): Promise<StressReport> {
     } else if (dice < 0.9997) {
       await engine.deleteMatching({ text: "*7", matches: (bytes, _, end) => bytes[end - 1] === 0x37 }, stamp);
     } else {
-      engine.clear(stamp);
+      await engine.clear(stamp);
     }
   }
   return report;
