@@ -123,7 +123,7 @@ async function benchDelay(redis: ServerProcess, through: ServerProcess, perSecon
   const added: number[] = [];
   for (let round = 0; round < DELAY_ROUNDS; round++) {
     const alone = await pacedP99Ms({ ...options, port: redis.port, request: `GET ${keyOf(42)}\r\n` });
-    const request = `GET /api/cache/${keyOf(42)} HTTP/1.1\r\nHost: x\r\n\r\n`;
+    const request = `GET /api/cache/${keyOf(42)} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
     direct.push(alone);
     added.push((await pacedP99Ms({ ...options, port: through.port, request })) - alone);
   }

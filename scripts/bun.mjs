@@ -20,13 +20,27 @@ if (bun === undefined) {
   process.exit(1);
 }
 
-const child = spawn(bun, process.argv.slice(2), { stdio: "inherit" });
-for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+/** What Bun is sent for a signal. Ctrl-C reaches it directly as well: passed on as SIGTERM, it is not a second one. */
+const passedOn = { SIGTERM: "SIGTERM", SIGINT: "SIGTERM", SIGHUP: "SIGHUP" };
+let isAskedToStop = false;
+for (const [signal, sent] of Object.entries(passedOn)) {
+  process.on(signal, () => {
+    isAskedToStop = true;
+    child.kill(sent);
+  });
+}
+// The channel ends with this process, however that ends: a node stops then.
+const child = spawn(bun, process.argv.slice(2), { stdio: ["inherit", "inherit", "inherit", "ipc"] });
 child.on("error", (error) => {
   console.error(`${bun} cannot be started: ${error.message}`);
   process.exit(1);
 });
-child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
+child.on("exit", (code, signal) => {
+  // A node that is told to stop before it can listen for signals has nothing to finish: it is stopped, as was asked.
+  const wasStopped = isAskedToStop && Object.hasOwn(passedOn, signal ?? "");
+  if (wasStopped && process.argv[3] === "serve") process.exit(0);
+  process.exit(code ?? 128 + constants.signals[signal]);
+});
 
 function findBun() {
   const installed = join(modules, "bun", "bin", "bun.exe");

@@ -1,6 +1,5 @@
 /** From a start to the end of the process: ready line, signals, exit codes. */
 
-import { constants } from "node:os";
 import { formatAddress } from "../config/address.ts";
 import { formatByteSize } from "../config/byte-size.ts";
 import type { Config } from "../config/config.ts";
@@ -8,10 +7,12 @@ import type { Log } from "../telemetry/log.ts";
 import { NodeError } from "./errors.ts";
 import { type RunningNode, startNode } from "./node.ts";
 import { isLinked } from "./open-hub.ts";
+import type { StopRequest } from "./stop-requests.ts";
 
 /** What it needs of the process that it runs in. */
 export interface HostProcess {
-  onSignal(signal: StopSignal, listener: () => void): void;
+  /** Told of every request to stop, also of those that came before it was called. */
+  onStopRequest(listener: (request: StopRequest) => void): void;
   /** An error or a rejection that nobody handled. */
   onUncaught(listener: (error: unknown) => void): void;
   printLine(line: string): void;
@@ -24,11 +25,10 @@ export interface HostProcess {
 /** As much of a running node as a stop needs. */
 export type DrainableNode = Pick<RunningNode, "drain" | "stop">;
 
-export type StopSignal = "SIGTERM" | "SIGINT";
-
 const EXIT_OK = 0;
 const EXIT_FAILURE = 1;
-/** Ctrl-C reaches a process directly and once more through npm and the launcher: that is one press, not two. */
+const EXIT_INTERRUPTED = 130;
+/** Under a program that passes SIGINT on, such as npm, one press of Ctrl-C arrives twice. */
 const SAME_PRESS_MS = 500;
 /** What remains of the grace period after the drain, to end threads and the process. */
 const DRAIN_SHARE = 0.95;
@@ -50,17 +50,18 @@ export async function runNode(
   };
   host.onUncaught(fail);
   try {
-    const node = await start(config, {
+    const starting = start(config, {
       onFailure: fail,
       onRequestFailed: (traceId, reason) => {
         log.error("a request failed by a bug: please report it", { trace_id: traceId, reason: oneLine(reason) });
       },
       log: (message) => log.warn(oneLine(message)),
     });
-    stopOnSignals(node, stopTimesOf(config), host, fail);
-    host.printLine(readyLine(node, config, version));
+    const { isStopping } = stopWhenAsked(starting, stopTimesOf(config), host, fail);
+    const node = await starting;
+    if (!isStopping()) host.printLine(readyLine(node, config, version));
   } catch (error) {
-    fail(error);
+    fail(inOurWords(error, config));
   }
 }
 
@@ -83,35 +84,59 @@ function stopTimesOf(config: Config): StopTimes {
   return { graceMs: config.shutdownGraceMs, drainMs: isLinked(config) ? config.outbox.drainTimeoutMs : 0 };
 }
 
-/** The first signal drains and ends the process in the time that it may take, a second one ends it at once. */
-export function stopOnSignals(
-  node: DrainableNode,
+/**
+ * The first request drains and ends the process with 0 in the time that it may take; while it starts, as soon as it has.
+ * More of them are the same request: service managers and launchers send SIGTERM to every process of a group, and pass
+ * it on as well. Only a second Ctrl-C, which is a person's, ends it at once.
+ */
+export function stopWhenAsked(
+  starting: Promise<DrainableNode>,
   times: StopTimes,
   host: HostProcess,
   fail: (error: unknown) => void,
-): void {
-  let stoppingSinceMs: number | null = null;
-  const onSignal = (signal: StopSignal): void => {
-    const nowMs = host.monotonicMs();
-    if (stoppingSinceMs === null) {
-      stoppingSinceMs = nowMs;
-      drainAndExit(node, times, host).catch(fail);
-    } else if (nowMs - stoppingSinceMs >= SAME_PRESS_MS) {
-      host.exit(128 + constants.signals[signal]);
+): { isStopping(): boolean } {
+  let stopping = false;
+  let interruptedAtMs: number | null = null;
+  host.onStopRequest((request) => {
+    if (!stopping) {
+      stopping = true;
+      drainAndExit(starting, times, host).catch(fail);
     }
-  };
-  for (const signal of ["SIGTERM", "SIGINT"] as const) host.onSignal(signal, () => onSignal(signal));
+    if (request !== "SIGINT") return;
+    interruptedAtMs ??= host.monotonicMs();
+    if (host.monotonicMs() - interruptedAtMs >= SAME_PRESS_MS) host.exit(EXIT_INTERRUPTED);
+  });
+  return { isStopping: () => stopping };
 }
 
-async function drainAndExit(node: DrainableNode, { graceMs, drainMs }: StopTimes, host: HostProcess): Promise<void> {
+async function drainAndExit(
+  starting: Promise<DrainableNode>,
+  { graceMs, drainMs }: StopTimes,
+  host: HostProcess,
+): Promise<void> {
   const guard = setTimeout(() => {
     host.printErrorLine("servcache: the grace period is over, what was still under way is cut");
     host.exit(EXIT_OK);
   }, graceMs + drainMs);
-  await node.drain(graceMs * DRAIN_SHARE);
-  await node.stop();
+  // A start that fails is told of where it was begun.
+  const node = await starting.catch(() => null);
+  if (node !== null) {
+    await node.drain(graceMs * DRAIN_SHARE);
+    await node.stop();
+    host.exit(EXIT_OK);
+  }
   clearTimeout(guard);
-  host.exit(EXIT_OK);
+}
+
+/** The system's refusal of memory names no setting that could be changed. */
+function inOurWords(error: unknown, { memory }: Config): unknown {
+  if (!/out of memory|cannot allocate/i.test(String(error))) return error;
+  const entries = formatByteSize(memory.entryBytes);
+  return new NodeError(
+    `the system does not give the ${entries} for entries that SERV_CACHE_MAX_MEMORY=${formatByteSize(memory.limitBytes)} ` +
+      "(--max-memory) asks for: set it lower, or SERV_CACHE_ENTRY_MEMORY",
+    { cause: error },
+  );
 }
 
 function oneLine(error: unknown): string {

@@ -1,24 +1,29 @@
 import { describe, expect, test } from "bun:test";
+import { EventEmitter } from "node:events";
 import { loadConfig } from "../../src/config/config.ts";
 import { NodeError } from "../../src/node/errors.ts";
-import {
-  type DrainableNode,
-  type HostProcess,
-  runNode,
-  type StopSignal,
-  stopOnSignals,
-} from "../../src/node/lifecycle.ts";
+import { type DrainableNode, type HostProcess, runNode, stopWhenAsked } from "../../src/node/lifecycle.ts";
 import type { RunningNode, startNode } from "../../src/node/node.ts";
+import type { StopRequest } from "../../src/node/stop-requests.ts";
+import { StopRequests } from "../../src/node/stop-requests.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { machine } from "../support/machine.ts";
 import { until } from "../support/until.ts";
 
-function arrange(options: { readonly drain: (graceMs: number) => Promise<void>; readonly graceMs: number }) {
-  const listeners = new Map<StopSignal, () => void>();
+interface Arrangement {
+  readonly drain: (graceMs: number) => Promise<void>;
+  readonly graceMs: number;
+  /** By default the node has started. */
+  readonly start?: Promise<void>;
+}
+
+function arrange(options: Arrangement) {
+  const source = new EventEmitter();
+  const stops = new StopRequests(source);
   const calls: string[] = [];
   let nowMs = 1_000;
   const host: HostProcess = {
-    onSignal: (signal, listener) => listeners.set(signal, listener),
+    onStopRequest: (listener) => stops.onRequest(listener),
     onUncaught: () => calls.push("onUncaught"),
     printLine: (line) => calls.push(line),
     printErrorLine: (line) => calls.push(line),
@@ -34,10 +39,11 @@ function arrange(options: { readonly drain: (graceMs: number) => Promise<void>; 
       calls.push("stop");
     },
   };
-  stopOnSignals(node, { graceMs: options.graceMs, drainMs: 0 }, host, (error) => calls.push(String(error)));
+  const starting = (options.start ?? Promise.resolve()).then(() => node);
+  stopWhenAsked(starting, { graceMs: options.graceMs, drainMs: 0 }, host, (error) => calls.push(String(error)));
   return {
     calls,
-    signal: (signal: StopSignal) => listeners.get(signal)?.(),
+    signal: (signal: StopRequest) => source.emit(signal === "launcher-gone" ? "disconnect" : signal),
     pass: (ms: number) => {
       nowMs += ms;
     },
@@ -49,7 +55,7 @@ async function run(start: typeof startNode): Promise<{ calls: string[]; throwUnc
   const calls: string[] = [];
   let throwUncaught: (error: unknown) => void = () => {};
   const host: HostProcess = {
-    onSignal: () => {},
+    onStopRequest: () => {},
     onUncaught: (listener) => {
       throwUncaught = listener;
     },
@@ -76,8 +82,16 @@ describe("a run", () => {
   });
 
   test("ends with one line and code 1 where the start fails in a way that nobody foresaw", async () => {
-    const { calls } = await run(() => Promise.reject(new RangeError("out of\n memory")));
-    expect(calls).toEqual(["err: servcache: unexpected failure: RangeError: out of memory", "exit 1"]);
+    const { calls } = await run(() => Promise.reject(new RangeError("out of\n range")));
+    expect(calls).toEqual(["err: servcache: unexpected failure: RangeError: out of range", "exit 1"]);
+  });
+
+  test("names the setting where the system does not give the memory", async () => {
+    const { calls } = await run(() => Promise.reject(new RangeError("Out of memory")));
+    expect(calls).toEqual([
+      "err: servcache: the system does not give the 64MiB for entries that SERV_CACHE_MAX_MEMORY=2GiB (--max-memory) asks for: set it lower, or SERV_CACHE_ENTRY_MEMORY",
+      "exit 1",
+    ]);
   });
 
   test("ends with one line and code 1 when a thread fails", async () => {
@@ -118,24 +132,56 @@ describe("a stop", () => {
     expect(calls).toEqual(["drain 9500", "stop", "exit 0"]);
   });
 
-  test.each([
-    ["SIGTERM", 143],
-    ["SIGINT", 130],
-  ] as const)("ends at once on a second signal: %s gives code %p", (signal, code) => {
-    const host = arrange({ drain: never, graceMs: 10_000 });
-    host.signal("SIGTERM");
-    host.pass(500);
-    host.signal(signal);
-    expect(host.calls).toEqual(["drain 9500", `exit ${code}`]);
+  test("is one, however often SIGTERM comes, with SIGINT or the end of the launcher", async () => {
+    const drain = Promise.withResolvers<void>();
+    const host = arrange({ drain: () => drain.promise, graceMs: 10_000 });
+    for (const request of ["SIGTERM", "SIGTERM", "SIGINT", "launcher-gone", "SIGTERM"] as const) {
+      host.signal(request);
+      host.pass(5_000);
+    }
+    drain.resolve();
+    await until("it exits", () => host.calls.includes("exit 0"));
+    expect(host.calls).toEqual(["drain 9500", "stop", "exit 0"]);
   });
 
-  test("takes the same Ctrl-C that arrives again through npm and the launcher for one", () => {
+  test("ends at once on a second Ctrl-C, with code 130", async () => {
+    const host = arrange({ drain: never, graceMs: 10_000 });
+    host.signal("SIGINT");
+    await until("it drains", () => host.calls.length === 1);
+    host.pass(500);
+    host.signal("SIGINT");
+    expect(host.calls).toEqual(["drain 9500", "exit 130"]);
+  });
+
+  test("takes the same Ctrl-C that arrives again through npm for one", async () => {
     const host = arrange({ drain: never, graceMs: 10_000 });
     host.signal("SIGINT");
     host.signal("SIGINT");
     host.pass(499);
     host.signal("SIGINT");
+    await until("it drains", () => host.calls.length > 0);
     expect(host.calls).toEqual(["drain 9500"]);
+  });
+
+  test("that is asked for during the start begins when the node has started", async () => {
+    const start = Promise.withResolvers<void>();
+    const host = arrange({ drain: async () => {}, graceMs: 10_000, start: start.promise });
+    host.signal("SIGTERM");
+    expect(host.calls).toEqual([]);
+    start.resolve();
+    await until("it exits", () => host.calls.includes("exit 0"));
+    expect(host.calls).toEqual(["drain 9500", "stop", "exit 0"]);
+  });
+
+  test("that is asked for before anybody listens is heard", () => {
+    const source = new EventEmitter();
+    const stops = new StopRequests(source);
+    source.emit("SIGINT");
+    source.emit("SIGTERM");
+    const heard: StopRequest[] = [];
+    stops.onRequest((request) => heard.push(request));
+    source.emit("disconnect");
+    expect(heard).toEqual(["SIGINT", "SIGTERM", "launcher-gone"]);
   });
 
   test("cuts what is still under way at the end of the grace period, and says so", async () => {
