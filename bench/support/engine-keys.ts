@@ -18,6 +18,11 @@ export function engineKeys(numbers: Int32Array): Key[] {
   });
 }
 
+/** The key of one number as an engine takes it. */
+export function keyOfNumber(number: number): Key {
+  return { bytes: Buffer.from(keyText(number), "latin1"), length: KEY_BYTES };
+}
+
 /** 0 … count - 1 in an order that looks random and is always the same. */
 export function shuffledNumbers(count: number): Int32Array {
   const numbers = Int32Array.from({ length: count }, (_, index) => index);

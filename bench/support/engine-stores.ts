@@ -1,11 +1,14 @@
 import { LRUCache } from "lru-cache";
 import type { Engine, Key } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
-import { EngineRequests, engineKeys, FixedSink, keyText } from "./engine-keys.ts";
+import { EngineRequests, engineKeys, FixedSink, keyOfNumber, keyText } from "./engine-keys.ts";
 
 export const VALUE_BYTES = 100;
 
-export const OPERATIONS = ["put", "get", "get from bytes", "delete"] as const;
+export const OPERATIONS = ["put", "get", "get from bytes", "get of one key", "delete"] as const;
+/** The number of the entry that "get of one key" reads. */
+const HOT_KEY = 4711;
+const HOT_KEY_TEXT = keyText(HOT_KEY);
 export type Operation = (typeof OPERATIONS)[number];
 
 /** Which entries a store's thread works on. */
@@ -27,6 +30,8 @@ export class EngineStore implements Store {
   readonly #engine: Engine;
   readonly #ordered: Key[];
   readonly #shuffled: Key[];
+  /** The same for all threads. */
+  readonly #hot = keyOfNumber(HOT_KEY);
   readonly #sink = new FixedSink(VALUE_BYTES, true);
 
   constructor(slice: Slice, handle: EngineHandle, thread: number) {
@@ -46,6 +51,11 @@ export class EngineStore implements Store {
       case "get":
       case "get from bytes":
         for (const key of this.#shuffled) if (this.#engine.get(key, this.#sink) === true) done++;
+        return done;
+      case "get of one key":
+        for (let gets = 0; gets < this.#shuffled.length; gets++) {
+          if (this.#engine.get(this.#hot, this.#sink) === true) done++;
+        }
         return done;
       case "delete":
         for (const key of this.#shuffled) if (this.#engine.delete(requests.delete(key)) === "deleted") done++;
@@ -87,6 +97,8 @@ export class StringStore implements Store {
         return this.#get();
       case "get from bytes":
         return this.#getFromBytes();
+      case "get of one key":
+        return this.#getOne();
       case "delete":
         return this.#delete();
     }
@@ -105,6 +117,15 @@ export class StringStore implements Store {
     let found = 0;
     for (const { bytes, length } of this.#shuffledBytes) {
       const value = this.map.get(bytes.toString("latin1", 0, length));
+      if (value !== undefined) found += value.copy(this.#target) === VALUE_BYTES ? 1 : 0;
+    }
+    return found;
+  }
+
+  #getOne(): number {
+    let found = 0;
+    for (let gets = 0; gets < this.#shuffled.length; gets++) {
+      const value = this.map.get(HOT_KEY_TEXT);
       if (value !== undefined) found += value.copy(this.#target) === VALUE_BYTES ? 1 : 0;
     }
     return found;

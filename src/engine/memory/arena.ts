@@ -52,6 +52,17 @@ export function allocateMemory(
   return { geometry, control, counters: new SharedArrayBuffer(geometry.counterBytes), data, forgotten };
 }
 
+/** Makes the views through which one thread reads and writes shared buffers. Tests hand in views that call back. */
+export interface MemoryViews {
+  words(buffer: SharedArrayBuffer): Int32Array;
+  bytes(buffer: SharedArrayBuffer): Buffer;
+}
+
+const PLAIN_VIEWS: MemoryViews = {
+  words: (buffer) => new Int32Array(buffer),
+  bytes: (buffer) => Buffer.from(buffer),
+};
+
 /** One thread's views of the shared memory, and the arithmetic of addresses. */
 export class Arena {
   readonly geometry: Geometry;
@@ -75,12 +86,15 @@ export class Arena {
   private readonly indexPages: number;
   private readonly ghostPages: number;
 
-  constructor(readonly handle: MemoryHandle) {
+  constructor(
+    readonly handle: MemoryHandle,
+    views: MemoryViews = PLAIN_VIEWS,
+  ) {
     this.geometry = handle.geometry;
     this.forgotten = new Forgotten(handle.forgotten, handle.geometry.shardCount);
-    this.control = new Int32Array(handle.control);
-    const words: Int32Array[] = handle.data.map((buffer) => new Int32Array(buffer));
-    const bytes: Buffer[] = handle.data.map((buffer) => Buffer.from(buffer));
+    this.control = views.words(handle.control);
+    const words: Int32Array[] = handle.data.map((buffer) => views.words(buffer));
+    const bytes: Buffer[] = handle.data.map((buffer) => views.bytes(buffer));
     while (words.length < 32) {
       words.push(new Int32Array(0));
       bytes.push(Buffer.alloc(0));

@@ -1,4 +1,5 @@
 import type { Arena } from "./arena.ts";
+import { bump } from "./fence.ts";
 import {
   BUFFER_UNIT_MASK,
   BUFFER_UNIT_SHIFT,
@@ -73,11 +74,11 @@ export class IndexTable {
   }
 
   beginChange(shard: number): void {
-    Atomics.add(this.control, shard + SHARD_INDEX_SEQUENCE, 1);
+    bump(this.control, shard + SHARD_INDEX_SEQUENCE);
   }
 
   endChange(shard: number): void {
-    Atomics.add(this.control, shard + SHARD_INDEX_SEQUENCE, 1);
+    bump(this.control, shard + SHARD_INDEX_SEQUENCE);
   }
 
   /** Pages that must be added before one more slot can be used for sure. */

@@ -17,7 +17,7 @@ import type {
   TouchOutcome,
   TouchRequest,
 } from "../engine.ts";
-import { Arena, allocateMemory, type MemoryHandle } from "./arena.ts";
+import { Arena, allocateMemory, type MemoryHandle, type MemoryViews } from "./arena.ts";
 import { Eviction } from "./eviction.ts";
 import { ExpiryWheel, TICK_MS } from "./expiry-wheel.ts";
 import { GhostTable } from "./ghost-table.ts";
@@ -73,10 +73,12 @@ export interface MemoryEngineOptions {
   readonly randomWord?: () => number;
   /** Resolves when other work of this thread has had its turn; by default after one round of the event loop. */
   readonly letOthersRun?: () => Promise<void>;
+  /** By default plain views of the shared buffers. */
+  readonly views?: MemoryViews;
 }
 
 /** The parts of a thread's environment that can't be shared. */
-export type MemoryEngineThread = Pick<MemoryEngineOptions, "clock" | "letOthersRun">;
+export type MemoryEngineThread = Pick<MemoryEngineOptions, "clock" | "letOthersRun" | "views">;
 
 /**
  * Entries in shared memory, off the heap: every thread sees one cache, and however many entries there are, the garbage
@@ -119,7 +121,7 @@ export class MemoryEngine implements Engine {
     options: MemoryEngineThread,
   ) {
     const { clock } = options;
-    const arena = new Arena(handle);
+    const arena = new Arena(handle, options.views);
     const { control } = arena;
     const epochMs = control[EPOCH_HI]! * 2 ** 32 + (control[EPOCH_LO]! >>> 0);
     const hasher = new HalfSipHash(control[HASH_KEY_0]!, control[HASH_KEY_1]!);

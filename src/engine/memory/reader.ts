@@ -1,5 +1,6 @@
 import type { EntryInfo, EntrySink, Key, Stamp, Version } from "../engine.ts";
 import type { Arena } from "./arena.ts";
+import { fence, fenceWord } from "./fence.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
 import type { IndexTable } from "./index-table.ts";
 import {
@@ -27,6 +28,15 @@ const MAX_TRIES = 256;
 /** … and tries whose copy was for nothing, because a segment of the shard was given back meanwhile. */
 const MAX_LOST_COPIES = 4;
 
+/** What came of one read without the lock. */
+export type Attempt = typeof MISSED | typeof FOUND | typeof CHANGING | typeof LOST_COPY;
+export const MISSED = 0;
+export const FOUND = 1;
+/** The index was being changed. */
+export const CHANGING = 2;
+/** A segment of the shard was given back during the copy. */
+export const LOST_COPY = 3;
+
 /**
  * Reads entries without a lock.
  *
@@ -36,13 +46,24 @@ const MAX_LOST_COPIES = 4;
  * recycle sequence tells. Who writes all the time can therefore not starve who reads a large value; in the end the lock
  * is taken.
  *
- * Source: H.-J. Boehm, "Can Seqlocks Get Along With Programming Language Memory Models?" (MSPC '12). JavaScript's
- * Atomics are sequentially consistent; that plain loads are not moved below a later Atomics.load holds on x86-64.
+ * Why this is right: all that a writer changes, it changes between two `bump`s of the sequence, and it gives a segment
+ * back after a `bump` of the recycle sequence. If a load of the reader sees such a change, the bump before it was visible
+ * already, so a load of the sequence that comes later sees that, too. What "later" means is up to the fences: without
+ * them, neither JavaScript's memory model nor ARM64 keeps plain loads above a later load of the sequence, be it atomic.
+ * Boehm's remedy is to validate by a read-modify-write of the sequence itself, and JavaScript's model knows no other.
+ * It makes each reader own the sequence's cache line for a moment, as `Atomics.load` does here (on x86-64 it is compiled
+ * to a locked exchange), so threads that read one hot key wait for each other. A read-modify-write of a word of its own
+ * is the same barrier to the compiler and the processor (see `fence.ts`), and leaves that line shared.
+ *
+ * Source: H.-J. Boehm, "Can Seqlocks Get Along With Programming Language Memory Models?" (MSPC '12), sections 4 and 5.
  */
 export class Reader {
   private readonly control: Int32Array;
   private readonly info = new RecordInfo();
   private readonly shardMask: number;
+  private readonly own = fenceWord();
+  private shard = 0;
+  private hash = 0;
 
   constructor(
     private readonly arena: Arena,
@@ -67,28 +88,46 @@ export class Reader {
   }
 
   private read(key: Key, sink: EntrySink): boolean {
-    this.hasher.digest(key.bytes, 0, key.length);
-    const shard = this.arena.shard(this.hasher.lo & this.shardMask);
-    const hash = this.hasher.hi >>> 2;
+    this.locate(key);
     const nowMs = this.clock();
     let lostCopies = 0;
     for (let tries = 0; tries < MAX_TRIES && lostCopies < MAX_LOST_COPIES; tries++) {
-      const sequence = Atomics.load(this.control, shard + SHARD_INDEX_SEQUENCE);
-      if ((sequence & 1) !== 0) continue;
-      const recycled = Atomics.load(this.control, shard + SHARD_RECYCLE_SEQUENCE);
-      const found = this.find(shard, hash, key, nowMs);
-      if (Atomics.load(this.control, shard + SHARD_INDEX_SEQUENCE) !== sequence) continue;
-      if (!found) return false;
-      if (this.copyTo(sink, shard, recycled)) return true;
-      lostCopies++;
+      const attempt = this.attempt(key, sink, nowMs);
+      if (attempt === FOUND) return true;
+      if (attempt === MISSED) return false;
+      if (attempt === LOST_COPY) lostCopies++;
     }
-    lockMutex(this.control, shard + SHARD_LOCK);
+    return this.readLocked(key, sink, nowMs);
+  }
+
+  /** Tries to read without the lock, once. `locate` has been called for the key. */
+  attempt(key: Key, sink: EntrySink, nowMs: number): Attempt {
+    const { control, own, shard } = this;
+    const sequence = control[shard + SHARD_INDEX_SEQUENCE]!;
+    if ((sequence & 1) !== 0) return CHANGING;
+    fence(own);
+    const recycled = control[shard + SHARD_RECYCLE_SEQUENCE]!;
+    const found = this.find(key, nowMs);
+    fence(own);
+    if (control[shard + SHARD_INDEX_SEQUENCE] !== sequence) return CHANGING;
+    if (!found) return MISSED;
+    return this.copyTo(sink, recycled) ? FOUND : LOST_COPY;
+  }
+
+  /** Finds out which shard has a key. */
+  locate(key: Key): void {
+    this.hasher.digest(key.bytes, 0, key.length);
+    this.shard = this.arena.shard(this.hasher.lo & this.shardMask);
+    this.hash = this.hasher.hi >>> 2;
+  }
+
+  private readLocked(key: Key, sink: EntrySink, nowMs: number): boolean {
+    const { control, shard } = this;
+    lockMutex(control, shard + SHARD_LOCK);
     try {
-      if (!this.find(shard, hash, key, nowMs)) return false;
-      this.copyTo(sink, shard, Atomics.load(this.control, shard + SHARD_RECYCLE_SEQUENCE));
-      return true;
+      return this.find(key, nowMs) && this.copyTo(sink, control[shard + SHARD_RECYCLE_SEQUENCE]!);
     } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
+      unlockMutex(control, shard + SHARD_LOCK);
     }
   }
 
@@ -108,8 +147,8 @@ export class Reader {
   }
 
   /** Fills `info` from the live record of a key. What it finds is only true if the index sequence didn't move. */
-  private find(shard: number, hash: number, key: Key, nowMs: number): boolean {
-    const { arena, index } = this;
+  private find(key: Key, nowMs: number): boolean {
+    const { arena, index, shard, hash } = this;
     const slotCount = index.slotCount(shard);
     const pageTable = arena.indexPageTable(shard);
     for (let slot = index.home(hash, slotCount); slot < slotCount; slot++) {
@@ -129,9 +168,9 @@ export class Reader {
   }
 
   /** Copies the value of the record in `info`. False = a segment was given back meanwhile, so it may be another's. */
-  private copyTo(sink: EntrySink, shard: number, recycled: number): boolean {
+  private copyTo(sink: EntrySink, recycled: number): boolean {
     const { arena, control, info } = this;
-    if (!sink.begin(info)) return Atomics.load(control, shard + SHARD_RECYCLE_SEQUENCE) === recycled;
+    if (!sink.begin(info)) return this.isUnrecycled(recycled);
     const target = sink.target;
     let offset = sink.offset;
     let left = info.valueLength;
@@ -143,23 +182,29 @@ export class Reader {
         const start = arena.wordIndex(at) << 2;
         arena.bytesAt(at).copy(target, offset, start, start + chunk);
         segment = control[arena.next + segment]! - 1;
-        if (Atomics.load(control, shard + SHARD_RECYCLE_SEQUENCE) !== recycled) return false;
+        if (!this.isUnrecycled(recycled)) return false;
         offset += chunk;
         left -= chunk;
       }
     }
-    if (left === 0) return Atomics.load(control, shard + SHARD_RECYCLE_SEQUENCE) === recycled;
+    if (left === 0) return this.isUnrecycled(recycled);
     const start = (arena.wordIndex(info.location) << 2) + info.valueOffset;
     const here = Math.min(left, arena.segmentBytes - arena.offsetOf(info.location) - info.valueOffset);
     arena.bytesAt(info.location).copy(target, offset, start, start + here);
     if (here < left) {
       const segment = control[arena.next + arena.segmentOf(info.location)]! - 1;
-      if (Atomics.load(control, shard + SHARD_RECYCLE_SEQUENCE) !== recycled) return false;
+      if (!this.isUnrecycled(recycled)) return false;
       const at = arena.location(segment, SEGMENT_RESERVED_BYTES);
       const rest = arena.wordIndex(at) << 2;
       arena.bytesAt(at).copy(target, offset + here, rest, rest + left - here);
     }
-    return Atomics.load(control, shard + SHARD_RECYCLE_SEQUENCE) === recycled;
+    return this.isUnrecycled(recycled);
+  }
+
+  /** Whether what was read up to now is still the record's. */
+  private isUnrecycled(recycled: number): boolean {
+    fence(this.own);
+    return this.control[this.shard + SHARD_RECYCLE_SEQUENCE] === recycled;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Arena } from "./arena.ts";
+import { bump } from "./fence.ts";
 import {
   AGE_CLOCK,
   CHAIN_BORN,
@@ -216,7 +217,7 @@ export class RecordLog {
 
   /** Gives back all segments of the records at once. */
   clear(shard: number): void {
-    Atomics.add(this.control, shard + SHARD_RECYCLE_SEQUENCE, 1);
+    bump(this.control, shard + SHARD_RECYCLE_SEQUENCE);
     this.clearChain(shard, shard + SHARD_SMALL);
     this.clearChain(shard, shard + SHARD_MAIN);
     this.clearChain(shard, shard + SHARD_DELETED);
@@ -378,7 +379,7 @@ export class RecordLog {
     const before = control[prev + segment]!;
     const after = control[next + segment]!;
     // Before a link changes: a reader may be about to follow it from a record that has just died.
-    Atomics.add(control, shard + SHARD_RECYCLE_SEQUENCE, 1);
+    bump(control, shard + SHARD_RECYCLE_SEQUENCE);
     if (before !== 0) control[next + before - 1] = after;
     if (after !== 0) control[prev + after - 1] = before;
     if (control[chain + CHAIN_TAIL] === segment + 1) {
@@ -402,7 +403,7 @@ export class RecordLog {
     for (let hop = 1; hop < count; hop++) last = control[next + last]! - 1;
     const before = control[prev + first]!;
     const after = control[next + last]!;
-    Atomics.add(control, shard + SHARD_RECYCLE_SEQUENCE, 1);
+    bump(control, shard + SHARD_RECYCLE_SEQUENCE);
     if (before === 0) control[shard + SHARD_BLOB_TAIL] = after;
     else control[next + before - 1] = after;
     if (after === 0) control[shard + SHARD_BLOB_HEAD] = before;

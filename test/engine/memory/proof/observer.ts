@@ -1,0 +1,121 @@
+import type { EntryInfo, EntrySink } from "../../../../src/engine/engine.ts";
+import { Arena, type MemoryViews } from "../../../../src/engine/memory/arena.ts";
+import { ExpiryWheel } from "../../../../src/engine/memory/expiry-wheel.ts";
+import { HalfSipHash } from "../../../../src/engine/memory/half-sip-hash.ts";
+import { IndexTable } from "../../../../src/engine/memory/index-table.ts";
+import { HASH_KEY_0, HASH_KEY_1, SHARD_INDEX_SEQUENCE, SHARD_LOCK } from "../../../../src/engine/memory/layout.ts";
+import { FOUND, MISSED, Reader } from "../../../../src/engine/memory/reader.ts";
+import { RecordLog } from "../../../../src/engine/memory/record-log.ts";
+import { SegmentPool } from "../../../../src/engine/memory/segment-pool.ts";
+import { ShardStore } from "../../../../src/engine/memory/shard-store.ts";
+import type { Content, History } from "./history.ts";
+
+/** A read came to no end without the lock. Tags are positive. */
+export const UNDECIDED = -1;
+export const ABSENT = 0;
+
+/** A thread that only reads, without the lock, and finds out whether what it got is one of the history's contents. */
+export class Observer {
+  private readonly reader: Reader;
+  private readonly arena: Arena;
+  private readonly hasher: HalfSipHash;
+  private readonly store: ShardStore;
+  private readonly sink = new ValueSink();
+
+  constructor(
+    private readonly history: History,
+    views?: MemoryViews,
+  ) {
+    const arena = new Arena(history.handle, views);
+    const plain = new Arena(history.handle);
+    const pool = new SegmentPool(arena);
+    const index = new IndexTable(arena, pool);
+    const words = new Int32Array(history.handle.control);
+    const hasher = () => new HalfSipHash(words[HASH_KEY_0] ?? 0, words[HASH_KEY_1] ?? 0);
+    const wheel = new ExpiryWheel(arena, 0);
+    const store = new ShardStore(arena, index, new RecordLog(arena, pool), wheel, hasher());
+    this.arena = plain;
+    this.store = store;
+    this.hasher = hasher();
+    this.reader = new Reader(arena, index, store, hasher(), plain.counters(3), history.clock.read);
+  }
+
+  /**
+   * The tag of what a key has, `ABSENT` or `UNDECIDED`. Throws on a value that isn't the key's, or isn't whole. Without
+   * the value, its length and what else is known of it must be right.
+   */
+  read(number: number, nowMs: number, wants: "value" | "no value" = "value"): number {
+    const key = this.history.key(number);
+    this.sink.tag = ABSENT;
+    this.sink.wants = wants;
+    this.reader.locate(key);
+    const attempt = this.reader.attempt(key, this.sink, nowMs);
+    if (attempt === MISSED) return ABSENT;
+    if (attempt !== FOUND) return UNDECIDED;
+    const content = this.history.contents.get(this.sink.tag);
+    if (content === undefined || content.key !== number || !this.sink.holds(content, this.history)) {
+      throw new Error(`key ${number} gave what it never had: ${this.sink.describe()}`);
+    }
+    if (content.expiresAtMs !== 0 && content.expiresAtMs <= nowMs) throw new Error(`key ${number} has expired`);
+    return this.sink.tag;
+  }
+
+  /** Whether somebody is changing the index that has a key, and holds its lock. */
+  isChanging(number: number): boolean {
+    const shard = this.shardOf(number);
+    const { control } = this.arena;
+    return ((control[shard + SHARD_INDEX_SEQUENCE] ?? 0) & 1) !== 0 && control[shard + SHARD_LOCK] !== 0;
+  }
+
+  /** Whether a word of the control buffer is the lock of a shard. */
+  isLock(word: number): boolean {
+    for (let number = 0; number < this.history.shape.shards; number++) {
+      if (word === this.arena.shard(number) + SHARD_LOCK) return true;
+    }
+    return false;
+  }
+
+  /** Where a key's record is, or -1. To be called while nobody changes anything. */
+  place(number: number): number {
+    const { bytes, length } = this.history.key(number);
+    const shard = this.shardOf(number);
+    return this.store.findKey(shard, this.hasher.hi >>> 2, bytes, length) < 0 ? -1 : this.store.foundLocation;
+  }
+
+  private shardOf(number: number): number {
+    const { bytes, length } = this.history.key(number);
+    this.hasher.digest(bytes, 0, length);
+    return this.arena.shard(this.hasher.lo & (this.history.shape.shards - 1));
+  }
+}
+
+class ValueSink implements EntrySink {
+  readonly target = Buffer.alloc(4096);
+  readonly offset = 0;
+  tag = 0;
+  wants: "value" | "no value" = "value";
+  private length = 0;
+  private contentType = "";
+  private expiresAtMs = 0;
+
+  begin(entry: EntryInfo): boolean {
+    this.tag = entry.tag;
+    this.length = entry.valueLength;
+    this.contentType = entry.contentType;
+    this.expiresAtMs = entry.expiresAtMs;
+    if (this.length < 0 || this.length > this.target.length) throw new Error(`a value of ${this.length} bytes`);
+    return this.wants === "value";
+  }
+
+  holds(content: Content, history: History): boolean {
+    const found = this.target.subarray(0, this.length);
+    if (content.bytes === null) return history.explains(content, found);
+    if (this.contentType !== content.contentType || this.expiresAtMs !== content.expiresAtMs) return false;
+    return this.wants === "no value" ? this.length === content.bytes.length : content.bytes.equals(found);
+  }
+
+  describe(): string {
+    const start = this.target.toString("hex", 0, Math.min(this.length, 8));
+    return `tag ${this.tag}, ${this.contentType}, ${this.length} bytes from ${start}, expires at ${this.expiresAtMs}`;
+  }
+}

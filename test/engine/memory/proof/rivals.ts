@@ -1,0 +1,111 @@
+import type { MemoryEngine } from "../../../../src/engine/memory/memory-engine.ts";
+import { checkInvariants } from "../../../support/engine-invariants.ts";
+import { RecordingSink } from "../../../support/engine-io.ts";
+import { TracedMemory } from "../../../support/traced-memory.ts";
+import { History, SHAPES } from "./history.ts";
+import { ABSENT, Observer } from "./observer.ts";
+
+export interface RivalReport {
+  mutations: number;
+  /** Mutations of the second writer while the first is between two locks. */
+  betweenLocks: number;
+  /** Mutations of the second writer between two loads of a get. */
+  duringGets: number;
+}
+
+/**
+ * Two writers at once: whenever the first holds no lock, or a reader is between two loads, the second may do a whole
+ * mutation, often of the same key. After each step the memory must hold together, and no key may have gone back to
+ * an older version, where the memory keeps versions.
+ */
+export class Rivals {
+  readonly report: RivalReport = { mutations: 0, betweenLocks: 0, duringGets: 0 };
+  private readonly history: History;
+  private readonly first: MemoryEngine;
+  private readonly second: MemoryEngine;
+  private readonly trace: TracedMemory;
+  private readonly observer: Observer;
+  private readonly newest: Int32Array;
+
+  constructor(seed: number) {
+    const shape = SHAPES[seed % SHAPES.length];
+    if (shape === undefined) throw new Error("no such shape");
+    this.history = new History({ ...shape, segments: Math.ceil(shape.segments / 2) }, seed, "with rivals");
+    this.trace = new TracedMemory(this.history.handle);
+    this.first = this.history.engine(1, this.trace.views);
+    this.second = this.history.engine(2);
+    this.observer = new Observer(this.history);
+    this.newest = new Int32Array(shape.keys);
+  }
+
+  run(steps: number): RivalReport {
+    for (let step = 0; step < steps; step++) {
+      if (this.history.random() < 0.3) this.get();
+      else this.mutate();
+      if (step % 4 === 0) checkInvariants(this.history.handle);
+      this.checkVersions();
+    }
+    return this.report;
+  }
+
+  private mutate(): void {
+    const { history, trace } = this;
+    const step = history.next();
+    const key = history.lastKey;
+    let rivals = 0;
+    trace.hooks = {
+      store: ({ buffer, at, after }) => {
+        const isUnlock = buffer === 0 && this.observer.isLock(at >>> 2) && after.every((byte) => byte === 0);
+        if (!isUnlock || rivals >= 2 || history.random() < 0.4) return;
+        rivals++;
+        this.report.betweenLocks++;
+        this.rival(key);
+      },
+    };
+    trace.run(() => step(this.first));
+    trace.hooks = {};
+    this.report.mutations++;
+  }
+
+  private get(): void {
+    const { history, trace } = this;
+    const number = history.below(history.shape.keys);
+    const sink = new RecordingSink();
+    const moment = history.below(60);
+    let loads = 0;
+    trace.hooks = {
+      load: () => {
+        if (loads++ !== moment) return;
+        this.report.duringGets++;
+        this.rival(number);
+      },
+    };
+    const found = trace.run(() => this.first.get(history.key(number), sink));
+    trace.hooks = {};
+    if (!found) return;
+    const content = history.contents.get(sink.tag);
+    if (content?.key !== number || !history.explains(content, sink.target))
+      throw new Error(`key ${number}: a wrong value`);
+  }
+
+  /** The second writer's mutation, of the same key in half of the cases. */
+  private rival(key: number): void {
+    const { hooks } = this.trace;
+    this.trace.hooks = {};
+    const step = this.history.next(this.history.random() < 0.5 ? key : -1);
+    step(this.second);
+    this.trace.hooks = hooks;
+  }
+
+  private checkVersions(): void {
+    const { nowMs } = this.history.clock;
+    for (let number = 0; number < this.newest.length; number++) {
+      const tag = this.observer.read(number, nowMs);
+      const newest = this.newest[number] ?? 0;
+      if (tag < 0) throw new Error(`key ${number}: undecided at rest`);
+      if (tag === ABSENT) continue;
+      if (tag < newest && this.history.shape.versioned) throw new Error(`key ${number} went from ${newest} to ${tag}`);
+      this.newest[number] = tag;
+    }
+  }
+}
