@@ -13,16 +13,18 @@ export interface SmallMemory {
   readonly shards: number;
   readonly segmentBytes: number;
   readonly segments: number;
+  readonly indexPages: number;
   readonly threads: number;
   readonly nowMs: number;
   readonly versioned: boolean;
 }
 
+const MAX_GHOST_PAGES = 8;
+
 /** A memory of several shards that is far too small for `allocateMemory`, so that every branch is a few puts away. */
 export function smallMemory(memory: SmallMemory): MemoryHandle {
-  const { shards, segmentBytes, segments, threads, nowMs } = memory;
-  const pages = 8;
-  const words = GLOBAL_WORDS + shards * (SHARD_WORDS + 2 * pages) + segments * SEGMENT_TABLES;
+  const { shards, segmentBytes, segments, indexPages, threads, nowMs } = memory;
+  const words = GLOBAL_WORDS + shards * (SHARD_WORDS + indexPages + MAX_GHOST_PAGES) + segments * SEGMENT_TABLES;
   const controlBytes = words * 4;
   const counterBytes = threads * COUNTERS_PER_THREAD * 8;
   const control = new SharedArrayBuffer(controlBytes);
@@ -41,8 +43,8 @@ export function smallMemory(memory: SmallMemory): MemoryHandle {
       segmentCount: segments,
       controlBytes,
       counterBytes,
-      maxIndexPages: pages,
-      maxGhostPages: pages,
+      maxIndexPages: indexPages,
+      maxGhostPages: MAX_GHOST_PAGES,
       spareSegments: 3,
     },
     control,

@@ -18,6 +18,8 @@ export interface Shape {
   readonly keys: number;
   readonly shards: number;
   readonly segments: number;
+  /** Pages that the index of a shard may have; by default more than it needs. */
+  readonly indexPages?: number;
   readonly versioned: boolean;
   /** Values are smaller than this. */
   readonly maxValueBytes: number;
@@ -36,9 +38,28 @@ export const SHAPES: readonly Shape[] = [
   { keys: 24, shards: 2, segments: 64, versioned: false, maxValueBytes: 2_600, odds: MIXED, expiring: 0.5 },
   { keys: 110, shards: 1, segments: 44, versioned: true, maxValueBytes: 300, odds: MIXED, expiring: 0.5 },
   { keys: 40, shards: 2, segments: 48, versioned: true, maxValueBytes: 1_200, odds: MIXED, expiring: 0.3 },
-  { keys: 170, shards: 1, segments: 90, versioned: false, maxValueBytes: 160, odds: MOSTLY_PUTS, expiring: 0.1 },
+  {
+    keys: 170,
+    shards: 1,
+    segments: 90,
+    versioned: false,
+    maxValueBytes: 160,
+    odds: MOSTLY_PUTS,
+    expiring: 0.1,
+  },
   { keys: 120, shards: 2, segments: 14, versioned: false, maxValueBytes: 120, odds: MOSTLY_DELETES, expiring: 0.1 },
   { keys: 30, shards: 2, segments: 40, versioned: true, maxValueBytes: 900, odds: MOSTLY_PUTS, expiring: 0.2 },
+  // The index may not grow.
+  {
+    keys: 90,
+    shards: 1,
+    segments: 60,
+    indexPages: 1,
+    versioned: true,
+    maxValueBytes: 100,
+    odds: MOSTLY_PUTS,
+    expiring: 0.1,
+  },
 ];
 
 /** What counters are raised by. */
@@ -69,9 +90,9 @@ export class History {
     private readonly company: "alone" | "with rivals" = "alone",
   ) {
     this.state = Math.imul(seed + 1, 2_654_435_761) >>> 0;
-    const { keys, shards, segments, versioned } = shape;
+    const { keys, shards, segments, indexPages = 8, versioned } = shape;
     const nowMs = this.clock.nowMs;
-    this.handle = smallMemory({ shards, segmentBytes: 512, segments, threads: 4, nowMs, versioned });
+    this.handle = smallMemory({ shards, segmentBytes: 512, segments, indexPages, threads: 4, nowMs, versioned });
     this.keys = Array.from({ length: keys }, (_, number) => keyOf(`key:${"x".repeat((number * 5) % 23)}${number}`));
   }
 
