@@ -46,6 +46,25 @@ export class TracedMemory {
 
   /** Runs what uses the views. Until it returns, Atomics and copies of bytes know them, too. */
   run<T>(action: () => T): T {
+    const restore = this.patch();
+    try {
+      return action();
+    } finally {
+      restore();
+    }
+  }
+
+  /** The same for what is done after some turns. */
+  async runLonger(action: () => unknown): Promise<void> {
+    const restore = this.patch();
+    try {
+      await action();
+    } finally {
+      restore();
+    }
+  }
+
+  private patch(): () => void {
     const atomics = { ...this.originalAtomics(), wait: Atomics.wait, notify: Atomics.notify };
     const copy = Buffer.prototype.copy;
     Object.assign(Atomics, this.tracedAtomics(atomics));
@@ -54,12 +73,10 @@ export class TracedMemory {
       if (!traced.has(target) && !traced.has(this)) return copy.call(this, target, ...range);
       return copyParts(copy, this, target, ...range);
     } as typeof copy;
-    try {
-      return action();
-    } finally {
+    return () => {
       Object.assign(Atomics, atomics);
       Buffer.prototype.copy = copy;
-    }
+    };
   }
 
   private originalAtomics(): Record<(typeof ATOMICS)[number], (...args: never[]) => number> {

@@ -105,11 +105,6 @@ export class ShardStore {
     return this.arena.words[at >>> BUFFER_UNIT_SHIFT]![(at & BUFFER_UNIT_MASK) << 1]! >>> 2;
   }
 
-  locationAt(shard: number, slot: number): number {
-    const at = this.index.slotAt(this.arena.indexPageTable(shard), slot);
-    return this.arena.words[at >>> BUFFER_UNIT_SHIFT]![((at & BUFFER_UNIT_MASK) << 1) + SLOT_LOCATION]!;
-  }
-
   /** Puts a record that the caller has written into the index and the wheel. */
   insert(shard: number, hash: number, location: number): void {
     this.index.beginChange(shard);

@@ -2,6 +2,7 @@ import { Eviction } from "../../../../src/engine/memory/eviction.ts";
 import { ExpiryWheel } from "../../../../src/engine/memory/expiry-wheel.ts";
 import { GhostTable } from "../../../../src/engine/memory/ghost-table.ts";
 import { IndexTable } from "../../../../src/engine/memory/index-table.ts";
+import { Pruner } from "../../../../src/engine/memory/pruner.ts";
 import { Reader } from "../../../../src/engine/memory/reader.ts";
 import { RecordLog } from "../../../../src/engine/memory/record-log.ts";
 import { RecordWriter } from "../../../../src/engine/memory/record-writer.ts";
@@ -9,6 +10,7 @@ import { RoomMaker } from "../../../../src/engine/memory/room-maker.ts";
 import { SegmentPool } from "../../../../src/engine/memory/segment-pool.ts";
 import { ShardStore } from "../../../../src/engine/memory/shard-store.ts";
 import { Sweeper } from "../../../../src/engine/memory/sweeper.ts";
+import { Tombstones } from "../../../../src/engine/memory/tombstones.ts";
 import { Writer } from "../../../../src/engine/memory/writer.ts";
 
 const PARTS = [
@@ -16,6 +18,7 @@ const PARTS = [
   ExpiryWheel,
   GhostTable,
   IndexTable,
+  Pruner,
   Reader,
   RecordLog,
   RecordWriter,
@@ -23,11 +26,12 @@ const PARTS = [
   SegmentPool,
   ShardStore,
   Sweeper,
+  Tombstones,
   Writer,
 ];
 
 /** Counts the calls of every method of the memory engine's parts while `action` runs: name -> calls. */
-export function callsDuring(action: () => void): Map<string, number> {
+export async function callsDuring(action: () => Promise<void>): Promise<Map<string, number>> {
   const calls = new Map<string, number>();
   const undo: (() => void)[] = [];
   for (const { name, prototype } of PARTS) {
@@ -43,7 +47,7 @@ export function callsDuring(action: () => void): Map<string, number> {
     }
   }
   try {
-    action();
+    await action();
   } finally {
     for (const one of undo) one();
   }

@@ -65,10 +65,10 @@ export class Proof {
     this.owners = new Owners(handle);
   }
 
-  run(steps: number): ProofReport {
+  async run(steps: number): Promise<ProofReport> {
     for (let step = 0; step < steps; step++) {
       if (step % STEPS_PER_WINDOW === 0) this.openWindow();
-      this.mutate();
+      await this.mutate();
       if (step % STEPS_PER_WINDOW !== STEPS_PER_WINDOW - 1) continue;
       this.interleave();
       checkInvariants(this.history.handle);
@@ -83,7 +83,7 @@ export class Proof {
     this.moving.clear();
   }
 
-  private mutate(): void {
+  private async mutate(): Promise<void> {
     const { history, trace } = this;
     const places = this.places();
     const first = this.stores.length;
@@ -94,7 +94,7 @@ export class Proof {
         this.stores.push(store);
       },
     };
-    trace.run(() => step(this.writer));
+    await trace.runLonger(() => step(this.writer));
     trace.hooks = {};
     this.at = this.stores.length;
     this.report.mutations++;

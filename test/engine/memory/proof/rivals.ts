@@ -38,17 +38,17 @@ export class Rivals {
     this.newest = new Int32Array(shape.keys);
   }
 
-  run(steps: number): RivalReport {
+  async run(steps: number): Promise<RivalReport> {
     for (let step = 0; step < steps; step++) {
       if (this.history.random() < 0.3) this.get();
-      else this.mutate();
+      else await this.mutate();
       if (step % 4 === 0) checkInvariants(this.history.handle);
       this.checkVersions();
     }
     return this.report;
   }
 
-  private mutate(): void {
+  private async mutate(): Promise<void> {
     const { history, trace } = this;
     const step = history.next();
     const key = history.lastKey;
@@ -62,7 +62,7 @@ export class Rivals {
         this.rival(key);
       },
     };
-    trace.run(() => step(this.first));
+    await trace.runLonger(() => step(this.first));
     trace.hooks = {};
     this.report.mutations++;
   }
