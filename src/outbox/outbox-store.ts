@@ -25,7 +25,7 @@ export const SCHEMA = `
   CREATE INDEX IF NOT EXISTS delayed ON entries (destination, due_at) WHERE state = ${DELAYED};
   CREATE INDEX IF NOT EXISTS dead ON entries (destination, id) WHERE state = ${DEAD};
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
-  INSERT OR IGNORE INTO meta VALUES ('commits', 0), ('newest', 0), ('seen', 0);
+  INSERT OR IGNORE INTO meta VALUES ('commits', 0), ('newest', 0), ('seen', 0), ('unsure', -1);
 `;
 
 /** What is due later was delayed before the clock was set back: it is due. */
@@ -146,7 +146,10 @@ export class OutboxStore {
     );
     this.journal = new Journal(database, (statement) => this.#keep(statement));
     this.#note = this.#keep(
-      database.prepare("UPDATE meta SET number = max(number, CASE name WHEN 'commits' THEN ?1 ELSE ?2 END)"),
+      database.prepare(
+        `UPDATE meta SET number = max(number, CASE name WHEN 'commits' THEN ?1 ELSE ?2 END)
+         WHERE name IN ('commits', 'newest')`,
+      ),
     );
     this.#begin = this.#keep(database.prepare("BEGIN IMMEDIATE"));
     this.#commit = this.#keep(database.prepare("COMMIT"));
@@ -183,6 +186,16 @@ export class OutboxStore {
 
   noteSeen(version: number): void {
     this.database.run("UPDATE meta SET number = ? WHERE name = 'seen'", [version]);
+  }
+
+  /** See `Outbox.unsureVersion`. */
+  unsureVersion(): number | null {
+    const version = this.#number("unsure");
+    return version < 0 ? null : version;
+  }
+
+  noteUnsure(version: number): void {
+    this.database.run("UPDATE meta SET number = ? WHERE name = 'unsure'", [version]);
   }
 
   isMarked(name: string): boolean {
@@ -327,7 +340,7 @@ export class OutboxStore {
     this.database.close();
   }
 
-  #number(name: "commits" | "newest" | "seen"): number {
+  #number(name: "commits" | "newest" | "seen" | "unsure"): number {
     const meta = this.database.query<{ number: number }, [string]>("SELECT number FROM meta WHERE name = ?");
     return meta.get(name)?.number ?? 0;
   }

@@ -153,6 +153,19 @@ export class Outbox {
     this.#seenVersion = version;
   }
 
+  /**
+   * What was queued up to this version may be older than what this node knew on another data directory, which it lost;
+   * null = nothing was noted, the data directory is new.
+   */
+  get unsureVersion(): number | null {
+    return this.#store.unsureVersion();
+  }
+
+  /** Keeps `unsureVersion` before it gives control back. Throws where the disk is full. */
+  noteUnsure(version: number): void {
+    this.#transaction(() => this.#store.noteUnsure(version));
+  }
+
   /** Whether `noteDelivered` was ever called for a destination. */
   wasDelivered(destination: string): boolean {
     return this.#store.isMarked(destination);

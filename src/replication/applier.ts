@@ -21,9 +21,10 @@ import { before, type PeerInvalidate, type PeerMutation, type PeerPut } from "./
 /**
  * - `applied`: it is done, or there was nothing to do.
  * - `superseded`: something newer is here, or may have been.
+ * - `unplaced`: this node has started anew since, and can't know whether it had something newer.
  * - `refused`: its stamp is too far in the future; it is not to be taken before its time.
  */
-export type Applied = "applied" | "superseded" | "refused";
+export type Applied = "applied" | "superseded" | "unplaced" | "refused";
 
 export interface ApplierOptions {
   readonly engine: Engine;
@@ -37,6 +38,12 @@ export interface ApplierOptions {
   /** Called with what is about to be applied: the node's backend must not bring back what was before it. */
   readonly onApply: (mutation: PeerMutation) => void;
 }
+
+/**
+ * Of a put: `certain` = nothing newer was ever here but what the engine knows of. `doubtful` = something newer of this key or
+ * another was, and may be forgotten. `unknown` = what was here before the start is forgotten.
+ */
+type Knowledge = "certain" | "doubtful" | "unknown";
 
 const PRESENT: Condition = { kind: "present" };
 /** Invalidations that are remembered as done, so that a repeated one costs nothing. */
@@ -60,9 +67,11 @@ export class Applier {
     if (!this.observe(stamp.version)) return this.#refuse(mutation);
     this.#options.onApply(mutation);
     if (mutation.kind === "invalidate") return this.#invalidate(mutation);
-    const doubtUntil = Math.max(unknownUntil, seen?.newest(mutation.key) ?? 0);
+    if (mutation.kind === "put" && stamp.version <= unknownUntil) return this.#put(mutation, "unknown");
+    const newest = seen?.newest(mutation.key) ?? 0;
     seen?.note(mutation.key, stamp.version);
-    return mutation.kind === "put" ? this.#put(mutation, stamp.version <= doubtUntil) : this.#remove(mutation);
+    if (mutation.kind !== "put") return this.#remove(mutation);
+    return this.#put(mutation, stamp.version <= newest ? "doubtful" : "certain");
   }
 
   /** Stamps of this node are newer from now on. False = it is too far in the future, and not adopted. */
@@ -77,7 +86,7 @@ export class Applier {
   restore(put: PeerPut): Awaitable<Applied> {
     const { seen } = this.#options;
     if (!this.observe(put.stamp.version)) return "refused";
-    return this.#put(put, put.stamp.version <= (seen?.newest(put.key) ?? -1));
+    return this.#put(put, put.stamp.version <= (seen?.newest(put.key) ?? -1) ? "doubtful" : "certain");
   }
 
   /** Something newer is elsewhere: what is older goes here. */
@@ -90,25 +99,27 @@ export class Applier {
     return this.#options.invalidations.covering(keyOf(key), stamp);
   }
 
-  #put(put: PeerPut, isDoubtful: boolean): Awaitable<Applied> {
+  #put(put: PeerPut, knowledge: Knowledge): Awaitable<Applied> {
     const { engine, invalidations, nowMs } = this.#options;
     const { value, contentType, expiresAtMs, stamp } = put;
     if (expiresAtMs !== NEVER && expiresAtMs <= nowMs()) return this.#delete(put.key, stamp);
     const key = keyOf(put.key);
     const newer = invalidations.covering(key, stamp);
     if (newer !== null) return this.#drop(key, newer);
-    const condition = isDoubtful ? PRESENT : null;
+    const condition = knowledge === "certain" ? null : PRESENT;
     const range = { source: value, start: 0, end: value.length };
     const outcome = engine.put({ key, ...range, contentType, expiresAtMs, stamp, condition });
     return outcome instanceof Promise
-      ? outcome.then((later) => this.#afterPut(put, later))
-      : this.#afterPut(put, outcome);
+      ? outcome.then((later) => this.#afterPut(put, later, knowledge))
+      : this.#afterPut(put, outcome, knowledge);
   }
 
-  #afterPut({ key: name, stamp }: PeerPut, outcome: PutOutcome): Awaitable<Applied> {
+  #afterPut({ key: name, stamp }: PeerPut, outcome: PutOutcome, knowledge: Knowledge): Awaitable<Applied> {
     // The newest value can't be here; the one before must not be either.
     if (outcome === "too-large") return this.#delete(name, stamp);
     const key = keyOf(name);
+    // Nothing is here that could be older, and whoever has an older one has heard of this one before it is sure of it.
+    if (outcome === "condition-failed" && knowledge === "unknown") return "unplaced";
     // It may be older than what was here, and newer than what comes next: that must not be taken either.
     if (outcome === "condition-failed") return this.#drop(key, before(stamp));
     if (outcome !== "stored") return "superseded";

@@ -12,9 +12,11 @@ import { Bandwidth } from "./bandwidth.ts";
 import { LegacyCalls } from "./legacy-calls.ts";
 import { LinkStats } from "./link-stats.ts";
 import type { LocalNode } from "./local-node.ts";
+import type { OwnRows } from "./own-rows.ts";
 import { type Caller, PeerCallError } from "./peer-caller.ts";
 import type { PeerOutbox, PeerQueue } from "./peer-queue.ts";
 import { peerMutationOf } from "./peer-rows.ts";
+import { UnplacedPuts } from "./unplaced-puts.ts";
 import { OwnWatermark } from "./watermark.ts";
 import { type Message, PROTOCOL } from "./wire/message.ts";
 import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
@@ -34,6 +36,9 @@ export interface PeerLinkOptions {
   readonly onLost: (key: string, newer: Stamp) => void;
   /** A stamp that the peer has given or seen. */
   readonly onStamp: (version: Version) => void;
+  /** Up to which version the peer may take these for newer than all it ever knew; 0 = for nothing. */
+  readonly knownUntil: (batch: readonly OutboxEntry[]) => Version;
+  readonly rows: Pick<OwnRows, "isInvalidated" | "isUnsureForGood">;
   readonly limits: LinkLimits;
   readonly log: (message: string) => void;
 }
@@ -60,6 +65,8 @@ export interface LinkLimits {
   readonly maxSkewMs: number;
   /** When a mutation is tried again that the peer refused because of its stamp. */
   readonly refusedPauseMs: number;
+  /** The same for puts that it could not place. */
+  readonly unplacedPauseMs: number;
 }
 
 /** What is known of the peer since its last hello. */
@@ -76,6 +83,7 @@ export class PeerLink {
   readonly #options: PeerLinkOptions;
   readonly #bandwidth: Bandwidth;
   readonly #watermark: OwnWatermark;
+  readonly #unplaced: UnplacedPuts;
   readonly #ending = new AbortController();
   #session: PeerSession | null = null;
   #legacy: LegacyCalls | null = null;
@@ -107,6 +115,11 @@ export class PeerLink {
     this.#options = options;
     this.#bandwidth = new Bandwidth(limits.bytesPerSecond, scheduler);
     this.#watermark = new OwnWatermark(outbox, destination, scheduler);
+    this.#unplaced = new UnplacedPuts({
+      ...{ outbox, destination, rows: options.rows },
+      nowMs: () => scheduler.nowMs(),
+      pauseMs: limits.unplacedPauseMs,
+    });
     this.#plainCalls = new LegacyCalls(options.caller, () => scheduler.nowMs());
     this.stats = new LinkStats(scheduler.nowMs());
     this.#backlog = outbox.counts(destination).pending;
@@ -147,7 +160,7 @@ export class PeerLink {
     outbox.onQueued(destination, () => {
       // Queued before it was known that this peer is this node.
       if (this.stats.state === "self") {
-        outbox.forget(destination);
+        this.#forgetAll();
         return;
       }
       queue.committed();
@@ -177,7 +190,12 @@ export class PeerLink {
     this.#pump();
     await promise;
     cancel();
-    return this.#counts().pending;
+    return this.#counts().pending + this.unplaced;
+  }
+
+  /** Puts that the peer has heard of and could not place yet. */
+  get unplaced(): number {
+    return this.#unplaced.count;
   }
 
   /** Cuts what is under way; what was not acknowledged stays in the outbox. */
@@ -249,6 +267,11 @@ export class PeerLink {
     for (;;) {
       const window = this.#failures > 0 || this.#legacy !== null ? 1 : limits.window;
       if (this.#underWay.size >= window) return;
+      const unplaced = this.#legacy === null ? this.#unplaced.take(limits.batchRows, limits.batchBytes) : [];
+      if (unplaced.length > 0) {
+        for (const part of inParts(unplaced)) void this.#send(part);
+        continue;
+      }
       const { pending, inFlight } = this.#counts();
       const waiting = pending - inFlight;
       const isHeartbeatDue = scheduler.nowMs() - this.#sentAtMs >= limits.heartbeatMs && this.#legacy === null;
@@ -275,6 +298,12 @@ export class PeerLink {
       this.stats.note(`the outbox can't be read: ${messageOf(error)}`);
       return [];
     }
+  }
+
+  #forgetAll(): void {
+    const { outbox, destination } = this.#options;
+    outbox.forget(destination);
+    this.#unplaced.forget();
   }
 
   /** How long a small batch is to wait for more, in ms: nobody gains from a call per mutation. */
@@ -340,13 +369,13 @@ export class PeerLink {
   }
 
   #met(session: PeerSession): void {
-    const { node, limits, log, outbox, destination } = this.#options;
+    const { node, limits, log } = this.#options;
     this.#failures = 0;
     this.#pausedUntilMs = 0;
     if (session.id === node.id) {
       if (session.incarnation === node.incarnation) {
         // Every node may be given the same list of peers, itself included.
-        outbox.forget(destination);
+        this.#forgetAll();
         this.#isStarted = false;
         this.stats.enter("self", this.#nowMs());
       } else {
@@ -419,13 +448,16 @@ export class PeerLink {
   async #sendNative(number: number, batch: readonly OutboxEntry[]): Promise<Settlement[]> {
     const { caller, node } = this.#options;
     const nowMs = this.#nowMs();
-    const mutations = batch.map((entry) => peerMutationOf(entry, nowMs));
+    const mutations = batch.map((entry) =>
+      this.#unplaced.holds(entry) ? this.#unplaced.mutationOf(entry) : peerMutationOf(entry, nowMs),
+    );
     const head = {
       ...node.signature(nowMs),
       to: this.#session?.incarnation ?? 0,
       number,
       watermark: this.#watermark.read(),
       newest: this.#newestForPeer(),
+      known: this.#options.knownUntil(batch.filter((_, at) => mutations[at]?.kind === "put")),
     };
     const message = caller.encode("batch", head, mutations);
     this.#bandwidth.spend(message.length);
@@ -478,9 +510,12 @@ export class PeerLink {
     this.stats.refusedByPeer += refused.size;
     const dueAtMs = this.#nowMs() + limits.refusedPauseMs;
     const reason = "the peer says that its stamp is too far in the future";
-    return batch.map((entry, at) =>
-      refused.has(at) ? { kind: "postponed", entry, reason, dueAtMs } : { kind: "done", entry },
-    );
+    const unplaced = new Set(head.numbers("unplaced"));
+    if (unplaced.size < batch.length && batch.some((entry) => this.#unplaced.holds(entry))) this.#unplaced.goOn();
+    return batch.map((entry, at) => {
+      if (unplaced.has(at)) return this.#unplaced.settle(entry);
+      return refused.has(at) ? { kind: "postponed", entry, reason, dueAtMs } : { kind: "done", entry };
+    });
   }
 
   async #sendPlain(legacy: LegacyCalls, batch: readonly OutboxEntry[]): Promise<Settlement[]> {

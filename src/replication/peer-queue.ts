@@ -10,11 +10,13 @@ import type { Stamp } from "../engine/engine.ts";
 import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { KeyFilter } from "./key-filter.ts";
-import { invalidateRow, outdatedRow, rowOf } from "./peer-rows.ts";
+import { invalidateRow, outdatedRow, rowOf, unplacedOf } from "./peer-rows.ts";
 
 export type PeerOutbox = Pick<
   Outbox,
+  | "append"
   | "take"
+  | "pendingValue"
   | "takeKeys"
   | "settle"
   | "counts"
@@ -30,6 +32,8 @@ export type PeerOutbox = Pick<
   | "noteVersion"
   | "seenVersion"
   | "noteSeen"
+  | "unsureVersion"
+  | "noteUnsure"
   | "wasDelivered"
   | "noteDelivered"
   | "warnings"
@@ -92,14 +96,18 @@ export class PeerQueue {
     return pending - inFlight > backlogRows;
   }
 
-  /** Adds what the peer has to get of a mutation. */
-  addRowsOf(mutation: Mutation, rows: OutboxMutation[]): void {
+  /** Adds what the peer has to get of a mutation. `isOutdated`: something newer of its key is known. */
+  addRowsOf(mutation: Mutation, isOutdated: boolean, rows: OutboxMutation[]): void {
     const { destination, filter, limitKeys, limitBytes, outbox } = this.#options;
     if (mutation.kind === "invalidate") {
       rows.push(...this.#invalidateRows(mutation.pattern, mutation.stamp));
       return;
     }
     if (!filter.takes(mutation.key)) return;
+    const unplaced = unplacedOf(destination);
+    if (outbox.counts(unplaced).pending > 0 && outbox.pendingValue(unplaced, mutation.key) !== null) {
+      rows.push(outdatedRow(unplaced, mutation.key, mutation.stamp));
+    }
     const { pending, bytes, inFlight } = outbox.counts(destination);
     const isFull = outbox.usedBytes > outbox.limitBytes * OUTBOX_SHARE;
     if (pending >= limitKeys || (isFull && pending > this.#options.backlogRows)) {
@@ -114,7 +122,7 @@ export class PeerQueue {
       rows.push(outdatedRow(destination, mutation.key, mutation.stamp));
       return;
     }
-    rows.push(rowOf(destination, mutation));
+    rows.push(isOutdated ? outdatedRow(destination, mutation.key, mutation.stamp) : rowOf(destination, mutation));
   }
 
   /** Forgets what waits for the peer, which is told not to serve anything that is older than now. */
@@ -125,6 +133,7 @@ export class PeerQueue {
       destination,
       filter.patterns.map((pattern) => invalidateRow(destination, pattern, stamp)),
     );
+    outbox.forget(unplacedOf(destination));
     this.#collapses += 1;
     this.#arriving = [];
     this.#fresh = [];

@@ -9,13 +9,23 @@ const PATTERN_MARK = "\0p";
 const EVERYTHING_MARK = "\0*";
 
 const DESTINATION_MARK = "peer:";
+const UNPLACED_MARK = "unplaced:";
+/** The invalidations that puts in the queues of the peers may be older than: see `OwnRows`. */
+export const KNOWN_INVALIDATIONS = "invalidations";
 
 export function destinationOf(peerName: string): string {
   return DESTINATION_MARK + peerName;
 }
 
-export function isPeerDestination(destination: string): boolean {
-  return destination.startsWith(DESTINATION_MARK);
+/** Puts that a peer has heard of and could not place: see `OwnRows`. */
+export function unplacedOf(destination: string): string {
+  return UNPLACED_MARK + destination.slice(DESTINATION_MARK.length);
+}
+
+/** The queue of the peer that a destination belongs to; null = it is not a peer's. */
+export function peerDestinationOf(destination: string): string | null {
+  if (destination.startsWith(DESTINATION_MARK)) return destination;
+  return destination.startsWith(UNPLACED_MARK) ? destinationOf(destination.slice(UNPLACED_MARK.length)) : null;
 }
 
 export function rowOf(destination: string, mutation: Mutation): OutboxMutation {

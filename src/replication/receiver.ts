@@ -10,7 +10,7 @@ import type { LocalNode } from "./local-node.ts";
 import { MESSAGE_TYPE } from "./peer-caller.ts";
 import { answerCompare, answerDigest, type RangeDigests } from "./range-digests.ts";
 import type { StartHorizon } from "./start-horizon.ts";
-import { decodeMessage, encodeMessage, type HeadMembers, type Message, PROTOCOL } from "./wire/message.ts";
+import { decodeMessage, encodeMessage, type Message, PROTOCOL } from "./wire/message.ts";
 import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
 import { WireError } from "./wire/wire-error.ts";
 
@@ -44,6 +44,8 @@ export interface ReceiverOptions {
   readonly sessions: IncomingSessions;
   readonly horizon: StartHorizon;
   readonly clockKeeper: ClockKeeper;
+  /** Keeps what must be on the disk of what a peer has told, before it is acknowledged. */
+  readonly note: (mutations: readonly PeerMutation[]) => Promise<void>;
 }
 
 export interface ReceiverStats {
@@ -153,7 +155,10 @@ export class Receiver {
     // Meant for who this node was before it started anew: what that one acknowledged is not here.
     if (head.number("to") !== node.incarnation) return unknownSession();
     // Sent after this node started, for it knows its incarnation; a hello may have been under way since before.
-    const unknownUntil = await horizon.horizonOf(session, head);
+    const horizonVersion = await horizon.horizonOf(session, head);
+    // The sender has everything of everybody up to there, and it would know of what is newer than what it sends.
+    const isKnown = (head.numberOrNull("known") ?? 0) >= horizonVersion;
+    const unknownUntil = isKnown ? toVersion(0) : horizonVersion;
     const number = head.number("number");
     let isFirst = false;
     const work = session.once(number, () => {
@@ -161,7 +166,7 @@ export class Receiver {
       return this.#apply(session, message, unknownUntil);
     });
     if (!isFirst) this.#counts.repeated += 1;
-    const answered = work === null ? this.#acknowledgement(session, [], []) : await work;
+    const answered = work === null ? this.#acknowledgement(session, {}) : await work;
     const watermark = head.numberOrNull("watermark") ?? 0;
     if (watermark > session.watermark) session.watermark = toVersion(watermark);
     return answer(answered);
@@ -172,11 +177,14 @@ export class Receiver {
     this.#counts.batches += 1;
     this.#counts.mutations += mutations.length;
     const outcomes = await this.#applyAll(mutations, unknownUntil);
+    await this.#options.note(mutations);
     if (mutations.length > 0 || !this.#options.clockKeeper.hasKept) this.#options.clockKeeper.keep();
     const refused: number[] = [];
     const lost: number[] = [];
+    const unplaced: number[] = [];
     for (const [at, outcome] of outcomes.entries()) {
       if (outcome === "refused") refused.push(at);
+      if (outcome === "unplaced") unplaced.push(at);
       const mutation = mutations[at];
       if (outcome !== "superseded" || mutation === undefined || mutation.kind !== "put") continue;
       const newer = await this.#newerThan(mutation.key, mutation.stamp, session);
@@ -185,7 +193,7 @@ export class Receiver {
       lost.push(at, newer.version, newer.origin);
     }
     this.#counts.refused += refused.length;
-    return this.#acknowledgement(session, refused, lost);
+    return this.#acknowledgement(session, { refused, lost, unplaced });
   }
 
   /** What a put that was not taken lost against; null = that is not known, it may be nothing. */
@@ -210,14 +218,12 @@ export class Receiver {
     return Promise.all(outcomes);
   }
 
-  #acknowledgement(session: IncomingSession, refused: readonly number[], lost: readonly number[]): Buffer {
+  /** `positions`: of mutations in the batch; lists that are empty are left out. */
+  #acknowledgement(session: IncomingSession, positions: Readonly<Record<string, readonly number[]>>): Buffer {
     const { node, scheduler } = this.#options;
-    const head: HeadMembers = { ...node.signature(scheduler.nowMs()), acknowledged: session.acknowledged };
-    return encodeMessage("answer", {
-      ...head,
-      ...(refused.length === 0 ? {} : { refused }),
-      ...(lost.length === 0 ? {} : { lost }),
-    });
+    const told = Object.fromEntries(Object.entries(positions).filter(([, list]) => list.length > 0));
+    const head = { ...node.signature(scheduler.nowMs()), acknowledged: session.acknowledged, ...told };
+    return encodeMessage("answer", head);
   }
 
   /** Entries for a node that starts empty. */

@@ -9,7 +9,7 @@ import type { Mutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { PartState } from "../cache/upstream.ts";
 import type { Engine, Stamp, Version } from "../engine/engine.ts";
-import type { OutboxMutation } from "../outbox/entry.ts";
+import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { Applier } from "./applier.ts";
@@ -21,11 +21,12 @@ import { Gate } from "./gate.ts";
 import { IncomingSessions } from "./incoming-sessions.ts";
 import { KeyFilter } from "./key-filter.ts";
 import { LocalNode } from "./local-node.ts";
+import { OwnRows } from "./own-rows.ts";
 import { PeerCaller } from "./peer-caller.ts";
 import { type LinkLimits, PeerLink } from "./peer-link.ts";
 import { peersFamilies } from "./peer-metrics.ts";
 import { type PeerOutbox, PeerQueue } from "./peer-queue.ts";
-import { destinationOf, isPeerDestination } from "./peer-rows.ts";
+import { destinationOf, peerDestinationOf } from "./peer-rows.ts";
 import { RangeDigests } from "./range-digests.ts";
 import { Receiver, type ReplicationRequest, type ReplicationResponse } from "./receiver.ts";
 import { peersReport, peersState } from "./report.ts";
@@ -86,6 +87,7 @@ export class Replication {
   readonly #gate: Gate;
   readonly #applier: Applier;
   readonly #seen: SeenVersions | null;
+  readonly #rows: OwnRows;
   readonly #comparison: Comparison;
   readonly #bootstrap: Bootstrap | null;
   readonly #ending = new AbortController();
@@ -117,6 +119,11 @@ export class Replication {
       seenVersion: toVersion(options.outbox.seenVersion),
       peerIds: () => this.#peerIds(),
     });
+    this.#rows = new OwnRows({
+      ...{ outbox: options.outbox, invalidations, horizon, nowMs, letOthersRun: options.letOthersRun },
+      destinations: options.peers.map(destinationOf),
+      restore: (put) => this.#applier.restore(put),
+    });
     this.receiver = new Receiver({
       ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
       maxSkewMs: options.maxSkewMs,
@@ -124,6 +131,7 @@ export class Replication {
       clockKeeper: new ClockKeeper(clock, options.outbox, horizon),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
       onHeard: (senderId) => this.#wake(senderId),
+      note: (mutations) => this.#rows.note(mutations),
     });
     const made = options.peers.map((url) => this.#makeLink(url, node, filter));
     this.links = made.map(({ link }) => link);
@@ -160,8 +168,10 @@ export class Replication {
     if (mutation.kind !== "invalidate") this.#seen?.note(mutation.key, mutation.stamp.version);
     if (mutation.isReplicated) return [];
     const rows: OutboxMutation[] = [];
+    if (mutation.kind === "invalidate") this.#rows.addRowsOf(mutation, rows);
+    const isOutdated = mutation.kind === "put" && this.#rows.isOutdated(mutation);
     for (let at = 0; at < this.#queues.length; at++) {
-      if (this.links[at]?.stats.state !== "self") this.#queues[at]?.addRowsOf(mutation, rows);
+      if (this.links[at]?.stats.state !== "self") this.#queues[at]?.addRowsOf(mutation, isOutdated, rows);
     }
     return rows;
   }
@@ -181,10 +191,21 @@ export class Replication {
     this.#makeUpForDamage();
     this.#every(RESOLVE_EVERY_MS, () => this.#gate.refresh());
     void this.#gate.refresh();
-    for (const link of this.links) link.start();
+    void this.#startLinks();
     if (this.#bootstrap !== null) void this.#bootstrap.run();
     const { compareEveryMs } = this.#options;
     if (compareEveryMs > 0) for (const link of this.links) this.#every(compareEveryMs, () => this.compareWith(link));
+  }
+
+  async #startLinks(): Promise<void> {
+    const { engine, log } = this.#options;
+    try {
+      // What is kept elsewhere is still there; a memory of this process begins empty.
+      await this.#rows.recover(engine.refusesForgotten);
+    } catch (error) {
+      log(`entries that the peers do not have yet could not be restored: ${String(error)}`);
+    }
+    if (!this.#ending.signal.aborted) for (const link of this.links) link.start();
   }
 
   /** Compares with one peer now; false = that can't be done now. */
@@ -242,6 +263,8 @@ export class Replication {
       caller: new PeerCaller({ address: { url }, transport, scheduler, timeoutMs, token }),
       onLost: (key, newer) => void this.#applier.outdate(key, newer),
       onStamp: (version) => void this.#applier.observe(version),
+      knownUntil: (batch) => this.#knownUntil(batch),
+      rows: this.#rows,
     });
     return { link, queue };
   }
@@ -251,7 +274,8 @@ export class Replication {
     const { outbox, peers, log } = this.#options;
     const wanted = new Set(peers.map(destinationOf));
     for (const destination of outbox.destinations()) {
-      if (!isPeerDestination(destination) || wanted.has(destination)) continue;
+      const peer = peerDestinationOf(destination);
+      if (peer === null || wanted.has(peer)) continue;
       const { pending } = outbox.counts(destination);
       outbox.forget(destination);
       if (pending > 0) log(`${pending} mutations waited for ${destination}, which is not configured any more: dropped`);
@@ -278,6 +302,11 @@ export class Replication {
       if (watermark < least) least = watermark;
     }
     return least;
+  }
+
+  /** Up to which version a peer may take these puts for newer than all it ever knew; 0 = for nothing. */
+  #knownUntil(batch: readonly OutboxEntry[]): Version {
+    return this.#rows.areSure(batch) ? this.#allUntil(null) : toVersion(0);
   }
 
   *#peerIds(): Generator<number | null> {

@@ -22,7 +22,7 @@ export function peersState(parts: ReportParts): PartState {
   const problems: string[] = [];
   const { won, repairs } = receiver.stats();
   const facts: Record<string, unknown> = { conflicts_won: won, repairs };
-  for (const { name, stats } of links) {
+  for (const { name, stats, unplaced } of links) {
     if (stats.state === "self") continue;
     const { pending, bytes, oldestAgeMs } = outbox.stats(destinationOf(name));
     const downMs = scheduler.nowMs() - stats.sinceMs;
@@ -35,6 +35,7 @@ export function peersState(parts: ReportParts): PartState {
       since: new Date(stats.sinceMs).toISOString(),
       lag_ms: oldestAgeMs,
       pending,
+      unplaced,
       queue_bytes: bytes,
       skew_ms: Math.round(stats.skewMs),
       conflicts_lost: stats.lost,

@@ -56,6 +56,11 @@ export class StartHorizon {
     return this.#isComplete;
   }
 
+  /** How far back a disk that is new at this start says nothing of what this node had acknowledged before. */
+  get lostUntil(): Version {
+    return this.#isComplete ? toVersion(Math.min(this.#latest, this.#horizon(toVersion(0)))) : this.#latest;
+  }
+
   /** Takes note of a message that was sent after this node's start, and says how far back nothing is known for it. */
   async horizonOf(session: IncomingSession, head: MessageHead): Promise<Version> {
     const { scheduler, maxSkewMs, lastVersion, seenVersion } = this.#options;
@@ -82,9 +87,9 @@ export class StartHorizon {
     }
   }
 
-  #horizon(): Version {
-    const { sessions, peerIds, lastVersion } = this.#options;
-    let horizon = lastVersion;
+  #horizon(own: Version = this.#options.lastVersion): Version {
+    const { sessions, peerIds } = this.#options;
+    let horizon = own;
     for (const { newestAtStart } of sessions.all()) {
       if (newestAtStart !== null && newestAtStart > horizon) horizon = newestAtStart;
     }

@@ -20,6 +20,7 @@ export const DEFAULT_TUNING: ReplicationTuning = {
   backoffFirstMs: 100,
   backoffMaxMs: 10_000,
   refusedPauseMs: 5000,
+  unplacedPauseMs: 1000,
   callTimeoutMs: 10_000,
   unheardSkewMs: 1000,
   backlogRows: 2000,

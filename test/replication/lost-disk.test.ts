@@ -13,7 +13,15 @@ test("a node that lost its disk, with a clock that is behind, stamps newer than 
   const random = new Random(1);
   const faults = { delayMs: 5, lostRequest: 0, lostResponse: 0, duplicate: 0, duplicateLateMs: 0 };
   const network = new ModelNetwork(clock, random, faults);
-  const world = { clock, network, random, history: new History(() => true), log: () => {}, isTraced: false };
+  const world = {
+    clock,
+    network,
+    random,
+    history: new History(() => true),
+    log: () => {},
+    isTraced: false,
+    nodes: () => [],
+  };
   const nodes = URLS.map(
     (url, at) =>
       new ModelNode(

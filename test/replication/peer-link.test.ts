@@ -10,6 +10,7 @@ import { PeerLink } from "../../src/replication/peer-link.ts";
 import { PeerQueue } from "../../src/replication/peer-queue.ts";
 import { DEFAULT_TUNING } from "../../src/replication/tuning.ts";
 import { decodeMessage, encodeMessage, type MessageKind, PROTOCOL } from "../../src/replication/wire/message.ts";
+import { toVersion } from "../../src/replication/wire/peer-mutation.ts";
 import { settled } from "../support/manual-scheduler.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox } from "../support/test-outbox.ts";
@@ -57,6 +58,8 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
     random: () => 0.5,
     onLost: () => {},
     onStamp: () => {},
+    knownUntil: () => toVersion(0),
+    rows: { isInvalidated: () => false, isUnsureForGood: () => false },
     limits: { ...DEFAULT_TUNING, bytesPerSecond: 0, maxSkewMs: MAX_SKEW_MS, ...settings },
     log: (line) => void told.push(line),
   });
@@ -68,7 +71,7 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
       ...{ kind: "put", key, value, expiresAtMs: NEVER, stamp },
       ...{ isTouch: false, isReplicated: false },
     };
-    queue.addRowsOf(mutation, rows);
+    queue.addRowsOf(mutation, false, rows);
     await outbox.append(rows);
     await settled();
   };

@@ -39,7 +39,7 @@ function house(
   outbox.onQueued(DESTINATION, () => queue.committed());
   const record = async (mutation: Mutation) => {
     const rows: OutboxMutation[] = [];
-    queue.addRowsOf(mutation, rows);
+    queue.addRowsOf(mutation, false, rows);
     if (rows.length > 0) await outbox.append(rows);
   };
   const take = (rows = 1000) => queue.take(rows, 1e9).map((entry) => shown(peerMutationOf(entry, 0)));

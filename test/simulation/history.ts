@@ -124,6 +124,10 @@ export class History {
     if (forgotten.size > 0) this.#forgotten.set(made, forgotten);
   }
 
+  placeOf(mutation: Mutation): number {
+    return this.#mutations.indexOf(mutation);
+  }
+
   get size(): number {
     return this.#mutations.length;
   }

@@ -12,7 +12,7 @@ const PEACE_MS = 120_000;
 export class Mesh {
   readonly clock = new WorldClock();
   readonly network: ModelNetwork;
-  readonly nodes: ModelNode[];
+  readonly nodes: ModelNode[] = [];
   readonly log: string[] = [];
   readonly #history: History;
 
@@ -24,14 +24,15 @@ export class Mesh {
     this.network = new ModelNetwork(this.clock, random, calm);
     const world = {
       ...{ clock: this.clock, network: this.network, random, history: this.#history, isTraced: true },
+      nodes: () => this.nodes,
       log: (line: string) => void this.log.push(`${this.clock.nowMs % 1_000_000} ${line}`),
     };
     const urls = settings.map((_, at) => urlOf(at + 1));
-    this.nodes = settings.map((own, at) => {
+    for (const [at, own] of settings.entries()) {
       const url = urlOf(at + 1);
       const peers = urls.filter((other) => other !== url);
-      return new ModelNode({ ...ORDINARY, id: at + 1, url, peers, ...own }, world);
-    });
+      this.nodes.push(new ModelNode({ ...ORDINARY, id: at + 1, url, peers, ...own }, world));
+    }
     for (const node of this.nodes) node.start();
   }
 
@@ -69,7 +70,12 @@ export class Mesh {
     for (const node of this.nodes) {
       for (const key of keys) {
         const entry = node.life.engine.live(key);
-        if (entry === null) continue;
+        if (entry === null) {
+          const newest = this.#history.newest(key);
+          const isLive = newest?.kind === "put" && (newest.expiresAtMs === 0 || newest.expiresAtMs > node.nowMs());
+          if (isLive && !newest.isTouch && node.mustHave(newest)) faults.push(`${node.settings.url} misses ${key}`);
+          continue;
+        }
         const fault = this.#history.faultOf(key, entry.stamp, entry.value.toString()) ?? node.faultOf(key, entry.stamp);
         if (fault !== null) faults.push(`${node.settings.url} has ${key} of ${nameOf(entry.stamp)}: ${fault}`);
       }
@@ -78,9 +84,7 @@ export class Mesh {
   }
 
   get isDrained(): boolean {
-    return this.nodes.every(({ life }) =>
-      life.outbox.destinations().every((name) => life.outbox.counts(name).pending === 0),
-    );
+    return this.nodes.every((node) => node.isDrained);
   }
 
   /** What waits at a node for another. */

@@ -12,7 +12,7 @@ import { Hub, type HubOptions } from "../../src/node/hub.ts";
 import type { OutboxMutation } from "../../src/outbox/entry.ts";
 import type { Scheduler } from "../../src/outbox/scheduler.ts";
 import { keyOf } from "../../src/replication/applier.ts";
-import { peerMutationOf } from "../../src/replication/peer-rows.ts";
+import { destinationOf, peerDestinationOf, peerMutationOf } from "../../src/replication/peer-rows.ts";
 import { Replication } from "../../src/replication/replication.ts";
 import { decodeMessage } from "../../src/replication/wire/message.ts";
 import { type History, nameOf } from "./history.ts";
@@ -44,6 +44,8 @@ interface World {
   readonly network: ModelNetwork;
   readonly random: Random;
   readonly history: History;
+  /** All of them. */
+  readonly nodes: () => readonly ModelNode[];
   readonly log: (line: string) => void;
   /** Whether everything that happens is to be in the log. */
   readonly isTraced: boolean;
@@ -87,8 +89,15 @@ export class ModelNode {
     return this.world.clock.nowMs + this.skewMs;
   }
 
+  /** What it will be told, or has kept, of what was made before it started: names of stamps. */
+  #owed = new Set<string>();
+  /** Mutations made before it started. */
+  #startedAt = 0;
+
   start(): void {
     const { settings, world } = this;
+    this.#owed = owedAmong(world.nodes(), this);
+    this.#startedAt = world.history.size;
     if (settings.kind === "memory") this.#memory = new ModelMemory();
     let life: Life | null = null;
     const isOver = () => life?.isOver === true;
@@ -225,6 +234,35 @@ export class ModelNode {
     this.#ask(pattern === null ? cache.clear() : cache.deleteMatching(Glob.parse(pattern)));
   }
 
+  /** Nothing waits for a peer. */
+  get isDrained(): boolean {
+    return [...this.#disk.rows].every(([queue, rows]) => peerDestinationOf(queue) === null || rows.size === 0);
+  }
+
+  /** Whether a stamp of this node was given when it knew what a disk before had known: see `OwnRows`. */
+  isSureOf({ version, origin }: Stamp): boolean {
+    return origin !== this.settings.id || version > (this.#disk.unsureVersion ?? 0);
+  }
+
+  /** Whether nothing but its expiry can be why a put is not here. */
+  mustHave(mutation: Mutation): boolean {
+    if (!this.world.nodes().every((node) => node.isSureOf(mutation.stamp))) return false;
+    return this.#owed.has(nameOf(mutation.stamp)) || this.world.history.placeOf(mutation) >= this.#startedAt;
+  }
+
+  /** What waits on its disk for another, or for any: names of stamps. */
+  owes(destination: string | null): string[] {
+    const names: string[] = [];
+    for (const [queue, rows] of this.#disk.rows) {
+      const peer = peerDestinationOf(queue);
+      if (peer === null || (destination !== null && peer !== destination)) continue;
+      for (const { mutation } of rows.values()) {
+        if (mutation.kind === "put") names.push(nameOf(mutation.stamp));
+      }
+    }
+    return names;
+  }
+
   /** What is older here than what this life took of a peer of the original's kind; null = all is well. */
   faultOf(key: string, stamp: Stamp): string | null {
     const plain = this.life.plain.get(key);
@@ -295,4 +333,10 @@ function summaryOf(body: Buffer | null): string {
 /** The head's JSON, as it is on the wire: these messages are too small to be packed. */
 function headOf(body: Buffer): string {
   return body[3] === 0 ? body.toString("latin1", 5, 5 + (body[4] ?? 0)) : "";
+}
+
+/** What other nodes have yet to tell a node, and what it has yet to tell others: names of stamps. */
+function owedAmong(nodes: readonly ModelNode[], node: ModelNode): Set<string> {
+  const destination = destinationOf(node.settings.url);
+  return new Set(nodes.flatMap((other) => other.owes(other === node ? null : destination)));
 }

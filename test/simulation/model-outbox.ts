@@ -19,6 +19,7 @@ export class ModelDisk {
   readonly delivered = new Set<string>();
   newestVersion = 0;
   seenVersion = 0;
+  unsureVersion: number | null = null;
 }
 
 interface Group {
@@ -68,6 +69,14 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
     this.disk.seenVersion = version;
   }
 
+  get unsureVersion(): number | null {
+    return this.disk.unsureVersion;
+  }
+
+  noteUnsure(version: number): void {
+    this.disk.unsureVersion = version;
+  }
+
   wasDelivered(destination: string): boolean {
     return this.disk.delivered.has(destination);
   }
@@ -90,6 +99,15 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
     this.#group.settlements.push(...settlements);
     this.#schedule();
     return this.#group.committed.promise;
+  }
+
+  pendingValue(destination: string, key: string): OutboxMutation | null {
+    let newest = this.#rows(destination).get(key)?.mutation ?? null;
+    for (const mutation of this.#group.mutations) {
+      if (mutation.destination !== destination || mutation.key !== key) continue;
+      if (newest === null || isNewer(mutation.stamp, newest.stamp)) newest = mutation;
+    }
+    return newest;
   }
 
   take(destination: string, request: TakeRequest): OutboxEntry[] {

@@ -2,7 +2,6 @@
  * One run of a simulated mesh: some minutes of writes and faults, then peace, then every key of every node is looked at.
  * Everything follows from the seed.
  */
-import { destinationOf } from "../../src/replication/peer-rows.ts";
 import { History, nameOf } from "./history.ts";
 import { ModelNetwork } from "./model-network.ts";
 import { ModelNode, type NodeSettings } from "./model-node.ts";
@@ -29,6 +28,8 @@ interface Weather {
   readonly writeEveryMs: number;
   readonly faultEveryMs: number;
   readonly isCalm: boolean;
+  /** Nodes die and start and links are cut, but nothing makes room for something else: what is acknowledged is placed. */
+  readonly keepsAll: boolean;
   readonly losesDisks: boolean;
   readonly hasRedis: boolean;
   /** Some puts come with `replicated=true`, as a peer of the original's kind would send them. */
@@ -54,7 +55,7 @@ class Simulation {
   readonly #history = new History((mutation, key) => this.#nodes.some((node) => node.knows(mutation, key)));
   readonly #weather: Weather;
   readonly #network: ModelNetwork;
-  readonly #nodes: ModelNode[];
+  readonly #nodes: ModelNode[] = [];
   readonly #keys: string[];
   readonly #log: string[] = [];
   readonly #faults: string[] = [];
@@ -77,7 +78,7 @@ class Simulation {
       duplicateLateMs: random.pick([10, 1000, 60_000]),
     });
     const urls = Array.from({ length: nodes }, (_, at) => `http://n${at + 1}:1`);
-    this.#nodes = urls.map((url, at) => this.#makeNode(url, at + 1, urls));
+    for (const [at, url] of urls.entries()) this.#nodes.push(this.#makeNode(url, at + 1, urls));
   }
 
   async run(): Promise<SimulationResult> {
@@ -110,8 +111,8 @@ class Simulation {
       peers: random.chance(0.3) ? urls : urls.filter((other) => other !== url),
       kind: weather.hasRedis && random.chance(0.5) ? "redis" : "memory",
       maxSkewMs: 30_000,
-      tombstoneMs: weather.isCalm ? 600_000 : random.pick([500, 10_000, 600_000]),
-      buckets: weather.isCalm ? 1_000_000 : random.pick([1, 4, 64]),
+      tombstoneMs: weather.isCalm || weather.keepsAll ? 600_000 : random.pick([500, 10_000, 600_000]),
+      buckets: weather.isCalm || weather.keepsAll ? 1_000_000 : random.pick([1, 4, 64]),
       queueLimitBytes: weather.isTight ? random.pick([500, 2000]) : 1e9,
       queueLimitKeys: weather.isTight ? random.pick([2, 4, 1000]) : 1e9,
       bootstrap: weather.bootstraps ? "peer" : "none",
@@ -122,6 +123,7 @@ class Simulation {
       network: this.#network,
       random,
       history: this.#history,
+      nodes: () => this.#nodes,
       log: (line: string) => this.#note(line),
       isTraced: this.isTraced,
     };
@@ -161,7 +163,7 @@ class Simulation {
     const dice = random.next();
     if (dice < 0.45) this.#disturbNetwork();
     else if (dice < 0.65) {
-      if (node.isAlive) node.life.engine.evict(random.pick(this.#keys));
+      if (node.isAlive && !this.#weather.keepsAll) node.life.engine.evict(random.pick(this.#keys));
     } else if (dice < 0.8) {
       this.#killOrStart(node);
     } else if (dice < 0.85 && this.#weather.hasWildClock) {
@@ -226,9 +228,7 @@ class Simulation {
   }
 
   #isDrained(): boolean {
-    return this.#nodes.every(({ life, settings }) =>
-      settings.peers.every((url) => life.outbox.counts(destinationOf(url)).pending === 0),
-    );
+    return this.#nodes.every((node) => node.isDrained);
   }
 
   async #look(): Promise<void> {
@@ -237,7 +237,10 @@ class Simulation {
       const { life, settings } = node;
       for (const key of this.#keys) {
         const entry = life.engine.live(key);
-        if (entry === null) continue;
+        if (entry === null) {
+          this.#lookForMissing(node, key);
+          continue;
+        }
         const fault = this.#history.faultOf(key, entry.stamp, entry.value.toString()) ?? node.faultOf(key, entry.stamp);
         if (fault !== null) this.#faults.push(`${settings.url} has ${key} of ${nameOf(entry.stamp)}: ${fault}`);
       }
@@ -247,6 +250,15 @@ class Simulation {
     if (this.#weather.isCalm && present < possible) {
       this.#faults.push(`${possible - present} entries are missing, though nothing was evicted or restarted`);
     }
+  }
+
+  /** Whether a node misses what was acknowledged and had still to be told when it started. */
+  #lookForMissing(node: ModelNode, key: string): void {
+    const newest = this.#history.newest(key);
+    if (!this.#weather.keepsAll || newest?.kind !== "put" || newest.isTouch) return;
+    const isLive = newest.expiresAtMs === 0 || newest.expiresAtMs > node.nowMs();
+    if (isLive && node.mustHave(newest))
+      this.#faults.push(`${node.settings.url} misses ${key} of ${nameOf(newest.stamp)}`);
   }
 
   #countRepairs(): number {
@@ -289,20 +301,23 @@ class Simulation {
 
 function weatherOf(random: Random): Weather {
   const isCalm = random.chance(0.2);
-  const hasPlainCalls = !isCalm && random.chance(0.15);
+  const keepsAll = !isCalm && random.chance(0.3);
+  const isRough = !isCalm && !keepsAll;
+  const hasPlainCalls = isRough && random.chance(0.2);
   return {
     isCalm,
+    keepsAll,
     nodes: random.pick([2, 3, 3, 4]),
     keys: random.pick([2, 5, 10]),
     durationMs: random.pick([20_000, 60_000, 180_000]),
     writeEveryMs: random.pick([100, 500, 2000]),
     faultEveryMs: random.pick([500, 3000, 10_000]),
-    losesDisks: !isCalm && random.chance(0.2),
-    hasRedis: !isCalm && (hasPlainCalls || random.chance(0.3)),
-    isTight: !isCalm && random.chance(0.3),
+    losesDisks: isRough && random.chance(0.2),
+    hasRedis: isRough && (hasPlainCalls || random.chance(0.3)),
+    isTight: isRough && random.chance(0.3),
     bootstraps: random.chance(0.4),
     maxSkewMs: random.pick([0, 1000, 14_000]),
-    hasWildClock: !isCalm && random.chance(0.15),
+    hasWildClock: isRough && random.chance(0.15),
     hasPlainCalls,
   };
 }

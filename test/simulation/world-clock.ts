@@ -25,6 +25,7 @@ export class WorldClock {
 
   /** Runs events until there is none before `untilMs`, or `isDone`; promises settle after each. */
   async runUntil(untilMs: number, isDone: () => boolean = () => false): Promise<void> {
+    await settled();
     for (;;) {
       const next = this.#heap[0];
       if (next === undefined || next.atMs > untilMs) break;

@@ -1,0 +1,82 @@
+/**
+ * Puts that a peer has heard of and could not place, because it has started anew since: they wait in a queue of their own
+ * and are sent again, until this node can say that nothing newer was ever known, or the peer says that something is. See
+ * `OwnRows`.
+ */
+import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
+import type { OwnRows } from "./own-rows.ts";
+import type { PeerOutbox } from "./peer-queue.ts";
+import { peerMutationOf, unplacedOf } from "./peer-rows.ts";
+import type { PeerMutation } from "./wire/peer-mutation.ts";
+
+export interface UnplacedPutsOptions {
+  readonly outbox: PeerOutbox;
+  /** Of the peer. */
+  readonly destination: string;
+  readonly nowMs: () => number;
+  /** Between two tries that place nothing, in ms. */
+  readonly pauseMs: number;
+  readonly rows: Pick<OwnRows, "isInvalidated" | "isUnsureForGood">;
+}
+
+export class UnplacedPuts {
+  readonly #options: UnplacedPutsOptions;
+  readonly #queue: string;
+  #dueAtMs = 0;
+
+  constructor(options: UnplacedPutsOptions) {
+    this.#options = options;
+    this.#queue = unplacedOf(options.destination);
+  }
+
+  get count(): number {
+    return this.#options.outbox.counts(this.#queue).pending;
+  }
+
+  holds({ destination }: OutboxEntry): boolean {
+    return destination === this.#queue;
+  }
+
+  forget(): void {
+    this.#options.outbox.forget(this.#queue);
+  }
+
+  /** Takes some that are due. The next are due when these have been placed, or after the pause. */
+  take(limitEntries: number, limitBytes: number): OutboxEntry[] {
+    const { outbox, nowMs, pauseMs } = this.#options;
+    const isDue = nowMs() >= this.#dueAtMs || this.#dueAtMs > nowMs() + pauseMs;
+    if (!isDue || this.count === 0) return [];
+    this.#dueAtMs = nowMs() + pauseMs;
+    return outbox.take(this.#queue, { limitEntries, limitBytes, queuedUntilMs: Number.MAX_SAFE_INTEGER });
+  }
+
+  /** As it is sent: what something newer covers is not to be placed any more. */
+  mutationOf(entry: OutboxEntry): PeerMutation {
+    const { nowMs, rows } = this.#options;
+    if (rows.isInvalidated(entry)) return { kind: "outdated", key: entry.key, stamp: entry.stamp };
+    return peerMutationOf(entry, nowMs());
+  }
+
+  /** What becomes of a put that the peer could not place. It moves here in the same commit that takes it from its queue. */
+  settle(entry: OutboxEntry): Settlement {
+    // Made before this node, on a new disk, had heard its peers: this node has it, the peer goes without.
+    if (this.#options.rows.isUnsureForGood(entry)) return { kind: "done", entry };
+    if (this.holds(entry)) return { kind: "released", entry };
+    const { outbox } = this.#options;
+    const { destination, key, stamp } = entry;
+    const waiting = outbox.pendingValue(destination, key)?.stamp;
+    // Something newer of its key waits, and stands for it.
+    if (waiting?.version !== stamp.version || waiting.origin !== stamp.origin) return { kind: "done", entry };
+    try {
+      outbox.append([{ ...entry, destination: this.#queue }]).catch(() => {});
+    } catch {
+      return { kind: "released", entry };
+    }
+    return { kind: "done", entry };
+  }
+
+  /** Some were placed: others may be, too. */
+  goOn(): void {
+    this.#dueAtMs = 0;
+  }
+}
