@@ -7,6 +7,7 @@ import { benchPause } from "./pause.ts";
 import { benchRedis } from "./redis.ts";
 import { replayWeb12 } from "./replay-web12.ts";
 import { benchReplication } from "./replication.ts";
+import { benchStorms } from "./storms.ts";
 import { MissingToolsError } from "./support/tools.ts";
 import { benchTelemetry } from "./telemetry.ts";
 
@@ -16,6 +17,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   "hit-ratio": benchHitRatio,
   memory: benchMemory,
   pause: benchPause,
+  storms: benchStorms,
   redis: benchRedis,
   backend: benchBackend,
   telemetry: benchTelemetry,

@@ -1,10 +1,11 @@
 import type { Cache, MutationContext, NewValue } from "../cache/cache.ts";
 import { type Awaitable, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/engine.ts";
+import { ByteBudget } from "../runtime/byte-budget.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { after } from "./after.ts";
 import { type ApiError, asApiError, invalid } from "./api-error.ts";
 import { BatchOperations, MAX_OPERATIONS } from "./batch-operations.ts";
-import { AnswerRoom, BatchWriter, MAX_ANSWER_BYTES } from "./batch-writer.ts";
+import { AnswerRoom, BatchWriter, MAX_ANSWER_BYTES, MOST_KEPT_BYTES } from "./batch-writer.ts";
 import { readKey, shortened, textOf } from "./body-members.ts";
 import { refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
@@ -36,7 +37,11 @@ export interface BatchRoutesOptions {
   readonly cache: Cache;
   readonly telemetry: ThreadTelemetry | null;
   readonly peerGate: PeerGate | null;
+  /** What results may hold; null = not bounded. */
+  readonly inFlight: ByteBudget | null;
 }
+
+const UNBOUNDED_BYTES = 2 ** 31 - 1;
 
 /**
  * `POST /api/batch`: many operations in one request, each with a result of its own, in order. They are no transaction,
@@ -47,13 +52,16 @@ export class BatchRoutes {
   private readonly scanner = new JsonObjectScanner(this.operations);
   private readonly key = new KeyBuffer();
   private readonly expected = Array.from({ length: GETS_TOGETHER }, () => new KeyBuffer());
-  private readonly shared = new BatchWriter(RESULTS_BYTES, new AnswerRoom());
+  private readonly budget: ByteBudget;
+  private readonly shared: BatchWriter;
 
   private readonly cache: Cache;
   private readonly peerGate: PeerGate | null;
   private readonly telemetry: ThreadTelemetry | null;
 
-  constructor({ cache, telemetry, peerGate }: BatchRoutesOptions) {
+  constructor({ cache, telemetry, peerGate, inFlight }: BatchRoutesOptions) {
+    this.budget = inFlight ?? ByteBudget.create(UNBOUNDED_BYTES);
+    this.shared = new BatchWriter(RESULTS_BYTES, new AnswerRoom(), this.budget);
     this.cache = cache;
     this.peerGate = peerGate;
     this.telemetry = telemetry;
@@ -90,11 +98,12 @@ export class BatchRoutes {
   private runHere(body: Buffer, response: HttpResponse, context: MutationContext): void {
     const { operations, shared } = this;
     shared.reset();
+    shared.add(RESULTS_START);
     for (let number = 0; number < operations.count; ) {
       const gets = this.expectGets(body, number);
       for (let at = 0; at < gets; at++) {
         shared.open();
-        this.get(this.expectedKey(at), shared);
+        this.getHere(this.expectedKey(at), shared);
       }
       number += gets;
       if (gets === 0) this.perform(body, number++, shared, context);
@@ -105,12 +114,18 @@ export class BatchRoutes {
   /** Operations are under way together, those of one key in order; each writes for itself. */
   private async runLater(body: Buffer, response: HttpResponse, context: MutationContext): Promise<void> {
     const room = new AnswerRoom();
-    const writers = Array.from({ length: this.operations.count }, () => new BatchWriter(RESULT_BYTES, room));
+    const { budget } = this;
+    const writers = Array.from({ length: this.operations.count }, () => new BatchWriter(RESULT_BYTES, room, budget));
     const turns: Turns | null = this.cache.answersInOrder ? null : new Map();
     await Promise.all(writers.map((writer, number) => this.perform(body, number, writer, context, turns)));
-    const all = new BatchWriter(RESULTS_BYTES, room);
-    for (const writer of writers) all.append(writer);
-    sendResults(response, all);
+    const all = new BatchWriter(RESULTS_BYTES, room, budget);
+    try {
+      all.add(RESULTS_START);
+      for (const writer of writers) all.append(writer);
+      sendResults(response, all);
+    } finally {
+      for (const writer of [...writers, all]) writer.release();
+    }
   }
 
   /** Reads the keys of the gets that follow each other from an operation on; gives how many there are. */
@@ -184,6 +199,14 @@ export class BatchRoutes {
     const ownKey = this.key.copy();
     const ownChange = detached(change);
     return takeTurn(turns, key, () => this.mutate(ownKey, ownChange, writer, key, context));
+  }
+
+  private getHere(key: KeyBuffer, writer: BatchWriter): void {
+    try {
+      this.get(key, writer);
+    } catch (error) {
+      writer.instead(failure(asApiError(error), key.toString()));
+    }
   }
 
   private get(key: KeyBuffer, writer: BatchWriter): Awaitable<void> {
@@ -288,9 +311,7 @@ function failure(error: ApiError, key: string | null): string {
 }
 
 function sendResults(response: HttpResponse, results: BatchWriter): void {
-  response.beginBody(200, JSON_HEADERS, RESULTS_START.length + results.length + RESULTS_END.length);
-  response.position += response.buffer.latin1Write(RESULTS_START, response.position);
-  response.position += results.text.copy(response.buffer, response.position, 0, results.length);
-  response.position += response.buffer.latin1Write(RESULTS_END, response.position);
-  response.endBody();
+  results.add(RESULTS_END);
+  if (results.length > MOST_KEPT_BYTES) response.sendPart(200, JSON_HEADERS, results.length, results.handOver());
+  else response.sendBytes(200, JSON_HEADERS, results.text, 0, results.length);
 }

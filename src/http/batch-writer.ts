@@ -1,14 +1,24 @@
 import type { LoadSink, LoadState } from "../cache/cache.ts";
 import { type EntryInfo, JSON_CONTENT_TYPE, type Key, MAX_VALUE_BYTES } from "../engine/engine.ts";
+import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
+import { CountedBytes } from "../runtime/counted-bytes.ts";
+import { HeldBytes } from "./answer-part.ts";
+import { TOO_MUCH_IN_FLIGHT } from "./api-error.ts";
 import { escapedLength, writeEscaped } from "./entry-answer.ts";
+import { freeBuffer } from "./free-buffer.ts";
+import { NO_BYTES } from "./request.ts";
 import { writeShort } from "./response-head.ts";
 import { valueTypeOf } from "./value-type.ts";
 
 /** Values that one answer may hold, in bytes: two of the largest. Else a small request could ask for 16 GiB at once. */
 export const MAX_ANSWER_BYTES = 2 * MAX_VALUE_BYTES;
 
-/** A buffer that one large batch needed isn't kept for the next. */
-const MOST_KEPT_BYTES = 1024 * 1024;
+/** What is longer is sent as it is, not copied, and its buffer isn't kept for the next batch. */
+export const MOST_KEPT_BYTES = 1024 * 1024;
+/** From here on, the budget counts a buffer, and it grows by a quarter instead of doubling. */
+const LARGE_BYTES = 64 * 1024;
+/** Encoded in one go: a multiple of three, so that the parts fit together. */
+const BASE64_STEP_BYTES = 48 * 1024;
 const FOUND = Buffer.from('{"status":200,"key":"');
 const JSON_VALUE = Buffer.from('","value":');
 const QUOTE = Buffer.from('"');
@@ -26,7 +36,7 @@ export class AnswerRoom {
 
 /**
  * Collects the results of a batch as JSON text. Values that are JSON are copied by the engine into the text itself;
- * others are given as base64 with their content type.
+ * others are given as base64 with their content type. What has no room in the budget throws `TOO_MUCH_IN_FLIGHT`.
  */
 export class BatchWriter implements LoadSink {
   target: Buffer;
@@ -39,18 +49,23 @@ export class BatchWriter implements LoadSink {
   /** Where the result that is being written starts: behind the comma. */
   private resultStart = 0;
   private isJson = true;
-  private bytes: Buffer = Buffer.alloc(0);
+  private bytes: Buffer = NO_BYTES;
   private collected: Buffer;
   /** What the result that is being written has taken of the room. */
   private taken = 0;
   private refused = false;
   private isStale = false;
+  private readonly countedText: CountedBytes;
+  private readonly countedValue: CountedBytes;
 
   /** `initialBytes`: what is at hand before it has to grow. */
   constructor(
     private readonly initialBytes: number,
     private readonly room: AnswerRoom,
+    private readonly budget: ByteBudget,
   ) {
+    this.countedText = new CountedBytes(budget, InFlight.Answers);
+    this.countedValue = new CountedBytes(budget, InFlight.Answers);
     this.collected = Buffer.allocUnsafeSlow(initialBytes);
     this.target = this.collected;
   }
@@ -63,9 +78,24 @@ export class BatchWriter implements LoadSink {
   /** Begins a new text. */
   reset(): void {
     this.room.bytesLeft = MAX_ANSWER_BYTES;
-    if (this.collected.length > MOST_KEPT_BYTES) this.collected = Buffer.allocUnsafeSlow(this.initialBytes);
     this.position = 0;
     this.count = 0;
+    if (this.collected.length > MOST_KEPT_BYTES) this.release();
+  }
+
+  /** Gives large buffers back. */
+  release(): void {
+    this.dropValue();
+    freeBuffer(this.collected);
+    this.renew();
+    this.countedText.giveBack();
+  }
+
+  /** The text, which is the caller's from now on. */
+  handOver(): HeldBytes {
+    const part = new HeldBytes(this.budget, this.collected, 0, this.position, this.countedText.handOver());
+    this.renew();
+    return part;
   }
 
   get text(): Buffer {
@@ -121,7 +151,7 @@ export class BatchWriter implements LoadSink {
   /** To be called after the engine has found the entry. */
   end(): void {
     if (!this.isJson) {
-      this.add(this.bytes.toString("base64"));
+      this.addBase64();
       this.write(QUOTE);
     }
     this.makeRoom(STALE.length + 1);
@@ -140,6 +170,13 @@ export class BatchWriter implements LoadSink {
     this.open();
     this.makeRoom(other.length);
     this.position += other.text.copy(this.collected, this.position, 0, other.length);
+    other.release();
+  }
+
+  /** Appends text that belongs to no result. */
+  add(text: string): void {
+    this.makeRoom(text.length * 3);
+    this.position += this.collected.utf8Write(text, this.position);
   }
 
   /** An optimistic read may begin anew: what it took the first time is given back. */
@@ -156,7 +193,10 @@ export class BatchWriter implements LoadSink {
     const { contentType, coding } = valueTypeOf(entry.contentType);
     const encoding = coding === null ? "" : `${CONTENT_ENCODING}"${coding}"`;
     this.add(`${CONTENT_TYPE}${JSON.stringify(contentType)}${encoding}${BASE64}`);
-    this.bytes = Buffer.allocUnsafe(entry.valueLength);
+    const { valueLength } = entry;
+    this.dropValue();
+    if (valueLength > LARGE_BYTES && !this.countedValue.take(valueLength)) throw TOO_MUCH_IN_FLIGHT;
+    this.bytes = Buffer.allocUnsafeSlow(valueLength);
     this.target = this.bytes;
     this.offset = 0;
   }
@@ -166,15 +206,37 @@ export class BatchWriter implements LoadSink {
     this.position = writeShort(this.collected, this.position, bytes);
   }
 
-  private add(text: string): void {
-    this.makeRoom(text.length * 3);
-    this.position += this.collected.utf8Write(text, this.position);
+  private addBase64(): void {
+    const { bytes } = this;
+    this.makeRoom(Math.ceil(bytes.length / 3) * 4 + QUOTE.length);
+    for (let start = 0; start < bytes.length; start += BASE64_STEP_BYTES) {
+      const text = bytes.base64Slice(start, Math.min(bytes.length, start + BASE64_STEP_BYTES));
+      this.position += this.collected.latin1Write(text, this.position);
+    }
+    this.dropValue();
+  }
+
+  private dropValue(): void {
+    freeBuffer(this.bytes);
+    this.bytes = NO_BYTES;
+    this.countedValue.giveBack();
   }
 
   private makeRoom(bytes: number): void {
-    if (this.position + bytes <= this.collected.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(this.collected.length * 2, this.position + bytes));
+    const neededBytes = this.position + bytes;
+    const { length } = this.collected;
+    if (neededBytes <= length) return;
+    const grownBytes = Math.ceil(length * (length < LARGE_BYTES ? 2 : 1.25));
+    const largerBytes = Math.max(grownBytes, neededBytes);
+    if (largerBytes > LARGE_BYTES && !this.countedText.take(largerBytes)) throw TOO_MUCH_IN_FLIGHT;
+    const larger = Buffer.allocUnsafeSlow(largerBytes);
     this.collected.copy(larger, 0, 0, this.position);
+    freeBuffer(this.collected);
     this.collected = larger;
+  }
+
+  private renew(): void {
+    this.collected = Buffer.allocUnsafeSlow(this.initialBytes);
+    this.position = 0;
   }
 }

@@ -74,7 +74,10 @@ export class Connection implements AnswerRecipient {
   }
 
   onData(chunk: Buffer): void {
-    if (this.phase === Phase.Lingering || this.phase === Phase.Closed) return;
+    if (this.phase === Phase.Lingering || this.phase === Phase.Closed) {
+      freeBuffer(chunk);
+      return;
+    }
     this.input.add(chunk);
     if (this.isBusy()) this.pauseIfFull();
     else this.advance();
@@ -89,7 +92,7 @@ export class Connection implements AnswerRecipient {
 
   onDrain(): void {
     if (this.phase === Phase.Closed || this.output.isEmpty) return;
-    this.output.send();
+    if (!this.output.send()) this.cut();
     if (!this.output.isEmpty) return;
     this.sinceMs = this.context.nowMs;
     if (this.phase === Phase.Lingering) this.finishWriting();
@@ -161,7 +164,7 @@ export class Connection implements AnswerRecipient {
       if (this.phase === Phase.Head) progress = this.readHead();
       else if (this.phase === Phase.Body) progress = this.readBody();
       else progress = false;
-      if (!progress || this.context.response.position >= FLUSH_BYTES) this.flush();
+      if (!progress || this.context.response.mustGo(FLUSH_BYTES)) this.flush();
     }
     if (!this.isBusy()) {
       if (this.inputEnded) this.endAfterInput();
@@ -370,6 +373,8 @@ export class Connection implements AnswerRecipient {
     this.sinceMs = this.context.nowMs;
     this.conclude(request, response);
     this.sendOwned(response);
+    this.sendTail(response);
+    response.clear();
     if (response.closes) this.finishWriting();
     else if (this.output.isEmpty) this.resumeAndAdvance();
   }
@@ -416,6 +421,7 @@ export class Connection implements AnswerRecipient {
     if (response.position > response.start) {
       if (response.isShared) this.sendShared(response.buffer, response.start, response.position);
       else this.sendOwned(response);
+      this.sendTail(response);
       response.clear();
     }
     if (this.phase === Phase.Lingering) this.finishWriting();
@@ -427,7 +433,18 @@ export class Connection implements AnswerRecipient {
 
   private sendOwned(response: ResponseWriter): void {
     const { buffer, start, position } = response;
-    if (!this.output.addOwned(buffer, start, position, response.handOver())) this.cut();
+    if (response.isCounted) {
+      if (!this.output.add(response.handOver())) this.cut();
+    } else {
+      this.sendShared(buffer, start, position);
+      freeBuffer(buffer);
+    }
+  }
+
+  /** What follows the bytes of an answer, if anything does. */
+  private sendTail(response: ResponseWriter): void {
+    if (response.tail === null || this.phase === Phase.Closed) return;
+    if (!this.output.add(response.handOverTail())) this.cut();
   }
 
   private finishWriting(): void {

@@ -3,6 +3,8 @@
  * other. One request of a connection is handled at a time, in order; pipelined ones wait.
  */
 
+import type { AnswerPart } from "./answer-part.ts";
+
 /**
  * What of an entry an answer holds; its ETag ends with it. "" = the document around JSON, or the value as it is stored;
  * `-raw` = JSON without the document; `-decoded` = the value without the content coding that it is stored with.
@@ -47,6 +49,8 @@ export interface HttpResponse {
   /** Answers with a complete body. `headers` is raw header text: zero or more `name: value\r\n`. */
   sendText(status: number, headers: string, body: string): void;
   sendBytes(status: number, headers: string, body: Buffer, start: number, end: number): void;
+  /** Answers with a body that is sent by itself, and belongs to the answer from now on. */
+  sendPart(status: number, headers: string, bodyLength: number, body: AnswerPart): void;
   /** Answers with head alone: 204, 304, or HEAD (where `contentLength` is what GET's would be). -1 = no Content-Length. */
   sendHead(status: number, headers: string, contentLength: number): void;
 

@@ -1,16 +1,11 @@
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
+import { type AnswerPart, HeldBytes, LOST } from "./answer-part.ts";
 import type { ByteSocket } from "./connection-context.ts";
-import { freeBuffer } from "./free-buffer.ts";
 import { Pace, type PaceContext } from "./pace.ts";
-import { NO_BYTES } from "./request.ts";
 
 /** What the socket hasn't taken yet of the answers. Empty nearly always. */
 export class OutputQueue {
-  private bytes: Buffer = NO_BYTES;
-  private start = 0;
-  private end = 0;
-  /** What the budget counts for `bytes`. */
-  private countedBytes = 0;
+  private readonly parts: AnswerPart[] = [];
   private readonly budget: ByteBudget;
   private readonly pace: Pace;
 
@@ -23,54 +18,43 @@ export class OutputQueue {
   }
 
   get isEmpty(): boolean {
-    return this.start === this.end;
+    return this.parts.length === 0;
   }
 
   /**
-   * Sends `bytes[start .. end)`, and keeps what the socket doesn't take. The bytes are used again after the call.
+   * Sends `bytes[start .. end)`, which are used again after the call, and keeps a copy of what the socket doesn't take.
    *
-   * @returns false where the budget has no room for what is to be kept: nothing of it is
+   * @returns false where the budget has no room for that: nothing of it is kept
    */
   addShared(bytes: Buffer, start: number, end: number): boolean {
-    if (!this.isEmpty) return this.append(bytes, start, end);
-    const sent = this.write(bytes, start, end);
+    const sent = this.isEmpty ? Math.max(0, this.socket.write(bytes, start, end - start)) : 0;
     const restBytes = end - start - sent;
     if (restBytes === 0) return true;
     if (!this.budget.take(InFlight.Answers, restBytes)) return false;
-    this.keep(Buffer.from(bytes.subarray(start + sent, end)), 0, restBytes);
+    const rest = Buffer.from(bytes.subarray(start + sent, end));
+    this.keep(new HeldBytes(this.budget, rest, 0, restBytes, restBytes));
     return true;
   }
 
-  /**
-   * As `addShared`, with bytes that are this queue's from now on: their memory is given back once they are sent.
-   *
-   * @param countedBytes what the budget counts for them already
-   */
-  addOwned(bytes: Buffer, start: number, end: number, countedBytes: number): boolean {
-    if (!this.isEmpty) {
-      const isKept = this.append(bytes, start, end);
-      this.drop(bytes, countedBytes);
-      return isKept;
-    }
-    const sent = this.write(bytes, start, end);
-    if (sent === end - start) {
-      this.drop(bytes, countedBytes);
-      return true;
-    }
-    if (!this.budget.take(InFlight.Answers, bytes.length - countedBytes)) {
-      this.drop(bytes, countedBytes);
-      return false;
-    }
-    this.keep(bytes, start + sent, end);
-    return true;
+  /** Sends a part, and keeps it where the socket doesn't take all of it. @returns false where it is lost */
+  add(part: AnswerPart): boolean {
+    const sent = this.isEmpty ? part.send(this.socket) : 0;
+    if (part.isSent || sent === LOST) part.drop();
+    else this.keep(part);
+    return sent !== LOST;
   }
 
-  /** Sends more of it, as much as the socket takes. */
-  send(): void {
-    const sent = this.write(this.bytes, this.start, this.end);
-    this.start += sent;
-    this.pace.moved(sent);
-    if (this.isEmpty) this.clear();
+  /** Sends more of what is kept, as much as the socket takes. @returns false where it is lost */
+  send(): boolean {
+    for (let part = this.parts[0]; part !== undefined; part = this.parts[0]) {
+      const sent = part.send(this.socket);
+      if (sent === LOST) return false;
+      this.pace.moved(sent);
+      if (!part.isSent) return true;
+      part.drop();
+      this.parts.shift();
+    }
+    return true;
   }
 
   /** Whether the client takes too little of what is kept. To be asked in every sweep. */
@@ -79,36 +63,11 @@ export class OutputQueue {
   }
 
   clear(): void {
-    this.drop(this.bytes, this.countedBytes);
-    this.bytes = NO_BYTES;
-    this.countedBytes = 0;
-    this.start = 0;
-    this.end = 0;
+    for (const part of this.parts.splice(0)) part.drop();
   }
 
-  private write(bytes: Buffer, start: number, end: number): number {
-    return start === end ? 0 : Math.max(0, this.socket.write(bytes, start, end - start));
-  }
-
-  private append(bytes: Buffer, start: number, end: number): boolean {
-    const lengthBytes = this.end - this.start + end - start;
-    if (!this.budget.take(InFlight.Answers, lengthBytes)) return false;
-    const both = Buffer.concat([this.bytes.subarray(this.start, this.end), bytes.subarray(start, end)]);
-    this.clear();
-    this.keep(both, 0, lengthBytes);
-    return true;
-  }
-
-  private keep(bytes: Buffer, start: number, end: number): void {
-    this.bytes = bytes;
-    this.countedBytes = bytes.length;
-    this.start = start;
-    this.end = end;
-    this.pace.begin();
-  }
-
-  private drop(bytes: Buffer, countedBytes: number): void {
-    this.budget.giveBack(InFlight.Answers, countedBytes);
-    freeBuffer(bytes);
+  private keep(part: AnswerPart): void {
+    if (this.isEmpty) this.pace.begin();
+    this.parts.push(part);
   }
 }

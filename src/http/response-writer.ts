@@ -1,4 +1,5 @@
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
+import { type AnswerPart, HeldBytes } from "./answer-part.ts";
 import { TOO_MUCH_IN_FLIGHT } from "./api-error.ts";
 import { MAX_ETAG_BYTES, writeEtag } from "./etag.ts";
 import type { HttpResponse, Representation } from "./exchange.ts";
@@ -48,6 +49,8 @@ export class ResponseWriter implements HttpResponse {
   status = 0;
   wasLoaded = false;
 
+  /** What follows the buffer: the body of the last answer, or its rest. Nothing more is written behind it. */
+  tail: AnswerPart | null = null;
   /** What the budget counts for `buffer`. */
   private countedBytes = 0;
   private phase = Phase.Waiting;
@@ -69,6 +72,16 @@ export class ResponseWriter implements HttpResponse {
 
   get isShared(): boolean {
     return this.buffer === this.shared;
+  }
+
+  /** The budget counts the buffer. */
+  get isCounted(): boolean {
+    return this.countedBytes > 0;
+  }
+
+  /** Whether what is written has to be sent before anything else is. */
+  mustGo(bytes: number): boolean {
+    return this.position >= bytes || this.tail !== null;
   }
 
   get answered(): boolean {
@@ -100,16 +113,26 @@ export class ResponseWriter implements HttpResponse {
     this.position = this.answerStart;
   }
 
-  /** The buffer is somebody else's from now on. @returns what the budget counts for it */
-  handOver(): number {
-    const { countedBytes } = this;
+  /** What is written, in a buffer that is the caller's from now on. */
+  handOver(): HeldBytes {
+    const { buffer, start, position, countedBytes } = this;
     this.countedBytes = 0;
-    return countedBytes;
+    return new HeldBytes(this.context.budget, buffer, start, position, countedBytes);
   }
 
-  /** After everything was sent: the buffer is empty again. */
+  /** The tail is the caller's from now on. */
+  handOverTail(): AnswerPart {
+    const { tail } = this;
+    if (tail === null) throw new Error("there is no tail to send");
+    this.tail = null;
+    return tail;
+  }
+
+  /** After everything was sent, or nothing more can be: the buffer is empty again. */
   clear(): void {
     this.giveBack();
+    this.tail?.drop();
+    this.tail = null;
     this.buffer = this.shared;
     this.start = 0;
     this.position = 0;
@@ -147,6 +170,15 @@ export class ResponseWriter implements HttpResponse {
     this.beginBody(status, headers, end - start);
     this.position += body.copy(this.buffer, this.position, start, end);
     this.endBody();
+  }
+
+  sendPart(status: number, headers: string, bodyLength: number, body: AnswerPart): void {
+    this.tail = body;
+    this.begin(status, headers, bodyLength, 0);
+    this.phase = Phase.Ended;
+    if (!this.withoutBody) return;
+    body.drop();
+    this.tail = null;
   }
 
   sendHead(status: number, headers: string, contentLength: number): void {

@@ -24,6 +24,13 @@ export class CountedBytes {
     this.bytes = bytes;
   }
 
+  /** Somebody else gives them back. @returns how many there are */
+  handOver(): number {
+    const { bytes } = this;
+    this.bytes = 0;
+    return bytes;
+  }
+
   giveBack(): void {
     if (this.bytes === 0) return;
     this.budget.giveBack(this.use, this.bytes);

@@ -1,0 +1,41 @@
+import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
+import type { ByteSocket } from "./connection-context.ts";
+import { freeBuffer } from "./free-buffer.ts";
+
+/** A part of the answers that a client hasn't taken yet. */
+export interface AnswerPart {
+  readonly isSent: boolean;
+  /** Sends as much as the socket takes. @returns the bytes that it took, or `LOST` */
+  send(socket: ByteSocket): number;
+  /** Gives back what is held. To be called once. */
+  drop(): void;
+}
+
+/** What is to be sent isn't there any more: the answer can't be finished. */
+export const LOST = -1;
+
+/** Bytes that belong to the answer, and what the budget counts for them. */
+export class HeldBytes implements AnswerPart {
+  constructor(
+    private readonly budget: ByteBudget,
+    private readonly bytes: Buffer,
+    private start: number,
+    private readonly end: number,
+    private readonly countedBytes: number,
+  ) {}
+
+  get isSent(): boolean {
+    return this.start === this.end;
+  }
+
+  send(socket: ByteSocket): number {
+    const sent = Math.max(0, socket.write(this.bytes, this.start, this.end - this.start));
+    this.start += sent;
+    return sent;
+  }
+
+  drop(): void {
+    this.budget.giveBack(InFlight.Answers, this.countedBytes);
+    freeBuffer(this.bytes);
+  }
+}
