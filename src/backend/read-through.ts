@@ -9,6 +9,7 @@ import type { Awaitable, Version } from "../engine/engine.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import { type Backend, BackendError, type BackendValue, type LoadResult } from "./backend.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
+import type { LoadRoom } from "./load-room.ts";
 import { NegativeCache } from "./negative-cache.ts";
 
 export interface ReadThroughOptions {
@@ -28,6 +29,8 @@ export interface ReadThroughOptions {
   /** The stamp of a load that begins now. */
   readonly nextVersion: () => Version;
   readonly sink: FillSink;
+  /** Room for what is loaded; null = not bounded. */
+  readonly room: LoadRoom | null;
   /**
    * What the cache has of a key by now: another thread's load may have been over before this one's question came. Null =
    * nothing.
@@ -99,6 +102,8 @@ interface Flight {
 /** Expiries spread by this share to either side, so that what was loaded together does not expire together. */
 const TTL_JITTER = 0.1;
 
+const ROOM_PAUSE_MS = 5;
+
 export class ReadThrough {
   readonly #breaker: Breaker;
   readonly #negative: NegativeCache;
@@ -109,6 +114,7 @@ export class ReadThrough {
   #cancelTimer: (() => void) | null = null;
   #calls = 0;
   #isScheduled = false;
+  #waitsForRoom = false;
   #lastFailure: ReadThroughStats["lastFailure"] = null;
   #counts = { loads: 0, calls: 0, found: 0, absent: 0, failed: 0, joined: 0, negativeHits: 0, discarded: 0 };
 
@@ -217,22 +223,29 @@ export class ReadThrough {
   }
 
   #callWaiting(): void {
-    const { backend, concurrentCalls } = this.options;
+    const { backend, concurrentCalls, room } = this.options;
     while (this.#waiting.length > 0 && this.#calls < concurrentCalls) {
       if (!this.#breaker.admits()) {
         // Half open: one call is on its way to see. The others are not to hang on it.
         for (const flight of this.#waiting.splice(0)) this.#settle(flight, open(this.#breaker.retryAfterMs));
         return;
       }
-      const batch = this.#waiting.splice(0, Math.max(1, backend.loadBatchKeys));
+      const most = Math.max(1, Math.min(backend.loadBatchKeys, room?.keysPerCall ?? backend.loadBatchKeys));
+      const keys = Math.min(most, this.#waiting.length);
+      const takenBytes = room === null ? 0 : room.take(keys);
+      if (takenBytes === null) {
+        this.#waitForRoom();
+        return;
+      }
+      const batch = this.#waiting.splice(0, keys);
       this.#calls += 1;
       this.#counts.calls += 1;
-      void this.#call(batch);
+      void this.#call(batch, takenBytes);
     }
   }
 
-  async #call(batch: readonly Flight[]): Promise<void> {
-    const { backend, timeoutMs } = this.options;
+  async #call(batch: readonly Flight[], takenBytes: number): Promise<void> {
+    const { backend, timeoutMs, room } = this.options;
     // A load that was overtaken by a change may wait beside its successor.
     const keys = [...new Set(batch.map((flight) => flight.key))];
     let results: LoadResult[];
@@ -246,7 +259,27 @@ export class ReadThrough {
     this.#judge(results);
     const resultOf = new Map(keys.map((key, i) => [key, results[i] ?? NOTHING_SAID]));
     for (const flight of batch) this.#settle(flight, resultOf.get(flight.key) ?? NOTHING_SAID);
-    this.#callWaiting();
+    if (room === null) this.#callWaiting();
+    else this.#leave(room, results, takenBytes);
+  }
+
+  /** Where no call is under way whose end makes room, it is threads that have yet to take what was loaded for them. */
+  #waitForRoom(): void {
+    if (this.#calls > 0 || this.#waitsForRoom) return;
+    this.#waitsForRoom = true;
+    this.options.scheduler.after(ROOM_PAUSE_MS, () => {
+      this.#waitsForRoom = false;
+      this.#callWaiting();
+    });
+  }
+
+  /** What was loaded is handed on in this turn; then there is room for others. */
+  #leave(room: LoadRoom, results: readonly LoadResult[], takenBytes: number): void {
+    room.learn(results);
+    this.options.defer(() => {
+      room.giveBack(takenBytes);
+      this.#callWaiting();
+    });
   }
 
   #judge(results: readonly LoadResult[]): void {

@@ -38,7 +38,7 @@ enum Phase {
 /**
  * Writes answers as bytes: `buffer[start .. position)` is what has to be sent. Several answers of one connection may
  * follow each other in it. A buffer that is too small is replaced by one of exactly the size that is needed, which the
- * budget counts: where it has no room, what needed it throws `TOO_MUCH_IN_FLIGHT`.
+ * budget counts if it is large: where it has no room, what needed it throws `TOO_MUCH_IN_FLIGHT`.
  */
 export class ResponseWriter implements HttpResponse {
   buffer: Buffer;
@@ -262,12 +262,14 @@ export class ResponseWriter implements HttpResponse {
   }
 
   private replaceBuffer(bytes: number): void {
-    if (!this.context.budget.take(InFlight.Answers, bytes)) throw TOO_MUCH_IN_FLIGHT;
+    // What is small always goes: among it is the answer that there is no room.
+    const countedBytes = bytes > SHARED_BYTES ? bytes : 0;
+    if (countedBytes > 0 && !this.context.budget.take(InFlight.Answers, countedBytes)) throw TOO_MUCH_IN_FLIGHT;
     const larger = Buffer.allocUnsafeSlow(bytes);
     this.buffer.copy(larger, 0, 0, this.answerStart);
     this.giveBack();
     this.buffer = larger;
-    this.countedBytes = bytes;
+    this.countedBytes = countedBytes;
   }
 
   private giveBack(): void {

@@ -1,6 +1,7 @@
 /** The database behind a node, in its main thread: what is loaded from it, and what is on its way to it. */
 
 import { type Backend, BackendError } from "../backend/backend.ts";
+import { LoadRoom } from "../backend/load-room.ts";
 import { Reachability } from "../backend/reachability.ts";
 import { type FillResult, type Kept, ReadThrough } from "../backend/read-through.ts";
 import { WriteBehind } from "../backend/write-behind.ts";
@@ -23,6 +24,7 @@ import {
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import type { ByteBudget } from "../runtime/byte-budget.ts";
 import { backendProblem } from "./backend-health.ts";
 import { RecentFills } from "./recent-fills.ts";
 import { StaleValues } from "./stale-values.ts";
@@ -35,6 +37,8 @@ export interface BackendPartOptions {
   readonly backend: Backend;
   readonly outbox: Outbox;
   readonly engine: Engine;
+  /** What loads may hold; null = not bounded. */
+  readonly inFlight: ByteBudget | null;
   /** Keeps values after their TTL; null = none are kept. */
   readonly staleEngine: Engine | null;
   readonly invalidations: RecentInvalidations;
@@ -107,6 +111,7 @@ export class BackendPart {
         // The entry itself stays: a write for the cache alone, or one that a peer has yet to write, is not in the database.
         absent: (key, version) => this.#keep(this.#stale?.drop(key, { version, origin: options.origin })),
       },
+      room: options.inFlight === null ? null : new LoadRoom(options.inFlight),
       look: (key) => this.#look(key),
       scheduler,
       defer: (run) => setImmediate(run),

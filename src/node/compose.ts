@@ -1,6 +1,5 @@
 /** Wires the rooms of one HTTP thread: cache, REST surface and connections on an engine. */
 
-import { edenGC, fullGC, heapSize } from "bun:jsc";
 import manifest from "../../package.json";
 import { AwayEngine, PendingFlags } from "../cache/away-engine.ts";
 import { Cache } from "../cache/cache.ts";
@@ -20,7 +19,7 @@ import { hostOf } from "../replication/replication.ts";
 import { ByteBudget } from "../runtime/byte-budget.ts";
 import { LoopWatch } from "../telemetry/loop-watch.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
-import { HeapKeeper } from "./heap-keeper.ts";
+import { HeapKeeper, OWN_HEAP } from "./heap-keeper.ts";
 import { addressesOf } from "./open-hub.ts";
 import type { SharedParts } from "./shared-parts.ts";
 
@@ -71,7 +70,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     clock: { nowMs: Date.now },
   });
   const watch = telemetry === null ? null : watchLoop(telemetry, server);
-  const keeper = new HeapKeeper({ sizeBytes: heapSize, collectYoung: edenGC, collectAll: fullGC });
+  const keeper = new HeapKeeper(OWN_HEAP, config.memory.limitBytes);
   return {
     port: server.port,
     drain: (graceMs) => {

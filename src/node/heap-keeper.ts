@@ -1,10 +1,14 @@
+import { edenGC, fullGC, heapSize } from "bun:jsc";
+
 /** How soon the heap is looked at again, in ms: each look costs up to a millisecond. */
 const MIN_PAUSE_MS = 40;
 const MAX_PAUSE_MS = 320;
 /** Growth of the heap after which young objects are collected. What buffers take besides comes on top, about twice it. */
 const YOUNG_BYTES = 8 * 1024 ** 2;
-/** Growth since all objects were last collected after which all are collected again. */
-const ALL_BYTES = 48 * 1024 ** 2;
+/** Growth since all objects were last collected after which all are collected again: a share of the node's memory. */
+const ALL_SHARE = 1 / 32;
+const LEAST_ALL_BYTES = 8 * 1024 ** 2;
+const MOST_ALL_BYTES = 48 * 1024 ** 2;
 
 /** What is needed of the JavaScript engine's heap. */
 export interface Heap {
@@ -12,6 +16,9 @@ export interface Heap {
   collectYoung(): void;
   collectAll(): void;
 }
+
+/** Of the thread that calls it. */
+export const OWN_HEAP: Heap = { sizeBytes: heapSize, collectYoung: edenGC, collectAll: fullGC };
 
 /**
  * Collects garbage by how much of it there is. Left to itself, the engine counts the shared memory of the entries as
@@ -24,7 +31,14 @@ export class HeapKeeper {
   private afterAll: number;
   private lastBytes: number;
 
-  constructor(private readonly heap: Heap) {
+  private readonly allBytes: number;
+
+  /** @param limitBytes of the process: where there is little, garbage is collected sooner */
+  constructor(
+    private readonly heap: Heap,
+    limitBytes: number,
+  ) {
+    this.allBytes = Math.min(MOST_ALL_BYTES, Math.max(LEAST_ALL_BYTES, limitBytes * ALL_SHARE));
     this.afterAll = heap.sizeBytes();
     this.afterYoung = this.afterAll;
     this.lastBytes = this.afterAll;
@@ -55,7 +69,7 @@ export class HeapKeeper {
   private collect(): void {
     this.heap.collectYoung();
     this.afterYoung = this.heap.sizeBytes();
-    if (this.afterYoung - this.afterAll < ALL_BYTES) return;
+    if (this.afterYoung - this.afterAll < this.allBytes) return;
     this.heap.collectAll();
     this.afterAll = this.heap.sizeBytes();
     this.afterYoung = this.afterAll;

@@ -1,6 +1,7 @@
 /** The entry of one HTTP thread: its own listener on the node's port, the node's engine in shared memory. */
 
 import { parentPort, workerData } from "node:worker_threads";
+import { ByteBudget } from "../runtime/byte-budget.ts";
 import { createLog } from "../telemetry/log.ts";
 import { startListener } from "./compose.ts";
 import { openEngine } from "./shared-parts.ts";
@@ -33,6 +34,7 @@ const upstream =
         post: (request, transfer) => parent.postMessage(request, [...transfer]),
         defer: (run) => setImmediate(run),
         nowMs: Date.now,
+        inFlight: ByteBudget.attach(shared.inFlight),
       });
 const server = startListener(config, shared, engine, {
   hostname,

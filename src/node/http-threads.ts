@@ -1,6 +1,7 @@
 /** The HTTP threads of a node, seen from the main thread. */
 
 import { Worker } from "node:worker_threads";
+import { ByteBudget } from "../runtime/byte-budget.ts";
 import { NodeError } from "./errors.ts";
 import type { Hub } from "./hub.ts";
 import { type DrainMessage, isThreadMessage, type ThreadData } from "./thread-messages.ts";
@@ -81,7 +82,14 @@ class HttpThread {
     };
     this.worker = new Worker(script, { workerData: data });
     const upstream =
-      hub === null ? null : new UpstreamServer(hub, (answer) => this.worker.postMessage(answer), setImmediate);
+      hub === null
+        ? null
+        : new UpstreamServer(
+            hub,
+            (answer) => this.worker.postMessage(answer),
+            setImmediate,
+            ByteBudget.attach(data.shared.inFlight),
+          );
     this.worker.on("error", (error) => fail(`failed (${firstLine(error)})`, error));
     this.worker.on("exit", (code) => fail(`ended with code ${code}`));
     this.worker.on("message", (message: unknown) => {

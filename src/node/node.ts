@@ -12,6 +12,7 @@ import { startListener } from "./compose.ts";
 import { connectionsPerThread, descriptorLimit } from "./descriptor-limit.ts";
 import { NodeError } from "./errors.ts";
 import { exportMetrics } from "./export-metrics.ts";
+import { HeapKeeper, OWN_HEAP } from "./heap-keeper.ts";
 import { startHttpThreads } from "./http-threads.ts";
 import type { Hub } from "./hub.ts";
 import { isLinked, linkOf, openDataDirectory, openHub, originOf } from "./open-hub.ts";
@@ -90,7 +91,11 @@ export async function startNode(given: Config, options: NodeOptions): Promise<Ru
       });
       closing.add(() => exporting.close());
     }
-    if (config.workers > 1) closing.add(watchLoop(telemetry));
+    if (config.workers > 1) {
+      closing.add(watchLoop(telemetry));
+      const keeper = new HeapKeeper(OWN_HEAP, config.memory.limitBytes);
+      closing.add(() => keeper.stop());
+    }
     const maintenance = repeat(maintenanceOf(shared, stale === null ? [] : [stale]));
     closing.add(() => maintenance.stop());
     return {

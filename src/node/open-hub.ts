@@ -21,6 +21,7 @@ import { HttpTransport } from "../replication/http-transport.ts";
 import { Replication } from "../replication/replication.ts";
 import { TracedTransport } from "../replication/traced-transport.ts";
 import type { PeerMutation } from "../replication/wire/peer-mutation.ts";
+import { ByteBudget } from "../runtime/byte-budget.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { BackendPart } from "./backend-part.ts";
 import { NodeError } from "./errors.ts";
@@ -172,6 +173,7 @@ function backendPart(config: BackendConfig, outbox: Outbox, options: OpenHubOpti
     outbox,
     engine,
     staleEngine,
+    inFlight: ByteBudget.attach(shared.inFlight),
     invalidations: RecentInvalidations.attach(shared.invalidations),
     versions: HybridClock.attach(shared.versions, Date.now),
     origin: link.origin,

@@ -12,7 +12,9 @@ import {
   type UpstreamReport,
   type UpstreamTraits,
 } from "../cache/upstream.ts";
+
 import type { Stamp } from "../engine/engine.ts";
+import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import { MutationWriter, withBuffer as withBufferOf } from "./mutation-codec.ts";
 import {
   type CallResult,
@@ -28,9 +30,14 @@ export interface UpstreamClientOptions extends UpstreamTraits {
   /** Runs after the requests of this turn of the event loop. */
   readonly defer: (run: () => void) => void;
   readonly nowMs: () => number;
+  /** What was loaded is given back to it as soon as it was handed on. */
+  readonly inFlight: ByteBudget;
 }
 
 type Asked<T> = Pick<PromiseWithResolvers<T>, "resolve" | "reject">;
+/** Below that, a buffer is left to the garbage collector, which is cheaper. */
+const WORTH_FREEING_BYTES = 4 * 1024;
+
 type CallWithoutId = UpstreamCall extends infer C ? (C extends UpstreamCall ? Omit<C, "id"> : never) : never;
 
 /** A key that was found to be due is not asked for again for so long, in ms. */
@@ -152,10 +159,20 @@ export class UpstreamClient implements Upstream, UpstreamAdmin, PendingPort {
       for (const [number, id] of ids.entries()) {
         settle(this.#loading, id, isFailure(result) ? result : null, number === 0 ? loaded : collapsed(loaded));
       }
+      if (loaded?.kind === "found") this.#forgetLater(loaded.value.bytes);
     }
     for (const { id, result } of answer.calls) {
       settle(this.#calling, id, isFailure(result) ? result : null, isFailure(result) ? null : result);
     }
+  }
+
+  /** Those who asked copy the value in this turn. */
+  #forgetLater(bytes: Buffer): void {
+    const { length } = bytes;
+    this.#options.defer(() => {
+      this.#options.inFlight.giveBack(InFlight.Upstream, length);
+      if (length >= WORTH_FREEING_BYTES && bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
+    });
   }
 
   #recorded(id: number, failure: Failure | null): void {

@@ -1,5 +1,6 @@
 import type { Mutation } from "../cache/mutation.ts";
 import { type Loaded, type PeerRequest, UpstreamError } from "../cache/upstream.ts";
+import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import type { Hub } from "./hub.ts";
 import { readMutations, withBuffer } from "./mutation-codec.ts";
 import type { CallResult, Failure, UpstreamAnswer, UpstreamCall, UpstreamRequest } from "./upstream-messages.ts";
@@ -37,6 +38,8 @@ export class UpstreamServer {
     private readonly hub: ServedHub,
     private readonly post: (answer: UpstreamAnswer) => void,
     private readonly defer: (run: () => void) => void,
+    /** Counts what was loaded until the thread has it, which gives it back. */
+    private readonly inFlight: ByteBudget,
   ) {}
 
   receive(request: UpstreamRequest): void {
@@ -86,6 +89,7 @@ export class UpstreamServer {
     }
     for (const [key, asking] of idsOf) {
       const answer = (result: Loaded | Failure): void => {
+        this.inFlight.count(InFlight.Upstream, loadedBytes(result));
         this.#answers.loads.push({ ids: asking, result });
         this.#schedule();
       };
@@ -163,6 +167,11 @@ export class UpstreamServer {
 
 /** Of a call that only has to be done. */
 const DONE: CallResult = 0;
+
+/** What a load brings into the memory of whoever asked. */
+export function loadedBytes(result: Loaded | Failure): number {
+  return result.kind === "found" ? result.value.bytes.length : 0;
+}
 
 /** A view would take everything along that it is a view of. */
 function withOwnBytes(loaded: Loaded): Loaded {

@@ -92,9 +92,13 @@ export class ByteBudget {
     Atomics.sub(this.words, FIRST_USE + use, bytes);
   }
 
+  usedFor(use: InFlight): number {
+    return Atomics.load(this.words, FIRST_USE + use);
+  }
+
   /** Bytes in flight by use, under the name of the use. */
   byUse(): readonly (readonly [string, number])[] {
-    return USES.map(([use, name]) => [name, Atomics.load(this.words, FIRST_USE + use)]);
+    return USES.map(([use, name]) => [name, this.usedFor(use)]);
   }
 
   /** How often there was no room. */

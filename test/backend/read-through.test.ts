@@ -26,6 +26,7 @@ function setUp(options: Partial<ReadThroughOptions> = {}) {
       },
       absent: (key, at) => fills.push(`${key} absent@${at}`),
     },
+    room: null,
     look: () => null,
     scheduler,
     defer: (run) => setImmediate(run),

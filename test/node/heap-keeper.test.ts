@@ -28,7 +28,7 @@ class FakeHeap implements Heap {
 
 test("garbage is collected by its amount, however large the heap is", () => {
   const heap = new FakeHeap();
-  const keeper = new HeapKeeper(heap);
+  const keeper = new HeapKeeper(heap, 8 * 1024 ** 3);
   heap.youngGarbage = 7 * MIB;
   keeper.look();
   expect(heap.collected).toEqual([]);
@@ -42,7 +42,7 @@ test("garbage is collected by its amount, however large the heap is", () => {
 
 test("everything is collected when the young ones' collection leaves too much", () => {
   const heap = new FakeHeap();
-  const keeper = new HeapKeeper(heap);
+  const keeper = new HeapKeeper(heap, 8 * 1024 ** 3);
   for (let round = 0; round < 10; round++) {
     heap.youngGarbage = 8 * MIB;
     heap.oldGarbage += 10 * MIB;
@@ -54,7 +54,7 @@ test("everything is collected when the young ones' collection leaves too much", 
 
 test("a heap that shrinks by itself counts from where it is", () => {
   const heap = new FakeHeap();
-  const keeper = new HeapKeeper(heap);
+  const keeper = new HeapKeeper(heap, 8 * 1024 ** 3);
   heap.liveBytes = 10 * MIB;
   keeper.look();
   heap.youngGarbage = 9 * MIB;
@@ -65,7 +65,7 @@ test("a heap that shrinks by itself counts from where it is", () => {
 
 test("a heap that grows fast is looked at more often than one that rests", () => {
   const heap = new FakeHeap();
-  const keeper = new HeapKeeper(heap);
+  const keeper = new HeapKeeper(heap, 8 * 1024 ** 3);
   const resting = [keeper.look(), keeper.look(), keeper.look(), keeper.look()];
   expect(resting).toEqual([80, 160, 320, 320]);
   heap.youngGarbage = 6 * MIB;

@@ -9,7 +9,9 @@ import type { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { UpstreamError } from "../../src/cache/upstream.ts";
 import { type Condition, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
 import { UpstreamClient } from "../../src/node/upstream-client.ts";
+import type { UpstreamAnswer } from "../../src/node/upstream-messages.ts";
 import { UpstreamServer } from "../../src/node/upstream-server.ts";
+import { ByteBudget } from "../../src/runtime/byte-budget.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { settled } from "../support/manual-scheduler.ts";
 import { printedSeed, randomOf } from "../support/random.ts";
@@ -26,11 +28,13 @@ class IgnoringSink extends RecordingSink {
 
 /** A cache as a thread has it: the hub is behind messages. */
 function threadOf(node: TestHub): LinkedCache {
-  const server = new UpstreamServer(node.hub, (answer) => client.receive(structuredClone(answer)), setImmediate);
+  const inFlight = ByteBudget.create(2 ** 30);
+  const receive = (answer: UpstreamAnswer) => client.receive(structuredClone(answer));
+  const server = new UpstreamServer(node.hub, receive, setImmediate, inFlight);
   const { loads, deletes, tombstoneMs, refreshAheadMs } = node.hub;
   const nowMs = () => node.scheduler.nowMs();
   const client = new UpstreamClient({
-    ...{ loads, deletes, tombstoneMs, refreshAheadMs, nowMs },
+    ...{ loads, deletes, tombstoneMs, refreshAheadMs, nowMs, inFlight },
     post: (request, transfer) => server.receive(structuredClone(request, { transfer: [...transfer] })),
     defer: (run) => setImmediate(run),
   });

@@ -6,9 +6,11 @@ import { JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
 import { UpstreamClient } from "../../src/node/upstream-client.ts";
 import type { UpstreamAnswer, UpstreamRequest } from "../../src/node/upstream-messages.ts";
 import { type ServedHub, UpstreamServer } from "../../src/node/upstream-server.ts";
+import { ByteBudget, InFlight } from "../../src/runtime/byte-budget.ts";
 import { stampOf } from "../support/engine-io.ts";
 import { FakeUpstream, outboxFull, shownMutation } from "../support/fake-upstream.ts";
 import { ManualScheduler } from "../support/manual-scheduler.ts";
+import { until } from "../support/until.ts";
 
 const DEAD: DeadWrite = {
   id: 7,
@@ -57,12 +59,14 @@ let client: UpstreamClient;
 let requests: UpstreamRequest[];
 let answers: UpstreamAnswer[];
 let scheduler: ManualScheduler;
+let inFlight: ByteBudget;
 
 beforeEach(() => {
   hub = new FakeHub();
   requests = [];
   answers = [];
   scheduler = new ManualScheduler();
+  inFlight = ByteBudget.create(2 ** 30);
   const defer = (run: () => void) => setImmediate(run);
   const server = new UpstreamServer(
     hub,
@@ -71,12 +75,14 @@ beforeEach(() => {
       client.receive(structuredClone(answer));
     },
     defer,
+    inFlight,
   );
   client = new UpstreamClient({
     loads: true,
     deletes: true,
     tombstoneMs: 6_000,
     refreshAheadMs: 100,
+    inFlight,
     post: (request, transfer) => {
       requests.push(request);
       server.receive(structuredClone(request, { transfer: [...transfer] }));
@@ -172,6 +178,13 @@ describe("the hub as an HTTP thread sees it", () => {
     ]);
     expect(loads[0]).toEqual(found('"a"'));
     expect(loads[0]?.kind === "found" && Buffer.isBuffer(loads[0].value.bytes)).toBe(true);
+  });
+
+  test("counts what was loaded until the thread has handed it on", async () => {
+    hub.onLoad = () => found('"a"');
+    await Promise.all([client.load("a"), client.load("b")]);
+    expect(inFlight.usedFor(InFlight.Upstream)).toBeGreaterThan(0);
+    await until("it is given back", () => inFlight.usedBytes === 0);
   });
 
   test("does not send along what a loaded value is a part of", async () => {

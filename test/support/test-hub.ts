@@ -61,6 +61,7 @@ export function openTestHub(options: TestHubOptions = {}): TestHub {
   const part = new BackendPart({
     config,
     backend,
+    inFlight: null,
     outbox,
     engine: options.fills?.(engine) ?? engine,
     staleEngine: stale === null ? null : (options.stale?.(stale) ?? stale),
