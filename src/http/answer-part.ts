@@ -1,12 +1,17 @@
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
-import type { ByteSocket } from "./connection-context.ts";
 import { freeBuffer } from "./free-buffer.ts";
+
+/** As much of a socket as an answer needs. */
+export interface ByteSink {
+  /** @returns how many bytes were taken; negative = closed */
+  write(bytes: Buffer, offset: number, length: number): number;
+}
 
 /** A part of the answers that a client hasn't taken yet. */
 export interface AnswerPart {
   readonly isSent: boolean;
   /** Sends as much as the socket takes. @returns the bytes that it took, or `LOST` */
-  send(socket: ByteSocket): number;
+  send(socket: ByteSink): number;
   /** Gives back what is held. To be called once. */
   drop(): void;
 }
@@ -28,7 +33,7 @@ export class HeldBytes implements AnswerPart {
     return this.start === this.end;
   }
 
-  send(socket: ByteSocket): number {
+  send(socket: ByteSink): number {
     const sent = Math.max(0, socket.write(this.bytes, this.start, this.end - this.start));
     this.start += sent;
     return sent;
