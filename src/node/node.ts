@@ -17,6 +17,7 @@ import { startHttpThreads } from "./http-threads.ts";
 import type { Hub } from "./hub.ts";
 import { isLinked, linkOf, openDataDirectory, openHub, originOf } from "./open-hub.ts";
 import { checkAddress } from "./port-check.ts";
+import { lockPort } from "./port-lock.ts";
 import {
   type LinkParts,
   maintenanceOf,
@@ -58,6 +59,15 @@ interface Listeners {
 
 /** Starts a node; settles when it answers requests. Throws `NodeError`. */
 export async function startNode(given: Config, options: NodeOptions): Promise<RunningNode> {
+  const unlock = await lockPort(given.address.port);
+  try {
+    return await startAlone(given, options);
+  } finally {
+    unlock();
+  }
+}
+
+async function startAlone(given: Config, options: NodeOptions): Promise<RunningNode> {
   const config = withinDescriptors(given, options.log);
   const hostname = await checkAddress(config.address);
   const closing = new Closing();

@@ -34,11 +34,14 @@ afterEach(async () => {
   folder[Symbol.dispose]();
 });
 
+/** A pause of the tests' machine is no outage of Redis: while that is away, nothing that is loaded can be kept for others. */
+const PATIENT = "--redis-command-timeout=1m";
+
 type Kind = readonly [name: string, flags: () => readonly string[]];
 const NODES: readonly Kind[] = [
   ["1 thread", () => ["--workers=1"]],
   ["2 threads", () => ["--workers=2"]],
-  ["2 threads on Redis", () => ["--workers=2", `--redis-url=${redis.url}`, `--redis-prefix=${folder.path}:`]],
+  ["2 threads on Redis", () => ["--workers=2", `--redis-url=${redis.url}`, `--redis-prefix=${folder.path}:`, PATIENT]],
 ];
 
 async function start(flags: readonly string[]): Promise<{ node: ServedNode; calls: NodeCalls }> {

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { createServer } from "node:net";
+import { freePort } from "../support/free-port.ts";
 import { startKeepAliveClient } from "../support/keep-alive-client.ts";
 import { endServed, runMain, serve } from "../support/serve.ts";
 import { until } from "../support/until.ts";
@@ -51,6 +52,26 @@ describe.each([
     });
   });
 });
+
+test.each([["2"], ["1"]])(
+  "of nodes with --workers %s that start together on one port, one listens and the others say why not",
+  async (workers) => {
+    for (let turn = 0; turn < 5; turn++) {
+      const port = freePort();
+      const nodes = [1, 2, 3].map(() => {
+        const node = serve([`--addr=127.0.0.1:${port}`, "--entry-memory=64MiB", `--workers=${workers}`]);
+        return node.then(
+          () => "listens",
+          (error: Error) => error.message,
+        );
+      });
+      const told = (await Promise.all(nodes)).sort();
+      const inUse = `cannot listen on 127.0.0.1:${port}: the port is in use;`;
+      expect(told).toEqual(["listens", expect.stringContaining(inUse), expect.stringContaining(inUse)]);
+      await endServed();
+    }
+  },
+);
 
 describe("a node", () => {
   test("refuses a port that another program holds on one interface only, when it is to listen on all", async () => {
