@@ -19,6 +19,9 @@ const PROGRAMS = {
     elsewhere: "/usr/lib/postgresql/*/bin/postgres",
   },
   curl: { aptPackage: "curl", neededBy: "the examples of the documentation" },
+  nginx: { aptPackage: "nginx-light", neededBy: "caches in front of a node" },
+  varnishd: { aptPackage: "varnish", neededBy: "caches in front of a node" },
+  haproxy: { aptPackage: "haproxy", neededBy: "proxies in front of a node" },
   ps: { aptPackage: "procps", neededBy: "a database server that hangs" },
 } as const satisfies Record<string, Program>;
 
