@@ -35,16 +35,19 @@ import {
 } from "./cache.ts";
 import { type CapturedEntry, EntryCapture } from "./entry-capture.ts";
 import { keyOf } from "./filler.ts";
+import type { KeyGate } from "./key-gate.ts";
 import { isKept, LinkedPut } from "./linked-put.ts";
 import { LinkedStore, type OwnPut } from "./linked-store.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 import type { RecentPuts } from "./recent-puts.ts";
+import { IGNORED, RefreshSink } from "./refresh-sink.ts";
 import { type Loaded, type Upstream, UpstreamError } from "./upstream.ts";
 
 export interface LinkedCacheOptions extends CacheOptions {
   readonly upstream: Upstream;
   readonly invalidations: RecentInvalidations;
   readonly recentPuts: RecentPuts;
+  readonly gate: KeyGate;
 }
 
 /** The original sends its message right after the put that it speaks of. */
@@ -66,12 +69,14 @@ export class LinkedCache extends Cache {
   readonly #recentPuts: RecentPuts;
   readonly #refreshing: RefreshSink;
   readonly #store: LinkedStore;
+  readonly #gate: KeyGate;
 
   constructor(options: LinkedCacheOptions) {
     super(options);
     this.#upstream = options.upstream;
     this.#invalidations = options.invalidations;
     this.#recentPuts = options.recentPuts;
+    this.#gate = options.gate;
     this.#store = new LinkedStore(this.engine, this.#invalidations, () => this.stamp());
     this.loads = options.upstream.loads;
     this.#refreshing = new RefreshSink(options.upstream.refreshAheadMs, options.nowMs);
@@ -113,7 +118,7 @@ export class LinkedCache extends Cache {
     if (condition !== null) return this.#putIf(put, condition, context);
     return new Promise((resolve, reject) => {
       const writer = { stored: resolve, failed: reject };
-      const outcome = new LinkedPut(this.#store, this.#upstream, put, context, writer).begin();
+      const outcome = this.#begin(put, this.#gate.placeOf(key), context, writer);
       if (outcome !== null) resolve(outcome);
     });
   }
@@ -127,7 +132,7 @@ export class LinkedCache extends Cache {
   ): PutOutcome | null | undefined {
     if (this.#isTooLarge(key, value)) return "too-large";
     const put = this.#ownPut(key, value, ttlMs, context);
-    return new LinkedPut(this.#store, this.#upstream, put, context, writer).begin();
+    return this.#begin(put, this.#gate.placeOf(key), context, writer);
   }
 
   override async gossipInvalidate(key: Key): Promise<void> {
@@ -145,9 +150,10 @@ export class LinkedCache extends Cache {
     if (condition === null) return this.#deleteRecorded(own, name, context);
     await this.#fetch(own, name);
     for (let stamps = 1; ; stamps++) {
-      const stamp = this.stamp();
       const tombstoneUntilMs = this.#tombstoneUntilMs();
-      const outcome = await this.engine.delete({ key: own, stamp, condition, tombstoneUntilMs });
+      const { stamp, outcome } = await this.#alone(own, (given) =>
+        this.engine.delete({ key: own, stamp: given, condition, tombstoneUntilMs }),
+      );
       // A delete that can't be recorded is no loss for the cache: what it removed is loaded again.
       if (outcome === "deleted") await this.#upstream.record({ kind: "delete", key: name, stamp, ...context });
       if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
@@ -165,8 +171,9 @@ export class LinkedCache extends Cache {
     const expiresAtMs = this.expiryOf(ttlMs);
     for (let stamps = 1; ; stamps++) {
       const isThere = await this.#fetch(own, name);
-      const stamp = this.stamp();
-      const outcome = await this.engine.touch({ key: own, expiresAtMs, stamp, condition });
+      const { stamp, outcome } = await this.#alone(own, (given) =>
+        this.engine.touch({ key: own, expiresAtMs, stamp: given, condition }),
+      );
       if (outcome === "touched") {
         if (await this.#store.isInvalidated(own, stamp)) return "absent";
         await this.#recordEntry(own, name, true, context);
@@ -190,10 +197,9 @@ export class LinkedCache extends Cache {
     for (let stamps = 1; ; stamps++) {
       const isThere = await this.#fetch(own, name);
       if (condition?.kind === "absent" && isThere === true) return { kind: "condition-failed" };
-      const stamp = this.stamp();
       // What has expired here since it was fetched must not be counted from 0: the backend has more.
-      const request = { key: own, delta, expiresAtMsIfNew, stamp, condition: condition ?? asFetched(isThere) };
-      const outcome = await this.engine.increment(request);
+      const request = { key: own, delta, expiresAtMsIfNew, condition: condition ?? asFetched(isThere) };
+      const { stamp, outcome } = await this.#alone(own, (given) => this.engine.increment({ ...request, stamp: given }));
       const isUndone = outcome.kind === "incremented" && (await this.#store.isInvalidated(own, stamp));
       if (outcome.kind === "incremented" && !isUndone) {
         if (!(await this.#recordEntry(own, name, false, context))) {
@@ -232,12 +238,47 @@ export class LinkedCache extends Cache {
 
   /** As a put: it is done with the stamp that it was recorded with, and before whatever is newer. */
   async #deleteRecorded(key: Key, name: string, context: MutationContext): Promise<DeleteOutcome> {
-    const stamp = this.stamp();
-    await this.#upstream.record({ kind: "delete", key: name, stamp, ...context });
-    const tombstoneUntilMs = this.#tombstoneUntilMs();
-    const outcome = await this.engine.delete({ key, stamp, condition: null, tombstoneUntilMs });
-    if (outcome === "superseded") await this.#store.dropOlder(key, stamp);
-    return outcome;
+    const place = this.#gate.placeOf(key);
+    await this.#gate.enter(place);
+    try {
+      const stamp = this.stamp();
+      await this.#upstream.record({ kind: "delete", key: name, stamp, ...context });
+      const tombstoneUntilMs = this.#tombstoneUntilMs();
+      const outcome = await this.engine.delete({ key, stamp, condition: null, tombstoneUntilMs });
+      if (outcome === "superseded") await this.#store.dropOlder(key, stamp);
+      return outcome;
+    } finally {
+      this.#gate.leave(place);
+    }
+  }
+
+  /** Null = the writer is told later. */
+  #begin(put: OwnPut, place: number, context: MutationContext, writer: LateWriter): PutOutcome | null {
+    if (this.#gate.tryEnter(place)) return this.#linkedPut(put, place, context, writer).begin();
+    void this.#beginLater(put, place, context, writer);
+    return null;
+  }
+
+  async #beginLater(put: OwnPut, place: number, context: MutationContext, writer: LateWriter): Promise<void> {
+    await this.#gate.enter(place);
+    try {
+      const outcome = this.#linkedPut(put, place, context, writer).begin();
+      if (outcome !== null) writer.stored(outcome);
+    } catch (error) {
+      writer.failed(error);
+    }
+  }
+
+  #linkedPut(put: OwnPut, place: number, context: MutationContext, writer: LateWriter): LinkedPut {
+    return new LinkedPut(this.#store, this.#upstream, this.#gate, put, place, context, writer);
+  }
+
+  /** What depends on the stored entry is stamped and done while nothing else is under way: see `KeyGate`. */
+  #alone<T>(key: Key, work: (stamp: Stamp) => Awaitable<T>): Promise<{ readonly stamp: Stamp; readonly outcome: T }> {
+    return this.#gate.alone(key, async () => {
+      const stamp = this.stamp();
+      return { stamp, outcome: await work(stamp) };
+    });
   }
 
   #ownPut(key: Key, { source, start, end, contentType }: NewValue, ttlMs: number, context: MutationContext): OwnPut {
@@ -258,8 +299,7 @@ export class LinkedCache extends Cache {
     const { key: name } = put;
     const key = keyOf(name);
     if ((await this.#fetch(key, name)) === true && condition.kind === "absent") return "condition-failed";
-    const stamp = this.stamp();
-    const outcome = await this.#store.put(put, stamp, condition);
+    const { stamp, outcome } = await this.#alone(key, (given) => this.#store.put(put, given, condition));
     if (outcome === "stored") await this.#recordOrDrop(key, stamp, () => this.#recordPut(put, stamp, context));
     return outcome;
   }
@@ -341,36 +381,6 @@ export class LinkedCache extends Cache {
     return found instanceof Promise ? found.then(refresh) : refresh(found);
   }
 }
-
-/** Passes an entry on, and notes whether it is to be reloaded before it expires. */
-class RefreshSink implements EntrySink {
-  isDue = false;
-  #sink: EntrySink = IGNORED;
-
-  constructor(
-    private readonly aheadMs: number,
-    private readonly nowMs: () => number,
-  ) {}
-
-  watch(sink: EntrySink): void {
-    this.#sink = sink;
-  }
-
-  get target(): Buffer {
-    return this.#sink.target;
-  }
-
-  get offset(): number {
-    return this.#sink.offset;
-  }
-
-  begin(entry: EntryInfo): boolean {
-    this.isDue = entry.expiresAtMs !== NEVER && entry.expiresAtMs - this.nowMs() < this.aheadMs;
-    return this.#sink.begin(entry);
-  }
-}
-
-const IGNORED: EntrySink = { target: Buffer.alloc(0), offset: 0, begin: () => false };
 
 function deliver(loaded: Extract<Loaded, { kind: "found" }>, sink: LoadSink): void {
   const { value, expiresAtMs, stamp } = loaded;

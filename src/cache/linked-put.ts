@@ -1,6 +1,7 @@
 import type { Awaitable, PutOutcome, Stamp } from "../engine/engine.ts";
 import { type LateWriter, MOST_STAMPS, type MutationContext } from "./cache.ts";
 import { keyOf } from "./filler.ts";
+import type { KeyGate } from "./key-gate.ts";
 import type { LinkedStore, OwnPut } from "./linked-store.ts";
 import type { CacheValue, PutMutation } from "./mutation.ts";
 import { type RecordListener, type Upstream, UpstreamError } from "./upstream.ts";
@@ -23,13 +24,18 @@ export class LinkedPut implements PutMutation, RecordListener {
   readonly traceparent: string | undefined;
   readonly #store: LinkedStore;
   readonly #upstream: Upstream;
+  readonly #gate: KeyGate;
+  readonly #place: number;
   readonly #writer: LateWriter;
   readonly #stamps: number;
 
+  /** `place`: of the gate, which has been entered; the put leaves it when it is over. */
   constructor(
     store: LinkedStore,
     upstream: Upstream,
+    gate: KeyGate,
     { key, value, expiresAtMs }: OwnPut,
+    place: number,
     { isReplicated, traceparent }: MutationContext,
     writer: LateWriter,
     stamps = 1,
@@ -42,15 +48,26 @@ export class LinkedPut implements PutMutation, RecordListener {
     this.traceparent = traceparent;
     this.#store = store;
     this.#upstream = upstream;
+    this.#gate = gate;
+    this.#place = place;
     this.#writer = writer;
     this.#stamps = stamps;
   }
 
   /** Null = the writer is told later. */
   begin(): PutOutcome | null {
-    if (!this.#upstream.recordLater(this, this)) return null;
-    const outcome = this.#store.put(this, this.stamp, null);
-    if (outcome === "stored") return outcome;
+    let outcome: Awaitable<PutOutcome>;
+    try {
+      if (!this.#upstream.recordLater(this, this)) return null;
+      outcome = this.#store.put(this, this.stamp, null);
+    } catch (error) {
+      this.#gate.leave(this.#place);
+      throw error;
+    }
+    if (outcome === "stored") {
+      this.#gate.leave(this.#place);
+      return outcome;
+    }
     void this.#conclude(outcome, this.#stamps < MOST_STAMPS);
     return null;
   }
@@ -60,10 +77,10 @@ export class LinkedPut implements PutMutation, RecordListener {
     try {
       outcome = this.#store.put(this, this.stamp, null);
     } catch (error) {
-      this.#writer.failed(error);
+      this.#fails(error);
       return;
     }
-    if (outcome === "stored") this.#writer.stored(outcome);
+    if (outcome === "stored") this.#stored(outcome);
     else void this.#conclude(outcome, false);
   }
 
@@ -79,25 +96,53 @@ export class LinkedPut implements PutMutation, RecordListener {
     } catch (dropError) {
       failure = dropError;
     }
-    this.#writer.failed(failure);
+    this.#fails(failure);
   }
 
   async #conclude(stored: Awaitable<PutOutcome>, mayRestamp: boolean): Promise<void> {
-    let outcome: PutOutcome | null;
+    let outcome: PutOutcome;
     try {
       outcome = await stored;
-      if (outcome === "superseded" && mayRestamp) outcome = this.#again();
       // The entry is in the backend and not here: an older one must not stay.
-      else if (outcome !== "stored") await this.#store.dropOlder(keyOf(this.key), this.stamp);
+      if (outcome !== "stored" && !(outcome === "superseded" && mayRestamp)) {
+        await this.#store.dropOlder(keyOf(this.key), this.stamp);
+      }
     } catch (error) {
-      this.#writer.failed(error);
+      this.#fails(error);
       return;
     }
-    if (outcome !== null) this.#writer.stored(outcome);
+    if (outcome === "superseded" && mayRestamp) this.#tryAgain();
+    else this.#stored(outcome);
   }
 
-  #again(): PutOutcome | null {
-    return new LinkedPut(this.#store, this.#upstream, this, this, this.#writer, this.#stamps + 1).begin();
+  /** With another stamp; it leaves the gate for this one. */
+  #tryAgain(): void {
+    const again = new LinkedPut(
+      this.#store,
+      this.#upstream,
+      this.#gate,
+      this,
+      this.#place,
+      this,
+      this.#writer,
+      this.#stamps + 1,
+    );
+    try {
+      const outcome = again.begin();
+      if (outcome !== null) this.#writer.stored(outcome);
+    } catch (error) {
+      this.#writer.failed(error);
+    }
+  }
+
+  #stored(outcome: PutOutcome): void {
+    this.#gate.leave(this.#place);
+    this.#writer.stored(outcome);
+  }
+
+  #fails(error: unknown): void {
+    this.#gate.leave(this.#place);
+    this.#writer.failed(error);
   }
 }
 

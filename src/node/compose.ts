@@ -4,6 +4,7 @@ import manifest from "../../package.json";
 import { AwayEngine, PendingFlags } from "../cache/away-engine.ts";
 import { Cache } from "../cache/cache.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
+import { KeyGate } from "../cache/key-gate.ts";
 import { LinkedCache } from "../cache/linked-cache.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { RecentPuts } from "../cache/recent-puts.ts";
@@ -110,7 +111,8 @@ function cacheOf(config: Config, shared: SharedParts, given: Engine, upstream: (
   };
   if (upstream === null) return new Cache(options);
   const recentPuts = RecentPuts.attach(shared.recentPuts);
-  return new LinkedCache({ ...options, upstream, invalidations, recentPuts });
+  const gate = KeyGate.attach(shared.keyGate);
+  return new LinkedCache({ ...options, upstream, invalidations, recentPuts, gate });
 }
 
 /** Tells peers from others; what their names stand for is looked up again and again. */

@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { PendingFlags } from "../cache/away-engine.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
+import { KeyGate } from "../cache/key-gate.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { RecentPuts } from "../cache/recent-puts.ts";
 import type { UpstreamTraits } from "../cache/upstream.ts";
@@ -47,6 +48,8 @@ export interface SharedParts {
   readonly invalidations: SharedArrayBuffer;
   /** What peers of the original's kind have put a moment ago. */
   readonly recentPuts: SharedArrayBuffer;
+  /** See `KeyGate`. */
+  readonly keyGate: SharedArrayBuffer;
   /** What the caches need to know of what is behind them; null = there is nothing. */
   readonly link: LinkParts | null;
 }
@@ -92,6 +95,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
     pending: new PendingFlags().buffer,
     invalidations: RecentInvalidations.create().buffer,
     recentPuts: RecentPuts.create().buffer,
+    keyGate: KeyGate.create().buffer,
     link,
   };
 }

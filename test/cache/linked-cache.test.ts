@@ -3,6 +3,7 @@ import type { LoadSink, LoadState, NewValue } from "../../src/cache/cache.ts";
 import { Filler } from "../../src/cache/filler.ts";
 import { Glob } from "../../src/cache/glob.ts";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
@@ -67,6 +68,7 @@ function cacheOver(below: Engine): LinkedCache {
     upstream,
     invalidations,
     recentPuts: RecentPuts.create(),
+    gate: KeyGate.create(),
   });
 }
 

@@ -4,6 +4,7 @@ import { AwayEngine, PendingFlags } from "../../src/cache/away-engine.ts";
 import { FROM_CLIENT } from "../../src/cache/cache.ts";
 import { Glob } from "../../src/cache/glob.ts";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import type { Mutation } from "../../src/cache/mutation.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
@@ -53,7 +54,7 @@ function startNode(folder: string, redis: DoubtfulEngine) {
   versions.observe(outbox.newestVersion);
   const cache = new LinkedCache({
     ...{ engine, versions, nowMs, invalidations, upstream: port },
-    ...{ recentPuts: RecentPuts.create(), defaultTtlMs: null, origin: ORIGIN },
+    ...{ recentPuts: RecentPuts.create(), gate: KeyGate.create(), defaultTtlMs: null, origin: ORIGIN },
   });
   let isClosed = false;
   const stop = async () => {

@@ -2,6 +2,7 @@
 
 import { Glob } from "../../src/cache/glob.ts";
 import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
+import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import type { Mutation } from "../../src/cache/mutation.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
@@ -164,6 +165,7 @@ export class ModelNode {
       nowMs: () => this.nowMs(),
       defaultTtlMs: null,
       recentPuts: RecentPuts.create(),
+      gate: KeyGate.create(),
     });
     world.history.started(settings.id);
     life = { isOver: false, engine, outbox, clock, invalidations, replication, cache, plain: hub.plain };

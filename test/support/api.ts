@@ -1,6 +1,7 @@
 import { expect } from "bun:test";
 import { Cache } from "../../src/cache/cache.ts";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
@@ -69,6 +70,7 @@ export async function startTestApi(testOptions: TestApiOptions = {}): Promise<Te
           upstream,
           invalidations: RecentInvalidations.create(),
           recentPuts: RecentPuts.create(),
+          gate: KeyGate.create(),
         });
   const state = { ready: true };
   const options = {

@@ -1,5 +1,6 @@
 /** A hub with all that belongs to it in this process, on a backend in memory and a clock that a test moves. */
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
@@ -87,7 +88,7 @@ export function openTestHub(options: TestHubOptions = {}): TestHub {
     log: (message) => log.push(message),
   });
   hub.start();
-  const shared = { engine, versions, nowMs, invalidations, recentPuts: RecentPuts.create() };
+  const shared = { engine, versions, nowMs, invalidations, recentPuts: RecentPuts.create(), gate: KeyGate.create() };
   const cacheWith = (upstream: Upstream) =>
     new LinkedCache({ ...shared, upstream, defaultTtlMs: null, origin: ORIGIN });
   return {

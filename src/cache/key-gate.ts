@@ -1,0 +1,80 @@
+/**
+ * Keeps calls that depend on the stored entry (conditions, counters, touches) apart from puts and deletes of the same key
+ * that have their stamp and are not applied yet, across all threads of a node.
+ *
+ * A put is stamped, committed and then applied. A call that read the entry in between, and is stamped after the put, would
+ * supersede it without having seen it: an acknowledged write would be gone. So whoever depends on the entry waits until all
+ * that was stamped before is applied, and whatever is to be stamped meanwhile waits for it.
+ *
+ * Keys share places by their hash. Two keys in one place wait for each other now and then, and nothing worse.
+ */
+import type { Key } from "../engine/engine.ts";
+
+const PLACES = 4096;
+/** Of a place: somebody depends on an entry there. The other bits count what is stamped and not applied. */
+const CLOSED = 1 << 30;
+
+const FNV_OFFSET = 0x811c9dc5;
+const FNV_PRIME = 0x01000193;
+
+export class KeyGate {
+  readonly #places: Int32Array;
+
+  static create(): KeyGate {
+    return new KeyGate(new SharedArrayBuffer(PLACES * Int32Array.BYTES_PER_ELEMENT));
+  }
+
+  /** Uses the one that another thread made. */
+  static attach(buffer: SharedArrayBuffer): KeyGate {
+    return new KeyGate(buffer);
+  }
+
+  private constructor(
+    /** Hand this to other threads, for `attach`. */
+    readonly buffer: SharedArrayBuffer,
+    /** Resolves when other work of this thread has had its turn. */
+    private readonly letOthersRun: () => Promise<void> = nextTurn,
+  ) {
+    this.#places = new Int32Array(buffer);
+  }
+
+  /** FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv/ */
+  placeOf(key: Key): number {
+    let hash = FNV_OFFSET;
+    for (let at = 0; at < key.length; at++) hash = Math.imul(hash ^ (key.bytes[at] ?? 0), FNV_PRIME);
+    return (hash ^ (hash >>> 16)) & (PLACES - 1);
+  }
+
+  /** To be called before a put or delete takes its stamp. False = not now: see `enter`. */
+  tryEnter(place: number): boolean {
+    if ((Atomics.add(this.#places, place, 1) & CLOSED) === 0) return true;
+    Atomics.sub(this.#places, place, 1);
+    return false;
+  }
+
+  /** Resolves when a put or delete may take its stamp. */
+  async enter(place: number): Promise<void> {
+    while (!this.tryEnter(place)) await this.letOthersRun();
+  }
+
+  /** The put or delete is applied, or has failed. */
+  leave(place: number): void {
+    Atomics.sub(this.#places, place, 1);
+  }
+
+  /** Runs what depends on the stored entry, its stamp included, while nothing else of its place is under way. */
+  async alone<T>(key: Key, work: () => T | Promise<T>): Promise<T> {
+    const place = this.placeOf(key);
+    while ((Atomics.or(this.#places, place, CLOSED) & CLOSED) !== 0) await this.letOthersRun();
+    try {
+      while (Atomics.load(this.#places, place) !== CLOSED) await this.letOthersRun();
+      return await work();
+    } finally {
+      Atomics.and(this.#places, place, ~CLOSED);
+    }
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

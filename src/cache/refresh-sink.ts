@@ -1,0 +1,32 @@
+import { type EntryInfo, type EntrySink, NEVER } from "../engine/engine.ts";
+
+/** Passes an entry on, and notes whether it is to be reloaded before it expires. */
+export class RefreshSink implements EntrySink {
+  isDue = false;
+  #sink: EntrySink = IGNORED;
+
+  constructor(
+    private readonly aheadMs: number,
+    private readonly nowMs: () => number,
+  ) {}
+
+  watch(sink: EntrySink): void {
+    this.#sink = sink;
+  }
+
+  get target(): Buffer {
+    return this.#sink.target;
+  }
+
+  get offset(): number {
+    return this.#sink.offset;
+  }
+
+  begin(entry: EntryInfo): boolean {
+    this.isDue = entry.expiresAtMs !== NEVER && entry.expiresAtMs - this.nowMs() < this.aheadMs;
+    return this.#sink.begin(entry);
+  }
+}
+
+/** Takes nothing. */
+export const IGNORED: EntrySink = { target: Buffer.alloc(0), offset: 0, begin: () => false };
