@@ -39,7 +39,7 @@ beforeAll(async () => {
   if (isRoot) run(["chown", "mysql", ownKey]);
   servers.set("MariaDB", await startMariaDb([`--ssl-cert=${certificate}`, `--ssl-key=${ownKey}`]));
   await refusePlainConnections();
-}, 60_000);
+}, 300_000);
 afterAll(async () => {
   for (const server of servers.values()) await server[Symbol.asyncDispose]();
   folder[Symbol.dispose]();

@@ -111,7 +111,7 @@ export function testBackend(subject: BackendUnderTest): void {
       const text = `"${"é".repeat((subject.largestValueBytes ?? MAX_VALUE_BYTES) / 2 - 1)}"`;
       expect(await write([jsonRow("a", text, 1)])).toEqual([{ kind: "written" }]);
       expect((await loadText("a")) === text).toBe(true);
-    }, 30_000);
+    }, 300_000);
 
     test("keys are told apart by every byte", async () => {
       const rows = KEYS.map((key, i) => jsonRow(key, String(i), 1));
@@ -131,7 +131,7 @@ export function testBackend(subject: BackendUnderTest): void {
       expect(results.filter((result) => result.kind === "written").length).toBe(2500);
       const loaded = await load(rows.map((row) => row.key));
       expect(loaded.map(textOf)).toEqual(rows.map((_, i) => `{"i":${i}}`));
-    }, 20_000);
+    }, 300_000);
 
     test("a value of another type replaces JSON, and JSON replaces it", async () => {
       await write([jsonRow("a", "1", 1)]);

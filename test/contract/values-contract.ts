@@ -47,7 +47,7 @@ export function testValues(calls: ContractCalls): void {
         expect(entry?.info.valueLength).toBe(size);
         expect(entry?.bytes.equals(value)).toBe(true);
       },
-      30_000,
+      300_000,
     );
 
     test("a value that begins with byte 0x01 comes back, also under the JSON content type", async () => {

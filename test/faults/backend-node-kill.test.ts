@@ -81,7 +81,7 @@ test("10 kills under write load before SQLite", async () => {
   using folder = tempFolder();
   const file = join(folder.path, "shop.db");
   await killAndCompare(10, `sqlite:${file}`, () => readSqlite(file));
-}, 120_000);
+}, 300_000);
 
 needing("redis-server").test(
   "10 kills under write load of nodes whose entries are in Redis",
@@ -95,5 +95,5 @@ needing("redis-server").test(
       await redis.stop();
     }
   },
-  120_000,
+  300_000,
 );

@@ -14,7 +14,7 @@ const { afterAll, afterEach, beforeAll, beforeEach, describe, test } = needing("
 const FLAGS = ["--addr=127.0.0.1:0", "--entry-memory=64MiB", "--write-behind-delay=10ms", "--backend-timeout=20s"];
 
 /** Starting a node takes a while where other tests run beside this one. */
-const LONG_MS = 60_000;
+const LONG_MS = 300_000;
 
 let folder: TempFolder;
 let store: HttpStore;

@@ -13,7 +13,7 @@ import { until } from "../support/until.ts";
 import { Ledger, startWriteLoad } from "../support/write-load.ts";
 
 /** Starting a node takes a while where other tests run beside this one. */
-const LONG_MS = 60_000;
+const LONG_MS = 300_000;
 const WRITERS = { connections: 6, keysEach: 50 };
 
 let folder: TempFolder;

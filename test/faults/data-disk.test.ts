@@ -10,7 +10,7 @@ import { endServed, serve } from "../support/serve.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
-const LONG_MS = 60_000;
+const LONG_MS = 300_000;
 const WRITES = 300;
 const VALUE = "x".repeat(2_000);
 

@@ -81,7 +81,7 @@ needingThat(existsSync("/proc/self/fd"), "/proc, as Linux has it").test.each([1,
       await server.exited;
     }
   },
-  60_000,
+  300_000,
 );
 
 async function isServed(port: number): Promise<boolean> {

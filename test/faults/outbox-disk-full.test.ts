@@ -60,5 +60,5 @@ needingThat(mounted, "the right to mount a tmpfs").test(
     }
     outbox.close();
   },
-  60_000,
+  300_000,
 );

@@ -106,7 +106,7 @@ describe("a cluster", () => {
       const pattern = globPattern("key:*");
       expect(await calls.engine.deleteMatching(pattern, calls.stamp())).toBe(KEYS.length);
     },
-    60_000,
+    300_000,
   );
 
   test("finds every key of a pattern while slots move", async () => {
@@ -131,7 +131,7 @@ describe("a cluster", () => {
     await moving;
     deleted += await calls.engine.deleteMatching(globPattern("*:*"), calls.stamp());
     expect(deleted).toBe(300);
-  }, 60_000);
+  }, 300_000);
 
   test("that loses a primary costs errors until its replica took over, and no restart", async () => {
     const cluster = await startCluster({ replicas: true });
@@ -156,7 +156,7 @@ describe("a cluster", () => {
     expect(load.errors.length).toBeGreaterThan(0);
     // Within its timeout, on a machine that is busy with six servers.
     expect(load.longestMs).toBeLessThan(1500);
-  }, 60_000);
+  }, 300_000);
 
   test("that loses a primary by death or by hanging goes on with the other two", async () => {
     const cluster = await startCluster({ replicas: true, isPartial: true });
@@ -193,7 +193,7 @@ describe("a cluster", () => {
       expect(errors).toEqual([]);
       for (const key of lostKeys) expect(await calls.put(key, "2")).toBe("stored");
     }
-  }, 60_000);
+  }, 300_000);
 
   test("that gets another primary costs no error with the first command to it", async () => {
     const cluster = await startCluster({ replicas: false });
@@ -215,7 +215,7 @@ describe("a cluster", () => {
     for (const key of KEYS.slice(0, 20)) await cluster.moveSlot(slotOf(key), added, asked);
     await added.kill();
     for (const key of KEYS) expect(await calls.increment(key, 1)).toEqual({ kind: "incremented", value: 3 });
-  }, 60_000);
+  }, 300_000);
 
   test("whose replica is promoted by hand costs no error", async () => {
     const cluster = await startCluster({ replicas: true });
@@ -229,7 +229,7 @@ describe("a cluster", () => {
     await load.stop();
     expect(load.errors).toEqual([]);
     await expectAcknowledged(cluster.url, load);
-  }, 60_000);
+  }, 300_000);
 });
 
 describe("Sentinel", () => {
@@ -250,5 +250,5 @@ describe("Sentinel", () => {
     await sentinels.primary.up();
     expect(await calls.put("k", "3")).toBe("stored");
     expect(await (await openEngine(sentinels.replica.url)).get("k")).toBe("3");
-  }, 60_000);
+  }, 300_000);
 });

@@ -12,7 +12,7 @@ import { eventually } from "../support/until.ts";
 
 const { afterEach, beforeEach, describe, test } = needing("redis-server");
 
-const LONG_MS = 60_000;
+const LONG_MS = 300_000;
 
 let folder: TempFolder;
 let redis: RedisServer;

@@ -87,7 +87,7 @@ describe("while Redis is away", () => {
     await eventually(() => statusOf(calls) === "ok");
     expect(await calls.put("k", "1")).toBe("stored");
     expect(() => calls.engine.requireReachable?.(null)).not.toThrow();
-  }, 20_000);
+  }, 300_000);
 
   test("a time-out is an error of every call and never a miss, by whichever way it is read", async () => {
     const server = await startServer();
@@ -108,7 +108,7 @@ describe("while Redis is away", () => {
     for (const error of errors) expect(error).toBeInstanceOf(EngineUnavailableError);
     server.thaw();
     await eventually(() => statusOf(calls) === "ok");
-  }, 20_000);
+  }, 300_000);
 
   test("a write that timed out says that its outcome is unknown, and a conditional retry is safe", async () => {
     const server = await startServer();
@@ -129,7 +129,7 @@ describe("while Redis is away", () => {
     server.thaw();
     await eventually(() => statusOf(calls) === "ok");
     expect(await calls.get("n")).toBe("12");
-  }, 20_000);
+  }, 300_000);
 
   test("one failed call is enough to say so, in health and in one line of the log", async () => {
     const server = await startServer();
@@ -143,7 +143,7 @@ describe("while Redis is away", () => {
     server.thaw();
     await eventually(() => statusOf(calls) === "ok");
     expect(lines).toEqual([detail, "Redis is back"]);
-  }, 20_000);
+  }, 300_000);
 
   test("a node starts", async () => {
     const port = await freePort();
@@ -165,7 +165,7 @@ describe("while Redis is away", () => {
       expect(await calls.get("n")).toBe(String(round));
     }
     expect(statusOf(calls)).toBe("ok");
-  }, 30_000);
+  }, 300_000);
 });
 
 describe("two threads", () => {
@@ -189,7 +189,7 @@ describe("two threads", () => {
     expect(lines.length).toBe(2);
     expect(await first.get("k")).toBe("1");
     expect(await second.get("k")).toBe("1");
-  }, 20_000);
+  }, 300_000);
 
   test("lose none of what was acknowledged when a server hangs and goes on, and read nothing older", async () => {
     const server = await startServer();
@@ -238,7 +238,7 @@ describe("two threads", () => {
       // What timed out after it may have been done.
       expect([key, stored >= value && stored <= (tried.get(key) ?? 0)]).toEqual([key, true]);
     }
-  }, 60_000);
+  }, 300_000);
 });
 
 describe("the near cache", () => {
@@ -285,7 +285,7 @@ describe("the near cache", () => {
     expect(await errorOf(async () => calls.engine.get(keyOf("kept"), new StaleSink()))).toBeInstanceOf(
       EngineUnavailableError,
     );
-  }, 20_000);
+  }, 300_000);
 
   test("answers nothing where stale values were not asked for", async () => {
     const { server, calls, warm } = await withNear(0);
@@ -296,5 +296,5 @@ describe("the near cache", () => {
     expect(await errorOf(async () => calls.engine.get(keyOf("kept"), new StaleSink()))).toBeInstanceOf(
       EngineUnavailableError,
     );
-  }, 20_000);
+  }, 300_000);
 });

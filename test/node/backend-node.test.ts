@@ -16,7 +16,7 @@ import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 /** Starting nodes and servers takes a while where other tests run beside this one. */
-const LONG_MS = 60_000;
+const LONG_MS = 300_000;
 
 let folder: TempFolder;
 let store: HttpStore;

@@ -5,7 +5,7 @@ import { endServed, serve } from "../support/serve.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 300_000;
 
 afterEach(endServed);
 

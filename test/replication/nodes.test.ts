@@ -7,7 +7,7 @@ import { RedisServer } from "../support/redis-server.ts";
 import { endServed } from "../support/serve.ts";
 import { until } from "../support/until.ts";
 
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 300_000;
 
 afterEach(endServed);
 

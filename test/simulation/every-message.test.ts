@@ -15,7 +15,7 @@ import type { CallFault } from "./model-network.ts";
 const FAULTS: readonly CallFault[] = ["request-lost", "answer-lost", "late", "doubled", "doubled-late"];
 /** So many calls tell all of a history; later ones are heartbeats. */
 const MOST_CALLS = 40;
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 300_000;
 
 type Step = (mesh: Mesh) => unknown;
 

@@ -25,7 +25,7 @@ export class ServerProcess {
         if (child.exitCode !== null) throw new Error(`${command.join(" ")} ended: ${await Bun.file(log).text()}`);
         return isReady();
       },
-      60_000,
+      240_000,
     );
   }
 

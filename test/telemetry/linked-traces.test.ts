@@ -77,7 +77,7 @@ needing("postgres").describe("a write through the outbox to PostgreSQL", () => {
     expect(batch.attributes["db.operation.batch.size"]).toBe(batch.links.length);
     const puts = receiver.spans.filter(({ name }) => name === "cache.put").map(({ spanId }) => spanId);
     for (const { spanId } of batch.links) expect(puts).toContain(spanId);
-  }, 30_000);
+  }, 300_000);
 });
 
 needing("postgres").describe("a write that is replicated", () => {
@@ -127,7 +127,7 @@ needing("postgres").describe("a write that is replicated", () => {
     expect(metrics).toContain(`servcache_peer_sent_total{peer="127.0.0.1:${second.port}"} 1\n`);
     expect(metrics).toContain("servcache_backend_rows_written_total 1\n");
     expect(metrics).toContain('servcache_outbox_pending{destination="backend"} 0\n');
-  }, 30_000);
+  }, 300_000);
 });
 
 needing("redis-server").describe("a node on Redis", () => {

@@ -62,7 +62,7 @@ describe.each([[1], [2]])("entries of %d MiB, one or two to a shard", (mib) => {
     expect(places.length).toBeGreaterThan(80);
     expect(places.filter((place) => place > 0)).toEqual([]);
     checkInvariants(engine.handle);
-  }, 60_000);
+  }, 300_000);
 
   test("stay where they are used again, while others pass that are not", () => {
     const { put, get, has } = house(mib * MIB);
@@ -73,7 +73,7 @@ describe.each([[1], [2]])("entries of %d MiB, one or two to a shard", (mib) => {
       for (const one of used) get(one);
     }
     expect(used.filter((number) => has(number))).toEqual(used);
-  }, 60_000);
+  }, 300_000);
 
   test("are hit more often than LRU would have it", () => {
     const { engine, put, get } = house(mib * MIB);
@@ -87,5 +87,5 @@ describe.each([[1], [2]])("entries of %d MiB, one or two to a shard", (mib) => {
     }
     expect(hits.engine).toBeGreaterThan(hits.lru);
     checkInvariants(engine.handle);
-  }, 60_000);
+  }, 300_000);
 });

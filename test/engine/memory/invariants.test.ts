@@ -124,7 +124,7 @@ describe.each([
       fc.asyncProperty(steps, (list) => new Run(8 * MIB, versioned).steps(list)),
       { numRuns: 150, seed: 20_240_201 },
     );
-  }, 120_000);
+  }, 300_000);
 
   test("where everything has to be evicted", async () => {
     const limitBytes = fc.integer({ min: 40_000, max: 200_000 });
@@ -132,5 +132,5 @@ describe.each([
       fc.asyncProperty(steps, limitBytes, (list, limit) => new Run(limit, versioned).steps(list)),
       { numRuns: 600, seed: 20_240_202 },
     );
-  }, 120_000);
+  }, 300_000);
 });

@@ -333,7 +333,7 @@ describe("the memory engine, beside a Map with a clock", () => {
       fc.asyncProperty(operations, (list) => new Comparison(4 * 1024 * 1024, true).run(list)),
       { numRuns: 2_500, seed: 20_240_101 },
     );
-  }, 120_000);
+  }, 300_000);
 
   test("may forget, but never serves anything else, when memory is short", async () => {
     const operations = fc.array(operation, { minLength: 50, maxLength: 300 });
@@ -343,7 +343,7 @@ describe("the memory engine, beside a Map with a clock", () => {
       ),
       { numRuns: 2_500, seed: 20_240_102 },
     );
-  }, 120_000);
+  }, 300_000);
 });
 
 /** Late mutations need what eviction may have forgotten. */

@@ -90,5 +90,5 @@ describe("the memory engine on several threads", () => {
     Atomics.store(turn, 0, rounds);
     Atomics.notify(turn, 0);
     await exited;
-  }, 60_000);
+  }, 300_000);
 });

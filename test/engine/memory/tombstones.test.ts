@@ -56,7 +56,7 @@ describe("tombstones in a full memory", () => {
     for (const name of fresh) expect(put(name)).toBe("stored");
     expect(fresh.filter((name) => has(name))).toEqual(fresh);
     checkInvariants(engine.handle);
-  }, 120_000);
+  }, 300_000);
 
   test("take a tenth of it at most, however many entries are deleted", () => {
     const { engine, put, remove, read, has } = filled();
@@ -73,7 +73,7 @@ describe("tombstones in a full memory", () => {
     expect(engine.stats().entries).toBeGreaterThan(ENTRIES * (1 - 2 * SHARE));
     expect(read.filter((name) => !has(name)).length).toBeLessThan(READ * SHARE);
     checkInvariants(engine.handle);
-  }, 120_000);
+  }, 300_000);
 
   test("refuse what is older than their delete also when they had to give way", () => {
     const { engine, remove, lastVersion } = filled();
@@ -85,5 +85,5 @@ describe("tombstones in a full memory", () => {
       const key = keyOf(`absent:${number}`);
       expect(engine.put({ ...late, key, stamp: stampOf(first, 7), condition: null })).toBe("superseded");
     }
-  }, 120_000);
+  }, 300_000);
 });
