@@ -8,7 +8,8 @@ import { markdownTable, ratio } from "./support/table.ts";
 
 const MIB = 1024 ** 2;
 const LIMITS = (process.env.SERV_CACHE_STORM_LIMITS ?? "64,256,2048").split(",").map((mib) => Number(mib) * MIB);
-const SECONDS = Number(process.env.SERV_CACHE_STORM_SECONDS ?? 8);
+/** Of each neighbour: a storm lasts until they are answered. */
+const REQUESTS = Number(process.env.SERV_CACHE_STORM_REQUESTS ?? 3000);
 const NEIGHBOURS = 4;
 const ROOT = join(import.meta.dirname, "..");
 const STORM_PROCESS = join(ROOT, "test/support/storms/storm-process.ts");
@@ -56,7 +57,7 @@ export async function benchStorms(): Promise<void> {
       for (const storm of STORMS.filter(({ name }) => name.includes(only))) {
         rows.push(await weather(storm, limitBytes, `http://127.0.0.1:${backend.port}`));
       }
-      console.log(`\n### ${limitBytes / MIB} MiB, 2 threads, ${SECONDS} s each\n`);
+      console.log(`\n### ${limitBytes / MIB} MiB, 2 threads, ${NEIGHBOURS} neighbours of ${REQUESTS} requests\n`);
       console.log(
         markdownTable(
           [
@@ -94,11 +95,11 @@ async function weather({ name, flags }: Storm, limitBytes: number, backendUrl: s
         return;
       }
       if (!name.startsWith("misses")) await storeLarge(port);
-      const calm = await neighbour(port, SECONDS / 2, NEIGHBOURS);
+      const calm = await neighbour(port, REQUESTS / 2, NEIGHBOURS);
       const storm = Bun.spawn([process.execPath, STORM_PROCESS, name.split(":")[0] ?? "", String(port)]);
       let rough: NeighbourReport;
       try {
-        rough = await neighbour(port, SECONDS, NEIGHBOURS);
+        rough = await neighbour(port, REQUESTS, NEIGHBOURS);
       } finally {
         storm.kill("SIGKILL");
         await storm.exited;

@@ -21,7 +21,7 @@ const DEFAULT_MEMORY_BYTES = 512 * MIB;
 const MOST_MEMORY_SHARE = 0.75;
 const MAX_WORKERS = 64;
 /** More threads are of no use where entries get nothing beside them. */
-const MEMORY_PER_WORKER_BYTES = 96 * MIB;
+const MEMORY_PER_WORKER_BYTES = 192 * MIB;
 const MAX_CONNECTIONS = 1_000_000;
 /** The longest delay that a timer takes, 2^31 - 1 ms: about 24 days. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -69,7 +69,7 @@ const workers: Option<number> = {
   flags: ["workers"],
   placeholder: "N",
   meaning: "HTTP threads; 1 runs everything in one thread",
-  defaultText: "cores, and no more than one for each 96MiB of the machine's or cgroup's memory",
+  defaultText: "cores, and no more than one for each 192MiB of the machine's or cgroup's memory",
   defaultValue: ({ cores, memoryBytes }) =>
     Math.min(MAX_WORKERS, Math.max(1, Math.min(cores, Math.floor(memoryBytes / MEMORY_PER_WORKER_BYTES)))),
   expected: "a whole number from 1 to 64",

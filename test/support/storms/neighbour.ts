@@ -8,19 +8,18 @@ export interface NeighbourReport {
   readonly p99Ms: number;
 }
 
-const PUT = "PUT /api/cache/neighbour HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
-const GET = "GET /api/cache/neighbour HTTP/1.1\r\nHost: a\r\n\r\n";
+const PUT = "PUT /api/cache/neighbour HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n";
+const GET = "GET /api/cache/neighbour HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const VALUE = "n".repeat(100);
 
-/** A client with small values beside a storm: reads and writes in turns on connections of its own, and times it. */
-export async function neighbour(port: number, seconds: number, clients: number): Promise<NeighbourReport> {
-  const endMs = performance.now() + seconds * 1000;
+/** Clients with small values beside a storm, so many requests each: reads and writes in turns, each timed. */
+export async function neighbour(port: number, requests: number, clients: number): Promise<NeighbourReport> {
   const latenciesMs: number[] = [];
   let refused = 0;
   const work = async (): Promise<void> => {
     const client = await RawClient.open(port);
     try {
-      for (let number = 0; performance.now() < endMs; number++) {
+      for (let number = 0; number < requests; number++) {
         const startMs = performance.now();
         await client.send(number % 2 === 0 ? PUT + VALUE : GET);
         const { status } = await client.answer();

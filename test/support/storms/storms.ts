@@ -14,7 +14,7 @@ export const storms: Readonly<Record<string, (port: number) => void>> = {
   /** Bodies that are nearly whole and then get a byte now and then. */
   "bodies that drip": (port) => crowd(48, () => drip(port)),
   "clients that don't read": (port) =>
-    crowd(120, () => ask(port, [Buffer.from(`GET /api/cache/${LARGE_KEY} HTTP/1.1\r\nHost: a\r\n\r\n`)])),
+    crowd(120, () => ask(port, [Buffer.from(`GET /api/cache/${LARGE_KEY} HTTP/1.1\r\nHost: localhost\r\n\r\n`)])),
   "replication without a token": (port) =>
     crowd(32, () => sendAgainAndAgain(port, request("POST", "/api/replication", LARGEST_BYTES))),
   /** A small request, and an answer of twice the largest value. */
@@ -45,7 +45,7 @@ function pick(count: number): number {
 const zeros = Buffer.alloc(LARGEST_BYTES);
 
 function request(method: string, path: string, bodyBytes: number): readonly Buffer[] {
-  const head = `${method} ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: ${bodyBytes}\r\n\r\n`;
+  const head = `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${bodyBytes}\r\n\r\n`;
   return [Buffer.from(head), zeros.subarray(0, bodyBytes)];
 }
 
@@ -56,14 +56,14 @@ function put(key: string): readonly Buffer[] {
 function batchOfGets(): readonly Buffer[] {
   const get = `{"op":"get","key":"${LARGE_KEY}"}`;
   const body = Buffer.from(`{"operations":[${get},${get}]}`);
-  return [Buffer.from(`POST /api/batch HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`), body];
+  return [Buffer.from(`POST /api/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n`), body];
 }
 
 function missAgainAndAgain(port: number, client: number): void {
   let number = 0;
   const next = (): readonly Buffer[] => {
     const path = `/api/cache/storm:miss:${client}:${number++}`;
-    return [Buffer.from(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)];
+    return [Buffer.from(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)];
   };
   connect(port, next, { again: true });
 }
