@@ -5,6 +5,7 @@
 import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
 import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES } from "../../engine/engine.ts";
+import { ResponseTooLargeError, readBody } from "../../runtime/read-body.ts";
 import { traceHeaders } from "../../telemetry/trace/trace-context.ts";
 import {
   type Backend,
@@ -17,7 +18,6 @@ import {
 } from "../backend.ts";
 import { abortError, callSignal } from "../call-signal.ts";
 import { connectionFailure } from "./connection-error.ts";
-import { ResponseTooLargeError, readBody } from "./read-body.ts";
 import { UrlSecrets } from "./secrets.ts";
 import { batchAnswers, batchBody, type RowAnswer } from "./write-batch.ts";
 
