@@ -223,9 +223,11 @@ export class AwayEngine implements Engine {
       if (waits === null) return this.#getBehind(name, sink, error);
       if (!(error instanceof EngineUnavailableError)) throw error;
     }
-    if (waits !== null && (entry === null || isNewer(waits.stamp, entry.stamp))) entry = entryOf(waits, nowMs());
-    if (entry === null) return false;
-    if (pending.hasInvalidations && invalidations.covering(key, entry.stamp) !== null) return false;
+    const isCovered = (stamp: Stamp) => invalidations.covering(key, stamp) !== null;
+    // A pattern delete that the engine has done does not meet what waits.
+    const isPending = waits !== null && !isCovered(waits.stamp);
+    if (isPending && (entry === null || isNewer(waits.stamp, entry.stamp))) entry = entryOf(waits, nowMs());
+    if (entry === null || (pending.hasInvalidations && isCovered(entry.stamp))) return false;
     return deliver(entry, sink);
   }
 

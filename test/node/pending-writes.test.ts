@@ -165,6 +165,19 @@ for (const fate of FATES) {
       });
     }
 
+    test("loses against a newer pattern delete, too", async () => {
+      const node = setUp();
+      const { redis, cache } = node;
+      redis.fate = fate;
+      await put(node, "a:1", "2");
+      redis.fate = "answers";
+      await cache.deleteMatching(Glob.parse("a:*"));
+      expect(await read(node, "a:1")).toBeNull();
+      await recovered(node);
+      await redis.catchUp();
+      expect(await read(node, "a:1")).toBeNull();
+    });
+
     test("that depends on what is stored is no success, and recorded only if it was done", async () => {
       const node = setUp();
       const { redis, upstream } = node;

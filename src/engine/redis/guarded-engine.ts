@@ -24,11 +24,12 @@ import {
 import type { Breaker, Outage } from "./breaker.ts";
 import { classify, toReadError, toWriteError } from "./errors.ts";
 import { copyKey } from "./names.ts";
-import type { NearEngine } from "./near-engine.ts";
+import type { NearCache } from "./near-cache.ts";
+import type { RemoteEngine } from "./remote-engine.ts";
 
 interface GuardOptions {
   readonly breaker: Breaker;
-  readonly near: NearEngine | null;
+  readonly near: NearCache | null;
   /** The server that a key is kept on. */
   readonly serverOf: (key: Key) => string;
   /** What a server is asked for to see whether it answers for a key. */
@@ -54,13 +55,13 @@ export class GuardedEngine implements Engine {
   readonly name = "redis";
   readonly answersAtOnce = false;
   readonly refusesForgotten = false;
-  readonly #redis: Engine;
+  readonly #redis: RemoteEngine;
   readonly #options: GuardOptions;
   readonly #breaker: Breaker;
   readonly #spareReads: GuardedRead[] = [];
   readonly #startMs: number;
 
-  constructor(redis: Engine, options: GuardOptions) {
+  constructor(redis: RemoteEngine, options: GuardOptions) {
     this.#redis = redis;
     this.#options = options;
     this.#breaker = options.breaker;
@@ -73,13 +74,14 @@ export class GuardedEngine implements Engine {
       if (this.#readStale(key, sink)) return true;
       throw refusal;
     }
-    const reading = this.#redis.get(key, sink);
+    const { near } = this.#options;
     // A hit in the near cache: no promise, nothing that can fail.
-    return typeof reading === "boolean" ? reading : this.#guardGet(reading, copyKey(key), sink);
+    if (near?.get(key, sink) === true) return true;
+    return this.#guardGet(near === null ? this.#redis.get(key, sink) : near.load(key, sink), copyKey(key), sink);
   }
 
   getLater(key: Key, reader: LateReader): boolean {
-    if (this.#redis.getLater === undefined || this.#refusalOf(key) !== null) return false;
+    if (this.#options.near !== null || this.#refusalOf(key) !== null) return false;
     const guarded = this.#spareReads.pop() ?? new GuardedRead(this);
     guarded.key = key;
     guarded.reader = reader;
@@ -103,27 +105,27 @@ export class GuardedEngine implements Engine {
   }
 
   peek(key: Key, sink: EntrySink): Promise<boolean> {
-    return this.#guard(key, toReadError, async () => this.#redis.peek(key, sink));
+    return this.#guard(key, toReadError, () => this.#redis.peek(key, sink));
   }
 
   stampOf(key: Key): Promise<Stamp | null> {
-    return this.#guard(key, toReadError, async () => this.#redis.stampOf(key));
+    return this.#guard(key, toReadError, () => this.#redis.stampOf(key));
   }
 
   put(request: PutRequest): Promise<PutOutcome> {
-    return this.#guard(request.key, toWriteError, () => this.#redis.put(request));
+    return this.#change(request.key, () => this.#redis.put(request));
   }
 
   delete(request: DeleteRequest): Promise<DeleteOutcome> {
-    return this.#guard(request.key, toWriteError, () => this.#redis.delete(request));
+    return this.#change(request.key, () => this.#redis.delete(request));
   }
 
   touch(request: TouchRequest): Promise<TouchOutcome> {
-    return this.#guard(request.key, toWriteError, () => this.#redis.touch(request));
+    return this.#change(request.key, () => this.#redis.touch(request));
   }
 
   increment(request: IncrementRequest): Promise<IncrementOutcome> {
-    return this.#guard(request.key, toWriteError, () => this.#redis.increment(request));
+    return this.#change(request.key, () => this.#redis.increment(request));
   }
 
   scan(request: ScanRequest): Promise<ScanPage> {
@@ -131,11 +133,11 @@ export class GuardedEngine implements Engine {
   }
 
   deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
-    return this.#guard(null, toWriteError, () => this.#redis.deleteMatching(pattern, stamp));
+    return this.#changeAll(pattern, () => this.#redis.deleteMatching(pattern, stamp));
   }
 
   clear(stamp: Stamp): Promise<number> {
-    return this.#guard(null, toWriteError, () => this.#redis.clear(stamp));
+    return this.#changeAll(null, () => this.#redis.clear(stamp));
   }
 
   async stats(): Promise<EngineStats> {
@@ -169,11 +171,12 @@ export class GuardedEngine implements Engine {
   }
 
   maintain(): number {
-    return this.#redis.maintain();
+    return Math.min(this.#redis.maintain(), this.#options.near?.maintain() ?? Number.POSITIVE_INFINITY);
   }
 
   async close(): Promise<void> {
     this.#breaker.close();
+    this.#options.near?.close();
     await this.#redis.close();
   }
 
@@ -190,8 +193,18 @@ export class GuardedEngine implements Engine {
     }
   }
 
+  #change<T>(key: Key, run: () => Promise<T>): Promise<T> {
+    const { near } = this.#options;
+    return this.#guard(key, toWriteError, near === null ? run : () => near.changing(key, run));
+  }
+
+  #changeAll<T>(pattern: KeyPattern | null, run: () => Promise<T>): Promise<T> {
+    const { near } = this.#options;
+    return this.#guard(null, toWriteError, near === null ? run : () => near.changingAll(pattern, run));
+  }
+
   /** A call about a key, or (null) about all. */
-  async #guard<T>(key: Key | null, toError: typeof toReadError, run: () => Awaitable<T>): Promise<T> {
+  async #guard<T>(key: Key | null, toError: typeof toReadError, run: () => Promise<T>): Promise<T> {
     const refusal = this.#refusalOf(key);
     if (refusal !== null) throw refusal;
     // The key's bytes may be somebody else's by the time of an error.

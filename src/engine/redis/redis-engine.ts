@@ -4,12 +4,12 @@ import { RedisClient } from "./client.ts";
 import { Counters, makeCounters } from "./counters.ts";
 import { GuardedEngine } from "./guarded-engine.ts";
 import { Names } from "./names.ts";
-import { NearEngine } from "./near-engine.ts";
+import { NearCache } from "./near-cache.ts";
 import { type RedisEngineSettings, withDefaults } from "./options.ts";
 import { RemoteEngine } from "./remote-engine.ts";
 
 /**
- * The engine on Redis or Valkey: `GuardedEngine` decides whether Redis is asked at all, `NearEngine` (where there is
+ * The engine on Redis or Valkey: `GuardedEngine` decides whether Redis is asked at all, `NearCache` (where there is
  * a near cache) whether it needs to be, `RemoteEngine` asks. One per thread: each has its own connections.
  *
  * Resolves when Redis answers, or after the connect timeout: then the engine starts as in an outage.
@@ -23,12 +23,12 @@ export async function createRedisEngine(settings: RedisEngineSettings): Promise<
   const connected = client;
   const counters = new Counters(options.counters ?? makeCounters(1), options.counters === null ? 0 : options.thread);
   const remote = new RemoteEngine(client, names, options, counters);
-  const near = options.nearEngine === null ? null : new NearEngine(remote, options.nearEngine, client, names, options);
+  const near = options.nearEngine === null ? null : new NearCache(remote, options.nearEngine, client, names, options);
   const breaker = new Breaker(options.outages ?? makeOutages(), {
     ...options,
     probe: (name) => connected.probe(name),
   });
-  const engine = new GuardedEngine(near ?? remote, {
+  const engine = new GuardedEngine(remote, {
     ...options,
     breaker,
     near,

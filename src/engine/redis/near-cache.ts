@@ -1,25 +1,4 @@
-import {
-  type Awaitable,
-  type DeleteOutcome,
-  type DeleteRequest,
-  type Engine,
-  type EngineHealth,
-  type EngineStats,
-  type EntryInfo,
-  type EntrySink,
-  type IncrementOutcome,
-  type IncrementRequest,
-  type Key,
-  type KeyPattern,
-  NEVER,
-  type PutOutcome,
-  type PutRequest,
-  type ScanPage,
-  type ScanRequest,
-  type Stamp,
-  type TouchOutcome,
-  type TouchRequest,
-} from "../engine.ts";
+import { type Engine, type EntryInfo, type EntrySink, type Key, type KeyPattern, NEVER } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
 import { InvalidationFeed } from "./invalidation-feed.ts";
 import { EVERYTHING, LATEST } from "./latest.ts";
@@ -39,10 +18,7 @@ import { NO_STAMP, toVersion } from "./stored-form.ts";
  * An entry stands here under its tag as version, and is removed before it is put, so that the memory engine's version
  * rule never prefers an old copy.
  */
-export class NearEngine implements Engine {
-  readonly name = "redis";
-  readonly answersAtOnce = false;
-  readonly refusesForgotten = false;
+export class NearCache {
   readonly #remote: RemoteEngine;
   readonly #near: Engine;
   readonly #names: Names;
@@ -78,12 +54,13 @@ export class NearEngine implements Engine {
     return this.#generation !== null;
   }
 
-  get(key: Key, sink: EntrySink): Awaitable<boolean> {
+  /** False = the entry has to be loaded. */
+  get(key: Key, sink: EntrySink): boolean {
     if (this.#generation !== null && this.#near.get(key, this.#sink.around(sink)) === true) {
       this.#remote.countNearHit();
       return true;
     }
-    return this.#load(copyKey(key), sink);
+    return false;
   }
 
   /** An entry as it was before Redis was away, if that was at most `maxAgeMs` ago. */
@@ -96,78 +73,47 @@ export class NearEngine implements Engine {
     return true;
   }
 
-  peek(key: Key, sink: EntrySink): Promise<boolean> {
-    return this.#remote.peek(key, sink);
+  /** Gets an entry from Redis, and keeps it. */
+  async load(key: Key, sink: EntrySink): Promise<boolean> {
+    const own = copyKey(key);
+    const generation = this.#generation;
+    const epoch = this.#epochs.of(own);
+    const fetched = await this.#remote.fetch(this.#names.ofEntry(own));
+    const mayKeep = fetched !== null && generation !== null && generation === this.#generation;
+    if (mayKeep && epoch === this.#epochs.of(own) && this.#feed.isComplete) this.#keep(own, fetched, epoch);
+    return deliver(fetched, sink);
   }
 
-  stampOf(key: Key): Promise<Stamp | null> {
-    return this.#remote.stampOf(key);
-  }
-
-  put(request: PutRequest): Promise<PutOutcome> {
-    return this.#changing(request.key, this.#remote, (remote) => remote.put(request));
-  }
-
-  delete(request: DeleteRequest): Promise<DeleteOutcome> {
-    return this.#changing(request.key, this.#remote, (remote) => remote.delete(request));
-  }
-
-  touch(request: TouchRequest): Promise<TouchOutcome> {
-    return this.#changing(request.key, this.#remote, (remote) => remote.touch(request));
-  }
-
-  increment(request: IncrementRequest): Promise<IncrementOutcome> {
-    return this.#changing(request.key, this.#remote, (remote) => remote.increment(request));
-  }
-
-  scan(request: ScanRequest): Promise<ScanPage> {
-    return this.#remote.scan(request);
-  }
-
-  async deleteMatching(pattern: KeyPattern, stamp: Stamp): Promise<number> {
+  /** A mutation of this node: whoever asks after its answer must not find what was before it. */
+  async changing<T>(key: Key, change: () => Promise<T>): Promise<T> {
+    const kept = copyKey(key);
+    const outcome = change();
+    this.#forget(kept);
     try {
-      return await this.#remote.deleteMatching(pattern, stamp);
+      return await outcome;
     } finally {
-      this.#epochs.moveAll();
-      await this.#near.deleteMatching(pattern, LATEST);
+      this.#forget(kept);
     }
   }
 
-  async clear(stamp: Stamp): Promise<number> {
+  /** The same of all keys that match; null = all. */
+  async changingAll<T>(pattern: KeyPattern | null, change: () => Promise<T>): Promise<T> {
     try {
-      return await this.#remote.clear(stamp);
+      return await change();
     } finally {
       this.#epochs.moveAll();
-      await this.#near.deleteMatching(EVERYTHING, LATEST);
+      await this.#near.deleteMatching(pattern ?? EVERYTHING, LATEST);
     }
-  }
-
-  stats(): Promise<EngineStats> {
-    return this.#remote.stats();
-  }
-
-  health(): EngineHealth {
-    return this.#remote.health();
   }
 
   maintain(): number {
-    return Math.min(this.#near.maintain(), this.#remote.maintain());
+    return this.#near.maintain();
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#closed = true;
     this.#generation = null;
     this.#feed.close();
-    await this.#remote.close();
-  }
-
-  async #load(key: Key, sink: EntrySink): Promise<boolean> {
-    const generation = this.#generation;
-    const epoch = this.#epochs.of(key);
-    const fetched = await this.#remote.fetch(this.#names.ofEntry(key));
-    const mayKeep = fetched !== null && generation !== null && generation === this.#generation;
-    if (mayKeep && epoch === this.#epochs.of(key) && this.#feed.isComplete) this.#keep(key, fetched, epoch);
-    return deliver(fetched, sink);
   }
 
   #keep(key: Key, { bytes, start, end, contentType, expiresAtMs, tag, stamp }: Fetched, epoch: number): void {
@@ -184,18 +130,6 @@ export class NearEngine implements Engine {
     });
     // Another thread may have heard of a change between the check and the put.
     if (epoch !== this.#epochs.of(key)) this.#remove(key);
-  }
-
-  /** A mutation of this node: whoever asks after its answer must not find what was before it. */
-  async #changing<T>(key: Key, remote: RemoteEngine, change: (remote: RemoteEngine) => Promise<T>): Promise<T> {
-    const kept = copyKey(key);
-    const outcome = change(remote);
-    this.#forget(kept);
-    try {
-      return await outcome;
-    } finally {
-      this.#forget(kept);
-    }
   }
 
   #forgetAll(names: readonly Buffer[]): void {
