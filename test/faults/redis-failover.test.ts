@@ -233,6 +233,23 @@ describe("a cluster", () => {
 });
 
 describe("Sentinel", () => {
+  test("that answers nothing while a node connects, and goes on, leaves no node behind", async () => {
+    const sentinels = await RedisSentinels.start();
+    cleanups.push(() => sentinels.stop());
+    const calls = await openEngine(sentinels.url);
+    expect(await calls.put("k", "1")).toBe("stored");
+    // The client is told of each switch, and drops the connection that it may just be making.
+    for (let round = 0; round < 3; round++) {
+      sentinels.freeze();
+      sentinels.primary.freeze();
+      await calls.put("k", "2").catch(() => null);
+      await eventually(() => calls.engine.health().status === "unavailable");
+      sentinels.thaw();
+      sentinels.primary.thaw();
+      await eventually(() => calls.engine.health().status === "ok", 30_000);
+    }
+  }, 60_000);
+
   test("leads to the primary, and to its replica after a failover, without a restart", async () => {
     const sentinels = await RedisSentinels.start();
     cleanups.push(() => sentinels.stop());

@@ -46,6 +46,15 @@ export class RedisSentinels {
     return `redis+sentinel://${this.#sentinels.map(({ port }) => `127.0.0.1:${port}`).join(",")}/mymaster`;
   }
 
+  /** Hangs the sentinels, not what they watch. */
+  freeze(): void {
+    for (const sentinel of this.#sentinels) sentinel.freeze();
+  }
+
+  thaw(): void {
+    for (const sentinel of this.#sentinels) sentinel.thaw();
+  }
+
   async stop(): Promise<void> {
     await Promise.all([...this.#sentinels, this.primary, this.replica].map((server) => server.stop()));
     rmSync(this.#folder, { recursive: true, force: true });

@@ -201,12 +201,20 @@ export class RedisClient {
       this.#topology = topology;
       topology.client.on("error", (error: unknown) => this.#note(error));
       topology.client.on("ready", () => this.#note(null));
+      // It gives up for good where it is disconnected while it connects, as it is by its own detector of failovers.
+      topology.client.on("end", () => this.#openAgain(topology));
       if (topology.kind === "cluster") topology.client.on("node error", (error: unknown) => this.#note(error));
     } catch (error) {
       this.#note(error);
       const isHopeless = error instanceof RedisConfigError;
       if (!this.#closed && !isHopeless) this.#openTimer = setTimeout(() => void this.#open(), OPEN_RETRY_MS);
     }
+  }
+
+  #openAgain(ended: Topology): void {
+    if (this.#closed || this.#topology !== ended) return;
+    this.#topology = null;
+    this.#openTimer = setTimeout(() => void this.#open(), OPEN_RETRY_MS);
   }
 
   /** The servers, if commands can be sent to them now. */
@@ -240,6 +248,7 @@ export class RedisClient {
   /** The connection may be the one that hangs, and not the server: nothing would ever come over it again. */
   #renew({ kind, client }: Topology, name: string): void {
     this.#hungProbes = 0;
+    if (client.status !== "ready") return;
     if (kind === "single") client.disconnect(true);
     else
       client
