@@ -8,6 +8,7 @@ import {
   type EngineStats,
   EngineUnavailableError,
   type EntrySink,
+  FILL_ORIGIN,
   type IncrementOutcome,
   type IncrementRequest,
   isNewer,
@@ -220,7 +221,8 @@ export class AwayEngine implements Engine {
     try {
       if (await this.#engine.get(key, capture)) entry = capture.entry();
     } catch (error) {
-      if (waits === null) return this.#getBehind(name, sink, error);
+      // What waits may be only that a fill is gone, which says nothing of what is behind.
+      if (waits === null || waits.stamp.origin === FILL_ORIGIN) return this.#getBehind(name, sink, error);
       if (!(error instanceof EngineUnavailableError)) throw error;
     }
     const isCovered = (stamp: Stamp) => invalidations.covering(key, stamp) !== null;

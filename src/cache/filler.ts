@@ -8,6 +8,15 @@ export interface FillerOptions {
   readonly invalidations: RecentInvalidations;
   /** A fill failed: the engine is away. Whoever asked has his answer all the same. */
   readonly onFailure: (error: unknown) => void;
+  /** Of an engine on a server, which may answer nothing, and do a fill after it was undone; left out elsewhere. */
+  readonly late?: LateFills;
+}
+
+export interface LateFills {
+  /** Until when a fill that was undone may still come, in ms since the Unix epoch. */
+  readonly untilMs: () => number;
+  /** Sees to it that what is older than this is gone in the end, and not read until then. */
+  readonly keepGone: (name: string, stamp: Stamp) => Promise<void>;
 }
 
 export class Filler {
@@ -36,7 +45,8 @@ export class Filler {
 
   /** What was filled with this version, and what is older, goes: a mutation has come that the load did not see. */
   undo(name: string, version: Version): Promise<void> {
-    return this.absent(name, { version: (version + 1) as Version, origin: FILL_ORIGIN }, NEVER);
+    const stamp = { version: (version + 1) as Version, origin: FILL_ORIGIN };
+    return this.absent(name, stamp, this.options.late?.untilMs() ?? NEVER);
   }
 
   /** There is none any more: what is older goes, and until `tombstoneUntilMs` none that is older comes. */
@@ -45,6 +55,7 @@ export class Filler {
       await this.options.engine.delete({ key: keyOf(name), stamp, condition: null, tombstoneUntilMs });
     } catch (error) {
       this.options.onFailure(error);
+      await this.options.late?.keepGone(name, stamp);
     }
   }
 }

@@ -22,6 +22,12 @@ export class RefreshSink implements EntrySink {
     return this.#sink.offset;
   }
 
+  /** Only where the sink behind takes old values. */
+  get markStale(): EntrySink["markStale"] {
+    const sink = this.#sink;
+    return sink.markStale === undefined ? undefined : () => sink.markStale?.();
+  }
+
   begin(entry: EntryInfo): boolean {
     this.isDue = entry.expiresAtMs !== NEVER && entry.expiresAtMs - this.nowMs() < this.aheadMs;
     return this.#sink.begin(entry);

@@ -89,7 +89,7 @@ export interface EntrySink {
    * Called before `begin`: this is an old value, because the newest one can't be had now. A sink that leaves it out gets
    * no such values.
    */
-  markStale?(): void;
+  readonly markStale?: (() => void) | undefined;
 }
 
 /**

@@ -123,6 +123,10 @@ export class BatchWriter implements LoadSink {
     this.key = key;
   }
 
+  markStale(): void {
+    this.isStale = true;
+  }
+
   markLoaded({ isStale }: LoadState): void {
     this.isStale = isStale;
   }

@@ -49,6 +49,9 @@ export function sendDecoded(response: HttpResponse, { headers, bytes }: DecodedA
   response.sendBytes(200, headers, bytes, 0, bytes.length);
 }
 
+/** As the engine gives it that can't be asked for a newer one. */
+const STALE: LoadState = { isStale: true, isStored: false, isCollapsed: false };
+
 /**
  * Writes the answer to a GET or HEAD while the engine finds the entry: head and document go straight into the
  * connection's buffer, and the engine copies the value in between. One object serves all requests of a thread, as long
@@ -83,6 +86,10 @@ export class EntryAnswer implements LoadSink {
 
   markLoaded(state: LoadState): void {
     this.state = state;
+  }
+
+  markStale(): void {
+    this.state = STALE;
   }
 
   begin(entry: EntryInfo): boolean {

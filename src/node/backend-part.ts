@@ -6,7 +6,7 @@ import { Reachability } from "../backend/reachability.ts";
 import { type FillResult, type Kept, ReadThrough } from "../backend/read-through.ts";
 import { WriteBehind } from "../backend/write-behind.ts";
 import { EntryCapture } from "../cache/entry-capture.ts";
-import { Filler, keyOf } from "../cache/filler.ts";
+import { Filler, keyOf, type LateFills } from "../cache/filler.ts";
 import { Glob } from "../cache/glob.ts";
 import type { HybridClock } from "../cache/hybrid-clock.ts";
 import type { CacheValue, Mutation } from "../cache/mutation.ts";
@@ -39,6 +39,8 @@ export interface BackendPartOptions {
   readonly engine: Engine;
   /** What loads may hold; null = not bounded. */
   readonly inFlight: ByteBudget | null;
+  /** See `FillerOptions`. */
+  readonly late?: LateFills;
   /** Keeps values after their TTL; null = none are kept. */
   readonly staleEngine: Engine | null;
   readonly invalidations: RecentInvalidations;
@@ -79,7 +81,10 @@ export class BackendPart {
       options.log(`a loaded value could not be cached: ${String(error)}`);
     };
     this.#globs = config.keys.map((text) => Glob.parse(text));
-    this.#filler = new Filler({ engine: options.engine, invalidations, onFailure });
+    this.#filler = new Filler({
+      ...{ engine: options.engine, invalidations, onFailure },
+      ...(options.late === undefined ? {} : { late: options.late }),
+    });
     this.#stale =
       staleEngine === null
         ? null

@@ -7,6 +7,7 @@ import { BackendConfigError } from "../backend/backend.ts";
 import { createBackend } from "../backend/create-backend.ts";
 import { type BackendPlace, TracedBackend } from "../backend/traced-backend.ts";
 import { PendingFlags } from "../cache/away-engine.ts";
+import type { LateFills } from "../cache/filler.ts";
 import { InvalidPatternError } from "../cache/glob.ts";
 import { HybridClock } from "../cache/hybrid-clock.ts";
 import type { PutMutation } from "../cache/mutation.ts";
@@ -120,8 +121,8 @@ export function openHub(options: OpenHubOptions): Hub {
 
 function hubOn(outbox: Outbox, options: OpenHubOptions): Hub {
   const { backend, peers } = options.config;
-  const database = backend === null ? null : backendPart(backend, outbox, options);
   const pending = options.config.redis === null ? null : pendingWrites(outbox, options, (put) => hub.record(put));
+  const database = backend === null ? null : backendPart(backend, outbox, pending, options);
   const hub = new Hub({
     outbox,
     ...(pending === null ? {} : { pending }),
@@ -151,7 +152,23 @@ function pendingWrites(
   });
 }
 
-function backendPart(config: BackendConfig, outbox: Outbox, options: OpenHubOptions): BackendPart {
+/** A fill that Redis does late, or its undoing that Redis does not hear, is kept from being read. */
+function lateFills(pending: PendingWrites, { link, log }: OpenHubOptions): LateFills {
+  return {
+    untilMs: () => Date.now() + link.tombstoneMs,
+    keepGone: (key, stamp) =>
+      pending
+        .keep({ kind: "delete", key, stamp, isReplicated: false })
+        .catch((error: unknown) => log(`an old value of ${key} may stay in Redis: ${String(error)}`)),
+  };
+}
+
+function backendPart(
+  config: BackendConfig,
+  outbox: Outbox,
+  pending: PendingWrites | null,
+  options: OpenHubOptions,
+): BackendPart {
   const { readSql, writeSql, deleteSql } = config;
   const backend = createBackend({
     url: config.url,
@@ -172,6 +189,7 @@ function backendPart(config: BackendConfig, outbox: Outbox, options: OpenHubOpti
     backend: new TracedBackend(backend, options.tracer, placeOf(config)),
     outbox,
     engine,
+    ...(pending === null ? {} : { late: lateFills(pending, options) }),
     staleEngine,
     inFlight: ByteBudget.attach(shared.inFlight),
     invalidations: RecentInvalidations.attach(shared.invalidations),

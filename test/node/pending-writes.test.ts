@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { AwayEngine, PendingFlags } from "../../src/cache/away-engine.ts";
 import { FROM_CLIENT } from "../../src/cache/cache.ts";
+import { Filler } from "../../src/cache/filler.ts";
 import { Glob } from "../../src/cache/glob.ts";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
@@ -56,6 +57,13 @@ function startNode(folder: string, redis: DoubtfulEngine) {
     ...{ engine, versions, nowMs, invalidations, upstream: port },
     ...{ recentPuts: RecentPuts.create(), gate: KeyGate.create(), defaultTtlMs: null, origin: ORIGIN },
   });
+  const filler = new Filler({
+    ...{ engine: redis, invalidations, onFailure: () => {} },
+    late: {
+      untilMs: () => nowMs() + 60_000,
+      keepGone: (key, stamp) => writes.keep({ kind: "delete", key, stamp, isReplicated: false }),
+    },
+  });
   let isClosed = false;
   const stop = async () => {
     if (isClosed) return;
@@ -64,7 +72,7 @@ function startNode(folder: string, redis: DoubtfulEngine) {
     closeOutbox();
   };
   closers.push(stop);
-  return { cache, outbox, flags, upstream, writes, scheduler, stop };
+  return { cache, outbox, flags, upstream, writes, filler, scheduler, stop };
 }
 
 function setUp() {
@@ -284,4 +292,43 @@ describe("while the engine is away", () => {
     };
     await expect(read(node, "k")).rejects.toBeInstanceOf(EngineUnavailableError);
   });
+});
+
+for (const fate of FATES) {
+  test(`a fill whose undoing is ${fate} is never read again, nor one that comes after it`, async () => {
+    const node = setUp();
+    const { redis, upstream, cache } = node;
+    const { filler } = node;
+    const value = { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE };
+    // Loaded before the put was kept, with a version that is newer than the put's stamp.
+    redis.fate = "late";
+    await filler.fill("k", value, 0, { version: 5 as never, origin: 0 });
+    redis.fate = fate;
+    await filler.undo("k", 5 as never);
+    redis.fate = "answers";
+    await recovered(node);
+    await redis.catchUp();
+    expect(await read(node, "k")).toBeNull();
+    redis.fate = "lost";
+    await filler.undo("k", 6 as never);
+    upstream.loads = true;
+    await expect((async () => cache.get(keyOf("k"), new RecordingSink()))()).rejects.toBeInstanceOf(
+      EngineUnavailableError,
+    );
+  });
+}
+
+test("what another node has written since wins over what waits here, before and after that is applied", async () => {
+  const node = setUp();
+  const { redis } = node;
+  redis.fate = "lost";
+  await put(node, "k", "1");
+  redis.fate = "answers";
+  const source = Buffer.from("2");
+  const range = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE, expiresAtMs: 0 };
+  const stamp = { version: Number.MAX_SAFE_INTEGER as never, origin: 9 };
+  expect(await redis.put({ key: keyOf("k"), ...range, stamp, condition: null })).toBe("stored");
+  expect(await read(node, "k")).toBe("2");
+  await recovered(node);
+  expect(await read(node, "k")).toBe("2");
 });
