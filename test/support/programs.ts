@@ -22,6 +22,7 @@ const PROGRAMS = {
   nginx: { aptPackage: "nginx-light", neededBy: "caches in front of a node" },
   varnishd: { aptPackage: "varnish", neededBy: "caches in front of a node" },
   haproxy: { aptPackage: "haproxy", neededBy: "proxies in front of a node" },
+  chromium: { aptPackage: "chromium", neededBy: "pages of other sites" },
   ps: { aptPackage: "procps", neededBy: "a database server that hangs" },
 } as const satisfies Record<string, Program>;
 
