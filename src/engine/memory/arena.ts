@@ -13,6 +13,7 @@ import {
   SHARD_WORDS,
   UNIT_BYTES,
 } from "./layout.ts";
+import { type EngineBrokenError, Locks } from "./mutex.ts";
 import { divideMemory, type Geometry } from "./sizing.ts";
 
 /** What threads hand to each other to see the same memory. Structured-cloneable. */
@@ -63,6 +64,21 @@ const PLAIN_VIEWS: MemoryViews = {
   bytes: (buffer) => Buffer.from(buffer),
 };
 
+export interface ArenaOptions {
+  readonly views?: MemoryViews | undefined;
+  /** This thread's number; 0 by default. */
+  readonly thread?: number | undefined;
+  /** Told once for each call that finds the memory broken, besides the error; by default it ends the thread. */
+  readonly onBroken?: ((error: EngineBrokenError) => void) | undefined;
+}
+
+/** Whoever gets the error may take it for that of one request: as nobody's, it ends the thread, and the node with it. */
+function endThread(error: EngineBrokenError): void {
+  setImmediate(() => {
+    throw error;
+  });
+}
+
 /** One thread's views of the shared memory, and the arithmetic of addresses. */
 export class Arena {
   readonly geometry: Geometry;
@@ -86,13 +102,17 @@ export class Arena {
   private readonly indexPages: number;
   private readonly ghostPages: number;
 
+  /** Of this thread. */
+  readonly locks: Locks;
+
   constructor(
     readonly handle: MemoryHandle,
-    views: MemoryViews = PLAIN_VIEWS,
+    { views = PLAIN_VIEWS, thread = 0, onBroken = endThread }: ArenaOptions = {},
   ) {
     this.geometry = handle.geometry;
     this.forgotten = new Forgotten(handle.forgotten, handle.geometry.shardCount);
     this.control = views.words(handle.control);
+    this.locks = new Locks(this.control, thread, onBroken);
     const words: Int32Array[] = handle.data.map((buffer) => views.words(buffer));
     const bytes: Buffer[] = handle.data.map((buffer) => views.bytes(buffer));
     while (words.length < 32) {

@@ -43,6 +43,7 @@ import {
   SHARD_SMALL,
   UNIT_BYTES,
 } from "./layout.ts";
+import type { EngineBrokenError } from "./mutex.ts";
 import { Prefetch } from "./prefetch.ts";
 import { Pruner } from "./pruner.ts";
 import { Reader } from "./reader.ts";
@@ -75,10 +76,12 @@ export interface MemoryEngineOptions {
   readonly letOthersRun?: () => Promise<void>;
   /** By default plain views of the shared buffers. */
   readonly views?: MemoryViews;
+  /** Told when the memory is found broken, besides the call's error; by default the thread ends. */
+  readonly onBroken?: (error: EngineBrokenError) => void;
 }
 
 /** The parts of a thread's environment that can't be shared. */
-export type MemoryEngineThread = Pick<MemoryEngineOptions, "clock" | "letOthersRun" | "views">;
+export type MemoryEngineThread = Pick<MemoryEngineOptions, "clock" | "letOthersRun" | "views" | "onBroken">;
 
 /**
  * Entries in shared memory, off the heap: every thread sees one cache, and however many entries there are, the garbage
@@ -121,7 +124,7 @@ export class MemoryEngine implements Engine {
     options: MemoryEngineThread,
   ) {
     const { clock } = options;
-    const arena = new Arena(handle, options.views);
+    const arena = new Arena(handle, { views: options.views, thread, onBroken: options.onBroken });
     const { control } = arena;
     const epochMs = control[EPOCH_HI]! * 2 ** 32 + (control[EPOCH_LO]! >>> 0);
     const hasher = new HalfSipHash(control[HASH_KEY_0]!, control[HASH_KEY_1]!);

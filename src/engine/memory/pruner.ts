@@ -1,7 +1,6 @@
 import type { Arena } from "./arena.ts";
 import type { ExpiryWheel } from "./expiry-wheel.ts";
 import { COUNT_EXPIRATIONS, SHARD_LOCK } from "./layout.ts";
-import { lockMutex, unlockMutex } from "./mutex.ts";
 import type { ShardStore } from "./shard-store.ts";
 
 /** Records that are pruned while a shard's lock is held. */
@@ -18,7 +17,6 @@ const LATE_AFTER_MS = 1000;
 
 /** Removes what has expired, shard by shard, in short turns. */
 export class Pruner {
-  private readonly control: Int32Array;
   /** The shard at which pruning goes on. */
   private pruneNext = 0;
 
@@ -28,9 +26,7 @@ export class Pruner {
     private readonly wheel: ExpiryWheel,
     private readonly counters: Float64Array,
     private readonly clock: () => number,
-  ) {
-    this.control = arena.control;
-  }
+  ) {}
 
   /** Removes up to a bound. True = all that was due is gone. */
   prune(): boolean {
@@ -53,7 +49,7 @@ export class Pruner {
 
   private pruneShard(shard: number, nowMs: number): number {
     let steps = 0;
-    lockMutex(this.control, shard + SHARD_LOCK);
+    this.arena.locks.lock(shard + SHARD_LOCK);
     try {
       while (steps < PRUNED_PER_LOCK) {
         const location = this.wheel.nextDue(shard, nowMs, PRUNED_PER_LOCK);
@@ -63,8 +59,10 @@ export class Pruner {
         if (!this.store.isTombstone(location)) this.counters[COUNT_EXPIRATIONS]!++;
         this.store.forget(shard, this.store.slotOf(shard, location), location);
       }
+    } catch (error) {
+      throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
+      this.arena.locks.unlock(shard + SHARD_LOCK);
     }
     return steps;
   }

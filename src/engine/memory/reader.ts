@@ -19,7 +19,6 @@ import {
   SLOT_LOCATION,
   USE_COUNT_MASK,
 } from "./layout.ts";
-import { lockMutex, unlockMutex } from "./mutex.ts";
 import { blobWord, contentTypeOf, expiryOf, originOf, prefixBytes, versionOf } from "./record.ts";
 import type { ShardStore } from "./shard-store.ts";
 
@@ -123,11 +122,11 @@ export class Reader {
 
   private readLocked(key: Key, sink: EntrySink, nowMs: number): boolean {
     const { control, shard } = this;
-    lockMutex(control, shard + SHARD_LOCK);
+    this.arena.locks.lock(shard + SHARD_LOCK);
     try {
       return this.find(key, nowMs) && this.copyTo(sink, control[shard + SHARD_RECYCLE_SEQUENCE]!);
     } finally {
-      unlockMutex(control, shard + SHARD_LOCK);
+      this.arena.locks.unlock(shard + SHARD_LOCK);
     }
   }
 

@@ -1,7 +1,6 @@
 import type { Arena } from "./arena.ts";
 import type { Eviction } from "./eviction.ts";
 import { SHARD_LOCK } from "./layout.ts";
-import { lockMutex, unlockMutex } from "./mutex.ts";
 import { INDEX_FULL, type NeedsRoom } from "./record-writer.ts";
 import type { SegmentPool } from "./segment-pool.ts";
 import { Victim } from "./victim.ts";
@@ -11,7 +10,6 @@ const STEPS_PER_TURN = 512;
 
 /** Frees segments: what is dead first, then what the policy gives (see `victim.ts`), shard by shard under its lock. */
 export class RoomMaker {
-  private readonly control: Int32Array;
   private readonly victim: Victim;
 
   constructor(
@@ -19,7 +17,6 @@ export class RoomMaker {
     private readonly pool: SegmentPool,
     private readonly eviction: Eviction,
   ) {
-    this.control = arena.control;
     this.victim = new Victim(arena);
   }
 
@@ -55,30 +52,36 @@ export class RoomMaker {
   private evictSome(nowMs: number): number {
     if (!this.victim.choose()) return -1;
     const { shard } = this.victim;
-    lockMutex(this.control, shard + SHARD_LOCK);
+    this.arena.locks.lock(shard + SHARD_LOCK);
     try {
       return this.eviction.evict(this.victim, nowMs);
+    } catch (error) {
+      throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
+      this.arena.locks.unlock(shard + SHARD_LOCK);
     }
   }
 
   private compact(shard: number, nowMs: number): void {
-    lockMutex(this.control, shard + SHARD_LOCK);
+    this.arena.locks.lock(shard + SHARD_LOCK);
     try {
       this.eviction.compact(shard, nowMs);
+    } catch (error) {
+      throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
+      this.arena.locks.unlock(shard + SHARD_LOCK);
     }
   }
 
   /** Makes room in the index of a shard, which has all pages that it may have: its own oldest records leave. */
   private shrink(shard: number, nowMs: number): boolean {
-    lockMutex(this.control, shard + SHARD_LOCK);
+    this.arena.locks.lock(shard + SHARD_LOCK);
     try {
       return this.eviction.evictFrom(shard, nowMs);
+    } catch (error) {
+      throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
+      this.arena.locks.unlock(shard + SHARD_LOCK);
     }
   }
 }

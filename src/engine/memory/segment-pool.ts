@@ -8,7 +8,6 @@ import {
   POOL_LOCK,
   POOL_RESERVED,
 } from "./layout.ts";
-import { lockMutex, unlockMutex } from "./mutex.ts";
 
 /**
  * The segments that no shard holds. A shard reserves what it may need before it changes anything, so that nothing can
@@ -28,25 +27,25 @@ export class SegmentPool {
   /** Promises `count` segments to the caller. False = there aren't so many (`spare` of them are for eviction only). */
   reserve(count: number, spare: number): boolean {
     const control = this.control;
-    lockMutex(control, POOL_LOCK);
+    this.arena.locks.lock(POOL_LOCK);
     const granted = this.freeCount() - control[POOL_RESERVED]! >= count + spare;
     if (granted) control[POOL_RESERVED]! += count;
-    unlockMutex(control, POOL_LOCK);
+    this.arena.locks.unlock(POOL_LOCK);
     return granted;
   }
 
   /** Gives back what was reserved and not taken. */
   unreserve(count: number): void {
     if (count === 0) return;
-    lockMutex(this.control, POOL_LOCK);
+    this.arena.locks.lock(POOL_LOCK);
     this.control[POOL_RESERVED]! -= count;
-    unlockMutex(this.control, POOL_LOCK);
+    this.arena.locks.unlock(POOL_LOCK);
   }
 
   /** Takes a segment that was reserved. Its bytes are whatever they were. */
   take(): number {
     const control = this.control;
-    lockMutex(control, POOL_LOCK);
+    this.arena.locks.lock(POOL_LOCK);
     control[POOL_RESERVED]!--;
     let segment: number;
     const head = control[POOL_FREE_HEAD]!;
@@ -57,48 +56,48 @@ export class SegmentPool {
     } else {
       segment = control[POOL_FRESH]!++;
     }
-    unlockMutex(control, POOL_LOCK);
+    this.arena.locks.unlock(POOL_LOCK);
     return segment;
   }
 
   /** Gives back a list of segments that is linked through `next`. */
   give(firstSegment: number, lastSegment: number, count: number): void {
     const control = this.control;
-    lockMutex(control, POOL_LOCK);
+    this.arena.locks.lock(POOL_LOCK);
     control[this.arena.next + lastSegment] = control[POOL_FREE_HEAD]!;
     control[POOL_FREE_HEAD] = firstSegment + 1;
     control[POOL_FREE_COUNT]! += count;
-    unlockMutex(control, POOL_LOCK);
+    this.arena.locks.unlock(POOL_LOCK);
   }
 
   /** Takes a segment that was an index page, or -1. */
   takeIndexPage(): number {
     const control = this.control;
-    lockMutex(control, POOL_LOCK);
+    this.arena.locks.lock(POOL_LOCK);
     const head = control[POOL_INDEX_HEAD]!;
     if (head !== 0) {
       control[POOL_INDEX_HEAD] = control[this.arena.next + head - 1]!;
       control[POOL_INDEX_COUNT]!--;
     }
-    unlockMutex(control, POOL_LOCK);
+    this.arena.locks.unlock(POOL_LOCK);
     return head - 1;
   }
 
   /** Gives back a list of index pages that is linked through `next`. */
   giveIndexPages(firstSegment: number, lastSegment: number, count: number): void {
     const control = this.control;
-    lockMutex(control, POOL_LOCK);
+    this.arena.locks.lock(POOL_LOCK);
     control[this.arena.next + lastSegment] = control[POOL_INDEX_HEAD]!;
     control[POOL_INDEX_HEAD] = firstSegment + 1;
     control[POOL_INDEX_COUNT]! += count;
-    unlockMutex(control, POOL_LOCK);
+    this.arena.locks.unlock(POOL_LOCK);
   }
 
   /** Segments that nobody holds or was promised. */
   available(): number {
-    lockMutex(this.control, POOL_LOCK);
+    this.arena.locks.lock(POOL_LOCK);
     const count = this.freeCount() - this.control[POOL_RESERVED]!;
-    unlockMutex(this.control, POOL_LOCK);
+    this.arena.locks.unlock(POOL_LOCK);
     return count;
   }
 

@@ -16,7 +16,6 @@ import {
   SHARD_TOMBSTONES,
   SLOT_LOCATION,
 } from "./layout.ts";
-import { lockMutex, unlockMutex } from "./mutex.ts";
 import { keyOffset, originOf, versionOf } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 import type { ShardStore } from "./shard-store.ts";
@@ -153,7 +152,7 @@ export class Sweeper {
   private step(visit: (location: number) => boolean, limit: number): number {
     const shard = this.arena.shard(this.shardNumber);
     const mostVisits = Math.min(limit, COST_PER_LOCK);
-    lockMutex(this.control, shard + SHARD_LOCK);
+    this.arena.locks.lock(shard + SHARD_LOCK);
     try {
       const slotCount = this.index.slotCount(shard);
       const pageTable = this.arena.indexPageTable(shard);
@@ -189,8 +188,10 @@ export class Sweeper {
       this.shardNumber++;
       this.hash = 0;
       return visits + empty / EMPTY_SLOTS_PER_RECORD;
+    } catch (error) {
+      throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
+      this.arena.locks.unlock(shard + SHARD_LOCK);
     }
   }
 
@@ -208,17 +209,19 @@ export class Sweeper {
   }
 
   private raiseFloor(shard: number, stamp: Stamp): void {
-    lockMutex(this.control, shard + SHARD_LOCK);
+    this.arena.locks.lock(shard + SHARD_LOCK);
     try {
       this.store.raiseFloor(shard, stamp.version, stamp.origin);
+    } catch (error) {
+      throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
+      this.arena.locks.unlock(shard + SHARD_LOCK);
     }
   }
 
   /** Forgets all that a shard has, and gives how many entries that were; null = something is as new as the stamp's version. */
   private forgetShard(shard: number, stamp: Stamp): number | null {
-    lockMutex(this.control, shard + SHARD_LOCK);
+    this.arena.locks.lock(shard + SHARD_LOCK);
     try {
       if (this.newest(shard) >= stamp.version) return null;
       const entries = this.store.entries(shard);
@@ -228,8 +231,10 @@ export class Sweeper {
       this.ghosts.clear(shard);
       this.log.clear(shard);
       return entries;
+    } catch (error) {
+      throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
+      this.arena.locks.unlock(shard + SHARD_LOCK);
     }
   }
 

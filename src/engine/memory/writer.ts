@@ -18,7 +18,6 @@ import {
 import type { Arena } from "./arena.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
 import { COUNT_DELETES, COUNT_SETS, FLAG_TOMBSTONE, FLAG_TOUCHED, SHARD_LOCK } from "./layout.ts";
-import { lockMutex, unlockMutex } from "./mutex.ts";
 import { originOf, versionOf } from "./record.ts";
 import type { NeedsRoom, NewRecord, RecordWriter } from "./record-writer.ts";
 import type { RoomMaker } from "./room-maker.ts";
@@ -34,7 +33,6 @@ const NO_ENTRY = { source: Buffer.alloc(0), start: 0, end: 0, contentType: JSON_
  * (perhaps in another shard), and the mutation is tried anew, so that a thread never holds two shards.
  */
 export class Writer {
-  private readonly control: Int32Array;
   private readonly shardMask: number;
 
   constructor(
@@ -47,7 +45,6 @@ export class Writer {
     private readonly counters: Float64Array,
     private readonly clock: () => number,
   ) {
-    this.control = arena.control;
     this.shardMask = arena.geometry.shardCount - 1;
   }
 
@@ -63,8 +60,10 @@ export class Writer {
       let outcome: PutOutcome | NeedsRoom;
       try {
         outcome = this.tryPut(shard, request, nowMs);
+      } catch (error) {
+        throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
       } finally {
-        unlockMutex(this.control, shard + SHARD_LOCK);
+        this.arena.locks.unlock(shard + SHARD_LOCK);
       }
       if (typeof outcome === "string") return outcome;
       if (!this.room.make(shard, outcome, nowMs)) return "too-large";
@@ -78,8 +77,10 @@ export class Writer {
       let outcome: DeleteOutcome | NeedsRoom;
       try {
         outcome = this.tryDelete(shard, request, nowMs);
+      } catch (error) {
+        throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
       } finally {
-        unlockMutex(this.control, shard + SHARD_LOCK);
+        this.arena.locks.unlock(shard + SHARD_LOCK);
       }
       if (typeof outcome === "string") return outcome;
       if (!this.room.make(shard, outcome, nowMs)) return this.deleteWithoutRoom(request, nowMs);
@@ -93,8 +94,10 @@ export class Writer {
       let outcome: TouchOutcome | NeedsRoom;
       try {
         outcome = this.tryTouch(shard, request, nowMs);
+      } catch (error) {
+        throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
       } finally {
-        unlockMutex(this.control, shard + SHARD_LOCK);
+        this.arena.locks.unlock(shard + SHARD_LOCK);
       }
       if (typeof outcome === "string") return outcome;
       if (!this.room.make(shard, outcome, nowMs)) return "absent";
@@ -108,8 +111,10 @@ export class Writer {
       let outcome: IncrementOutcome | NeedsRoom;
       try {
         outcome = this.tryIncrement(shard, request, nowMs);
+      } catch (error) {
+        throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
       } finally {
-        unlockMutex(this.control, shard + SHARD_LOCK);
+        this.arena.locks.unlock(shard + SHARD_LOCK);
       }
       if (typeof outcome !== "number") return outcome;
       if (!this.room.make(shard, outcome, nowMs)) return { kind: "too-large" };
@@ -124,15 +129,17 @@ export class Writer {
       const words = this.arena.wordsAt(this.store.foundLocation);
       const word = this.arena.wordIndex(this.store.foundLocation);
       return { version: versionOf(words, word) as Version, origin: originOf(words, word) };
+    } catch (error) {
+      throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
+      this.arena.locks.unlock(shard + SHARD_LOCK);
     }
   }
 
   private lock(key: Key): number {
     this.hasher.digest(key.bytes, 0, key.length);
     const shard = this.arena.shard(this.hasher.lo & this.shardMask);
-    lockMutex(this.control, shard + SHARD_LOCK);
+    this.arena.locks.lock(shard + SHARD_LOCK);
     return shard;
   }
 
@@ -236,8 +243,10 @@ export class Writer {
       if (typeof outcome !== "string") throw new Error("a delete without a tombstone needs room");
       if (outcome !== "superseded" && outcome !== "condition-failed") this.raiseFloor(shard, request.stamp);
       return outcome;
+    } catch (error) {
+      throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
-      unlockMutex(this.control, shard + SHARD_LOCK);
+      this.arena.locks.unlock(shard + SHARD_LOCK);
     }
   }
 

@@ -3,6 +3,7 @@
  * outside to make a thread throw.
  */
 import { Worker } from "node:worker_threads";
+import { IndexTable } from "../../../src/engine/memory/index-table.ts";
 
 const workers = new Set<Worker>();
 const { on } = Worker.prototype;
@@ -23,6 +24,11 @@ process.on("SIGUSR2", () => {
       break;
     case "the main thread throws":
       throw new Error("broken\nin two lines");
+    case "a change of the memory fails":
+      IndexTable.prototype.insert = () => {
+        throw new Error("broken");
+      };
+      break;
     case "the main thread rejects":
       Promise.reject(new Error("broken"));
       break;

@@ -26,7 +26,7 @@ export class Observer {
     private readonly history: History,
     views?: MemoryViews,
   ) {
-    const arena = new Arena(history.handle, views);
+    const arena = new Arena(history.handle, { views });
     const plain = new Arena(history.handle);
     const pool = new SegmentPool(arena);
     const index = new IndexTable(arena, pool);
