@@ -297,7 +297,7 @@ export class Connection implements AnswerRecipient {
     const { context } = this;
     this.phase = Phase.Handling;
     this.countPacket(request);
-    this.sendShared(response.buffer, response.start, response.answerStart);
+    if (!this.output.addShared(response.buffer, response.start, response.answerStart)) this.cut();
     context.response = response.detach();
     if (context.request === request) context.request = new ParsedRequest();
     pending.then(
@@ -372,10 +372,8 @@ export class Connection implements AnswerRecipient {
     this.phase = Phase.Head;
     this.sinceMs = this.context.nowMs;
     this.conclude(request, response);
-    this.sendOwned(response);
-    this.sendTail(response);
-    response.clear();
-    if (response.closes) this.finishWriting();
+    if (!this.output.addAnswers(response)) this.cut();
+    else if (response.closes) this.finishWriting();
     else if (this.output.isEmpty) this.resumeAndAdvance();
   }
 
@@ -418,33 +416,8 @@ export class Connection implements AnswerRecipient {
 
   private flush(): void {
     const { response } = this.context;
-    if (response.position > response.start) {
-      if (response.isShared) this.sendShared(response.buffer, response.start, response.position);
-      else this.sendOwned(response);
-      this.sendTail(response);
-      response.clear();
-    }
+    if (response.position > response.start && !this.output.addAnswers(response)) this.cut();
     if (this.phase === Phase.Lingering) this.finishWriting();
-  }
-
-  private sendShared(bytes: Buffer, start: number, end: number): void {
-    if (start < end && !this.output.addShared(bytes, start, end)) this.cut();
-  }
-
-  private sendOwned(response: ResponseWriter): void {
-    const { buffer, start, position } = response;
-    if (response.isCounted) {
-      if (!this.output.add(response.handOver())) this.cut();
-    } else {
-      this.sendShared(buffer, start, position);
-      freeBuffer(buffer);
-    }
-  }
-
-  /** What follows the bytes of an answer, if anything does. */
-  private sendTail(response: ResponseWriter): void {
-    if (response.tail === null || this.phase === Phase.Closed) return;
-    if (!this.output.add(response.handOverTail())) this.cut();
   }
 
   private finishWriting(): void {

@@ -1,7 +1,9 @@
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import { type AnswerPart, HeldBytes, LOST } from "./answer-part.ts";
 import type { ByteSocket } from "./connection-context.ts";
+import { freeBuffer } from "./free-buffer.ts";
 import { Pace, type PaceContext } from "./pace.ts";
+import type { ResponseWriter } from "./response-writer.ts";
 
 /** What the socket hasn't taken yet of the answers. Empty nearly always. */
 export class OutputQueue {
@@ -27,6 +29,7 @@ export class OutputQueue {
    * @returns false where the budget has no room for that: nothing of it is kept
    */
   addShared(bytes: Buffer, start: number, end: number): boolean {
+    if (start === end) return true;
     const sent = this.isEmpty ? Math.max(0, this.socket.write(bytes, start, end - start)) : 0;
     const restBytes = end - start - sent;
     if (restBytes === 0) return true;
@@ -34,6 +37,20 @@ export class OutputQueue {
     const rest = Buffer.from(bytes.subarray(start + sent, end));
     this.keep(new HeldBytes(this.budget, rest, 0, restBytes, restBytes));
     return true;
+  }
+
+  /** Sends what a writer holds, which is empty afterwards. @returns false where it can't be kept, or is lost */
+  addAnswers(response: ResponseWriter): boolean {
+    const { buffer, start, position, isShared } = response;
+    let isKept: boolean;
+    if (response.isCounted) isKept = this.add(response.handOver());
+    else {
+      isKept = this.addShared(buffer, start, position);
+      if (!isShared) freeBuffer(buffer);
+    }
+    if (isKept && response.tail !== null) isKept = this.add(response.handOverTail());
+    response.clear();
+    return isKept;
   }
 
   /** Sends a part, and keeps it where the socket doesn't take all of it. @returns false where it is lost */
