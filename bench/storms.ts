@@ -11,6 +11,7 @@ const LIMITS = (process.env.SERV_CACHE_STORM_LIMITS ?? "64,256,2048").split(",")
 /** Of each neighbour: a storm lasts until they are answered. */
 const REQUESTS = Number(process.env.SERV_CACHE_STORM_REQUESTS ?? 3000);
 const NEIGHBOURS = 4;
+const WORKERS = Number(process.env.SERV_CACHE_STORM_WORKERS ?? 2);
 const ROOT = join(import.meta.dirname, "..");
 const STORM_PROCESS = join(ROOT, "test/support/storms/storm-process.ts");
 const MAIN = process.env.SERV_CACHE_BENCH_MAIN ?? join(ROOT, "src/main.ts");
@@ -57,7 +58,9 @@ export async function benchStorms(): Promise<void> {
       for (const storm of STORMS.filter(({ name }) => name.includes(only))) {
         rows.push(await weather(storm, limitBytes, `http://127.0.0.1:${backend.port}`));
       }
-      console.log(`\n### ${limitBytes / MIB} MiB, 2 threads, ${NEIGHBOURS} neighbours of ${REQUESTS} requests\n`);
+      console.log(
+        `\n### ${limitBytes / MIB} MiB, ${WORKERS} threads, ${NEIGHBOURS} neighbours of ${REQUESTS} requests\n`,
+      );
       console.log(
         markdownTable(
           [
@@ -81,7 +84,14 @@ export async function benchStorms(): Promise<void> {
 async function weather({ name, flags }: Storm, limitBytes: number, backendUrl: string): Promise<string[]> {
   let row: string[] = [];
   await withBench(async (bench) => {
-    const command = [process.execPath, MAIN, "serve", "--addr=127.0.0.1:0", "--workers=2", ...flags(backendUrl)];
+    const command = [
+      process.execPath,
+      MAIN,
+      "serve",
+      "--addr=127.0.0.1:0",
+      `--workers=${WORKERS}`,
+      ...flags(backendUrl),
+    ];
     const node = Bun.spawn([...command, `--max-memory=${limitBytes}`, `--data-dir=${bench.folder}`], {
       env: { PATH: process.env.PATH ?? "" },
       stdio: ["ignore", "pipe", "pipe"],

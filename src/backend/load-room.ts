@@ -7,6 +7,8 @@ const COPIES = 3;
 const LEAST_BYTES = 1024;
 /** Of the budget, for one call. */
 const CALL_SHARE = 0.25;
+/** Loaded since garbage was collected last. */
+const COLLECT_AFTER_BYTES = 16 * 1024 ** 2;
 
 /**
  * How many keys may be loaded at one time, by the bytes that they will bring. How large a value is shows only when it is
@@ -15,7 +17,13 @@ const CALL_SHARE = 0.25;
 export class LoadRoom {
   #expectedBytes = MAX_VALUE_BYTES;
 
-  constructor(private readonly budget: ByteBudget) {}
+  #sinceCollectedBytes = 0;
+
+  /** @param collectGarbage drivers leave the buffers of large values to it, and it would come late */
+  constructor(
+    private readonly budget: ByteBudget,
+    private readonly collectGarbage: () => void,
+  ) {}
 
   /** Keys of the next call, at least one. */
   get keysPerCall(): number {
@@ -35,11 +43,17 @@ export class LoadRoom {
   learn(results: readonly LoadResult[]): void {
     for (const result of results) {
       const bytes = result.kind === "found" ? result.value.bytes.length : 0;
+      this.#sinceCollectedBytes += bytes;
       this.#expectedBytes = Math.max(LEAST_BYTES, bytes, Math.ceil(this.#expectedBytes / 2));
     }
   }
 
+  /** To be called once what was loaded is handed on. */
   giveBack(bytes: number): void {
+    if (this.#sinceCollectedBytes >= COLLECT_AFTER_BYTES) {
+      this.#sinceCollectedBytes = 0;
+      this.collectGarbage();
+    }
     this.budget.giveBack(InFlight.Upstream, bytes);
   }
 }

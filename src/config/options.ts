@@ -18,7 +18,7 @@ const MAX_MEMORY_BYTES = 32 * GIB;
 const DEFAULT_MEMORY_SHARE = 0.25;
 /** A small machine or container is there for the cache: it gets more than a share of it, up to that much. */
 const DEFAULT_MEMORY_BYTES = 512 * MIB;
-const MOST_MEMORY_SHARE = 0.75;
+const MOST_MEMORY_SHARE = 0.875;
 const MAX_WORKERS = 64;
 /** More threads are of no use where entries get nothing beside them. */
 const MEMORY_PER_WORKER_BYTES = 192 * MIB;
@@ -43,7 +43,7 @@ const maxMemoryBytes: Option<number> = {
   flags: ["max-memory"],
   placeholder: "SIZE",
   meaning: "memory of the whole process: entries, bytes in flight, and the runtime",
-  defaultText: "25% of the machine's or cgroup's memory, and 512MiB at least where that is no more than 75%",
+  defaultText: "25% of the machine's or cgroup's memory, and 512MiB at least where that is no more than 87.5%",
   defaultValue: ({ memoryBytes }) => {
     const most = memoryBytes * MOST_MEMORY_SHARE;
     const wanted = Math.min(most, Math.max(DEFAULT_MEMORY_BYTES, memoryBytes * DEFAULT_MEMORY_SHARE));

@@ -26,6 +26,7 @@ import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { ByteBudget } from "../runtime/byte-budget.ts";
 import { backendProblem } from "./backend-health.ts";
+import { OWN_HEAP } from "./heap-keeper.ts";
 import { RecentFills } from "./recent-fills.ts";
 import { StaleValues } from "./stale-values.ts";
 
@@ -116,7 +117,7 @@ export class BackendPart {
         // The entry itself stays: a write for the cache alone, or one that a peer has yet to write, is not in the database.
         absent: (key, version) => this.#keep(this.#stale?.drop(key, { version, origin: options.origin })),
       },
-      room: options.inFlight === null ? null : new LoadRoom(options.inFlight),
+      room: options.inFlight === null ? null : new LoadRoom(options.inFlight, OWN_HEAP.collectAll),
       look: (key) => this.#look(key),
       scheduler,
       defer: (run) => setImmediate(run),

@@ -12,7 +12,7 @@ const found = (bytes: number): LoadResult => ({
 
 test("the first loads go one by one, as if their values were the largest", () => {
   const budget = ByteBudget.create(64 * MIB);
-  const room = new LoadRoom(budget);
+  const room = new LoadRoom(budget, () => {});
   expect(room.keysPerCall).toBe(1);
   expect(room.take(1)).toBe(3 * MAX_VALUE_BYTES);
   expect(room.take(1)).toBeNull();
@@ -21,7 +21,7 @@ test("the first loads go one by one, as if their values were the largest", () =>
 
 test("small values make room for more, and one that is large takes it away at once", () => {
   const budget = ByteBudget.create(64 * MIB);
-  const room = new LoadRoom(budget);
+  const room = new LoadRoom(budget, () => {});
   for (let load = 0; load < 20; load++) room.learn([found(100)]);
   expect(room.keysPerCall).toBeGreaterThan(1000);
   expect(room.take(100)).not.toBeNull();
@@ -31,9 +31,19 @@ test("small values make room for more, and one that is large takes it away at on
 
 test("a call never waits where nothing else was loaded, and all is given back", () => {
   const budget = ByteBudget.create(MIB);
-  const room = new LoadRoom(budget);
+  const room = new LoadRoom(budget, () => {});
   const bytes = room.take(1) ?? 0;
   expect(bytes).toBeGreaterThan(MIB);
   room.giveBack(bytes);
   expect(budget.usedBytes).toBe(0);
+});
+
+test("garbage is collected after each 16 MiB that were loaded and handed on", () => {
+  let collections = 0;
+  const room = new LoadRoom(ByteBudget.create(64 * MIB), () => collections++);
+  for (let load = 1; load <= 6; load++) {
+    room.learn([found(4 * MIB)]);
+    room.giveBack(0);
+    expect(collections).toBe(Math.floor(load / 4));
+  }
 });

@@ -48,7 +48,7 @@ describe("configuration", () => {
     expect(load([])).toEqual({
       config: {
         address: { hostname: "127.0.0.1", port: 8088 },
-        memory: { limitBytes: 2048 * MIB, runtimeBytes: 208 * MIB, inFlightBytes: 230 * MIB, entryBytes: 1610 * MIB },
+        memory: { limitBytes: 2048 * MIB, runtimeBytes: 384 * MIB, inFlightBytes: 208 * MIB, entryBytes: 1456 * MIB },
         workers: 4,
         defaultTtlMs: null,
         shutdownGraceMs: 10_000,
@@ -79,7 +79,7 @@ describe("configuration", () => {
     });
     expect(config).toEqual({
       address: { hostname: "", port: 9000 },
-      memory: { limitBytes: 4096 * MIB, runtimeBytes: 152 * MIB, inFlightBytes: 493 * MIB, entryBytes: 3451 * MIB },
+      memory: { limitBytes: 4096 * MIB, runtimeBytes: 264 * MIB, inFlightBytes: 479 * MIB, entryBytes: 3353 * MIB },
       workers: 2,
       defaultTtlMs: 5_400_000,
       shutdownGraceMs: 2_500,
@@ -115,9 +115,9 @@ describe("configuration", () => {
   });
 
   test("keeps the defaults within their bounds on the smallest and the largest machine", () => {
-    const small = loadConfig([], {}, { memoryBytes: 192 * MIB, cores: 0 }).config;
+    const small = loadConfig([], {}, { memoryBytes: 256 * MIB, cores: 0 }).config;
     const large = loadConfig([], {}, { memoryBytes: 1024 ** 4, cores: 512 }).config;
-    expect([small.memory.limitBytes, small.workers]).toEqual([144 * MIB, 1]);
+    expect([small.memory.limitBytes, small.workers]).toEqual([224 * MIB, 1]);
     expect([large.memory.limitBytes, large.workers]).toEqual([32 * 1024 * MIB, 64]);
   });
 

@@ -50,8 +50,8 @@ describe("the memory of the process", () => {
   });
 
   test("gives entries what is said by hand, and bytes in flight the rest, to their own bound", () => {
-    expect(divided({ entryBytes: 600 * MIB })).toEqual([600, 1024 - 152 - 600, 152]);
-    expect(divided({ entryBytes: 64 * MIB, limitBytes: 8 * 1024 * MIB })).toEqual([64, 512, 152]);
+    expect(divided({ entryBytes: 600 * MIB })).toEqual([600, 1024 - 264 - 600, 264]);
+    expect(divided({ entryBytes: 64 * MIB, limitBytes: 8 * 1024 * MIB })).toEqual([64, 512, 264]);
   });
 
   test("gives nothing to entries that Redis alone keeps, and something to the database's stale values", () => {
@@ -76,7 +76,7 @@ describe("the memory of the process", () => {
 
   test("is refused in one line that names what it is for", () => {
     expect(refusal({ limitBytes: 64 * MIB, hasBackend: true, entryBytes: 32 * MIB })).toBe(
-      "SERV_CACHE_MAX_MEMORY is 64MiB for the whole process, and 240MiB is the smallest that works with " +
+      "SERV_CACHE_MAX_MEMORY is 64MiB for the whole process, and 368MiB is the smallest that works with " +
         "2 threads, a database, SERV_CACHE_ENTRY_MEMORY of 32MiB: give it more, or set less of these",
     );
   });

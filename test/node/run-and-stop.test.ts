@@ -73,7 +73,7 @@ async function run(start: typeof startNode): Promise<{ calls: string[]; throwUnc
 const runningNode: RunningNode = { port: 1, engineName: "memory", drain: async () => {}, stop: async () => {} };
 const ready =
   "out: servcache 1.2.3 listens on http://127.0.0.1:1 · engine memory · " +
-  "memory 2GiB (64MiB entries, 512MiB in flight, 208MiB runtime) · 4 threads";
+  "memory 2GiB (64MiB entries, 512MiB in flight, 384MiB runtime) · 4 threads";
 
 describe("a run", () => {
   test("ends with one line and code 1 where the start fails", async () => {
