@@ -1,3 +1,5 @@
+import { promisify } from "node:util";
+import { constants, gzip, type ZlibOptions } from "node:zlib";
 import type { Cache } from "../cache/cache.ts";
 import { engineFamilies } from "../cache/engine-metrics.ts";
 import type { PartHealth, UpstreamAdmin, UpstreamReport } from "../cache/upstream.ts";
@@ -7,11 +9,14 @@ import { type InFlightState, inFlightFamilies, nodeFamilies } from "../telemetry
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { CONTENT_TYPES, renderText, textFormFor } from "../telemetry/prometheus.ts";
 import { after } from "./after.ts";
+import { accepts } from "./content-coding.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { NO_STORE, sendJson } from "./json-answer.ts";
 
 /** Keys that `/api/stats` tells of. */
 const HOT_KEYS = 20;
+
+const zip = promisify<string, ZlibOptions, Buffer>(gzip);
 
 const NOTHING_BEHIND: UpstreamReport = { isReady: true, health: {}, stats: {}, metrics: [] };
 
@@ -58,10 +63,12 @@ export class NodeRoutes {
 
   metrics(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const form = textFormFor(request.header("accept"));
+    const isZipped = accepts(request.header("accept-encoding"), "gzip");
     return after(this.statsIfThere(), (stats) =>
       after(this.report(), (report) => {
         const text = renderText(merged([...this.families(stats), ...report.metrics]), form);
-        response.sendText(200, `Content-Type: ${CONTENT_TYPES[form]}\r\n${NO_STORE}`, text);
+        const headers = `Content-Type: ${CONTENT_TYPES[form]}\r\nVary: Accept-Encoding\r\n${NO_STORE}`;
+        return isZipped ? sendZipped(response, headers, text) : response.sendText(200, headers, text);
       }),
     );
   }
@@ -147,6 +154,12 @@ export class NodeRoutes {
 
 function shown({ status, sinceMs, detail }: EngineHealth | PartHealth): Record<string, unknown> {
   return { status, since: new Date(sinceMs).toISOString(), ...(detail === "" ? {} : { detail }) };
+}
+
+/** Away from the thread that serves. */
+async function sendZipped(response: HttpResponse, headers: string, text: string): Promise<void> {
+  const zipped = await zip(text, { level: constants.Z_BEST_SPEED });
+  response.sendBytes(200, `${headers}Content-Encoding: gzip\r\n`, zipped, 0, zipped.length);
 }
 
 function nullIfUnavailable(error: unknown): null {

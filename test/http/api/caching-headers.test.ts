@@ -352,3 +352,23 @@ test("errors come as problems for who asks for them, also where the connection i
     expect(trace_id).toMatch(/^[0-9a-f]{32}$/);
   }
 });
+
+test("/metrics is compressed for who takes gzip", async () => {
+  using api = await startTestApi();
+  // There are histograms from the first request on.
+  await api.call("GET", "/healthz");
+  const plain = await api.call("GET", "/metrics", { headers: { "Accept-Encoding": "br" } });
+  const zipped = await api.call("GET", "/metrics", { headers: { "Accept-Encoding": "gzip" } });
+  expect([plain.headers.has("content-encoding"), zipped.headers.get("content-encoding")]).toEqual([false, "gzip"]);
+  for (const { headers } of [plain, zipped]) {
+    expect([headers.get("vary"), headers.get("cache-control")]).toEqual(["Accept-Encoding", "no-store"]);
+    expect(headers.get("content-type")).toStartWith("text/plain; version=0.0.4");
+  }
+  const text = zlib.gunzipSync(zipped.bytes).toString();
+  expect(zipped.bytes.length * 4).toBeLessThan(text.length);
+  expect(text.split("\n").filter((line) => line.startsWith("# TYPE"))).toEqual(
+    plain.body.split("\n").filter((line) => line.startsWith("# TYPE")),
+  );
+  const head = await api.call("HEAD", "/metrics", { headers: { "Accept-Encoding": "gzip" } });
+  expect([head.status, head.headers.get("content-encoding")]).toEqual([200, "gzip"]);
+});
