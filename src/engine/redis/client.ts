@@ -238,7 +238,7 @@ export class RedisClient {
       if (this.#topology?.kind === "cluster") this.#topology.client.refreshSlotsCache();
       await Bun.sleep(RETRY_MS);
       try {
-        return await within(untilMs - performance.now(), run());
+        return await within(Math.max(1, untilMs - performance.now()), run());
       } catch (next) {
         error = next;
       }
