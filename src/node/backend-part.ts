@@ -299,7 +299,8 @@ export class BackendPart {
     const isAlive = waiting.expiresAtMs === NEVER || waiting.expiresAtMs > scheduler.nowMs();
     const expiresAtMs = isAlive ? waiting.expiresAtMs : this.#readThrough.fillExpiryMs();
     const isKept = await this.#filler.fill(key, value, expiresAtMs, stamp);
-    if (!isKept) await this.#fill(key, value, expiresAtMs, version);
+    // A server forgets nothing of that kind: it has something newer, or did not answer.
+    if (!isKept && this.#options.engine.refusesForgotten) await this.#fill(key, value, expiresAtMs, version);
     return { kind: "found", value, expiresAtMs, stamp, isStale: false, isStored: true, isCollapsed: false };
   }
 
