@@ -7,6 +7,7 @@ const root = join(import.meta.dir, "..", "..");
 /** Codes that are told on standard error, in logs or between parts, and never in an answer. */
 const NEVER_ANSWERED = [
   ...["ERR_CONFIG", "ERR_NODE", "ERR_MEMORY_LIMIT", "ERR_DATA_DIR_IN_USE", "ERR_BACKEND_CONFIG"],
+  "ERR_ENGINE_BROKEN",
   ...["ERR_OUTBOX_OPEN", "ERR_PEER_CALL", "ERR_REDIS_NOT_CONNECTED", "ERR_REDIS_TIMEOUT", "ERR_RESPONSE_TOO_LARGE"],
 ];
 const OF_THE_RUNTIME = /^ERR_(MYSQL|POSTGRES|SQLITE|TLS)_/;
