@@ -91,7 +91,8 @@ export class Applier {
 
   /** Something newer is elsewhere: what is older goes here. */
   outdate(key: string, newer: Stamp): Awaitable<Applied> {
-    return this.#delete(key, before(newer));
+    // A stamp from too far ahead would keep out all that comes before its time.
+    return this.observe(newer.version) ? this.#delete(key, before(newer)) : "refused";
   }
 
   /** The pattern delete or clear that is newer than a mutation of a key; null = none is known. */

@@ -1,14 +1,19 @@
 import { readBody } from "../runtime/read-body.ts";
 import type { PeerAddress, PeerRequest, PeerResponse, Transport } from "./transport.ts";
-import { MAX_MESSAGE_BYTES } from "./wire/message.ts";
 
-/** Calls peers over HTTP, on connections that are kept. */
+/** Calls peers over HTTP, on connections that are kept. No answer takes more memory than the request allows. */
 export class HttpTransport implements Transport {
   async call(peer: PeerAddress, request: PeerRequest): Promise<PeerResponse> {
-    const { method, path, headers, body, signal } = request;
-    // A peer compresses nothing: what comes compressed may be anything in the end.
+    const { method, path, body, signal, limitBytes } = request;
+    // A compressed answer says nothing of how large it becomes.
+    const headers = { ...request.headers, "accept-encoding": "identity" };
     const init: BunFetchRequestInit = { method, headers, body, signal, redirect: "manual", decompress: false };
     const response = await fetch(peer.url + path, init);
-    return { status: response.status, body: await readBody(response, MAX_MESSAGE_BYTES) };
+    const coding = response.headers.get("content-encoding") ?? "identity";
+    if (coding !== "identity") {
+      await response.body?.cancel();
+      throw new Error(`the answer is encoded with ${coding}, though it was asked not to be`);
+    }
+    return { status: response.status, body: await readBody(response, limitBytes) };
   }
 }

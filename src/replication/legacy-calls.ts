@@ -30,7 +30,7 @@ export interface LegacyOutcome {
   readonly error: unknown;
 }
 
-type Request = Omit<PeerRequest, "signal">;
+type Request = Omit<PeerRequest, "signal" | "limitBytes">;
 
 export class LegacyCalls {
   readonly #sent = RecentInvalidations.create();

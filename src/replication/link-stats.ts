@@ -12,6 +12,8 @@ export class LinkStats {
   state: PeerState = "connecting";
   sinceMs: number;
   lastError = "";
+  /** What an operator has to set right; empty = nothing. */
+  problem = "";
   /** Clock of the peer minus ours, in ms. */
   skewMs = 0;
   mutations = 0;

@@ -1,7 +1,14 @@
 /** One peer's end of the wire: messages with their head lines, a time limit on each, and what a failure means. */
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { PeerAddress, PeerRequest, PeerResponse, Transport } from "./transport.ts";
-import { decodeMessage, encodeMessage, type HeadMembers, type Message, type MessageKind } from "./wire/message.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  type HeadMembers,
+  MAX_MESSAGE_BYTES,
+  type Message,
+  type MessageKind,
+} from "./wire/message.ts";
 import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export const REPLICATION_PATH = "/api/replication";
@@ -9,6 +16,11 @@ export const MESSAGE_TYPE = "application/x-servcache-replication";
 
 /** A message may take so much longer: 100 kB a second get through. */
 const SLOWEST_BYTES_PER_MS = 100;
+
+/** Answers that hold entries may be as large as a message gets, all others hold some numbers for each mutation. */
+const WITH_ENTRIES: ReadonlySet<MessageKind> = new Set(["page", "compare"]);
+const ANSWER_BYTES = 256 * 1024;
+const PLAIN_ANSWER_BYTES = 64 * 1024;
 
 export interface PeerCallerOptions {
   readonly address: PeerAddress;
@@ -64,7 +76,8 @@ export class PeerCaller {
     signal: AbortSignal,
     timeoutMs = this.options.timeoutMs,
   ): Promise<Message> {
-    return this.exchange(this.encode(kind, head, mutations), signal, timeoutMs);
+    const limitBytes = WITH_ENTRIES.has(kind) ? MAX_MESSAGE_BYTES : ANSWER_BYTES;
+    return this.exchange(this.encode(kind, head, mutations), signal, timeoutMs, [], limitBytes);
   }
 
   /** @param traceparents of the mutations in it */
@@ -73,21 +86,26 @@ export class PeerCaller {
     signal: AbortSignal,
     limitMs = this.options.timeoutMs,
     traceparents: readonly (string | undefined)[] = [],
+    limitBytes = ANSWER_BYTES,
   ): Promise<Message> {
     const timeoutMs = limitMs + Math.ceil(body.length / SLOWEST_BYTES_PER_MS);
     const headers = { "content-type": MESSAGE_TYPE };
     const { status, body: answer } = await this.#call(
-      { method: "POST", path: REPLICATION_PATH, headers, body, traceparents },
+      { method: "POST", path: REPLICATION_PATH, headers, body, traceparents, limitBytes },
       signal,
       timeoutMs,
     );
     if (status !== 200) throw new PeerCallError(`it answered ${status}${reasonIn(answer)}`, status);
-    return decodeMessage(answer);
+    return decodeMessage(answer, limitBytes);
   }
 
   /** A call of the original's API; any answer from 200 to 299 is well. */
-  async plain(request: Omit<PeerRequest, "signal">, signal: AbortSignal): Promise<void> {
-    const { status, body } = await this.#call(request, signal, this.options.timeoutMs);
+  async plain(request: Omit<PeerRequest, "signal" | "limitBytes">, signal: AbortSignal): Promise<void> {
+    const { status, body } = await this.#call(
+      { ...request, limitBytes: PLAIN_ANSWER_BYTES },
+      signal,
+      this.options.timeoutMs,
+    );
     if (status < 200 || status > 299) throw new PeerCallError(`it answered ${status}${reasonIn(body)}`, status);
   }
 

@@ -4,7 +4,7 @@
  * else, because each peer has a link of its own.
  */
 import type { HybridClock } from "../cache/hybrid-clock.ts";
-import type { Stamp, Version } from "../engine/engine.ts";
+import { isNewer, type Stamp, type Version } from "../engine/engine.ts";
 import { backoffMs } from "../outbox/backoff.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
@@ -48,6 +48,10 @@ const LARGE_VALUE_BYTES = 256 * 1024;
 const PLAIN_ROWS = 256;
 /** A peer that speaks the plain calls may have become one of our kind. */
 const PLAIN_HELLO_MS = 30_000;
+
+/** A clock is measured by answers that take no longer than this. */
+const LONGEST_MEASURE_MS = 2000;
+const MOST_IDS = 8;
 
 export interface LinkLimits {
   /** Batches under way at the same time. */
@@ -99,6 +103,10 @@ export class PeerLink {
   #isStarted = false;
   #isDraining = false;
   #failures = 0;
+  /** Of these, those that followed upon a hello that was answered. */
+  #refusals = 0;
+  /** Ids of nodes that have answered here, the last one at the end. */
+  readonly #ids: number[] = [];
   #pausedUntilMs = 0;
   #sentAtMs = 0;
   #lastLookMs = 0;
@@ -176,7 +184,8 @@ export class PeerLink {
       this.#pump();
       return;
     }
-    if (this.#session !== null || this.#isConnecting || this.#pausedUntilMs === 0) return;
+    // That it says hello is no sign that it takes what it did not take before.
+    if (this.#session !== null || this.#isConnecting || this.#pausedUntilMs === 0 || this.#refusals > 1) return;
     this.#pausedUntilMs = 0;
     this.#pump();
   }
@@ -369,8 +378,7 @@ export class PeerLink {
   }
 
   #met(session: PeerSession): void {
-    const { node, limits, log } = this.#options;
-    this.#failures = 0;
+    const { node, log } = this.#options;
     this.#pausedUntilMs = 0;
     if (session.id === node.id) {
       if (session.incarnation === node.incarnation) {
@@ -389,16 +397,35 @@ export class PeerLink {
     this.#session = session;
     this.#legacy = null;
     this.#peerId = session.id;
-    this.stats.skewMs = session.skewMs;
-    const isApart = Math.abs(session.skewMs) > limits.maxSkewMs;
-    if (isApart) log(`the clock of peer ${this.name} is ${Math.round(session.skewMs)} ms apart from this node's`);
+    this.#noteId(session.id);
+    this.#noteSkew(session.skewMs);
     this.stats.enter("up", this.#nowMs());
+  }
+
+  /** One that comes back after another was there: the address leads to both. */
+  #noteId(id: number): void {
+    if (this.#ids.at(-1) === id) return;
+    const place = this.#ids.indexOf(id);
+    if (place >= 0) {
+      this.#ids.splice(place, 1);
+      const ids = [...this.#ids, id].toSorted((a, b) => a - b).join(", ");
+      this.stats.problem = `it answers as different nodes (ids ${ids}): name each node itself, not what distributes calls to them`;
+    }
+    this.#ids.push(id);
+    if (this.#ids.length > MOST_IDS) this.#ids.shift();
+  }
+
+  #noteSkew(skewMs: number): void {
+    const { limits, log } = this.#options;
+    const wasApart = Math.abs(this.stats.skewMs) > limits.maxSkewMs;
+    this.stats.skewMs = skewMs;
+    if (wasApart || Math.abs(skewMs) <= limits.maxSkewMs) return;
+    log(`the clock of peer ${this.name} is ${Math.round(skewMs)} ms apart from this node's`);
   }
 
   /** The peer does not know the native link: it gets the plain calls. */
   #fallBack(): void {
     if (this.#legacy === null) this.#options.log(`peer ${this.name} speaks only the plain calls (replicated=true)`);
-    this.#failures = 0;
     this.#helloAtMs = this.#nowMs() + PLAIN_HELLO_MS;
     this.#legacy = this.#plainCalls;
     this.stats.enter("legacy", this.#nowMs());
@@ -422,7 +449,6 @@ export class PeerLink {
     try {
       const settlements =
         this.#legacy === null ? await this.#sendNative(number, batch) : await this.#sendPlain(this.#legacy, batch);
-      this.#failures = 0;
       await this.#settle(settlements);
     } catch (error) {
       await this.#settle(batch.map((entry) => ({ kind: "released", entry })));
@@ -433,13 +459,21 @@ export class PeerLink {
     this.#pump();
   }
 
+  /** The peer takes what it is sent: that a hello is answered says little. */
+  #succeeded(): void {
+    this.#failures = 0;
+    this.#refusals = 0;
+  }
+
   #batchFailed(error: unknown): void {
-    if (error instanceof PeerCallError && error.isSessionLost) {
-      // It has started anew, or forgotten this node: say hello at once.
-      this.#session = null;
-      return;
-    }
     if (this.#nowMs() < this.#pausedUntilMs) return;
+    const isSessionLost = error instanceof PeerCallError && error.isSessionLost;
+    // Others that were under way have been told the same.
+    if (isSessionLost && this.#session === null) return;
+    this.#refusals += 1;
+    this.#session = null;
+    // It has started anew, or forgotten this node: say hello at once.
+    if (isSessionLost && this.#refusals === 1) return;
     // A peer that was replaced by one of the other kind is found out by the next hello.
     this.#legacy = null;
     this.#failed(error);
@@ -466,8 +500,19 @@ export class PeerLink {
       caller.encode("batch", head, mutations.map(withoutValue)),
     );
     this.stats.sent(batch.length, message.length);
+    this.#succeeded();
+    this.#measureSkew(nowMs, answer);
     if (batch.length > 0) this.#noteDelivered();
     return this.#settlements(batch, answer);
+  }
+
+  /** By the time of the way, as at the hello: not where the peer took long to answer. */
+  #measureSkew(sentAtMs: number, { head }: Message): void {
+    const nowMs = this.#nowMs();
+    const clock = head.numberOrNull("clock");
+    if (clock !== null && nowMs >= sentAtMs && nowMs - sentAtMs <= LONGEST_MEASURE_MS) {
+      this.#noteSkew(clock - (sentAtMs + nowMs) / 2);
+    }
   }
 
   /** The newest stamp of this node that the peer may have known before it started anew; 0 = it never had one. */
@@ -505,7 +550,8 @@ export class PeerLink {
       const entry = batch[lost[at] ?? -1];
       if (entry === undefined) continue;
       this.stats.lost += 1;
-      onLost(entry.key, { version: toVersion(lost[at + 1] ?? 0), origin: lost[at + 2] ?? 0 });
+      const newer: Stamp = { version: toVersion(lost[at + 1] ?? 0), origin: lost[at + 2] ?? 0 };
+      if (isNewer(newer, entry.stamp)) onLost(entry.key, newer);
     }
     this.stats.refusedByPeer += refused.size;
     const dueAtMs = this.#nowMs() + limits.refusedPauseMs;
@@ -526,7 +572,8 @@ export class PeerLink {
     const dueAtMs = this.#nowMs() + this.#options.limits.refusedPauseMs;
     await this.#settle(refused.map(({ entry, reason }) => ({ kind: "postponed", entry, reason, dueAtMs })));
     for (const { reason } of refused) this.stats.note(`it does not take a mutation: ${reason}`);
-    if (error !== null) this.#batchFailed(error);
+    if (error === null) this.#succeeded();
+    else this.#batchFailed(error);
     return left.map((entry) => ({ kind: "released", entry }));
   }
 

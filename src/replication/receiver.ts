@@ -212,7 +212,9 @@ export class Receiver {
     const { applier } = this.#options;
     const outcomes: (Applied | Promise<Applied>)[] = [];
     for (const [at, mutation] of mutations.entries()) {
-      outcomes.push(applier.apply(mutation, unknownUntil));
+      const outcome = applier.apply(mutation, unknownUntil);
+      // Each walks through all entries: one after the other, with turns for others in between.
+      outcomes.push(mutation.kind === "invalidate" ? await outcome : outcome);
       if (at % APPLIED_PER_TURN === APPLIED_PER_TURN - 1) await this.#options.entries.letOthersRun();
     }
     return Promise.all(outcomes);

@@ -27,6 +27,7 @@ export function peersState(parts: ReportParts): PartState {
     const { pending, bytes, oldestAgeMs } = outbox.stats(destinationOf(name));
     const downMs = scheduler.nowMs() - stats.sinceMs;
     if (stats.state === "down") problems.push(`${name} is down for ${Math.round(downMs / 1000)} s: ${stats.lastError}`);
+    if (stats.problem !== "") problems.push(`${name}: ${stats.problem}`);
     if (Math.abs(stats.skewMs) > maxSkewMs) {
       problems.push(`the clock of ${name} is ${Math.round(stats.skewMs / 1000)} s apart: set the clocks`);
     }

@@ -6,6 +6,8 @@ export interface PeerRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer | null;
   readonly signal: AbortSignal;
+  /** An answer with a larger body is an error. */
+  readonly limitBytes: number;
   /** W3C trace contexts of the mutations in it. */
   readonly traceparents?: readonly (string | undefined)[];
 }

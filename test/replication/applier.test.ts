@@ -124,6 +124,15 @@ describe("what a peer says", () => {
   });
 });
 
+test("a stamp from too far ahead that a peer says a put lost against keeps nothing out", async () => {
+  await applier.apply(put("a", "1", NOW - 20), ALL_IS_KNOWN);
+  const stamp = (version: number) => ({ version: toVersion(version), origin: 9 });
+  expect(await applier.outdate("a", stamp(versionAt(NOW_MS + 3_600_000)))).toBe("refused");
+  expect(stored("a")).toBe("1");
+  expect(await applier.outdate("a", stamp(NOW - 10))).toBe("applied");
+  expect(stored("a")).toBeNull();
+});
+
 describe("a node that has started anew", () => {
   test("takes what may be older than what it knew only in the place of something older", async () => {
     await applier.apply(put("a", "1", NOW - 30), ALL_IS_KNOWN);

@@ -99,3 +99,14 @@ function put(key: string, version: number): PeerPut {
   const value = Buffer.from(JSON.stringify(key));
   return { kind: "put", key, value, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, stamp };
 }
+
+test("a message is unpacked to its bound and no further", () => {
+  const value = Buffer.alloc(1024 * 1024);
+  const stamp = { version: toVersion(1), origin: 1 };
+  const packed = encodeMessage("answer", {}, [
+    { kind: "put", key: "a", value, contentType: "text/plain", expiresAtMs: 0, stamp },
+  ]);
+  expect(packed.length).toBeLessThan(64 * 1024);
+  expect(() => decodeMessage(packed, 64 * 1024)).toThrow("can't be unpacked");
+  expect(decodeMessage(packed).mutations.length).toBe(1);
+});

@@ -29,13 +29,14 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
   const { outbox, scheduler, ...opened } = openTestOutbox(folder);
   const heard: string[] = [];
   const told: string[] = [];
-  const peer = { isNative: true, hangs: false, skewMs: 0 };
+  const peer = { isNative: true, hangs: false, skewMs: 0, id: 2, batchStatus: 200, plainStatus: 200 };
   const answer = async (kind: MessageKind) => {
     heard.push(kind);
     if (peer.hangs) await new Promise(() => {});
     if (!peer.isNative) throw new PeerCallError("it answered 404", 404);
+    if (kind === "batch" && peer.batchStatus !== 200) throw new PeerCallError("it does not", peer.batchStatus);
     const clock = scheduler.nowMs() + peer.skewMs;
-    return decodeMessage(encodeMessage("answer", { protocol: PROTOCOL, id: 2, incarnation: 5, clock }));
+    return decodeMessage(encodeMessage("answer", { protocol: PROTOCOL, id: peer.id, incarnation: 5, clock }));
   };
   const caller: Caller = {
     encode: encodeMessage,
@@ -43,6 +44,7 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
     exchange: (message) => answer(decodeMessage(message).kind),
     async plain({ method, path }) {
       heard.push(`${method} ${path}`);
+      if (peer.plainStatus !== 200) throw new PeerCallError("it does not", peer.plainStatus);
     },
   };
   const nowMs = () => scheduler.nowMs();
@@ -184,6 +186,59 @@ describe("a link", () => {
     const seconds = 4;
     // A full bucket to begin with, and a last batch that overdraws it.
     expect(bytes).toBeLessThan(100_000 * (seconds + 1) + 70_000);
+    await at.link.stop();
+  });
+
+  test.each([
+    ["answers every batch with 404", { batchStatus: 404 }],
+    ["answers every batch with 409", { batchStatus: 409 }],
+    ["answers everything with 404", { isNative: false, plainStatus: 404 }],
+  ])("waits longer and longer for a peer that %s, also where that says hello itself", async (_, faults) => {
+    using folder = tempFolder();
+    using at = house(folder.path);
+    Object.assign(at.peer, faults);
+    at.link.start();
+    await at.put("a");
+    for (let second = 0; second < 60; second++) {
+      await at.scheduler.advance(1000);
+      at.link.wake();
+      await settled();
+    }
+    expect(at.heard.filter((call) => call !== "hello").length).toBeLessThan(25);
+    expect(at.link.stats.state).toBe("down");
+    Object.assign(at.peer, { isNative: true, batchStatus: 200, plainStatus: 200 });
+    await at.scheduler.advance(15_000);
+    expect([at.link.stats.state, at.outbox.counts(DESTINATION).pending]).toEqual(["up", 0]);
+    await at.link.stop();
+  });
+
+  test("says so when one address leads to several nodes, and not when a node was replaced", async () => {
+    using folder = tempFolder();
+    using at = house(folder.path);
+    at.link.start();
+    await at.put("a");
+    const answersAs = async (id: number) => {
+      Object.assign(at.peer, { id, batchStatus: 409 });
+      await at.put(`of ${id}`);
+      await at.scheduler.advance(20);
+      at.peer.batchStatus = 200;
+      await at.scheduler.advance(15_000);
+    };
+    await answersAs(3);
+    expect([at.link.peerId, at.link.stats.problem]).toEqual([3, ""]);
+    await answersAs(2);
+    expect(at.link.stats.problem).toContain("ids 2, 3");
+    await at.link.stop();
+  });
+
+  test("measures the peer's clock again with every answer", async () => {
+    using folder = tempFolder();
+    using at = house(folder.path);
+    at.link.start();
+    await at.put("a");
+    at.peer.skewMs = 45_000;
+    await at.scheduler.advance(2000);
+    expect([at.link.stats.skewMs, at.told.filter((line) => line.includes("clock")).length]).toEqual([45_000, 1]);
     await at.link.stop();
   });
 });

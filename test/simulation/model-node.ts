@@ -119,7 +119,8 @@ export class ModelNode {
       defer: (run) => scheduler.after(1, run),
       limitBytes: 1e9,
       onCommit: (mutations) => {
-        for (const { stamp } of mutations) world.history.kept(stamp);
+        // What is newer on another node is kept with that one's stamp.
+        for (const { stamp } of mutations) if (stamp.origin === settings.id) world.history.kept(stamp);
       },
     });
     const clock = HybridClock.create(() => this.nowMs());
