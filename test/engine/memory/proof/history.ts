@@ -31,6 +31,7 @@ export interface Shape {
 
 const MIXED = [58, 8, 9, 6, 10, 5, 2, 2];
 const MOSTLY_PUTS = [80, 3, 4, 4, 3, 5, 0.5, 0.5];
+const MANY_CLEARS = [60, 5, 3, 3, 3, 5, 3, 18];
 const MOSTLY_DELETES = [30, 55, 4, 4, 3, 3, 0.5, 0.5];
 
 /** Where values are blobs or spill over; where puts evict; where the index and the ghosts grow; where tombstones do. */
@@ -60,6 +61,7 @@ export const SHAPES: readonly Shape[] = [
     odds: MOSTLY_PUTS,
     expiring: 0.1,
   },
+  { keys: 16, shards: 2, segments: 40, versioned: false, maxValueBytes: 1_200, odds: MANY_CLEARS, expiring: 0.1 },
 ];
 
 /** What counters are raised by. */
@@ -168,7 +170,9 @@ export class History {
 
   private put(): Step {
     const { number, key, stamp } = this.mutation();
-    const length = 24 + this.below(this.random() < 0.5 ? 90 : this.shape.maxValueBytes);
+    // Now and then as long as a whole segment holds, or two: nothing of the value stands in the record then.
+    const drawn = 24 + this.below(this.random() < 0.5 ? 90 : this.shape.maxValueBytes);
+    const length = drawn > 504 && this.random() < 0.3 ? drawn - (drawn % 504) : drawn;
     const bytes = Buffer.alloc(length);
     for (let at = 0; at < length; at++) bytes[at] = (stamp.version * 7 + at * 13 + (at >>> 6)) & 0xff;
     const contentType = number % 4 === 0 ? `text/x-${number}` : JSON_CONTENT_TYPE;
@@ -229,7 +233,7 @@ export class History {
 
   private clear(): Step {
     // One that comes late leaves what is newer.
-    const stamp = stampOf(this.nextVersion() - (this.random() < 0.7 ? 41 : 0));
+    const stamp = stampOf(this.nextVersion() - (this.random() < 0.5 ? 41 : 0));
     return (engine) => engine.clear(stamp);
   }
 
@@ -237,8 +241,9 @@ export class History {
     const drawn = Math.floor(this.random() * this.random() * this.shape.keys);
     const number = this.givenKey < 0 ? drawn : this.givenKey;
     this.lastKey = number;
+    // A mutation may take the place of a newer copy (origin 0), so that versions of a key would not only grow.
     const late = this.random() < 0.06 && this.company === "alone" ? 31 : 0;
-    const stamp = stampOf(this.nextVersion() - late, this.random() < 0.5 ? 0 : 7);
+    const stamp = stampOf(this.nextVersion() - late, this.company === "alone" && this.random() < 0.5 ? 0 : 7);
     return { number, key: this.key(number), stamp };
   }
 
