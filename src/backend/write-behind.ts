@@ -29,8 +29,11 @@ export interface WriteBehindOptions {
   /** Refusals of a row before it goes to the dead letters (`SERV_CACHE_WRITE_BEHIND_ATTEMPTS`). */
   readonly attempts: number;
   readonly timeoutMs: number;
-  /** Called for each row that the backend has, or has something newer of, before those who wait for it are told. */
-  readonly onWritten?: (key: string) => void;
+  /**
+   * Called for each row that the backend has, or has something newer of. Those who wait for it are told after that, or when
+   * the promise that it gives is settled, which never rejects.
+   */
+  readonly onWritten?: (entry: OutboxEntry, isSuperseded: boolean) => Promise<void> | undefined;
   readonly backoffFirstMs: number;
   readonly backoffMaxMs: number;
   readonly scheduler: Scheduler;
@@ -68,6 +71,8 @@ export class WriteBehind {
   #drainUntilMs: number | null = null;
   #cancelTimer: (() => void) | null = null;
   #whenIdle: (() => void)[] = [];
+  /** To be called when the settlements of now are durable. */
+  readonly #toTell: (() => void)[] = [];
   #counts = { written: 0, superseded: 0, refusals: 0, deadLetters: 0, failures: 0 };
   #lastError = "";
 
@@ -239,7 +244,9 @@ export class WriteBehind {
       results = batch.map(() => ({ kind: "retry", error: failure }));
     }
     const settlements = batch.map((entry, i) => this.#settlement(entry, results[i] ?? NOTHING_SAID, batch.length));
+    const toTell = this.#toTell.splice(0);
     await this.#settle(settlements);
+    for (const tell of toTell) tell();
     return results;
   }
 
@@ -274,8 +281,7 @@ export class WriteBehind {
       case "superseded":
         this.#counts[result.kind] += 1;
         this.#suspects.clear(entry.key);
-        this.options.onWritten?.(entry.key);
-        this.#waiters.done(entry.key, entry.stamp.version);
+        this.#tellWritten(entry, result.kind === "superseded");
         return { kind: "done", entry };
       case "retry": {
         if (isHeld(result.error)) {
@@ -290,11 +296,21 @@ export class WriteBehind {
     }
   }
 
+  #tellWritten(entry: OutboxEntry, isSuperseded: boolean): void {
+    const seenTo = this.options.onWritten?.(entry, isSuperseded);
+    const done = () => this.#waiters.done(entry.key, entry.stamp.version);
+    if (seenTo === undefined) done();
+    else void seenTo.then(done);
+  }
+
   #refusal(entry: OutboxEntry, reason: string, nowMs: number): Settlement {
     this.#counts.refusals += 1;
     this.#suspects.clear(entry.key);
-    // Who waits for the answer is told, so nothing has to be kept for him.
-    if (this.#waiters.refused(entry.key, entry.stamp.version, reason)) return { kind: "done", entry };
+    // Who waits for the answer is told, so nothing has to be kept for him; told when it is gone.
+    if (this.#waiters.waitsFor(entry.key, entry.stamp.version)) {
+      this.#toTell.push(() => this.#waiters.refused(entry.key, entry.stamp.version, reason));
+      return { kind: "done", entry };
+    }
     const tries = entry.attempts + 1;
     if (tries >= this.options.attempts) {
       this.#counts.deadLetters += 1;

@@ -50,14 +50,15 @@ export class WriteWaiters {
     for (const waiting of this.#upTo(key, version)) waiting.settle.resolve();
   }
 
-  /** Whether somebody was told who waits for exactly this version. */
-  refused(key: string, version: number, reason: string): boolean {
-    let isTold = false;
+  /** Whether somebody waits for exactly this version. */
+  waitsFor(key: string, version: number): boolean {
+    return this.#upTo(key, version).some((waiting) => waiting.version === version);
+  }
+
+  refused(key: string, version: number, reason: string): void {
     for (const waiting of this.#upTo(key, version)) {
-      if (waiting.version === version) isTold = true;
       waiting.settle.reject(new BackendError("ERR_BACKEND_REFUSED", `the backend refuses the write: ${reason}`));
     }
-    return isTold;
   }
 
   endAll(): void {

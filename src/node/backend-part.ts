@@ -19,6 +19,7 @@ import {
   EngineUnavailableError,
   FILL_ORIGIN,
   NEVER,
+  type Stamp,
   type Version,
 } from "../engine/engine.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
@@ -28,6 +29,7 @@ import type { ByteBudget } from "../runtime/byte-budget.ts";
 import { backendProblem } from "./backend-health.ts";
 import { OWN_HEAP } from "./heap-keeper.ts";
 import { RecentFills } from "./recent-fills.ts";
+import { RecentWrites } from "./recent-writes.ts";
 import { StaleValues } from "./stale-values.ts";
 
 /** The backend's queue in the outbox. */
@@ -59,6 +61,8 @@ const WRITE_BATCH_BYTES = 8 * 1024 * 1024;
 const WRITE_BACKOFF = { firstMs: 100, maxMs: 10_000 };
 const LOOK_BACKOFF = { backoffFirstMs: 500, backoffMaxMs: 5_000 };
 const RETRY_AFTER_MS = 1_000;
+/** How late a thread may be with a mutation that was recorded. */
+const LATE_MS = 5_000;
 /** Of timers and commits. */
 const SLACK_MS = 5_000;
 
@@ -71,6 +75,7 @@ export class BackendPart {
   readonly #filler: Filler;
   readonly #stale: StaleValues | null;
   readonly #recentFills = new RecentFills();
+  readonly #recentWrites = new RecentWrites();
 
   /** Throws `InvalidPatternError` for a glob that can't be used. */
   constructor(options: BackendPartOptions) {
@@ -115,7 +120,11 @@ export class BackendPart {
           return options.engine.answersAtOnce ? undefined : filled;
         },
         // The entry itself stays: a write for the cache alone, or one that a peer has yet to write, is not in the database.
-        absent: (key, version) => this.#keep(this.#stale?.drop(key, { version, origin: options.origin })),
+        absent: (key, version) => {
+          const deleted = this.#recentWrites.stampOf(key);
+          if (deleted !== null) this.#keep(this.#absent(key, deleted));
+          this.#keep(this.#stale?.drop(key, { version, origin: options.origin }));
+        },
       },
       room: options.inFlight === null ? null : new LoadRoom(options.inFlight, OWN_HEAP.collectAll),
       look: (key) => this.#look(key),
@@ -138,7 +147,10 @@ export class BackendPart {
       backoffMaxMs: WRITE_BACKOFF.maxMs,
       scheduler,
       random,
-      ...(config.writeMode === "through" ? { onWritten: (key: string) => this.#keep(this.#changed(key)) } : {}),
+      onWritten: (entry, isSuperseded) => {
+        if (!isSuperseded) this.#recentWrites.add(entry.key, entry.stamp);
+        return config.writeMode === "through" ? this.#writtenThrough(entry, isSuperseded) : undefined;
+      },
     });
   }
 
@@ -200,6 +212,8 @@ export class BackendPart {
     try {
       await this.#writeBehind.writeThrough(row);
     } catch (error) {
+      // From now on, what waits is what the database will have; what was read before is not cached after that.
+      await this.unload(row);
       throw error instanceof BackendError ? upstreamError(error, error.code !== "ERR_BACKEND_REFUSED") : error;
     }
   }
@@ -268,6 +282,27 @@ export class BackendPart {
     await this.#options.staleEngine?.close();
   }
 
+  /**
+   * The database has a write, and its clients are about to be told. Of a key, writes are applied here in the order in which
+   * the database has them: the threads that they came from may be late with older ones, which others have seen replaced.
+   */
+  #writtenThrough(entry: OutboxMutation, isSuperseded: boolean): Promise<void> | undefined {
+    this.#keep(this.#changed(entry.key));
+    if (isSuperseded) return;
+    const { kind, key, value, contentType, stamp } = entry;
+    const applied =
+      kind === "put" && value !== null
+        ? this.#filler.fill(key, { bytes: value, contentType }, this.#expiryOf(entry), stamp).then(() => {})
+        : this.#absent(key, stamp);
+    return this.#options.engine.answersAtOnce ? undefined : applied;
+  }
+
+  /** Of a write, for the cache: as the write said, and where that is over, as of what is loaded. */
+  #expiryOf({ expiresAtMs }: OutboxMutation): number {
+    const isAlive = expiresAtMs === NEVER || expiresAtMs > this.#options.scheduler.nowMs();
+    return isAlive ? expiresAtMs : this.#readThrough.fillExpiryMs();
+  }
+
   /** `before`: fills that are older than this saw the change, or give way to it by themselves. */
   #changed(key: string, before = 0): Promise<void> | undefined {
     this.#readThrough.changed(key);
@@ -279,14 +314,14 @@ export class BackendPart {
     return this.#options.engine.answersAtOnce ? undefined : gone;
   }
 
-  /**
-   * Caches a write that waits, with the stamp that it has: a newer one that is still to come wins over it, an older one
-   * does not. Where the engine refuses that, because it had the write before and has forgotten it, it is a copy as any.
-   */
+  /** Caches a write that waits. */
   async #fillFrom(waiting: OutboxMutation): Promise<Loaded> {
     const { key, stamp } = waiting;
-    if (waiting.kind === "delete" || waiting.value === null) return { kind: "absent" };
-    const { versions, scheduler, origin } = this.#options;
+    if (waiting.kind === "delete" || waiting.value === null) {
+      await this.#absent(key, stamp);
+      return { kind: "absent" };
+    }
+    const { versions, origin } = this.#options;
     const version = versions.next();
     // Since the cache was asked, it may have got something newer.
     const kept = await this.#look(key);
@@ -296,18 +331,36 @@ export class BackendPart {
       return { kind: "found", value, expiresAtMs, stamp: { version: kept.version, origin }, ...stored };
     }
     const value = { bytes: waiting.value, contentType: waiting.contentType };
-    const isAlive = waiting.expiresAtMs === NEVER || waiting.expiresAtMs > scheduler.nowMs();
-    const expiresAtMs = isAlive ? waiting.expiresAtMs : this.#readThrough.fillExpiryMs();
-    const isKept = await this.#filler.fill(key, value, expiresAtMs, stamp);
-    // A server forgets nothing of that kind: it has something newer, or did not answer.
-    if (!isKept && this.#options.engine.refusesForgotten) await this.#fill(key, value, expiresAtMs, version);
+    const expiresAtMs = this.#expiryOf(waiting);
+    await this.#fill(key, value, expiresAtMs, version, stamp);
     return { kind: "found", value, expiresAtMs, stamp, isStale: false, isStored: true, isCollapsed: false };
   }
 
-  async #fill(key: string, value: CacheValue, expiresAtMs: number, version: Version): Promise<void> {
+  /**
+   * Caches what the database has, or is about to have, with the stamp of the write that it comes from, where that is known:
+   * a newer one that is still to come wins over it, and an older one that is late does not. Where the engine refuses
+   * that, because it had the write before and has forgotten it, it is a copy as any, of the moment of `version`.
+   */
+  async #fill(
+    key: string,
+    value: CacheValue,
+    expiresAtMs: number,
+    version: Version,
+    written: Stamp | null = this.#recentWrites.stampOf(key),
+  ): Promise<void> {
     if (this.#writeBehind.isAwaited(key)) this.#recentFills.pin(key, version);
     else this.#recentFills.add(key, version);
+    if (written !== null) {
+      const isKept = await this.#filler.fill(key, value, expiresAtMs, written);
+      // A server forgets nothing of that kind: it has something newer, or did not answer.
+      if (isKept || !this.#options.engine.refusesForgotten) return;
+    }
     await this.#filler.fill(key, value, expiresAtMs, { version, origin: FILL_ORIGIN });
+  }
+
+  /** A delete that was read is in force: what is older, and late, does not come after it. */
+  #absent(key: string, deleted: Stamp): Promise<void> {
+    return this.#filler.absent(key, deleted, this.#options.scheduler.nowMs() + LATE_MS);
   }
 
   async #loaded(key: string, result: FillResult): Promise<Loaded> {

@@ -142,17 +142,25 @@ describe("a hub", () => {
     expect([await loaded(node, "a"), node.stored("a")]).toEqual(["0", "0"]);
   });
 
-  test("caches a write that waits with the stamp that it has, so that an older one can't replace it", async () => {
-    await using node = openTestHub();
+  test.each([
+    ["a write that waits", "behind", "put", "2"],
+    ["a write that the database has", "through", "put", "2"],
+    ["a delete that waits", "behind", "delete", null],
+    ["a delete that the database has done", "through", "delete", null],
+  ] as const)("what was read of %s is not replaced by an older write that a thread is late with", async (...given) => {
+    const [, writeMode, kind, read] = given;
+    await using node = openTestHub({ config: { writeMode, deletes: true } });
+    node.backend.values.set("a", "0");
     const late = { version: node.versions.next(), origin: ORIGIN };
-    const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const stamp = { version: node.versions.next(), origin: ORIGIN };
-    const mutation = { kind: "put", key: "a", value, expiresAtMs: NEVER, stamp, isTouch: false } as const;
-    await node.hub.record({ ...mutation, isReplicated: false });
-    expect(await loaded(node, "a")).toBe("2");
+    const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
+    const common = { key: "a", stamp, isReplicated: false };
+    const isPut = kind === "put";
+    await node.hub.record(isPut ? { ...common, kind, value, expiresAtMs: NEVER, isTouch: false } : { ...common, kind });
+    expect(await loaded(node, "a")).toBe(read);
     const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, contentType: JSON_CONTENT_TYPE };
     await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: late, condition: null });
-    expect(node.stored("a")).toBe("2");
+    expect(node.stored("a")).toBe(read);
   });
 
   test("does not keep what it loaded while a write was on its way here", async () => {
@@ -365,6 +373,35 @@ describe("a hub that writes through", () => {
       expect(node.stored("a")).toBe("1");
       await node.cache.delete(keyOf("a"), null);
     }
+  });
+
+  test("does not cache what was read before its client was told that a write is done later", async () => {
+    await using node = openTestHub({ config: { writeMode: "through" } });
+    node.backend.values.set("a", "0");
+    const letWrite = node.backend.hold("writes");
+    const letLoad = node.backend.hold();
+    const late = put(node, "a", "1").catch((error) => error);
+    await node.scheduler.advance(9_500);
+    const read = loaded(node, "a");
+    await node.scheduler.advance(500);
+    expect(await late).toMatchObject({ code: "ERR_BACKEND_TIMEOUT", isKept: true });
+    expect(await loaded(node, "a")).toBe("1");
+    letLoad();
+    expect(await read).toBe("0");
+    expect([await loaded(node, "a"), node.stored("a")]).toEqual(["1", "1"]);
+    letWrite();
+  });
+
+  test("applies writes of a key as the database has them, whoever is late", async () => {
+    await using node = openTestHub({ config: { writeMode: "through" } });
+    const older = { version: node.versions.next(), origin: ORIGIN };
+    const newer = { version: node.versions.next(), origin: ORIGIN };
+    const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
+    const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, isTouch: false, isReplicated: false } as const;
+    await node.hub.record({ ...common, stamp: newer });
+    const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, contentType: JSON_CONTENT_TYPE };
+    await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: older, condition: null });
+    expect(node.stored("a")).toBe("2");
   });
 
   test("gives the refusal to whoever asked, and keeps nothing", async () => {
