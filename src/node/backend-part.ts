@@ -289,9 +289,9 @@ export class BackendPart {
   #writtenThrough(entry: OutboxMutation, isSuperseded: boolean): Promise<void> | undefined {
     this.#keep(this.#changed(entry.key));
     if (isSuperseded) return;
-    const { kind, key, value, contentType, stamp } = entry;
+    const { key, value, contentType, stamp } = entry;
     const applied =
-      kind === "put" && value !== null
+      value !== null
         ? this.#filler.fill(key, { bytes: value, contentType }, this.#expiryOf(entry), stamp).then(() => {})
         : this.#absent(key, stamp);
     return this.#options.engine.answersAtOnce ? undefined : applied;
@@ -337,9 +337,8 @@ export class BackendPart {
   }
 
   /**
-   * Caches what the database has, or is about to have, with the stamp of the write that it comes from, where that is known:
-   * a newer one that is still to come wins over it, and an older one that is late does not. Where the engine refuses
-   * that, because it had the write before and has forgotten it, it is a copy as any, of the moment of `version`.
+   * Caches what the database has, or will have, with the stamp of its write, where that is known: a newer one wins over it,
+   * an older one that is late does not. Where the engine has forgotten that write, it is a copy of the moment of `version`.
    */
   async #fill(
     key: string,
@@ -389,7 +388,7 @@ export class BackendPart {
     return found instanceof Promise ? found.then(shown, () => null) : shown(found);
   }
 
-  /** Errors of fills are logged where they happen: nothing waits for them. */
+  /** Errors are logged where they happen. */
   #keep(_done: Promise<unknown> | undefined): void {}
 }
 
