@@ -74,7 +74,7 @@ export interface CacheOptions {
   readonly origin: number;
 }
 
-/** A value to be stored: `source[start .. end)`. */
+/** A value to be stored: `source[start .. end)`, which must stay as it is until the put is answered. */
 export interface NewValue {
   readonly source: Buffer;
   readonly start: number;
@@ -118,14 +118,14 @@ export class Cache {
     return this.engine.answersAtOnce;
   }
 
-  /** Mutations of one key do, too. */
+  /** Mutations of one key do, too, but puts of `LARGE_VALUE_BYTES` or more. */
   get writesAtOnce(): boolean {
     return this.engine.answersAtOnce;
   }
 
   /** A call sees what those before it have done, also while they are under way. */
   get answersInOrder(): boolean {
-    return true;
+    return !this.engine.answersAtOnce;
   }
 
   /** Hands a live entry to the sink; false = there is none. */
@@ -156,12 +156,26 @@ export class Cache {
     _context: MutationContext = FROM_CLIENT,
   ): Awaitable<PutOutcome> {
     const { source, start, end, contentType } = value;
+    const making = this.engine.makeRoom?.(end - start) ?? null;
+    if (making !== null) return this.putWhenRoomy(making, key, value, ttlMs, condition);
     const expiresAtMs = this.expiryOf(ttlMs);
     for (let stamps = 1; ; stamps++) {
       const stamp = this.stamp();
       const outcome = this.engine.put({ key, source, start, end, contentType, expiresAtMs, stamp, condition });
       if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
     }
+  }
+
+  /** A large value needs much room. Its bytes stay as they are until the put is answered; the key's may not. */
+  private putWhenRoomy(
+    making: Promise<void>,
+    key: Key,
+    value: NewValue,
+    ttlMs: number,
+    condition: Condition | null,
+  ): Promise<PutOutcome> {
+    const own = copyOf(key);
+    return making.then(() => this.put(own, value, ttlMs, condition));
   }
 
   /**
@@ -268,4 +282,8 @@ export class Cache {
     const wanted = ttlMs === DEFAULT_TTL ? this.defaultTtlMs : ttlMs;
     return wanted === 0 ? NEVER : this.nowMs() + wanted;
   }
+}
+
+export function copyOf(key: Key): Key {
+  return { bytes: Buffer.from(key.bytes.subarray(0, key.length)), length: key.length };
 }

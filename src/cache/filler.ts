@@ -30,8 +30,10 @@ export class Filler {
     const { engine, invalidations, onFailure } = this.options;
     const key = keyOf(name);
     const { bytes, contentType } = value;
-    if (invalidations.covering(key, stamp) !== null) return false;
+    const room = () => engine.makeRoom?.(bytes.length) ?? null;
     try {
+      for (let making = room(); making !== null; making = room()) await making;
+      if (invalidations.covering(key, stamp) !== null) return false;
       const request = { key, source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, stamp };
       if ((await engine.put({ ...request, condition: null })) !== "stored") return false;
       const newer = invalidations.covering(key, stamp);

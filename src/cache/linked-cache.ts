@@ -25,6 +25,7 @@ import {
 import {
   Cache,
   type CacheOptions,
+  copyOf,
   DEFAULT_TTL,
   FROM_CLIENT,
   type LateWriter,
@@ -396,8 +397,4 @@ function asFetched(isThere: boolean | null): Condition | null {
 
 function nameOf(key: Key): string {
   return key.bytes.toString("utf8", 0, key.length);
-}
-
-function copyOf(key: Key): Key {
-  return { bytes: Buffer.from(key.bytes.subarray(0, key.length)), length: key.length };
 }

@@ -28,7 +28,10 @@ export class LinkedStore {
   ) {}
 
   /** Puts, unless a pattern delete or a clear is newer than the stamp. */
-  put({ key: name, value, expiresAtMs }: OwnPut, stamp: Stamp, condition: Condition | null): Awaitable<PutOutcome> {
+  put(put: OwnPut, stamp: Stamp, condition: Condition | null): Awaitable<PutOutcome> {
+    const making = this.engine.makeRoom?.(put.value.bytes.length) ?? null;
+    if (making !== null) return making.then(() => this.put(put, stamp, condition));
+    const { key: name, value, expiresAtMs } = put;
     const key = this.#keyFor(name);
     if (this.invalidations.covering(key, stamp) !== null) return "superseded";
     const { bytes, contentType } = value;

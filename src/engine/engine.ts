@@ -12,6 +12,9 @@ export const MAX_KEY_BYTES = 1024;
 /** The largest value, in bytes: 16 MiB. */
 export const MAX_VALUE_BYTES = 16 * 1024 * 1024;
 
+/** For values from this size on, an engine that answers at once may have to make room first (`Engine.makeRoom`). */
+export const LARGE_VALUE_BYTES = 64 * 1024;
+
 /** The longest content type that is kept with a value, in bytes of ASCII. */
 export const MAX_CONTENT_TYPE_BYTES = 255;
 
@@ -251,6 +254,12 @@ export interface Engine {
    * leave it out.
    */
   fits?(keyLength: number, value: Pick<PutRequest, "start" | "end" | "contentType">): boolean;
+  /**
+   * Makes room for a value of so many bytes in short turns, with other work of this thread in between: a put of it would
+   * otherwise evict thousands of entries in one go. Null = the next put needs no more than a turn. Ask again before the
+   * put: others may have taken the room. Engines whose memory is elsewhere leave it out.
+   */
+  makeRoom?(valueBytes: number): Promise<void> | null;
   put(request: PutRequest): Awaitable<PutOutcome>;
   delete(request: DeleteRequest): Awaitable<DeleteOutcome>;
   /** Sets another expiry. */

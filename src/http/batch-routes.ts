@@ -1,5 +1,5 @@
 import type { Cache, MutationContext, NewValue } from "../cache/cache.ts";
-import { type Awaitable, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/engine.ts";
+import { type Awaitable, JSON_CONTENT_TYPE, LARGE_VALUE_BYTES, MAX_VALUE_BYTES } from "../engine/engine.ts";
 import { ByteBudget } from "../runtime/byte-budget.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { after } from "./after.ts";
@@ -81,17 +81,29 @@ export class BatchRoutes {
       throw tooLarge(`the batch has ${count} operations: send them in batches of at most ${MAX_OPERATIONS}`);
     }
     const context = contextOf(request, query, this.peerGate, this.telemetry?.tracer ?? null);
-    return this.runsHere(body) ? this.runHere(body, response, context) : this.runLater(body, response, context);
+    return this.runsHere(body, bodyEnd - bodyStart)
+      ? this.runHere(body, response, context)
+      : this.runLater(body, response, context);
   }
 
   /** Whether every operation is answered without a promise. */
-  private runsHere(body: Buffer): boolean {
+  private runsHere(body: Buffer, bodyBytes: number): boolean {
     const { cache, operations } = this;
-    if (cache.writesAtOnce || !cache.readsAtOnce || cache.loads) return cache.writesAtOnce;
+    if (cache.writesAtOnce) return bodyBytes < LARGE_VALUE_BYTES || !this.setsLarge();
+    if (!cache.readsAtOnce || cache.loads) return false;
     for (let number = 0; number < operations.count; number++) {
       if (operations.select(number) && !isOp(body, operations.op, GET)) return false;
     }
     return true;
+  }
+
+  private setsLarge(): boolean {
+    const { operations } = this;
+    for (let number = 0; number < operations.count; number++) {
+      if (!operations.select(number)) continue;
+      if (operations.value.end - operations.value.start >= LARGE_VALUE_BYTES) return true;
+    }
+    return false;
   }
 
   /** Every operation writes its result behind the one before. Gets in a row are told to the engine beforehand. */

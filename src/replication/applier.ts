@@ -103,6 +103,8 @@ export class Applier {
   #put(put: PeerPut, knowledge: Knowledge): Awaitable<Applied> {
     const { engine, invalidations, nowMs } = this.#options;
     const { value, contentType, expiresAtMs, stamp } = put;
+    const making = engine.makeRoom?.(value.length) ?? null;
+    if (making !== null) return making.then(() => this.#put(put, knowledge));
     if (expiresAtMs !== NEVER && expiresAtMs <= nowMs()) return this.#delete(put.key, stamp);
     const key = keyOf(put.key);
     const newer = invalidations.covering(key, stamp);

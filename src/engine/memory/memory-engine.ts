@@ -1,21 +1,22 @@
-import type {
-  DeleteOutcome,
-  DeleteRequest,
-  Engine,
-  EngineHealth,
-  EngineStats,
-  EntrySink,
-  IncrementOutcome,
-  IncrementRequest,
-  Key,
-  KeyPattern,
-  PutOutcome,
-  PutRequest,
-  ScanPage,
-  ScanRequest,
-  Stamp,
-  TouchOutcome,
-  TouchRequest,
+import {
+  type DeleteOutcome,
+  type DeleteRequest,
+  type Engine,
+  type EngineHealth,
+  type EngineStats,
+  type EntrySink,
+  type IncrementOutcome,
+  type IncrementRequest,
+  type Key,
+  type KeyPattern,
+  LARGE_VALUE_BYTES,
+  type PutOutcome,
+  type PutRequest,
+  type ScanPage,
+  type ScanRequest,
+  type Stamp,
+  type TouchOutcome,
+  type TouchRequest,
 } from "../engine.ts";
 import { Arena, allocateMemory, type MemoryHandle, type MemoryViews } from "./arena.ts";
 import { Eviction } from "./eviction.ts";
@@ -98,6 +99,10 @@ export class MemoryEngine implements Engine {
   private readonly writer: Writer;
   private readonly sweeper: Sweeper;
   private readonly pruner: Pruner;
+  private readonly room: RoomMaker;
+  private readonly records: RecordWriter;
+  private readonly clock: () => number;
+  private readonly letOthersRun: () => Promise<void>;
   private readonly startedMs: number;
 
   /** Makes the shared memory, as thread 0. Throws `MemoryLimitError`. */
@@ -124,6 +129,8 @@ export class MemoryEngine implements Engine {
     options: MemoryEngineThread,
   ) {
     const { clock } = options;
+    this.clock = clock;
+    this.letOthersRun = options.letOthersRun ?? nextRound;
     const arena = new Arena(handle, { views: options.views, thread, onBroken: options.onBroken });
     const { control } = arena;
     const epochMs = control[EPOCH_HI]! * 2 ** 32 + (control[EPOCH_LO]! >>> 0);
@@ -138,25 +145,24 @@ export class MemoryEngine implements Engine {
     const storeHasher = new HalfSipHash(control[HASH_KEY_0]!, control[HASH_KEY_1]!);
     const store = new ShardStore(arena, index, log, wheel, storeHasher);
     const eviction = new Eviction(arena, pool, store, log, ghosts, storeHasher, counters);
-    const room = new RoomMaker(arena, pool, eviction);
+    this.room = new RoomMaker(arena, pool, eviction);
     this.arena = arena;
     this.refusesForgotten = arena.forgotten.isEnabled;
     this.reader = new Reader(arena, index, store, hasher, counters, clock);
     this.prefetch = new Prefetch(arena, index, hasher);
-    const records = new RecordWriter(arena, pool, index, log, store, ghosts, hasher, counters);
-    this.writer = new Writer(arena, store, records, room, new Tombstones(arena, store, log), hasher, counters, clock);
-    this.pruner = new Pruner(arena, store, wheel, counters, clock);
-    this.sweeper = new Sweeper(
+    this.records = new RecordWriter(arena, pool, index, log, store, ghosts, hasher, counters);
+    this.writer = new Writer(
       arena,
-      index,
-      log,
       store,
-      wheel,
-      ghosts,
+      this.records,
+      this.room,
+      new Tombstones(arena, store, log),
+      hasher,
       counters,
       clock,
-      options.letOthersRun ?? nextRound,
     );
+    this.pruner = new Pruner(arena, store, wheel, counters, clock);
+    this.sweeper = new Sweeper(arena, index, log, store, wheel, ghosts, counters, clock, this.letOthersRun);
     this.startedMs = clock();
   }
 
@@ -178,6 +184,12 @@ export class MemoryEngine implements Engine {
 
   fits(keyLength: number, value: Pick<PutRequest, "start" | "end" | "contentType">): boolean {
     return this.writer.fits(keyLength, value);
+  }
+
+  makeRoom(valueBytes: number): Promise<void> | null {
+    if (valueBytes < LARGE_VALUE_BYTES || !this.records.couldStore(valueBytes)) return null;
+    const segments = this.room.segmentsFor(valueBytes);
+    return this.room.has(segments) || !this.room.canMake() ? null : this.makeRoomInTurns(segments);
   }
 
   put(request: PutRequest): PutOutcome {
@@ -247,6 +259,10 @@ export class MemoryEngine implements Engine {
   }
 
   async close(): Promise<void> {}
+
+  private async makeRoomInTurns(segments: number): Promise<void> {
+    while (!this.room.makeSome(segments, this.clock())) await this.letOthersRun();
+  }
 
   private total(counter: number): number {
     let sum = 0;

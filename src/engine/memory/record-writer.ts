@@ -26,6 +26,7 @@ import {
   SHARD_NEWEST_HI,
   SHARD_NEWEST_LO,
   SHARD_SMALL,
+  UNIT_BYTES,
 } from "./layout.ts";
 import { blobWord, contentTypeNumber, keyOffset, originWord, RecordPlan, writeSafeInteger } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
@@ -76,6 +77,11 @@ export class RecordWriter {
     this.control = arena.control;
     this.plan = new RecordPlan(log.blobSegmentBytes);
     this.maxRecordUnits = ((segmentCount - spareSegments) * segmentBytes * MAX_RECORD_SHARE) / 8;
+  }
+
+  /** Whether a value of so many bytes could be stored at all, its key aside. */
+  couldStore(valueBytes: number): boolean {
+    return valueBytes / UNIT_BYTES <= this.maxRecordUnits;
   }
 
   /** Lays out a record. False = it could never be stored. */

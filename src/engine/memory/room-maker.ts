@@ -1,12 +1,13 @@
 import type { Arena } from "./arena.ts";
 import type { Eviction } from "./eviction.ts";
-import { SHARD_LOCK } from "./layout.ts";
+import { SEGMENT_RESERVED_BYTES, SHARD_LOCK } from "./layout.ts";
 import { INDEX_FULL, type NeedsRoom } from "./record-writer.ts";
 import type { SegmentPool } from "./segment-pool.ts";
 import { Victim } from "./victim.ts";
 
 /** Records that are looked at before other work of the thread gets its turn: some 0.5 ms. */
 const STEPS_PER_TURN = 512;
+const SEGMENTS_BESIDES = 4;
 
 /** Frees segments: what is dead first, then what the policy gives (see `victim.ts`), shard by shard under its lock. */
 export class RoomMaker {
@@ -20,8 +21,20 @@ export class RoomMaker {
     this.victim = new Victim(arena);
   }
 
+  /** Segments that a put of so many bytes may need: besides its own, at the ends of a queue and for the index. */
+  segmentsFor(valueBytes: number): number {
+    const { segmentBytes } = this.arena.geometry;
+    return Math.floor(valueBytes / (segmentBytes - SEGMENT_RESERVED_BYTES)) + SEGMENTS_BESIDES;
+  }
+
+  /** Whether so many are free. */
   has(segments: number): boolean {
     return this.pool.available() >= segments + this.arena.geometry.spareSegments;
+  }
+
+  /** Whether anything is left that could go. */
+  canMake(): boolean {
+    return this.victim.choose();
   }
 
   /**

@@ -118,6 +118,8 @@ export class NearCache {
 
   #keep(key: Key, { bytes, start, end, contentType, expiresAtMs, tag, stamp }: Fetched, epoch: number): void {
     this.#remove(key);
+    // It may be kept next time, when there is room.
+    if ((this.#near.makeRoom?.(end - start) ?? null) !== null) return;
     this.#near.put({
       key,
       source: bytes,

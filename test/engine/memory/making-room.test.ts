@@ -1,0 +1,81 @@
+import { describe, expect, test } from "bun:test";
+import { Cache } from "../../../src/cache/cache.ts";
+import { HybridClock } from "../../../src/cache/hybrid-clock.ts";
+import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
+import { CollectingSink } from "../../support/collecting-sink.ts";
+import { checkInvariants } from "../../support/engine-invariants.ts";
+import { keyOf } from "../../support/engine-io.ts";
+
+const MIB = 1024 * 1024;
+const LIMIT_BYTES = 64 * MIB;
+/** Records that a turn looks at, and what one lock more may add. */
+const MOST_EVICTED_IN_A_TURN = 512 + 256;
+
+/** A cache that is full of small entries; `evicted` holds how many left in each turn. */
+function fullCache() {
+  const evicted: number[] = [];
+  let before = 0;
+  const engine: MemoryEngine = MemoryEngine.create({
+    limitBytes: LIMIT_BYTES,
+    threads: 1,
+    clock: Date.now,
+    randomWord: () => 0x5eed,
+    letOthersRun: async () => endTurn(),
+  });
+  const endTurn = () => {
+    const { evictions } = engine.stats();
+    evicted.push(evictions - before);
+    before = evictions;
+  };
+  const versions = HybridClock.create(Date.now);
+  const cache = new Cache({ engine, versions, nowMs: Date.now, defaultTtlMs: null, origin: 0 });
+  const put = (name: string, source: Buffer) =>
+    cache.put(keyOf(name), { source, start: 0, end: source.length, contentType: "text/plain" }, 0, null);
+  const small = Buffer.alloc(100, 1);
+  for (let number = 0; engine.stats().evictions === 0; number++) put(`small:${number}`, small);
+  before = engine.stats().evictions;
+  return { engine, evicted, put, endTurn };
+}
+
+function storedValue(engine: MemoryEngine, name: string): Buffer | null {
+  const sink = new CollectingSink();
+  return engine.peek(keyOf(name), sink) ? sink.bytes : null;
+}
+
+describe("room in a full memory of small entries", () => {
+  test("for a value of 16 MiB is made in short turns, before the value is put", async () => {
+    const { engine, evicted, put, endTurn } = fullCache();
+    const value = Buffer.alloc(16 * MIB, "large");
+    expect(await put("large", value)).toBe("stored");
+    endTurn();
+    expect(evicted.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(50_000);
+    expect(Math.max(...evicted)).toBeLessThanOrEqual(MOST_EVICTED_IN_A_TURN);
+    expect(storedValue(engine, "large")?.equals(value)).toBe(true);
+    checkInvariants(engine.handle);
+  });
+
+  test("for several large values at once is made for each, and none evicts in one go", async () => {
+    const { engine, evicted, put, endTurn } = fullCache();
+    const values = Array.from({ length: 4 }, (_, number) => Buffer.alloc(4 * MIB + number, number));
+    const outcomes = await Promise.all(values.map((value, number) => put(`large:${number}`, value)));
+    endTurn();
+    // Between two ends of turns there may be the rest of one's and the whole of another's.
+    expect(outcomes).toEqual(values.map(() => "stored"));
+    expect(Math.max(...evicted)).toBeLessThanOrEqual(2 * MOST_EVICTED_IN_A_TURN);
+    for (const [number, value] of values.entries()) {
+      expect(storedValue(engine, `large:${number}`)?.equals(value)).toBe(true);
+    }
+  });
+
+  test("is there at once where memory is free, and for small values: no promise", () => {
+    const { put } = fullCache();
+    expect(put("small", Buffer.alloc(10_000))).toBe("stored");
+    const engine = MemoryEngine.create({ limitBytes: LIMIT_BYTES, threads: 1, clock: Date.now });
+    expect(engine.makeRoom(16 * MIB)).toBeNull();
+  });
+
+  test("is not waited for by a value that could never fit", async () => {
+    const { put } = fullCache();
+    expect(await put("huge", Buffer.alloc(LIMIT_BYTES))).toBe("too-large");
+  });
+});
