@@ -91,6 +91,8 @@ export interface TelemetryConfig {
   /** How traces name cache keys. */
   readonly keys: "on" | "hashed" | "off";
   readonly sqlComments: boolean;
+  /** Of the histograms in `/metrics`. */
+  readonly metricsBuckets: "full" | "few";
   readonly otel: OtelConfig;
 }
 
@@ -174,6 +176,7 @@ export function loadConfig(args: readonly string[], env: Environment, machine: M
       logLevel: read(options.logLevel),
       keys: read(options.telemetryKeys),
       sqlComments: read(options.sqlComments),
+      metricsBuckets: read(options.metricsBuckets),
       otel,
     },
   };

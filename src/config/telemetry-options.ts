@@ -43,7 +43,17 @@ const sqlComments = booleanOption(
   false,
 );
 
-export const telemetryOptions = { logLevel, telemetryKeys, otlpEndpoint, sqlComments } as const;
+const metricsBuckets = wordOption(
+  {
+    env: "SERV_CACHE_METRICS_BUCKETS",
+    flag: "metrics-buckets",
+    meaning: "buckets of the histograms in /metrics: full = bounds that are 4.4 % apart, few = powers of two",
+  },
+  ["full", "few"],
+  "full",
+);
+
+export const telemetryOptions = { logLevel, telemetryKeys, otlpEndpoint, sqlComments, metricsBuckets } as const;
 
 /** Without a slash at its end. */
 function baseUrlOf(given: string): string | undefined {

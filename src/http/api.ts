@@ -3,6 +3,7 @@ import type { UpstreamAdmin } from "../cache/upstream.ts";
 import type { ByteBudget } from "../runtime/byte-budget.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { Operation } from "../telemetry/operations.ts";
+import type { BucketChoice } from "../telemetry/prometheus.ts";
 import { ApiError, asApiError, sendError } from "./api-error.ts";
 import { BatchRoutes } from "./batch-routes.ts";
 import { shortened } from "./body-members.ts";
@@ -34,6 +35,8 @@ export interface ApiOptions {
   readonly telemetry: ThreadTelemetry | null;
   /** Entries that expire are answered with `max-age`, so that caches in front serve them unasked. */
   readonly tellsMaxAge: boolean;
+  /** How many buckets the histograms in `/metrics` have. */
+  readonly metricsBuckets: BucketChoice;
 }
 
 type Route = (request: HttpRequest, response: HttpResponse, query: Query) => Answer;

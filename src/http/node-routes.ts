@@ -7,7 +7,7 @@ import { type Awaitable, type EngineHealth, type EngineStats, EngineUnavailableE
 import { type MetricFamily, merged } from "../telemetry/metric-family.ts";
 import { type InFlightState, inFlightFamilies, nodeFamilies } from "../telemetry/node-families.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
-import { CONTENT_TYPES, renderText, textFormFor } from "../telemetry/prometheus.ts";
+import { type BucketChoice, CONTENT_TYPES, renderText, textFormFor } from "../telemetry/prometheus.ts";
 import { after } from "./after.ts";
 import { accepts } from "./content-coding.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
@@ -30,6 +30,7 @@ export interface NodeRoutesOptions {
   readonly upstream: UpstreamAdmin | null;
   readonly telemetry: ThreadTelemetry | null;
   readonly inFlight: InFlightState | null;
+  readonly metricsBuckets: BucketChoice;
 }
 
 /** What an operator asks of the node as a whole. */
@@ -66,7 +67,8 @@ export class NodeRoutes {
     const isZipped = accepts(request.header("accept-encoding"), "gzip");
     return after(this.statsIfThere(), (stats) =>
       after(this.report(), (report) => {
-        const text = renderText(merged([...this.families(stats), ...report.metrics]), form);
+        const families = merged([...this.families(stats), ...report.metrics]);
+        const text = renderText(families, form, this.options.metricsBuckets);
         const headers = `Content-Type: ${CONTENT_TYPES[form]}\r\nVary: Accept-Encoding\r\n${NO_STORE}`;
         return isZipped ? sendZipped(response, headers, text) : response.sendText(200, headers, text);
       }),

@@ -60,6 +60,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     telemetry,
     peerGate: door?.gate ?? null,
     tellsMaxAge: config.httpMaxAge,
+    metricsBuckets: config.telemetry.metricsBuckets,
   });
   const server = startHttpServer({
     ...options,

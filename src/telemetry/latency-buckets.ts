@@ -6,7 +6,7 @@
 
 /** Buckets per power of two, as a power of two: the scale of the exponential histogram. */
 export const SCALE = 4;
-const PER_OCTAVE = 2 ** SCALE;
+export const PER_OCTAVE = 2 ** SCALE;
 /** The first bucket holds everything up to 2^-18 s = 3.8 µs … */
 const FIRST_EXPONENT = -18;
 /** … and the one before the last ends at 2^6 s = 64 s. */

@@ -1,9 +1,12 @@
 /** Families as the text that Prometheus reads, in its own form and in OpenMetrics 1.0. */
 
-import { type Exemplar, type LatencyHistogram, UPPER_BOUNDS_S } from "./latency-buckets.ts";
+import { type Exemplar, type LatencyHistogram, PER_OCTAVE, UPPER_BOUNDS_S } from "./latency-buckets.ts";
 import type { Attributes, LatencyFamily, MetricFamily, NumberFamily } from "./metric-family.ts";
 
 export type TextForm = "prometheus" | "openmetrics";
+
+/** How many buckets of a histogram are written: all, or those whose bounds are powers of two. */
+export type BucketChoice = "full" | "few";
 
 export const CONTENT_TYPES: Readonly<Record<TextForm, string>> = {
   prometheus: "text/plain; version=0.0.4; charset=utf-8",
@@ -14,6 +17,8 @@ export const CONTENT_TYPES: Readonly<Record<TextForm, string>> = {
 const UNIT_SUFFIXES: Readonly<Record<string, string>> = { s: "_seconds", By: "_bytes", "1": "_ratio" };
 
 const BOUND_LABELS = [...UPPER_BOUNDS_S.map((bound) => `le="${bound}"`), 'le="+Inf"'];
+/** Of how many bounds one is written. The first one and the last are powers of two, as is each `PER_OCTAVE`th. */
+const STEPS: Readonly<Record<BucketChoice, number>> = { full: 1, few: PER_OCTAVE };
 
 /** Which form a client wants, by its `Accept` header: OpenMetrics where it names it, and does not prefer plain text. */
 export function textFormFor(accept: string | null): TextForm {
@@ -38,11 +43,11 @@ export function prometheusName({ name, unit }: Pick<MetricFamily, "name" | "unit
   return name.replaceAll(".", "_") + (UNIT_SUFFIXES[unit] ?? "");
 }
 
-export function renderText(families: readonly MetricFamily[], form: TextForm): string {
+export function renderText(families: readonly MetricFamily[], form: TextForm, buckets: BucketChoice): string {
   const lines: string[] = [];
   for (const family of families) {
     if (family.points.length === 0) continue;
-    if (family.kind === "histogram") addHistograms(lines, family, form);
+    if (family.kind === "histogram") addHistograms(lines, family, form, STEPS[buckets]);
     else addNumbers(lines, family, form);
   }
   if (form === "openmetrics") lines.push("# EOF");
@@ -60,24 +65,30 @@ function addNumbers(lines: string[], family: NumberFamily, form: TextForm): void
   }
 }
 
-function addHistograms(lines: string[], family: LatencyFamily, form: TextForm): void {
+function addHistograms(lines: string[], family: LatencyFamily, form: TextForm, step: number): void {
   const name = prometheusName(family);
   addHead(lines, name, family);
   for (const { attributes, histogram } of family.points) {
     const labels = labelsOf(attributes);
     const prefix = labels === "" ? `${name}_bucket{` : `${name}_bucket{${labels},`;
     const exemplar = form === "openmetrics" ? histogram.exemplar : null;
-    addBuckets(lines, prefix, histogram, exemplar);
+    addBuckets(lines, prefix, histogram, { exemplar, step });
     const set = labels === "" ? "" : `{${labels}}`;
     lines.push(`${name}_sum${set} ${histogram.sumSeconds}`, `${name}_count${set} ${histogram.count}`);
   }
 }
 
-function addBuckets(lines: string[], prefix: string, { counts }: LatencyHistogram, exemplar: Exemplar | null): void {
+function addBuckets(
+  lines: string[],
+  prefix: string,
+  { counts }: LatencyHistogram,
+  { exemplar, step }: { readonly exemplar: Exemplar | null; readonly step: number },
+): void {
   let cumulative = 0;
   let shown = exemplar === null;
   for (const [bucket, label] of BOUND_LABELS.entries()) {
     cumulative += counts[bucket] ?? 0;
+    if (bucket % step !== 0 && bucket < UPPER_BOUNDS_S.length) continue;
     const holds = !shown && exemplar !== null && exemplar.seconds <= (UPPER_BOUNDS_S[bucket] ?? Infinity);
     shown ||= holds;
     lines.push(`${prefix}${label}} ${cumulative}${holds && exemplar !== null ? exemplarText(exemplar) : ""}`);

@@ -35,6 +35,7 @@ const TELEMETRY_DEFAULTS = {
   logLevel: "info",
   keys: "hashed",
   sqlComments: false,
+  metricsBuckets: "full",
   otel: {
     traces: null,
     metrics: null,

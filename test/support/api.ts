@@ -11,6 +11,7 @@ import { createApi } from "../../src/http/api.ts";
 import { ERROR_STATUS } from "../../src/http/error-codes.ts";
 import type { PeerGate } from "../../src/http/peer-routes.ts";
 import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
+import type { BucketChoice } from "../../src/telemetry/prometheus.ts";
 import { ManualClock, smallEngine } from "./engine-io.ts";
 import { startTestHttpServer } from "./http-server.ts";
 import { LateEngine, UnpromisingEngine } from "./late-engine.ts";
@@ -42,6 +43,7 @@ export interface TestApiOptions {
   /** Left out = anybody may say that he is a peer. */
   readonly peerGate?: PeerGate;
   readonly tellsMaxAge?: boolean;
+  readonly metricsBuckets?: BucketChoice;
 }
 
 const LIMIT_BYTES = 64 * 1024 * 1024;
@@ -57,7 +59,8 @@ export const WAYS_TO_ANSWER: readonly (readonly [string, (clock: ManualClock) =>
 ];
 
 export async function startTestApi(testOptions: TestApiOptions = {}): Promise<TestApi> {
-  const { engine = atOnce, defaultTtlMs = null, upstream = null, peerGate = null, tellsMaxAge = false } = testOptions;
+  const { engine = atOnce, defaultTtlMs = null, upstream = null, peerGate = null } = testOptions;
+  const { tellsMaxAge = false, metricsBuckets = "full" } = testOptions;
   const clock = new ManualClock();
   const versions = HybridClock.create(clock.read);
   const below = engine(clock);
@@ -84,6 +87,7 @@ export async function startTestApi(testOptions: TestApiOptions = {}): Promise<Te
     peerGate,
     inFlight: null,
     tellsMaxAge,
+    metricsBuckets,
   };
   const server = startTestHttpServer(createApi(options));
   const client = await RawClient.open(server.port);

@@ -60,6 +60,7 @@ export class RestNode implements Disposable {
         peerGate: null,
         inFlight: null,
         tellsMaxAge: false,
+        metricsBuckets: "full",
         telemetry: new ThreadTelemetry(makeTelemetry(1), 0, () => 0),
       }),
       clock: { nowMs },

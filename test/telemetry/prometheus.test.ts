@@ -32,9 +32,33 @@ const FAMILIES: readonly MetricFamily[] = [
   },
 ];
 
+/** One in each bucket. */
+const SPREAD: readonly MetricFamily[] = [
+  {
+    kind: "histogram",
+    name: "took",
+    unit: "s",
+    help: "Times.",
+    points: [
+      {
+        attributes: {},
+        histogram: { counts: counts.map(() => 1), count: BUCKETS, sumSeconds: 1, exemplar },
+      },
+    ],
+  },
+];
+
+function bucketLines(text: string) {
+  return [...text.matchAll(/^took_seconds_bucket\{le="([^"]+)"\} (\d+)( #)?/gm)].map(([, le = "", count, example]) => ({
+    le,
+    count: Number(count),
+    isExample: example !== undefined,
+  }));
+}
+
 describe("metrics as text", () => {
   test("are in the form of Prometheus", () => {
-    const lines = renderText(FAMILIES, "prometheus").split("\n");
+    const lines = renderText(FAMILIES, "prometheus", "full").split("\n");
     expect(lines.slice(0, 6)).toEqual([
       "# HELP a_b_total Counts.",
       "# TYPE a_b_total counter",
@@ -59,7 +83,7 @@ describe("metrics as text", () => {
   });
 
   test("are in the form of OpenMetrics, with one exemplar in the bucket that holds it", () => {
-    const text = renderText(FAMILIES, "openmetrics");
+    const text = renderText(FAMILIES, "openmetrics", "full");
     expect(text.startsWith("# HELP a_b Counts.\n# TYPE a_b counter\na_b_total 3\n")).toBe(true);
     expect(text.endsWith("\n# EOF\n")).toBe(true);
     const found = text.split("\n").filter((line) => line.includes("trace_id"));
@@ -68,11 +92,29 @@ describe("metrics as text", () => {
     ]);
   });
 
+  test("have every power of two alone where few buckets are wanted, and the same counts below them", () => {
+    const [full, few] = (["full", "few"] as const).map((buckets) =>
+      bucketLines(renderText(SPREAD, "openmetrics", buckets)),
+    );
+    if (full === undefined || few === undefined) throw new Error("both are rendered");
+    const bounds = few.map(({ le }) => le);
+    expect(bounds.slice(0, -1).map((le) => Math.log2(Number(le)).toFixed(4))).toEqual(
+      Array.from({ length: 25 }, (_, at) => (at - 18).toFixed(4)),
+    );
+    expect(bounds.at(-1)).toBe("+Inf");
+    expect(few.map(({ le, count }) => [le, count])).toEqual(
+      full.filter(({ le }) => bounds.includes(le)).map(({ le, count }) => [le, count]),
+    );
+    expect(few.at(-1)?.count).toBe(BUCKETS);
+    // 1 ms is in the bucket that ends at 2^-9 s.
+    expect(few.filter(({ isExample }) => isExample).map(({ le }) => le)).toEqual(["0.00195313"]);
+  });
+
   test("of several sources under one name stand together", () => {
     const [first] = FAMILIES;
     if (first?.kind !== "counter") throw new Error("the first one is a counter");
     const more = { ...first, points: [{ attributes: { from: "here" }, value: 4 }] };
-    expect(renderText(merged([...FAMILIES, more]), "prometheus")).toContain(
+    expect(renderText(merged([...FAMILIES, more]), "prometheus", "full")).toContain(
       '# TYPE a_b_total counter\na_b_total 3\na_b_total{from="here"} 4\n',
     );
   });

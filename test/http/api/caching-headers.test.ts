@@ -353,6 +353,18 @@ test("errors come as problems for who asks for them, also where the connection i
   }
 });
 
+test("/metrics has few buckets where few are wanted", async () => {
+  using full = await startTestApi();
+  using few = await startTestApi({ metricsBuckets: "few" });
+  const lines = [];
+  for (const api of [full, few]) {
+    await api.call("GET", "/healthz");
+    const { body } = await api.call("GET", "/metrics");
+    lines.push(body.match(/^http_server_request_duration_seconds_bucket\{operation="other",result="ok"/gm)?.length);
+  }
+  expect(lines).toEqual([386, 26]);
+});
+
 test("/metrics is compressed for who takes gzip", async () => {
   using api = await startTestApi();
   // There are histograms from the first request on.
