@@ -17,6 +17,8 @@ export interface CallOptions {
   readonly traceparent?: string | undefined;
   /** The contexts of all that a call is for, one per key or row; `TracedBackend` makes one of them. */
   readonly traceparents?: readonly (string | undefined)[];
+  /** Of writes that were refused before: no row shares a statement with others. */
+  readonly isEachAlone?: boolean;
 }
 
 /** A value as it is kept: JSON text exactly as it was sent, or any bytes with their type. */
@@ -47,8 +49,11 @@ export type RowResult =
   | { readonly kind: "superseded" }
   /** Refused for good: the same row will be refused again. */
   | { readonly kind: "refused"; readonly reason: string }
-  /** Not known to be written: the backend is away, busy or broken. Writing it again does no harm. */
-  | { readonly kind: "retry"; readonly error: BackendError };
+  /**
+   * Not known to be written: the backend is away, busy or broken. Writing it again does no harm. `failedAlone`: it is the
+   * row, since others pass.
+   */
+  | { readonly kind: "retry"; readonly error: BackendError; readonly failedAlone?: boolean };
 
 export interface Backend {
   readonly name: "postgres" | "mysql" | "sqlite" | "http";

@@ -205,10 +205,16 @@ export class WriteBehind {
     this.#cancelTimer = this.options.scheduler.after(ms, () => this.#pump());
   }
 
+  /** What was refused before is written after the others, and apart from them: it would make their statements fail. */
   async #write(batch: readonly OutboxEntry[]): Promise<void> {
-    const alone = this.#suspects.size === 0 ? [] : batch.filter((entry) => this.#suspects.has(entry.key));
-    const crowd = alone.length === 0 ? batch : batch.filter((entry) => !this.#suspects.has(entry.key));
+    const alone: OutboxEntry[] = [];
+    const refused: OutboxEntry[] = [];
+    const crowd: OutboxEntry[] = [];
+    for (const entry of batch) {
+      (this.#suspects.has(entry.key) ? alone : entry.attempts > 0 ? refused : crowd).push(entry);
+    }
     if (crowd.length > 0) this.#judge(await this.#writeAll(crowd));
+    if (refused.length > 0) this.#judge(await this.#writeAll(refused, { isEachAlone: true }));
     await this.#writeAlone(alone, crowd.length > 0);
     this.#running -= 1;
     this.#pump();
@@ -229,7 +235,7 @@ export class WriteBehind {
     }
   }
 
-  async #writeAll(batch: readonly OutboxEntry[]): Promise<RowResult[]> {
+  async #writeAll(batch: readonly OutboxEntry[], how: { isEachAlone?: boolean } = {}): Promise<RowResult[]> {
     const { backend, timeoutMs } = this.options;
     let results: RowResult[];
     try {
@@ -237,6 +243,7 @@ export class WriteBehind {
         timeoutMs,
         signal: this.#ending.signal,
         traceparents: batch.map((entry) => entry.traceparent),
+        ...how,
       });
     } catch (error) {
       // A backend reports failures row by row; one that throws is treated as one that is away.
@@ -258,7 +265,7 @@ export class WriteBehind {
   /** What the batch says about the backend: pause and smaller batches, or full speed. */
   #judge(results: readonly RowResult[]): void {
     const { batchRows, scheduler } = this.options;
-    const failed = results.find((result) => result.kind === "retry" && !isHeld(result.error));
+    const failed = results.find((result) => result.kind === "retry" && !isHeld(result.error) && !result.failedAlone);
     if (failed?.kind !== "retry") {
       this.#failuresInARow = 0;
       this.#lastError = "";
@@ -287,6 +294,7 @@ export class WriteBehind {
         if (isHeld(result.error)) {
           return { kind: "postponed", entry, reason: result.error.message, dueAtMs: nowMs + BUSY_PAUSE_MS };
         }
+        if (result.failedAlone === true) return this.#refused(entry, result.error.message, nowMs);
         if (batchLength > 1 || this.#ending.signal.aborted) return { kind: "released", entry };
         const pauseMs = this.#pauseMs(this.#suspects.failed(entry.key));
         return { kind: "postponed", entry, reason: result.error.message, dueAtMs: nowMs + pauseMs };
@@ -304,13 +312,19 @@ export class WriteBehind {
   }
 
   #refusal(entry: OutboxEntry, reason: string, nowMs: number): Settlement {
-    this.#counts.refusals += 1;
-    this.#suspects.clear(entry.key);
     // Who waits for the answer is told, so nothing has to be kept for him; told when it is gone.
     if (this.#waiters.waitsFor(entry.key, entry.stamp.version)) {
       this.#toTell.push(() => this.#waiters.refused(entry.key, entry.stamp.version, reason));
+      this.#counts.refusals += 1;
+      this.#suspects.clear(entry.key);
       return { kind: "done", entry };
     }
+    return this.#refused(entry, reason, nowMs);
+  }
+
+  #refused(entry: OutboxEntry, reason: string, nowMs: number): Settlement {
+    this.#counts.refusals += 1;
+    this.#suspects.clear(entry.key);
     const tries = entry.attempts + 1;
     if (tries >= this.options.attempts) {
       this.#counts.deadLetters += 1;

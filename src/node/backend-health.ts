@@ -11,11 +11,13 @@ export interface BackendSigns {
   readonly writes: Pick<WriteBehindStats, "lastError">;
   /** How many writes wait. */
   readonly pending: number;
+  /** How many acknowledged writes the database refused for good, and nobody has retried or dropped. */
+  readonly dead: number;
   readonly nowMs: number;
 }
 
 /** What is wrong with the database, in words for an operator; empty = nothing. */
-export function backendProblem({ unreachable, loads, writes, pending, nowMs }: BackendSigns): string {
+export function backendProblem({ unreachable, loads, writes, pending, dead, nowMs }: BackendSigns): string {
   const { breaker, lastFailure } = loads;
   const why = lastFailure === null ? "" : `: ${lastFailure.message}`;
   const isRecent = lastFailure !== null && nowMs - lastFailure.atMs < FAILED_LOAD_MS;
@@ -25,6 +27,10 @@ export function backendProblem({ unreachable, loads, writes, pending, nowMs }: B
       : `loads failed repeatedly, the database is asked again from time to time${why}`;
   // Between two tries it is still away.
   const writeProblem = writes.lastError !== "" && pending > 0 && `writes wait in the outbox: ${writes.lastError}`;
-  const problems = [loadProblem, writeProblem].filter((problem) => typeof problem === "string");
-  return problems.length === 0 ? unreachable : problems.join("; ");
+  const deadProblem =
+    dead > 0 &&
+    `the database refused ${dead} acknowledged ${dead === 1 ? "write" : "writes"}: see GET /api/outbox/dead, then retry or drop them`;
+  const problems = [loadProblem, writeProblem, deadProblem].filter((problem) => typeof problem === "string");
+  if (unreachable !== "" && loadProblem === false && writeProblem === false) problems.unshift(unreachable);
+  return problems.join("; ");
 }

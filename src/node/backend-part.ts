@@ -240,7 +240,7 @@ export class BackendPart {
     const writes = this.#writeBehind.stats();
     const { dead, pending } = this.#options.outbox.counts(BACKEND);
     const nowMs = this.#options.scheduler.nowMs();
-    const detail = backendProblem({ unreachable: this.#reachability.problem, loads, writes, pending, nowMs });
+    const detail = backendProblem({ unreachable: this.#reachability.problem, loads, writes, pending, dead, nowMs });
     return {
       status: detail === "" ? "ok" : "degraded",
       detail,

@@ -154,6 +154,28 @@ describe("a row that is refused for good", () => {
     expect(t.writer.stats()).toMatchObject({ refusals: 3, deadLetters: 1, failures: 0 });
   });
 
+  test("shares no statement with others when it is tried again", async () => {
+    using t = setUp();
+    t.backend.refused.add("b");
+    await t.outbox.append([put("a", "1", 1), put("b", "1", 2), put("c", "1", 3)]);
+    await t.scheduler.advance(200);
+    await t.outbox.append([put("d", "1", 4)]);
+    await t.scheduler.advance(10_000);
+    expect(t.backend.eachAlone).toEqual(["b", "b"]);
+    expect(t.backend.values.get("d")).toBe("1");
+  });
+
+  test("goes there, too, when it ends its connection and others don't; who waits for it is told of no refusal", async () => {
+    using t = setUp();
+    t.backend.failingAlone.add("b");
+    const written = t.writer.writeThrough(put("b", "1", 2)).catch((cause: unknown) => cause);
+    await t.outbox.append([put("a", "1", 1)]);
+    await t.scheduler.advance(20_000);
+    expect(await written).toMatchObject({ code: "ERR_BACKEND_TIMEOUT" });
+    expect(t.stats()).toMatchObject({ pending: 0, dead: 1 });
+    expect(t.writer.stats()).toMatchObject({ failures: 0, deadLetters: 1, state: "running" });
+  });
+
   test("is written when an operator retries it and the backend takes it", async () => {
     using t = setUp({ attempts: 1 });
     t.backend.refused.add("b");

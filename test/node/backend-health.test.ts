@@ -6,6 +6,7 @@ const WELL: BackendSigns = {
   loads: { breaker: "closed", lastFailure: null },
   writes: { lastError: "" },
   pending: 0,
+  dead: 0,
   nowMs: 1_000_000,
 };
 const failed = (atMs: number) => ({ message: "refused", atMs });
@@ -26,6 +27,11 @@ describe("what is said of a database", () => {
       "loads failed repeatedly, the database is asked again from time to time: refused",
     ],
     ["writes wait for it", { writes: { lastError: "gone" }, pending: 3 }, "writes wait in the outbox: gone"],
+    [
+      "acknowledged writes were refused and nobody looked",
+      { dead: 2 },
+      "the database refused 2 acknowledged writes: see GET /api/outbox/dead, then retry or drop them",
+    ],
     ["no write waits any more", { writes: { lastError: "gone" } }, ""],
   ])("when %s", (_, signs, problem) => {
     expect(backendProblem({ ...WELL, ...signs })).toBe(problem);

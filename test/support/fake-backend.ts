@@ -15,6 +15,10 @@ export class FakeBackend implements Backend {
   isAway = false;
   /** Keys whose rows are refused for good. */
   readonly refused = new Set<string>();
+  /** Keys whose rows end their connection, which others don't. */
+  readonly failingAlone = new Set<string>();
+  /** Keys that were written as ones that share no statement. */
+  readonly eachAlone: string[] = [];
   /** Keys whose rows have to wait for an earlier write. */
   readonly held = new Set<string>();
   /** A batch that holds one of these fails as a whole. */
@@ -33,8 +37,9 @@ export class FakeBackend implements Backend {
     });
   }
 
-  async write(rows: readonly BackendRow[], _options: CallOptions): Promise<RowResult[]> {
+  async write(rows: readonly BackendRow[], options: CallOptions): Promise<RowResult[]> {
     this.writes.push(rows.map((row) => row.key));
+    if (options.isEachAlone === true) this.eachAlone.push(...rows.map((row) => row.key));
     await this.writeGate;
     await this.#pass();
     const fails = this.isAway || rows.some((row) => this.poison.has(row.key));
@@ -43,6 +48,7 @@ export class FakeBackend implements Backend {
       if (this.held.has(row.key)) {
         return { kind: "retry", error: new BackendError("ERR_BACKEND_BUSY", "an earlier write is under way") };
       }
+      if (this.failingAlone.has(row.key)) return { kind: "retry", error: away(), failedAlone: true };
       if (this.refused.has(row.key)) return { kind: "refused", reason: "no such customer" };
       if (row.kind === "put") this.values.set(row.key, row.value.toString());
       else this.values.delete(row.key);

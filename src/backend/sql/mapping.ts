@@ -45,14 +45,14 @@ export interface SqlMapping {
   remove(run: RunSql, rows: readonly DeleteRow[]): Promise<RowResult[]>;
 }
 
-/** Whose fault a failed statement is: one of its rows' (for good), or the moment's. */
-export type Blame = "row" | "moment";
-
 export interface SqlDialect {
   readonly name: "postgres" | "mysql" | "sqlite";
   /** Statements that each new connection starts with. */
   sessionSetup(statementTimeoutMs: number): readonly string[];
-  blame(error: unknown): Blame;
+  /** Whether the server says that it can't now, whatever the row: no room, a lock, read-only, too many connections. */
+  isPassing(error: unknown): boolean;
+  /** Whether the error is about data by its kind. Decides only where no other row can show whether the database is well. */
+  blamesData(error: unknown): boolean;
   /** Whether it is the value's text that the column's type can't hold, and no rule of the table that is broken. */
   refusesText(error: unknown): boolean;
   /** Whether the statement failed because a table is missing. */

@@ -1,15 +1,25 @@
 /** MySQL and MariaDB. */
 import { factsOf } from "./client-error.ts";
-import type { Blame, SqlDialect } from "./mapping.ts";
+import type { SqlDialect } from "./mapping.ts";
 
-/** SQLSTATE classes in which one row's content is to blame: data, constraint, what triggers signal. */
-const ROW_CLASSES = new Set(["22", "23", "44", "45"]);
+/** SQLSTATE classes of data, of broken constraints, and of what triggers signal. */
+const DATA_STATES = /^(22|23|44|45)/;
 
 /**
  * The same where the SQLSTATE says no more than HY000: no default for a field, packet too large, incorrect string value,
  * generated column, check constraint (MySQL and MariaDB).
  */
-const ROW_NUMBERS = new Set(["1364", "1153", "1366", "1906", "3819", "4025"]);
+const DATA_NUMBERS = new Set(["1364", "1153", "1366", "1906", "3819", "4025"]);
+
+/**
+ * Disk or table full, no memory, an error of the storage engine, locks (deadlock, wait, changed since read), too many
+ * connections or transactions, a resource of the user's used up, stopped by an operator or a time limit, read-only.
+ */
+const PASSING = new Set(
+  "1020 1021 1028 1030 1037 1038 1041 1114 1158 1159 1160 1161 1180 1203 1205 1206 1213 1226 1290 1317 1637 1792 1836 1969 3024".split(
+    " ",
+  ),
+);
 
 /** Shutdown in progress, server gone, killed, too many connections, read-only while failing over. */
 const ENDED = new Set(["1053", "2006", "2013", "1040", "1927", "4031", "1290"]);
@@ -23,9 +33,13 @@ export const mysqlDialect: SqlDialect = {
       ` /*M!100101 , max_statement_time = ${statementTimeoutMs / 1000} */` +
       ` /*!50708 , max_execution_time = ${Math.ceil(statementTimeoutMs)} */`,
   ],
-  blame(error): Blame {
+  isPassing(error): boolean {
     const { errno, sqlState } = factsOf(error);
-    return ROW_CLASSES.has(sqlState.slice(0, 2)) || ROW_NUMBERS.has(errno) ? "row" : "moment";
+    return PASSING.has(errno) || ENDED.has(errno) || /^(08|40)/.test(sqlState);
+  },
+  blamesData(error): boolean {
+    const { errno, sqlState } = factsOf(error);
+    return DATA_STATES.test(sqlState) || DATA_NUMBERS.has(errno);
   },
   refusesText(error): boolean {
     const { errno, sqlState } = factsOf(error);

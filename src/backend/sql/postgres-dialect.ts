@@ -1,12 +1,14 @@
 import { factsOf } from "./client-error.ts";
-import type { Blame, SqlDialect } from "./mapping.ts";
+import type { SqlDialect } from "./mapping.ts";
+
+/** Classes of data exceptions, broken constraints, limits that a row exceeds, and what triggers raise. */
+const DATA = /^(22|23|44|54|P0)/;
 
 /**
- * SQLSTATE classes in which one row's content is to blame: data exception, integrity constraint, program limit (a JSON
- * text nested too deep for the server's stack), and what triggers raise. Everything else (no connection, no right, no
- * table, no room, a deadlock) can be mended without touching the row.
+ * No connection, no right now, rolled back for others (deadlock, serialization), no resources, a lock not had, stopped by
+ * an operator or a time limit, a system error; a transaction that is read-only.
  */
-const ROW_CLASSES = new Set(["22", "23", "44", "54", "P0"]);
+const PASSING = /^(08|28|40|53|55P03|55006|57|58|25006)/;
 
 /** Admin shutdown, crash shutdown, cannot connect now, idle session ended. */
 const ENDED = /^(08|57P)/;
@@ -14,10 +16,8 @@ const ENDED = /^(08|57P)/;
 export const postgresDialect: SqlDialect = {
   name: "postgres",
   sessionSetup: (statementTimeoutMs) => [`SET statement_timeout = ${Math.ceil(statementTimeoutMs)}`],
-  blame(error): Blame {
-    const { errno } = factsOf(error);
-    return ROW_CLASSES.has(errno.slice(0, 2)) ? "row" : "moment";
-  },
+  isPassing: (error) => PASSING.test(factsOf(error).errno),
+  blamesData: (error) => DATA.test(factsOf(error).errno),
   refusesText: (error) => /^(22|54)/.test(factsOf(error).errno),
   isMissingTable: (error) => factsOf(error).errno === "42P01",
   isConnectionLost(error) {

@@ -1,8 +1,8 @@
 /**
  * A database behind the cache, through Bun's SQL client.
  *
- * Loads and writes have connections of their own, so that a drain in full flow keeps no reader waiting. A statement that
- * fails for its content is halved until the row to blame is alone; everything else is for the caller to try again.
+ * Loads and writes have connections of their own, so that a drain in full flow keeps no reader waiting. Rows that are to
+ * blame for a failed statement are refused (see `IsolatedWrites`); everything else is for the caller to try again.
  */
 import type { SQL } from "bun";
 import {
@@ -16,7 +16,8 @@ import {
 import { callSignal } from "../call-signal.ts";
 import { factsOf } from "./client-error.ts";
 import { DoubtfulWrites } from "./doubtful-writes.ts";
-import type { DeleteRow, JsonForm, PutRow, RunSql, SqlDialect, SqlMapping } from "./mapping.ts";
+import { IsolatedWrites, Witnesses } from "./isolated-writes.ts";
+import type { RunSql, SqlDialect, SqlMapping } from "./mapping.ts";
 import { SessionPool } from "./session-pool.ts";
 import { commentOf, withComment } from "./sql-comment.ts";
 
@@ -50,6 +51,7 @@ export class SqlBackend implements Backend {
   readonly #loads: SessionPool;
   readonly #writes: SessionPool;
   readonly #doubtful: DoubtfulWrites;
+  readonly #witnesses = new Witnesses();
   #isTableThere = false;
 
   constructor(private readonly options: SqlBackendOptions) {
@@ -69,7 +71,7 @@ export class SqlBackend implements Backend {
     try {
       return await this.#with(this.#loads, options, (run) => this.#mapping.load(run, keys));
     } catch (error) {
-      const kind = this.#dialect.blame(error) === "row" ? "ERR_BACKEND_REFUSED" : "ERR_BACKEND_UNAVAILABLE";
+      const kind = this.#dialect.blamesData(error) ? "ERR_BACKEND_REFUSED" : "ERR_BACKEND_UNAVAILABLE";
       const failure = this.#toBackendError(error, kind);
       return keys.map(() => ({ kind: "failed", error: failure }));
     }
@@ -80,7 +82,14 @@ export class SqlBackend implements Backend {
     const safe = rows.filter((row) => !this.#mustWait(row));
     try {
       await this.#with(this.#writes, options, async (run) => {
-        for (const chunk of this.#chunks(safe)) await this.#writeChunk(run, chunk, results);
+        const { dialect, mapping } = this.options;
+        const onDoubt = (row: BackendRow) => this.#doubtful.add(row);
+        const writes = new IsolatedWrites({ run, dialect, mapping, witnesses: this.#witnesses, onDoubt }, results);
+        try {
+          for (const chunk of this.#chunks(safe, options)) await writes.write(chunk);
+        } finally {
+          writes.decide();
+        }
       });
     } catch (error) {
       const failure = this.#toBackendError(error, "ERR_BACKEND_UNAVAILABLE");
@@ -142,14 +151,15 @@ export class SqlBackend implements Backend {
   }
 
   /** Runs of one kind, sorted by key so that two writers never lock the same rows in opposite order. */
-  #chunks(rows: readonly BackendRow[]): BackendRow[][] {
+  #chunks(rows: readonly BackendRow[], { isEachAlone }: CallOptions): BackendRow[][] {
+    const limitRows = isEachAlone === true ? 1 : this.#mapping.writeBatchRows;
     const sorted = [...rows].sort((a, b) => (a.kind === b.kind ? compare(a.key, b.key) : compare(a.kind, b.kind)));
     const chunks: BackendRow[][] = [];
     let chunk: BackendRow[] = [];
     let chunkBytes = 0;
     for (const row of sorted) {
       const rowBytes = row.key.length + (row.kind === "put" ? row.value.length : 0);
-      const isFull = chunk.length >= this.#mapping.writeBatchRows || chunkBytes + rowBytes > STATEMENT_LIMIT_BYTES;
+      const isFull = chunk.length >= limitRows || chunkBytes + rowBytes > STATEMENT_LIMIT_BYTES;
       if (chunk.length > 0 && (isFull || chunk[0]?.kind !== row.kind)) {
         chunks.push(chunk);
         chunk = [];
@@ -160,47 +170,6 @@ export class SqlBackend implements Backend {
     }
     if (chunk.length > 0) chunks.push(chunk);
     return chunks;
-  }
-
-  async #writeChunk(run: RunSql, rows: readonly BackendRow[], results: Map<string, RowResult>): Promise<void> {
-    try {
-      const outcomes = await this.#statement(run, rows, "text");
-      rows.forEach((row, i) => {
-        results.set(row.key, outcomes[i] ?? notReached(row.key));
-      });
-    } catch (error) {
-      if (this.#dialect.blame(error) !== "row") throw error;
-      if (rows.length === 1) {
-        for (const row of rows) results.set(row.key, await this.#writeRefused(run, row, error));
-        return;
-      }
-      const half = rows.length >> 1;
-      await this.#writeChunk(run, rows.slice(0, half), results);
-      await this.#writeChunk(run, rows.slice(half), results);
-    }
-  }
-
-  /** A JSON text that the database's own type refuses (nested too deep, say) is kept as bytes, not refused. */
-  async #writeRefused(run: RunSql, row: BackendRow, refusal: unknown): Promise<RowResult> {
-    const refused: RowResult = { kind: "refused", reason: factsOf(refusal).message };
-    if (row.kind === "delete" || !this.#mapping.hasBytesForm || !this.#dialect.refusesText(refusal)) return refused;
-    try {
-      const [outcome] = await this.#statement(run, [row], "bytes");
-      return outcome ?? notReached(row.key);
-    } catch (error) {
-      if (this.#dialect.blame(error) !== "row") throw error;
-      return refused;
-    }
-  }
-
-  #statement(run: RunSql, rows: readonly BackendRow[], form: JsonForm): Promise<RowResult[]> {
-    const puts: PutRow[] = [];
-    const deletes: DeleteRow[] = [];
-    for (const row of rows) {
-      if (row.kind === "put") puts.push(row);
-      else deletes.push(row);
-    }
-    return deletes.length > 0 ? this.#mapping.remove(run, deletes) : this.#mapping.put(run, puts, form);
   }
 
   #toBackendError(error: unknown, code: "ERR_BACKEND_REFUSED" | "ERR_BACKEND_UNAVAILABLE"): BackendError {
@@ -216,9 +185,4 @@ function compare(a: string, b: string): number {
 function overtaking(key: string): RowResult {
   const message = `an earlier write of ${JSON.stringify(key)} may still be under way`;
   return { kind: "retry", error: new BackendError("ERR_BACKEND_BUSY", message) };
-}
-
-function notReached(key: string): RowResult {
-  const error = new BackendError("ERR_BACKEND_ANSWER", `the database said nothing about ${JSON.stringify(key)}`);
-  return { kind: "retry", error };
 }

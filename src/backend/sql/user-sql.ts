@@ -8,6 +8,7 @@
 import { JSON_CONTENT_TYPE } from "../../engine/engine.ts";
 import type { LoadResult, RowResult } from "../backend.ts";
 import { BackendConfigError, BackendError } from "../backend.ts";
+import { FailedAtRow } from "./isolated-writes.ts";
 import type { DeleteRow, PutRow, RunSql, SqlDialect, SqlMapping } from "./mapping.ts";
 import { parseTemplate, type SqlTemplate } from "./sql-template.ts";
 import { valueOfRawRow, valueOfRow } from "./user-value.ts";
@@ -94,7 +95,11 @@ async function inTransaction(
 ): Promise<RowResult[]> {
   if (rows.length > 1) await run("BEGIN", []);
   try {
-    for (const row of rows) await run(template.text, bindRow(template, row));
+    for (const [i, row] of rows.entries()) {
+      await run(template.text, bindRow(template, row)).catch((cause: unknown) => {
+        throw cause instanceof BackendError ? cause : new FailedAtRow(i, cause);
+      });
+    }
     if (rows.length > 1) await run("COMMIT", []);
   } catch (error) {
     // After a lost connection there is nothing to roll back, and saying so fails like the statement did.
