@@ -1,5 +1,6 @@
 import zlib from "node:zlib";
 import { MAX_VALUE_BYTES } from "../engine/engine.ts";
+import { areWholeZstdFrames } from "./zstd-frames.ts";
 
 /** Content codings (RFC 9110, section 8.4.1) that are undone here for clients that don't take them. */
 export const CODINGS = ["gzip", "deflate", "br", "zstd"] as const;
@@ -17,7 +18,10 @@ const DECODERS: Readonly<Record<Coding, (bytes: Buffer, done: Done) => void>> = 
   gzip: (bytes, done) => zlib.gunzip(bytes, LIMIT, done),
   deflate: (bytes, done) => zlib.inflate(bytes, LIMIT, done),
   br: (bytes, done) => zlib.brotliDecompress(bytes, LIMIT, done),
-  zstd: (bytes, done) => zlib.zstdDecompress(bytes, LIMIT, done),
+  zstd: (bytes, done) => {
+    if (areWholeZstdFrames(bytes)) zlib.zstdDecompress(bytes, LIMIT, done);
+    else done(new Error("the last frame is cut short, or followed by something else"), bytes);
+  },
 };
 
 /** Undoes content codings, away from the thread that asks. */

@@ -4,11 +4,17 @@ import zlib from "node:zlib";
 import { expectError, expectSuccess, startTestApi, type TestApi, ttlIn, WAYS_TO_ANSWER } from "../../support/api.ts";
 
 const TEXT = "ServCache ".repeat(1_000);
+const ENCODERS = {
+  gzip: (content: Buffer) => zlib.gzipSync(content),
+  deflate: (content: Buffer) => zlib.deflateSync(content),
+  br: (content: Buffer) => zlib.brotliCompressSync(content),
+  zstd: (content: Buffer) => zlib.zstdCompressSync(content),
+};
 const CODINGS = {
-  gzip: zlib.gzipSync(TEXT),
-  deflate: zlib.deflateSync(TEXT),
-  br: zlib.brotliCompressSync(TEXT),
-  zstd: zlib.zstdCompressSync(TEXT),
+  gzip: ENCODERS.gzip(Buffer.from(TEXT)),
+  deflate: ENCODERS.deflate(Buffer.from(TEXT)),
+  br: ENCODERS.br(Buffer.from(TEXT)),
+  zstd: ENCODERS.zstd(Buffer.from(TEXT)),
 };
 const MIB = 1024 * 1024;
 
@@ -176,6 +182,25 @@ describe.each(WAYS_TO_ANSWER)("where the engine answers %s", (_, engine) => {
     expectSuccess(await put(api, "full", zlib.gzipSync(full), type));
     expect((await get(api, "full")).bytes.equals(full)).toBe(true);
   });
+
+  test.each(["gzip", "deflate", "br", "zstd"] as const)(
+    "%s that is cut short, or a bomb, is noticed",
+    async (coding) => {
+      using api = await startTestApi({ engine });
+      const json = { "Content-Type": "application/json", "Content-Encoding": coding };
+      const text = { "Content-Type": "text/plain", "Content-Encoding": coding };
+      const whole = ENCODERS[coding](Buffer.from(JSON.stringify(TEXT)));
+      const bomb = ENCODERS[coding](Buffer.alloc(17 * MIB, "7"));
+      const halves = [1, 5, whole.length >> 1].map((length) => whole.subarray(0, whole.length - length));
+      for (const body of [...halves, bomb, Buffer.alloc(0)]) {
+        expectError(await put(api, "json", body, json), 400, "ERR_BAD_ENCODING");
+        expectSuccess(await put(api, "text", body, text));
+        expectError(await get(api, "text"), 406, "ERR_NOT_ACCEPTABLE");
+      }
+      expectSuccess(await put(api, "json", whole, json));
+      expect((await get(api, "json?raw")).body).toBe(JSON.stringify(TEXT));
+    },
+  );
 
   test("many that decode at once all get their answer", async () => {
     using api = await startTestApi({ engine });
