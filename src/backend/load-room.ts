@@ -2,6 +2,11 @@ import { MAX_VALUE_BYTES } from "../engine/engine.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import type { LoadResult } from "./backend.ts";
 
+/**
+ * What the first values are taken to be: a part of the largest, for a slow database would answer one key after the other
+ * else. A node that has loaded nothing yet has memory of its entries to spare for a larger one.
+ */
+const FIRST_BYTES = MAX_VALUE_BYTES / 4;
 /** As a value comes from a driver, in its own buffers; as it is handed on; as a thread gets it. */
 const COPIES = 3;
 const LEAST_BYTES = 1024;
@@ -12,10 +17,10 @@ const COLLECT_AFTER_BYTES = 16 * 1024 ** 2;
 
 /**
  * How many keys may be loaded at one time, by the bytes that they will bring. How large a value is shows only when it is
- * there: it is taken to be as large as those before it, and the first ones as large as any can be.
+ * there: it is taken to be as large as those before it.
  */
 export class LoadRoom {
-  #expectedBytes = MAX_VALUE_BYTES;
+  #expectedBytes = FIRST_BYTES;
 
   #sinceCollectedBytes = 0;
 

@@ -101,7 +101,9 @@ export class LinkedCache extends Cache {
   }
 
   override async load(key: Key, sink: LoadSink, traceparent?: string): Promise<boolean> {
-    const loaded = await this.#upstream.load(nameOf(key), traceparent);
+    const name = nameOf(key);
+    if (!this.#gate.isRecorded(key)) await this.#gate.recorded(copyOf(key));
+    const loaded = await this.#upstream.load(name, traceparent);
     if (loaded.kind === "absent") return false;
     deliver(loaded, sink);
     return true;
@@ -152,11 +154,15 @@ export class LinkedCache extends Cache {
     await this.#fetch(own, name);
     for (let stamps = 1; ; stamps++) {
       const tombstoneUntilMs = this.#tombstoneUntilMs();
-      const { stamp, outcome } = await this.#alone(own, (given) =>
-        this.engine.delete({ key: own, stamp: given, condition, tombstoneUntilMs }),
+      const outcome = await this.#alone(
+        own,
+        (stamp) => this.engine.delete({ key: own, stamp, condition, tombstoneUntilMs }),
+        async (done, stamp) => {
+          // A delete that can't be recorded is no loss for the cache: what it removed is loaded again.
+          if (done === "deleted") await this.#upstream.record({ kind: "delete", key: name, stamp, ...context });
+          return done;
+        },
       );
-      // A delete that can't be recorded is no loss for the cache: what it removed is loaded again.
-      if (outcome === "deleted") await this.#upstream.record({ kind: "delete", key: name, stamp, ...context });
       if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
     }
   }
@@ -172,16 +178,20 @@ export class LinkedCache extends Cache {
     const expiresAtMs = this.expiryOf(ttlMs);
     for (let stamps = 1; ; stamps++) {
       const isThere = await this.#fetch(own, name);
-      const { stamp, outcome } = await this.#alone(own, (given) =>
-        this.engine.touch({ key: own, expiresAtMs, stamp: given, condition }),
+      let isUndone = false;
+      const outcome = await this.#alone(
+        own,
+        (stamp) => this.engine.touch({ key: own, expiresAtMs, stamp, condition }),
+        async (done, stamp) => {
+          if (done !== "touched") return done;
+          isUndone = await this.#store.isInvalidated(own, stamp);
+          if (isUndone) return "absent";
+          await this.#recordEntry(own, name, true, context);
+          return done;
+        },
       );
-      if (outcome === "touched") {
-        if (await this.#store.isInvalidated(own, stamp)) return "absent";
-        await this.#recordEntry(own, name, true, context);
-        return outcome;
-      }
       // It has expired here since it was fetched.
-      const isLost = outcome === "absent" && isThere === true;
+      const isLost = outcome === "absent" && isThere === true && !isUndone;
       if ((outcome !== "superseded" && !isLost) || stamps === MOST_STAMPS) return outcome;
     }
   }
@@ -200,16 +210,18 @@ export class LinkedCache extends Cache {
       if (condition?.kind === "absent" && isThere === true) return { kind: "condition-failed" };
       // What has expired here since it was fetched must not be counted from 0: the backend has more.
       const request = { key: own, delta, expiresAtMsIfNew, condition: condition ?? asFetched(isThere) };
-      const { stamp, outcome } = await this.#alone(own, (given) => this.engine.increment({ ...request, stamp: given }));
-      const isUndone = outcome.kind === "incremented" && (await this.#store.isInvalidated(own, stamp));
-      if (outcome.kind === "incremented" && !isUndone) {
-        if (!(await this.#recordEntry(own, name, false, context))) {
-          // It has expired or was evicted since: the backend is to have what was counted all the same.
-          const value = { bytes: Buffer.from(String(outcome.value)), contentType: JSON_CONTENT_TYPE };
-          await this.#recordPut({ key: name, value, expiresAtMs: this.nowMs() }, stamp, context);
-        }
-        return outcome;
-      }
+      let isUndone = false;
+      const outcome = await this.#alone(
+        own,
+        (stamp) => this.engine.increment({ ...request, stamp }),
+        async (done, stamp) => {
+          if (done.kind !== "incremented") return done;
+          isUndone = await this.#store.isInvalidated(own, stamp);
+          if (!isUndone) await this.#recordCount(own, name, done.value, stamp, context);
+          return done;
+        },
+      );
+      if (outcome.kind === "incremented" && !isUndone) return outcome;
       const isChanged = condition === null && outcome.kind === "condition-failed";
       if (stamps === MOST_STAMPS) return isChanged ? { kind: "superseded" } : outcome;
       if (outcome.kind !== "superseded" && !isUndone && !isChanged) return outcome;
@@ -275,11 +287,20 @@ export class LinkedCache extends Cache {
   }
 
   /** What depends on the stored entry is stamped and done while nothing else is under way: see `KeyGate`. */
-  #alone<T>(key: Key, work: (stamp: Stamp) => Awaitable<T>): Promise<{ readonly stamp: Stamp; readonly outcome: T }> {
-    return this.#gate.alone(key, async () => {
-      const stamp = this.stamp();
-      return { stamp, outcome: await work(stamp) };
-    });
+  #alone<T, R>(
+    key: Key,
+    work: (stamp: Stamp) => Awaitable<T>,
+    record: (outcome: T, stamp: Stamp) => Promise<R>,
+  ): Promise<R> {
+    let stamp: Stamp;
+    return this.#gate.alone(
+      key,
+      () => {
+        stamp = this.stamp();
+        return work(stamp);
+      },
+      (outcome) => record(outcome, stamp),
+    );
   }
 
   #ownPut(key: Key, { source, start, end, contentType }: NewValue, ttlMs: number, context: MutationContext): OwnPut {
@@ -300,15 +321,27 @@ export class LinkedCache extends Cache {
     const { key: name } = put;
     const key = keyOf(name);
     if ((await this.#fetch(key, name)) === true && condition.kind === "absent") return "condition-failed";
-    const { stamp, outcome } = await this.#alone(key, (given) => this.#store.put(put, given, condition));
-    if (outcome === "stored") await this.#recordOrDrop(key, stamp, () => this.#recordPut(put, stamp, context));
-    return outcome;
+    return this.#alone<PutOutcome, PutOutcome>(
+      key,
+      (stamp) => this.#store.put(put, stamp, condition),
+      async (outcome, stamp) => {
+        if (outcome === "stored") await this.#recordOrDrop(key, stamp, () => this.#recordPut(put, stamp, context));
+        return outcome;
+      },
+    );
   }
 
   #recordPut({ key: name, value, expiresAtMs }: OwnPut, stamp: Stamp, context: MutationContext): Promise<void> {
     const { isReplicated, traceparent } = context;
     const mutation = { kind: "put", key: name, value, expiresAtMs, stamp, isTouch: false } as const;
     return this.#upstream.record({ ...mutation, isReplicated, traceparent });
+  }
+
+  async #recordCount(key: Key, name: string, value: number, stamp: Stamp, context: MutationContext): Promise<void> {
+    if (await this.#recordEntry(key, name, false, context)) return;
+    // It has expired or was evicted since: the backend is to have what was counted all the same.
+    const counted = { bytes: Buffer.from(String(value)), contentType: JSON_CONTENT_TYPE };
+    await this.#recordPut({ key: name, value: counted, expiresAtMs: this.nowMs() }, stamp, context);
   }
 
   /** Records an entry as it stands now: what a touch or a counter has left. False = it is gone, nothing was recorded. */
@@ -343,6 +376,7 @@ export class LinkedCache extends Cache {
   async #fetch(key: Key, name: string): Promise<boolean | null> {
     if (!this.loads) return null;
     if (await this.engine.get(key, IGNORED)) return true;
+    await this.#gate.recorded(key);
     const loaded = await this.#upstream.load(name);
     if (loaded.kind === "found" && loaded.isStale) {
       const message = "the backend fails, and what it had before is too old to build on; try again";

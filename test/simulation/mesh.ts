@@ -73,7 +73,8 @@ export class Mesh {
         if (entry === null) {
           const newest = this.#history.newest(key);
           const isLive = newest?.kind === "put" && (newest.expiresAtMs === 0 || newest.expiresAtMs > node.nowMs());
-          if (isLive && !newest.isTouch && node.mustHave(newest)) faults.push(`${node.settings.url} misses ${key}`);
+          const isDue = isLive && !newest.isTouch && node.faultOf(key, newest.stamp) === null;
+          if (isDue && node.mustHave(newest)) faults.push(`${node.settings.url} misses ${key}`);
           continue;
         }
         const fault = this.#history.faultOf(key, entry.stamp, entry.value.toString()) ?? node.faultOf(key, entry.stamp);
