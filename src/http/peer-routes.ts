@@ -1,4 +1,4 @@
-import type { UpstreamAdmin } from "../cache/upstream.ts";
+import type { PeerResponse, UpstreamAdmin } from "../cache/upstream.ts";
 import { ApiError } from "./api-error.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { NO_STORE } from "./json-answer.ts";
@@ -25,8 +25,15 @@ export class PeerRoutes {
       throw new ApiError(404, "ERR_NO_PEERS", "this node has no peers: set SERV_CACHE_PEERS, or send elsewhere");
     }
     const { status, contentType, body: bytes } = answer;
+    if (status !== 200) throw refusalIn(answer);
     response.sendBytes(status, `Content-Type: ${contentType}\r\n${NO_STORE}`, bytes, 0, bytes.length);
   }
+}
+
+/** What the receiver says in `{"error", "code"}`, in the form of all errors. */
+function refusalIn({ status, body }: PeerResponse): ApiError {
+  const { error, code } = JSON.parse(body.toString());
+  return new ApiError(status, code, error, status === 503 ? "Retry-After: 1\r\n" : "");
 }
 
 /** Throws `ApiError` where a mutation claims to come from a peer and does not. */

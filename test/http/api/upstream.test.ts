@@ -202,6 +202,23 @@ describe.each(WAYS_TO_ANSWER)("a node with something behind it, on an engine tha
   });
 });
 
+test.each([
+  [403, "ERR_PEER_UNKNOWN", null],
+  [503, "ERR_REPLICATION_FAILED", "1"],
+] as const)("what a peer is refused with %d is an error like all others", async (status, code, retryAfter) => {
+  const upstream = new FakeUpstream();
+  const body = Buffer.from(JSON.stringify({ error: "send the token", code }));
+  upstream.onReplicate = () => ({ status, contentType: "application/json", body });
+  using api = await startTestApi({ upstream });
+  const plain = await api.call("POST", "/api/replication", { body: "x" });
+  expect(expectError(plain, status, code)).toBe("send the token");
+  expect(plain.headers.get("retry-after") ?? null).toBe(retryAfter);
+  const headers = { Accept: "application/problem+json" };
+  const problem = await api.call("POST", "/api/replication", { headers, body: "x" });
+  expect(problem.headers.get("content-type")).toBe("application/problem+json");
+  expect(JSON.parse(problem.body)).toMatchObject({ status, code, detail: "send the token" });
+});
+
 describe("dead letters", () => {
   test("are listed page by page, with all that an operator needs", async () => {
     const upstream = new FakeUpstream();
