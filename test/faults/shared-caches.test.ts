@@ -1,9 +1,18 @@
 /** Caches and proxies of others between clients and a node: what they keep, and what they send. */
 import { afterEach, expect } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import zlib from "node:zlib";
 import { needing } from "../support/needing.ts";
 import type { ProgramName } from "../support/programs.ts";
-import { type FrontServer, startHaproxy, startNginx, startVarnish } from "../support/proxies.ts";
+import {
+  type FrontServer,
+  startHaproxy,
+  startHaproxyWith,
+  startNginx,
+  startNginxWith,
+  startVarnish,
+} from "../support/proxies.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { endServed, serve } from "../support/serve.ts";
 
@@ -97,3 +106,49 @@ needing("haproxy").test(
   },
   LONG_MS,
 );
+
+const GUIDE = readFileSync(join(import.meta.dir, "../../docs/guide/configuration.md"), "utf8");
+
+/** The guide's configuration for a proxy, for a node on this port. */
+function fromGuide(language: string, nodePort: number): string {
+  const block = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, "m").exec(GUIDE)?.[1];
+  if (block?.includes(":8088") !== true) throw new Error(`the guide has no ${language} for a node on port 8088`);
+  return block.replaceAll(":8088", `:${nodePort}`);
+}
+
+const PROXIES: readonly (readonly [ProgramName, string, (lines: string) => Promise<FrontServer>, RegExp])[] = [
+  ["nginx", "nginx", startNginxWith, /proxy_set_header Host .*|proxy_set_header Origin .*/g],
+  ["haproxy", "haproxy", startHaproxyWith, /http-request .*/g],
+];
+
+for (const [program, language, startProxy, guards] of PROXIES) {
+  needing(program).test(
+    `a node on loopback is reached through ${program} as the guide says, and other sites stay out`,
+    async () => {
+      const node = await serve(["--addr=127.0.0.1:0", "--workers=1", "--max-memory=512MiB"]);
+      await using proxy = await startProxy(fromGuide(language, node.port));
+      const own = "Host: cache.example\r\nOrigin: https://cache.example\r\n";
+      for (const [head, status] of [
+        ["Host: cache.example\r\n", 200],
+        [`${own}Sec-Fetch-Site: same-origin\r\n`, 200],
+        [`${own}Sec-Fetch-Site: cross-site\r\n`, 403],
+        [`${own}Sec-Fetch-Site: same-site\r\n`, 403],
+      ] as const) {
+        const client = await RawClient.open(proxy.port);
+        await client.send(`GET /healthz HTTP/1.1\r\n${head}Connection: close\r\n\r\n`);
+        expect([head, (await client.answer()).status]).toEqual([head, status]);
+        client.socket.destroy();
+      }
+      // Each of the guide's lines is needed.
+      for (const guard of fromGuide(language, node.port).match(guards) ?? []) {
+        const without = guard.includes("Host") && program === "nginx" ? "proxy_set_header Host $host;" : "";
+        await using open = await startProxy(fromGuide(language, node.port).replace(guard, without));
+        const client = await RawClient.open(open.port);
+        await client.send(`GET /healthz HTTP/1.1\r\n${own}Sec-Fetch-Site: same-origin\r\n\r\n`);
+        expect([guard, (await client.answer()).status]).toEqual([guard, 403]);
+        client.socket.destroy();
+      }
+    },
+    LONG_MS,
+  );
+}

@@ -12,6 +12,11 @@ export interface FrontServer extends AsyncDisposable {
 
 /** `proxy_cache` on, and nothing else said about caching. */
 export function startNginx(nodePort: number): Promise<FrontServer> {
+  return startNginxWith(`location / { proxy_pass http://127.0.0.1:${nodePort}; proxy_cache all; }`);
+}
+
+/** @param location how a server passes requests on */
+export function startNginxWith(location: string): Promise<FrontServer> {
   return start("nginx", (folder, port) => {
     const configuration = join(folder, "nginx.conf");
     const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -29,7 +34,7 @@ export function startNginx(nodePort: number): Promise<FrontServer> {
         proxy_cache_path ${folder}/cache keys_zone=all:1m;
         server {
           listen 127.0.0.1:${port};
-          location / { proxy_pass http://127.0.0.1:${nodePort}; proxy_cache all; }
+          ${location}
         }
       }`,
     );
@@ -45,6 +50,11 @@ export function startVarnish(nodePort: number): Promise<FrontServer> {
 }
 
 export function startHaproxy(nodePort: number): Promise<FrontServer> {
+  return startHaproxyWith(`backend node\n  server node 127.0.0.1:${nodePort}\n`);
+}
+
+/** @param backend `node`, to which all requests go */
+export function startHaproxyWith(backend: string): Promise<FrontServer> {
   return start("haproxy", (folder, port) => {
     const configuration = join(folder, "haproxy.cfg");
     writeFileSync(
@@ -54,9 +64,10 @@ export function startHaproxy(nodePort: number): Promise<FrontServer> {
         timeout connect 60s
         timeout client 60s
         timeout server 60s
-      listen node
+      frontend clients
         bind 127.0.0.1:${port}
-        server node 127.0.0.1:${nodePort}
+        default_backend node
+${backend}
 `,
     );
     return ["haproxy", "-db", "-f", configuration];
@@ -75,7 +86,7 @@ async function start(
     command: [path, ...args],
     isReady: () =>
       fetch(`http://127.0.0.1:${port}/healthz`).then(
-        ({ status }) => status === 200,
+        ({ status }) => status === 200 || status === 403,
         () => false,
       ),
     log: join(folder.path, "log"),
