@@ -59,6 +59,8 @@ export interface Backend {
   readonly name: "postgres" | "mysql" | "sqlite" | "http";
   /** How many keys one `load` should be given: 1 where each key is a call of its own. */
   readonly loadBatchKeys: number;
+  /** What an operator should know although calls may succeed; empty = nothing. */
+  readonly problem: string;
 
   /** One result per key, in order. Keys are different from each other. */
   load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]>;

@@ -30,6 +30,8 @@ export interface BackendSettings {
   readonly batchPath?: string | null;
   /** See `HttpBackendOptions`; default false. */
   readonly allowsHtml?: boolean;
+  /** See `SqlBackendOptions`; default null. */
+  readonly sessionsFile?: string | null;
 }
 
 /** `SERV_CACHE_BACKEND_TABLE` where it is not set. */
@@ -87,6 +89,7 @@ function createSqlite(settings: BackendSettings): Backend {
     loadStatementTimeoutMs: settings.loadTimeoutMs,
     writeStatementTimeoutMs: settings.writeTimeoutMs,
     comments: settings.sqlComments ?? false,
+    sessionsFile: settings.sessionsFile ?? null,
   });
 }
 
@@ -101,6 +104,7 @@ function createSql(settings: BackendSettings, dialect: SqlDialect, connect: (onC
     loadStatementTimeoutMs: settings.loadTimeoutMs,
     writeStatementTimeoutMs: settings.writeTimeoutMs,
     comments: settings.sqlComments ?? false,
+    sessionsFile: settings.sessionsFile ?? null,
   });
 }
 

@@ -33,6 +33,10 @@ export class TracedBackend implements Backend {
     return this.backend.loadBatchKeys;
   }
 
+  get problem(): string {
+    return this.backend.problem;
+  }
+
   async load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]> {
     const { call, span } = this.#begin(this.backend.name === "http" ? "GET" : "SELECT", keys.length, options);
     const results = await ending(span, this.backend.load(keys, call));

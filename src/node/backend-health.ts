@@ -9,6 +9,8 @@ export interface BackendSigns {
   readonly unreachable: string;
   readonly loads: Pick<ReadThroughStats, "breaker" | "lastFailure">;
   readonly writes: Pick<WriteBehindStats, "lastError">;
+  /** What the backend itself has to say; empty = nothing. */
+  readonly told: string;
   /** How many writes wait. */
   readonly pending: number;
   /** How many acknowledged writes the database refused for good, and nobody has retried or dropped. */
@@ -17,7 +19,7 @@ export interface BackendSigns {
 }
 
 /** What is wrong with the database, in words for an operator; empty = nothing. */
-export function backendProblem({ unreachable, loads, writes, pending, dead, nowMs }: BackendSigns): string {
+export function backendProblem({ unreachable, told, loads, writes, pending, dead, nowMs }: BackendSigns): string {
   const { breaker, lastFailure } = loads;
   const why = lastFailure === null ? "" : `: ${lastFailure.message}`;
   const isRecent = lastFailure !== null && nowMs - lastFailure.atMs < FAILED_LOAD_MS;
@@ -26,11 +28,16 @@ export function backendProblem({ unreachable, loads, writes, pending, dead, nowM
       ? isRecent && `the last load failed${why}`
       : `loads failed repeatedly, the database is asked again from time to time${why}`;
   // Between two tries it is still away.
-  const writeProblem = writes.lastError !== "" && pending > 0 && `writes wait in the outbox: ${writes.lastError}`;
+  const writeProblem =
+    writes.lastError !== "" &&
+    writes.lastError !== told &&
+    pending > 0 &&
+    `writes wait in the outbox: ${writes.lastError}`;
   const deadProblem =
     dead > 0 &&
     `the database refused ${dead} acknowledged ${dead === 1 ? "write" : "writes"}: see GET /api/outbox/dead, then retry or drop them`;
   const problems = [loadProblem, writeProblem, deadProblem].filter((problem) => typeof problem === "string");
+  if (told !== "") problems.push(told);
   if (unreachable !== "" && loadProblem === false && writeProblem === false) problems.unshift(unreachable);
   return problems.join("; ");
 }

@@ -240,7 +240,15 @@ export class BackendPart {
     const writes = this.#writeBehind.stats();
     const { dead, pending } = this.#options.outbox.counts(BACKEND);
     const nowMs = this.#options.scheduler.nowMs();
-    const detail = backendProblem({ unreachable: this.#reachability.problem, loads, writes, pending, dead, nowMs });
+    const detail = backendProblem({
+      unreachable: this.#reachability.problem,
+      told: this.#options.backend.problem,
+      loads,
+      writes,
+      pending,
+      dead,
+      nowMs,
+    });
     return {
       status: detail === "" ? "ok" : "degraded",
       detail,

@@ -182,6 +182,7 @@ function backendPart(
     sqlComments: options.config.telemetry.sqlComments,
     batchPath: config.batchPath,
     allowsHtml: config.allowsHtml,
+    sessionsFile: options.directory.file("write-sessions"),
   });
   const { shared, engine, staleEngine, link, log } = options;
   return new BackendPart({

@@ -92,17 +92,17 @@ describe("the default table in PostgreSQL", () => {
   });
 });
 
-test("a delete waits until an older write that got no answer can't be carried out any more", async () => {
+test("an older write that got no answer is ended at the server before a delete goes out", async () => {
   await sql.unsafe("DROP TABLE IF EXISTS servcache_entries");
-  const backend = createBackend(backendSettings(server.url, { writeTimeoutMs: 1_000 }));
+  const backend = createBackend(backendSettings(server.url, { writeTimeoutMs: 60_000 }));
   await backend.write([jsonRow("a", '"first"', 1), jsonRow("b", "1", 1)], IN_TIME);
   await sql.unsafe("BEGIN");
   await sql.unsafe("SELECT * FROM servcache_entries WHERE key = 'a' FOR UPDATE");
-  expect((await backend.write([jsonRow("a", '"late"', 2)], { timeoutMs: 100 }))[0]?.kind).toBe("retry");
-  const [held, free] = await backend.write([deleteRow("a", 3), deleteRow("b", 3)], IN_TIME);
-  expect(held?.kind === "retry" ? held.error.code : held?.kind).toBe("ERR_BACKEND_BUSY");
-  expect(free).toEqual({ kind: "written" });
-  // The server does not know that nobody waits for the answer: the late write is done when the lock is gone.
+  expect((await backend.write([jsonRow("a", '"late"', 2)], { timeoutMs: 1_000 }))[0]?.kind).toBe("retry");
+  await until(
+    "a write goes out",
+    async () => (await backend.write([deleteRow("b", 3)], IN_TIME))[0]?.kind === "written",
+  );
   await sql.unsafe("ROLLBACK");
   await until(
     "the delete is done",

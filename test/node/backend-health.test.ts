@@ -3,6 +3,7 @@ import { type BackendSigns, backendProblem } from "../../src/node/backend-health
 
 const WELL: BackendSigns = {
   unreachable: "",
+  told: "",
   loads: { breaker: "closed", lastFailure: null },
   writes: { lastError: "" },
   pending: 0,
@@ -31,6 +32,11 @@ describe("what is said of a database", () => {
       "acknowledged writes were refused and nobody looked",
       { dead: 2 },
       "the database refused 2 acknowledged writes: see GET /api/outbox/dead, then retry or drop them",
+    ],
+    [
+      "the backend itself tells something",
+      { told: "writes wait", writes: { lastError: "writes wait" }, pending: 1 },
+      "writes wait",
     ],
     ["no write waits any more", { writes: { lastError: "gone" } }, ""],
   ])("when %s", (_, signs, problem) => {

@@ -5,6 +5,7 @@ import { BackendError } from "../../src/backend/backend.ts";
 export class FakeBackend implements Backend {
   readonly name = "http";
   loadBatchKeys = 100;
+  problem = "";
   readonly values = new Map<string, string>();
   readonly loads: string[][] = [];
   readonly writes: string[][] = [];

@@ -51,6 +51,7 @@ const PASSING_4XX = new Set([408, 425, 429]);
 export class HttpBackend implements Backend {
   readonly name = "http";
   readonly loadBatchKeys = 1;
+  readonly problem = "";
   readonly #base: string;
   readonly #label: string;
   /** Nothing is to come compressed: what it is when it is unpacked has no bound. */

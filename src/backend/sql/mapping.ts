@@ -45,6 +45,16 @@ export interface SqlMapping {
   remove(run: RunSql, rows: readonly DeleteRow[]): Promise<RowResult[]>;
 }
 
+/** How sessions are told apart and ended at a server that goes on with what it was sent when nobody waits any more. */
+export interface SessionControl {
+  /** Gives the session of `run` a name for as long as it lives. */
+  name(run: RunSql, name: string): Promise<void>;
+  /** The server's ids of those sessions that are not over. */
+  find(run: RunSql, names: readonly string[]): Promise<Map<string, number>>;
+  /** Tells a session to end. Throws what the server refuses. */
+  end(run: RunSql, name: string, id: number): Promise<void>;
+}
+
 export interface SqlDialect {
   readonly name: "postgres" | "mysql" | "sqlite";
   /** Statements that each new connection starts with. */
@@ -53,10 +63,17 @@ export interface SqlDialect {
   isPassing(error: unknown): boolean;
   /** Whether the error is about data by its kind. Decides only where no other row can show whether the database is well. */
   blamesData(error: unknown): boolean;
+  /** Null = nothing outlives the call that started it. */
+  readonly sessions: SessionControl | null;
   /** Whether it is the value's text that the column's type can't hold, and no rule of the table that is broken. */
   refusesText(error: unknown): boolean;
   /** Whether the statement failed because a table is missing. */
   isMissingTable(error: unknown): boolean;
   /** Whether the connection is in an unknown state after the error. */
   isConnectionLost(error: unknown): boolean;
+}
+
+/** One value of a row by its column's name; null where there is none. */
+export function cell(row: unknown, column: string): unknown {
+  return typeof row === "object" && row !== null ? (Reflect.get(row, column) ?? null) : null;
 }

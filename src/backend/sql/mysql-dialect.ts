@@ -1,6 +1,6 @@
 /** MySQL and MariaDB. */
 import { factsOf } from "./client-error.ts";
-import type { SqlDialect } from "./mapping.ts";
+import { cell, type SqlDialect } from "./mapping.ts";
 
 /** SQLSTATE classes of data, of broken constraints, and of what triggers signal. */
 const DATA_STATES = /^(22|23|44|45)/;
@@ -33,6 +33,28 @@ export const mysqlDialect: SqlDialect = {
       ` /*M!100101 , max_statement_time = ${statementTimeoutMs / 1000} */` +
       ` /*!50708 , max_execution_time = ${Math.ceil(statementTimeoutMs)} */`,
   ],
+  sessions: {
+    // A lock of that name lasts exactly as long as its session; ids of connections come again after a restart.
+    async name(run, name) {
+      const { rows } = await run("SELECT GET_LOCK(?, 0) AS got", [name]);
+      if (Number(cell(rows[0], "got")) !== 1) throw new Error(`GET_LOCK('${name}') was refused`);
+    },
+    async find(run, names) {
+      const found = new Map<string, number>();
+      for (const name of names) {
+        const { rows } = await run("SELECT IS_USED_LOCK(?) AS id", [name]);
+        const id = cell(rows[0], "id");
+        if (id !== null) found.set(name, Number(id));
+      }
+      return found;
+    },
+    async end(run, _name, id) {
+      await run(`KILL CONNECTION ${id}`, []).catch((error: unknown) => {
+        // It is over already.
+        if (factsOf(error).errno !== "1094") throw error;
+      });
+    },
+  },
   isPassing(error): boolean {
     const { errno, sqlState } = factsOf(error);
     return PASSING.has(errno) || ENDED.has(errno) || /^(08|40)/.test(sqlState);

@@ -1,5 +1,5 @@
 import { factsOf } from "./client-error.ts";
-import type { SqlDialect } from "./mapping.ts";
+import { cell, type SqlDialect } from "./mapping.ts";
 
 /** Classes of data exceptions, broken constraints, limits that a row exceeds, and what triggers raise. */
 const DATA = /^(22|23|44|54|P0)/;
@@ -16,6 +16,23 @@ const ENDED = /^(08|57P)/;
 export const postgresDialect: SqlDialect = {
   name: "postgres",
   sessionSetup: (statementTimeoutMs) => [`SET statement_timeout = ${Math.ceil(statementTimeoutMs)}`],
+  sessions: {
+    // Poolers keep this setting with the client, so a connection that has passed to another bears the other's name.
+    name: async (run, name) => void (await run(`SET application_name = '${name}'`, [])),
+    async find(run, names) {
+      const { rows } = await run(
+        "SELECT application_name, pid FROM pg_stat_activity WHERE application_name = ANY($1::text[])",
+        [`{${names.join(",")}}`],
+      );
+      return new Map(rows.map((row) => [String(cell(row, "application_name")), Number(cell(row, "pid"))]));
+    },
+    async end(run, name, id) {
+      await run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1::int AND application_name = $2",
+        [id, name],
+      );
+    },
+  },
   isPassing: (error) => PASSING.test(factsOf(error).errno),
   blamesData: (error) => DATA.test(factsOf(error).errno),
   refusesText: (error) => /^(22|54)/.test(factsOf(error).errno),

@@ -9,7 +9,8 @@ import type { SQL } from "bun";
 import { BackendError } from "../backend.ts";
 import { abortError } from "../call-signal.ts";
 import { factsOf } from "./client-error.ts";
-import type { SqlColumn, SqlDialect, SqlResult } from "./mapping.ts";
+import type { RunSql, SqlColumn, SqlDialect, SqlResult } from "./mapping.ts";
+import type { WriteFence } from "./write-fence.ts";
 
 export interface SessionOptions {
   readonly dialect: SqlDialect;
@@ -18,13 +19,21 @@ export interface SessionOptions {
   readonly setup: readonly string[];
   /** Names the server in errors, without credentials. */
   readonly label: string;
+  /** Of sessions that write; null = nothing that is given up has to be ended. */
+  readonly fence: WriteFence | null;
 }
 
 export class Session {
   #client: SQL | null = null;
   #isSetUp = false;
+  #name = "";
 
   constructor(private readonly options: SessionOptions) {}
+
+  /** Of the connection that was used last, as its fence knows it. */
+  get name(): string {
+    return this.#name;
+  }
 
   /** Throws a `BackendError` for time and connection; what the server refused is thrown as the client says it. */
   async run(
@@ -34,16 +43,14 @@ export class Session {
     form: "objects" | "raw" = "objects",
   ): Promise<SqlResult> {
     const client = this.#open();
-    if (!this.#isSetUp) {
-      for (const statement of this.options.setup) await this.#query(client, statement, [], signal, "objects");
-      this.#isSetUp = true;
-    }
+    if (!this.#isSetUp) await this.#setUp(client, signal);
     return this.#query(client, text, parameters, signal, form);
   }
 
   /** Cuts the connection; the next `run` makes a new one. */
   discard(): void {
     const client = this.#client;
+    if (this.#isSetUp) this.options.fence?.leave(this.#name);
     this.#client = null;
     this.#isSetUp = false;
     // Closing rejects what is under way; that it fails changes nothing: the client is not used again.
@@ -58,6 +65,19 @@ export class Session {
     });
     this.#client = client;
     return client;
+  }
+
+  async #setUp(client: SQL, signal: AbortSignal): Promise<void> {
+    const { setup, fence, label } = this.options;
+    const run: RunSql = (text, parameters) => this.#query(client, text, parameters, signal, "objects");
+    for (const statement of setup) await run(statement, []);
+    const name = (await fence?.enter(run)) ?? "";
+    if (this.#client !== client) {
+      fence?.leave(name);
+      throw new BackendError("ERR_BACKEND_UNAVAILABLE", `${label}: the connection ended while it was set up`);
+    }
+    this.#name = name;
+    this.#isSetUp = true;
   }
 
   async #query(

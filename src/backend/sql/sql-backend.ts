@@ -18,14 +18,14 @@ import { factsOf } from "./client-error.ts";
 import { DoubtfulWrites } from "./doubtful-writes.ts";
 import { IsolatedWrites, Witnesses } from "./isolated-writes.ts";
 import type { RunSql, SqlDialect, SqlMapping } from "./mapping.ts";
+import type { Session } from "./session.ts";
+import { SessionLedger } from "./session-ledger.ts";
 import { SessionPool } from "./session-pool.ts";
 import { commentOf, withComment } from "./sql-comment.ts";
+import { WriteFence } from "./write-fence.ts";
 
 /** A statement of more than this is split, as long as it has more than one row. */
 const STATEMENT_LIMIT_BYTES = 8 * 1024 * 1024;
-
-/** What a statement may need to begin and to end, besides its own limit. */
-const DOUBT_MARGIN_MS = 1000;
 
 export interface SqlBackendOptions {
   readonly dialect: SqlDialect;
@@ -41,6 +41,8 @@ export interface SqlBackendOptions {
   readonly writeStatementTimeoutMs: number;
   /** Statements carry the trace context of sampled calls as a comment. */
   readonly comments: boolean;
+  /** Where the names of write sessions are kept for the next start; null = nowhere. */
+  readonly sessionsFile: string | null;
 }
 
 export class SqlBackend implements Backend {
@@ -50,6 +52,8 @@ export class SqlBackend implements Backend {
   readonly #dialect: SqlDialect;
   readonly #loads: SessionPool;
   readonly #writes: SessionPool;
+  readonly #ledger: SessionLedger;
+  readonly #fence: WriteFence | null;
   readonly #doubtful: DoubtfulWrites;
   readonly #witnesses = new Witnesses();
   #isTableThere = false;
@@ -60,11 +64,17 @@ export class SqlBackend implements Backend {
     this.loadBatchKeys = mapping.loadBatchKeys;
     this.#mapping = mapping;
     this.#dialect = dialect;
-    const pool = (size: number, timeoutMs: number) =>
-      new SessionPool({ dialect, connect, label, setup: dialect.sessionSetup(timeoutMs) }, size);
-    this.#loads = pool(options.loadConnections, options.loadStatementTimeoutMs);
-    this.#doubtful = new DoubtfulWrites(options.writeStatementTimeoutMs + DOUBT_MARGIN_MS, () => performance.now());
-    this.#writes = pool(options.writeConnections, options.writeStatementTimeoutMs);
+    const pool = (size: number, timeoutMs: number, fence: WriteFence | null) =>
+      new SessionPool({ dialect, connect, label, setup: dialect.sessionSetup(timeoutMs), fence }, size);
+    this.#ledger = new SessionLedger(options.sessionsFile);
+    this.#fence = dialect.sessions === null ? null : new WriteFence(dialect.sessions, this.#ledger);
+    this.#doubtful = new DoubtfulWrites((session) => this.#fence?.isInDoubt(session) === true);
+    this.#loads = pool(options.loadConnections, options.loadStatementTimeoutMs, null);
+    this.#writes = pool(options.writeConnections, options.writeStatementTimeoutMs, this.#fence);
+  }
+
+  get problem(): string {
+    return this.#fence?.problem ?? "";
   }
 
   async load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]> {
@@ -79,23 +89,38 @@ export class SqlBackend implements Backend {
 
   async write(rows: readonly BackendRow[], options: CallOptions): Promise<RowResult[]> {
     const results = new Map<string, RowResult>();
-    const safe = rows.filter((row) => !this.#mustWait(row));
+    let tried = rows;
+    /** Sessions that were lost with what this call had sent them. */
+    const lost = new Set<string>();
+    const doubt = (row: BackendRow) => {
+      for (const session of lost) this.#doubtful.add(row, session);
+    };
     try {
-      await this.#with(this.#writes, options, async (run) => {
+      await this.#with(this.#writes, options, async (lent, session) => {
+        await this.#fence?.pass(lent);
+        const run: RunSql = async (...statement) => {
+          try {
+            return await lent(...statement);
+          } catch (error) {
+            lost.add(session.name);
+            throw error;
+          }
+        };
         const { dialect, mapping } = this.options;
-        const onDoubt = (row: BackendRow) => this.#doubtful.add(row);
-        const writes = new IsolatedWrites({ run, dialect, mapping, witnesses: this.#witnesses, onDoubt }, results);
+        tried = rows.filter((row) => !this.#mustWait(row));
+        const isolation = { run, dialect, mapping, witnesses: this.#witnesses, onDoubt: doubt };
+        const writes = new IsolatedWrites(isolation, results);
         try {
-          for (const chunk of this.#chunks(safe, options)) await writes.write(chunk);
+          for (const chunk of this.#chunks(tried, options)) await writes.write(chunk);
         } finally {
           writes.decide();
         }
       });
     } catch (error) {
       const failure = this.#toBackendError(error, "ERR_BACKEND_UNAVAILABLE");
-      for (const row of safe) {
+      for (const row of tried) {
         if (results.has(row.key)) continue;
-        this.#doubtful.add(row);
+        doubt(row);
         results.set(row.key, { kind: "retry", error: failure });
       }
     }
@@ -119,16 +144,21 @@ export class SqlBackend implements Backend {
   async close(): Promise<void> {
     this.#loads.close();
     this.#writes.close();
+    this.#ledger.close();
   }
 
-  async #with<T>(pool: SessionPool, options: CallOptions, work: (run: RunSql) => Promise<T>): Promise<T> {
+  async #with<T>(
+    pool: SessionPool,
+    options: CallOptions,
+    work: (run: RunSql, session: Session) => Promise<T>,
+  ): Promise<T> {
     const signal = callSignal(options);
     const comment = this.options.comments ? commentOf(options.traceparent) : "";
     return pool.use(signal, async (session) => {
       const run: RunSql = (text, parameters, form) => session.run(withComment(text, comment), parameters, signal, form);
       await this.#ensureTable(run);
       try {
-        return await work(run);
+        return await work(run, session);
       } catch (error) {
         if (this.#dialect.isMissingTable(error)) this.#isTableThere = false;
         throw error;

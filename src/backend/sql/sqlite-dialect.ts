@@ -7,6 +7,8 @@ const BUSY_TIMEOUT_MS = 50;
 export const sqliteDialect: SqlDialect = {
   name: "sqlite",
   sessionSetup: () => [`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`, "PRAGMA journal_mode = WAL"],
+  // It runs in the calling thread.
+  sessions: null,
   isPassing: (error) =>
     /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM|PROTOCOL|INTERRUPT|CORRUPT|NOTADB|PERM|AUTH)/.test(
       factsOf(error).code,
