@@ -50,7 +50,8 @@ export class OwnRows {
   constructor(options: OwnRowsOptions) {
     this.#options = options;
     const noted = options.outbox.unsureVersion;
-    this.#isLearning = noted === null;
+    // Where this node was restarted before it had heard its peers, it goes on learning what they had told it.
+    this.#isLearning = noted === null || options.outbox.seenVersion === 0;
     this.#unsureUntil = noted ?? options.horizon.lostUntil;
     if (noted === null) options.outbox.noteUnsure(this.#unsureUntil);
     this.#queues = options.destinations.flatMap((destination) => [destination, unplacedOf(destination)]);
@@ -68,6 +69,8 @@ export class OwnRows {
 
   /** Takes note of what a peer has told. To be awaited before it is acknowledged. Rejects where the outbox is full. */
   async note(mutations: readonly PeerMutation[]): Promise<void> {
+    // On the disk before it is noted there what was seen: the next start asks nobody any more.
+    this.#learn();
     const rows: OutboxMutation[] = [];
     const isAnyWaiting = this.#isAnyWaiting();
     const waiting = this.#queues.filter((queue) => this.#options.outbox.counts(queue).pending > 0);
@@ -101,7 +104,7 @@ export class OwnRows {
   #learn(): void {
     const { horizon, outbox } = this.#options;
     if (!this.#isLearning || !horizon.isComplete) return;
-    this.#unsureUntil = horizon.lostUntil;
+    this.#unsureUntil = Math.min(this.#unsureUntil, horizon.lostUntil);
     outbox.noteUnsure(this.#unsureUntil);
     this.#isLearning = false;
   }

@@ -246,6 +246,7 @@ export class Receiver {
     // A repair takes the place of something older, or of a delete that is.
     const unknownUntil = await horizon.horizonOf(session, head);
     for (const outcome of await this.#applyAll(mutations, unknownUntil)) if (outcome === "applied") this.countRepair();
+    await this.#options.note(mutations);
     clockKeeper.keep();
     return answer(encodeMessage("answer", node.signature(scheduler.nowMs())));
   }
