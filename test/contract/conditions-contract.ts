@@ -57,9 +57,8 @@ export function testConditions(calls: ContractCalls): void {
       expect(await increment("n", 5, 60_000)).toEqual({ kind: "incremented", value: 5 });
       const before = (await find("n"))?.info.expiresAtMs ?? 0;
       expect(await increment("n", -7, 999_000)).toEqual({ kind: "incremented", value: -2 });
-      expect(Math.abs(((await find("n"))?.info.expiresAtMs ?? 0) - before)).toBeLessThanOrEqual(
-        calls.fixture.expiryToleranceMs,
-      );
+      // Far from the other expiry, whatever a busy machine adds.
+      expect(Math.abs(((await find("n"))?.info.expiresAtMs ?? 0) - before)).toBeLessThan(300_000);
       expect(await textOf("n")).toBe("-2");
       expect((await find("n"))?.info.contentType).toBe(JSON_CONTENT_TYPE);
     });

@@ -8,19 +8,24 @@ export function testLifetimes(calls: ContractCalls): void {
 
   describe("expiry", () => {
     test("an entry lives until its expiry and not longer", async () => {
+      const expiresAtMs = calls.fixture.nowMs() + 150;
+      // On a busy machine the answer may come when the time is over.
+      const isThereInTime = async () => (await textOf("k")) === "1" || calls.fixture.nowMs() >= expiresAtMs;
       await put("k", "1", { ttlMs: 150 });
-      expect(await textOf("k")).toBe("1");
+      expect(await isThereInTime()).toBe(true);
       await calls.fixture.advanceMs(75);
-      expect(await textOf("k")).toBe("1");
+      expect(await isThereInTime()).toBe(true);
       await calls.fixture.advanceMs(75 + calls.fixture.expiryToleranceMs);
       expect(await textOf("k")).toBeNull();
     });
 
     test("the expiry that was given is told, to the tolerance", async () => {
-      const expiresAtMs = calls.fixture.nowMs() + 60_000;
+      const { fixture } = calls;
+      const earliestMs = fixture.nowMs() + 60_000 - fixture.expiryToleranceMs;
       await put("k", "1", { ttlMs: 60_000 });
       const told = (await find("k"))?.info.expiresAtMs ?? 0;
-      expect(Math.abs(told - expiresAtMs)).toBeLessThanOrEqual(calls.fixture.expiryToleranceMs);
+      expect(told).toBeGreaterThanOrEqual(earliestMs);
+      expect(told).toBeLessThanOrEqual(fixture.nowMs() + 60_000 + fixture.expiryToleranceMs);
     });
 
     test("a put without expiry takes the one before away", async () => {
@@ -68,9 +73,9 @@ export function testLifetimes(calls: ContractCalls): void {
 
     test("touch sets another expiry, or none, and leaves value and content type", async () => {
       expect(await touch("k", 1000)).toBe("absent");
-      await put("k", "text", { contentType: "text/plain", ttlMs: 30 });
+      await put("k", "text", { contentType: "text/plain", ttlMs: 400 });
       expect(await touch("k", 120_000)).toBe("touched");
-      await calls.fixture.advanceMs(30 + calls.fixture.expiryToleranceMs);
+      await calls.fixture.advanceMs(400 + calls.fixture.expiryToleranceMs);
       const entry = await find("k");
       expect(entry?.bytes.toString()).toBe("text");
       expect(entry?.info.contentType).toBe("text/plain");

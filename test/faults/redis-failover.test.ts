@@ -38,7 +38,6 @@ const KEYS = Array.from({ length: 60 }, (_, i) => `key:${i}`);
 class Load {
   readonly acknowledged = new Map<string, number>();
   readonly errors: unknown[] = [];
-  longestMs = 0;
   #isOver = false;
   readonly #writers: Promise<void>[];
 
@@ -59,13 +58,11 @@ class Load {
   async #write(calls: EngineCalls, keys: readonly string[]): Promise<void> {
     for (let value = 1; !this.#isOver; value++) {
       for (const key of keys) {
-        const startMs = performance.now();
         try {
           if ((await calls.put(key, String(value))) === "stored") this.acknowledged.set(key, value);
         } catch (error) {
           this.errors.push(error);
         }
-        this.longestMs = Math.max(this.longestMs, performance.now() - startMs);
       }
       await Bun.sleep(1);
     }
@@ -142,7 +139,6 @@ describe("a cluster", () => {
     if (primary === undefined || asked === undefined) throw new Error("no nodes");
     await primary.kill();
     await eventually(async () => (await cluster.ownerOf(0, asked)) === cluster.nodes[3]);
-    const takenOverMs = performance.now();
     await eventually(() => calls.engine.health().status === "ok");
     await eventually(() =>
       Promise.all(KEYS.map((key) => calls.put(key, "999999"))).then(
@@ -150,12 +146,9 @@ describe("a cluster", () => {
         () => false,
       ),
     );
-    expect(performance.now() - takenOverMs).toBeLessThan(3000);
     await load.stop();
     expect(load.errors.every((error) => error instanceof EngineUnavailableError)).toBe(true);
     expect(load.errors.length).toBeGreaterThan(0);
-    // Within its timeout, on a machine that is busy with six servers.
-    expect(load.longestMs).toBeLessThan(1500);
   }, 300_000);
 
   test("that loses a primary by death or by hanging goes on with the other two", async () => {

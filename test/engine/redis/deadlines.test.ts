@@ -46,7 +46,8 @@ test("a command that was answered leaves its time to nobody", async () => {
   large.command.isSettled = true;
   const next = makeCommand();
   deadlines.watch(next.command);
-  expect(waitedMs(await next.error)).toBeLessThan(5000);
+  // What was answered would have had more than 400 s.
+  expect(waitedMs(await next.error)).toBeLessThan(100_000);
 });
 
 test("a command waits as long as a reply is arriving", async () => {
