@@ -75,6 +75,26 @@ export interface EntryInfo {
    */
   readonly tag: number;
   readonly stamp: Stamp;
+  /** For values that are read in parts later. Engines whose memory is elsewhere leave it out. Valid after the call, too. */
+  readonly parts?: ValueParts | undefined;
+}
+
+/** Bytes `offset .. offset + length` of a value, and where they go: `target` from `start`. */
+export interface ValuePart {
+  readonly offset: number;
+  readonly length: number;
+  readonly target: Buffer;
+  readonly start: number;
+}
+
+export interface ValueParts {
+  /**
+   * Copies a part of the value of the entry that was found with this stamp, also where it has expired since.
+   *
+   * @returns false where that entry is not there any more: it was replaced, touched, deleted or evicted. What is in the
+   * target then is of no use.
+   */
+  copyPart(key: Key, stamp: Stamp, part: ValuePart): boolean;
 }
 
 /** Where `get` puts what it found. */

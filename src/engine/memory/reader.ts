@@ -1,4 +1,4 @@
-import type { EntryInfo, EntrySink, Key, Stamp, Version } from "../engine.ts";
+import type { EntrySink, Key } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import { fence, fenceWord } from "./fence.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
@@ -10,8 +10,6 @@ import {
   COUNT_MISSES,
   FLAG_BLOB,
   FLAG_TOMBSTONE,
-  RECORD_META,
-  RECORD_VALUE_BYTES,
   SEGMENT_RESERVED_BYTES,
   SHARD_INDEX_SEQUENCE,
   SHARD_LOCK,
@@ -19,7 +17,8 @@ import {
   SLOT_LOCATION,
   USE_COUNT_MASK,
 } from "./layout.ts";
-import { blobWord, contentTypeOf, expiryOf, originOf, prefixBytes, versionOf } from "./record.ts";
+import { PartReader } from "./part-reader.ts";
+import { RecordInfo } from "./record-info.ts";
 import type { ShardStore } from "./shard-store.ts";
 
 /** Tries without the lock while the index is being changed … */
@@ -58,7 +57,8 @@ export const LOST_COPY = 3;
  */
 export class Reader {
   private readonly control: Int32Array;
-  private readonly info = new RecordInfo();
+  /** Of the record that was found last. */
+  readonly info = new RecordInfo();
   private readonly shardMask: number;
   private readonly own = fenceWord();
   private shard = 0;
@@ -73,22 +73,23 @@ export class Reader {
     private readonly clock: () => number,
   ) {
     this.control = arena.control;
+    this.info.parts = new PartReader(this, arena, this.info);
     this.shardMask = arena.geometry.shardCount - 1;
   }
 
   /** Hands a live entry to the sink and counts a hit, or counts a miss and gives false. */
   get(key: Key, sink: EntrySink): boolean {
-    return this.read(key, sink) ? this.hit() : this.miss();
+    return this.read(key, sink, this.clock()) ? this.hit() : this.miss();
   }
 
   /** Hands a live entry to the sink and counts nothing. */
   peek(key: Key, sink: EntrySink): boolean {
-    return this.read(key, sink);
+    return this.read(key, sink, this.clock());
   }
 
-  private read(key: Key, sink: EntrySink): boolean {
+  /** As `peek`, of an entry that was live at `nowMs`; 0 = whether or not it has expired. */
+  read(key: Key, sink: EntrySink, nowMs: number): boolean {
     this.locate(key);
-    const nowMs = this.clock();
     let lostCopies = 0;
     for (let tries = 0; tries < MAX_TRIES && lostCopies < MAX_LOST_COPIES; tries++) {
       const attempt = this.attempt(key, sink, nowMs);
@@ -204,51 +205,5 @@ export class Reader {
   private isUnrecycled(recycled: number): boolean {
     fence(this.own);
     return this.control[this.shard + SHARD_RECYCLE_SEQUENCE] === recycled;
-  }
-}
-
-/** What is known of the record that was found; one object for all reads of a thread. */
-class RecordInfo implements EntryInfo, Stamp {
-  location = 0;
-  meta = 0;
-  valueLength = 0;
-  expiresAtMs = 0;
-  tag = 0;
-  origin = 0;
-  /** From the record's start, in bytes. */
-  valueOffset = 0;
-  blobSegment = 0;
-  slotWords: Int32Array = new Int32Array(0);
-  slotWord = 0;
-  slotHash = 0;
-  private bytes: Buffer = Buffer.alloc(0);
-
-  read(arena: Arena, location: number, slotWords: Int32Array, slotWord: number, slotHash: number): void {
-    const words = arena.wordsAt(location);
-    const word = arena.wordIndex(location);
-    this.bytes = arena.bytesAt(location);
-    this.location = location;
-    this.meta = words[word + RECORD_META]!;
-    this.valueLength = words[word + RECORD_VALUE_BYTES]!;
-    this.expiresAtMs = expiryOf(words, word);
-    this.tag = versionOf(words, word);
-    this.origin = originOf(words, word);
-    this.valueOffset = prefixBytes(this.meta, this.bytes, word << 2);
-    if ((this.meta & FLAG_BLOB) !== 0) this.blobSegment = words[word + blobWord(this.meta)]!;
-    this.slotWords = slotWords;
-    this.slotWord = slotWord;
-    this.slotHash = slotHash;
-  }
-
-  get version(): Version {
-    return this.tag as Version;
-  }
-
-  get stamp(): Stamp {
-    return this;
-  }
-
-  get contentType(): string {
-    return contentTypeOf(this.meta, this.bytes, (this.location & BUFFER_UNIT_MASK) << 3);
   }
 }

@@ -69,6 +69,13 @@ const readerMutants: readonly Mutant[] = [
     "Atomics.compareExchange(slotWords, slotWord, slotHash, slotHash + 1);",
     "slotWords[slotWord] = slotHash + 1;",
   ),
+  of("parts: another stamp will do", "part-reader.ts", "this.isSame = info.tag === this.version &&", "this.isSame ="),
+  of(
+    "parts: the next segment isn't looked for",
+    "part-reader.ts",
+    "control[next + segment]! - 1, SEGMENT",
+    "segment, SEGMENT",
+  ),
   of("fence: none", "fence.ts", "Atomics.add(word, 0, 0);\n  if", "if"),
   of("fence: a sequence is moved by a plain store", "fence.ts", "Atomics.add(words, at, 1);", "words[at]!++;"),
 ];

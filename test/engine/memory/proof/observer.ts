@@ -1,18 +1,23 @@
-import type { EntryInfo, EntrySink } from "../../../../src/engine/engine.ts";
+import type { EntryInfo, EntrySink, Key, Stamp } from "../../../../src/engine/engine.ts";
 import { Arena, type MemoryViews } from "../../../../src/engine/memory/arena.ts";
 import { ExpiryWheel } from "../../../../src/engine/memory/expiry-wheel.ts";
 import { HalfSipHash } from "../../../../src/engine/memory/half-sip-hash.ts";
 import { IndexTable } from "../../../../src/engine/memory/index-table.ts";
 import { HASH_KEY_0, HASH_KEY_1, SHARD_INDEX_SEQUENCE, SHARD_LOCK } from "../../../../src/engine/memory/layout.ts";
+import { PartReader } from "../../../../src/engine/memory/part-reader.ts";
 import { FOUND, MISSED, Reader } from "../../../../src/engine/memory/reader.ts";
 import { RecordLog } from "../../../../src/engine/memory/record-log.ts";
 import { SegmentPool } from "../../../../src/engine/memory/segment-pool.ts";
 import { ShardStore } from "../../../../src/engine/memory/shard-store.ts";
+import { stampOf } from "../../../support/engine-io.ts";
 import type { Content, History } from "./history.ts";
 
 /** A read came to no end without the lock. Tags are positive. */
 export const UNDECIDED = -1;
 export const ABSENT = 0;
+
+/** So many, or fewer, make up a value. */
+const PARTS = 3;
 
 /** A thread that only reads, without the lock, and finds out whether what it got is one of the history's contents. */
 export class Observer {
@@ -21,6 +26,7 @@ export class Observer {
   private readonly hasher: HalfSipHash;
   private readonly store: ShardStore;
   private readonly sink = new ValueSink();
+  private readonly parts: PartReader;
 
   constructor(
     private readonly history: History,
@@ -38,6 +44,31 @@ export class Observer {
     this.store = store;
     this.hasher = hasher();
     this.reader = new Reader(arena, index, store, hasher(), plain.counters(3), history.clock.read);
+    const attempt = (nowMs: number) => (key: Key, sink: EntrySink) => {
+      this.reader.locate(key);
+      return this.reader.attempt(key, sink, nowMs) === FOUND;
+    };
+    this.parts = new PartReader({ read: attempt(0) }, arena, this.reader.info);
+  }
+
+  /**
+   * Reads a value in parts, each a read of its own, as it was found first. Gives its tag, `ABSENT`, or `UNDECIDED` where it
+   * was lost in between. Throws on parts that don't make up a value of the key.
+   */
+  readInParts(number: number, nowMs: number): number {
+    const tag = this.read(number, nowMs, "no value");
+    const content = this.history.contents.get(tag);
+    if (content === undefined || content.bytes === null) return tag;
+    const { stamp } = this.sink;
+    const { length } = content.bytes;
+    const target = Buffer.alloc(length);
+    const step = 1 + Math.ceil(length / PARTS);
+    for (let offset = 0; offset < length; offset += step) {
+      const part = { offset, length: Math.min(step, length - offset), target, start: offset };
+      if (!this.parts.copyPart(this.history.key(number), stamp, part)) return UNDECIDED;
+    }
+    if (content.bytes.equals(target)) return tag;
+    throw new Error(`key ${number} gave parts of what it never had: ${target.toString("hex", 0, 8)} of ${tag}`);
   }
 
   /**
@@ -93,6 +124,7 @@ class ValueSink implements EntrySink {
   readonly target = Buffer.alloc(4096);
   readonly offset = 0;
   tag = 0;
+  stamp: Stamp = stampOf(0);
   wants: "value" | "no value" = "value";
   private length = 0;
   private contentType = "";
@@ -100,6 +132,7 @@ class ValueSink implements EntrySink {
 
   begin(entry: EntryInfo): boolean {
     this.tag = entry.tag;
+    this.stamp = stampOf(entry.tag, entry.stamp.origin);
     this.length = entry.valueLength;
     this.contentType = entry.contentType;
     this.expiresAtMs = entry.expiresAtMs;

@@ -1,5 +1,6 @@
 import type { MemoryEngine } from "../../../../src/engine/memory/memory-engine.ts";
 import { checkInvariants } from "../../../support/engine-invariants.ts";
+import { randomOf } from "../../../support/random.ts";
 import { buffersOf, type Store, TracedMemory } from "../../../support/traced-memory.ts";
 import { History, SHAPES } from "./history.ts";
 import { ABSENT, Observer, UNDECIDED } from "./observer.ts";
@@ -23,6 +24,15 @@ const READS_PER_STATE = 3;
 interface State {
   readonly tags: Int32Array;
   readonly nowMs: number;
+}
+
+/** One kind of reads with stores between their loads. */
+interface Reads {
+  /** About as many as one of them makes. */
+  loads: number;
+  random(): number;
+  below(limit: number): number;
+  read(number: number, nowMs: number): number;
 }
 
 /**
@@ -49,7 +59,8 @@ export class Proof {
   /** Keys that changed or moved in the window. */
   private readonly moving = new Set<number>();
   private at = 0;
-  private loads = 60;
+  private readonly wholeReads: Reads;
+  private readonly partReads: Reads;
 
   constructor(seed: number) {
     const shape = SHAPES[seed % SHAPES.length];
@@ -63,6 +74,14 @@ export class Proof {
     this.readerTrace = new TracedMemory(handle);
     this.reader = new Observer(this.history, this.readerTrace.views);
     this.owners = new Owners(handle);
+    const { history, reader } = this;
+    const read = (number: number, nowMs: number) =>
+      reader.read(number, nowMs, history.random() < 0.2 ? "no value" : "value");
+    this.wholeReads = { loads: 60, random: () => history.random(), below: (limit) => history.below(limit), read };
+    // Dice of their own: what the history does is up to its seed alone.
+    const random = randomOf(seed);
+    const below = (limit: number) => Math.floor(random() * limit);
+    this.partReads = { loads: 180, random, below, read: (number, nowMs) => reader.readInParts(number, nowMs) };
   }
 
   async run(steps: number): Promise<ProofReport> {
@@ -159,31 +178,34 @@ export class Proof {
           const moved = moving[history.below(moving.length)];
           const number = moved !== undefined && history.random() < 0.8 ? moved : history.below(history.keys.length);
           this.goTo(from);
-          this.readAcross(number, from);
+          this.readAcross(number, from, this.wholeReads);
         }
+        if (moving.length === 0) continue;
+        this.goTo(from);
+        this.readAcross(moving[from % moving.length] ?? 0, from, this.partReads);
       }
     });
     this.goTo(this.stores.length);
   }
 
   /** One read that begins in the present state, while stores are done between its loads. */
-  private readAcross(number: number, from: number): void {
-    const { history, readerTrace, stores, states } = this;
-    const interruptions = [1, 1, 1, 2, 4][history.below(5)] ?? 1;
-    const moments = new Set(Array.from({ length: interruptions }, () => history.below(this.loads + 2)));
+  private readAcross(number: number, from: number, reads: Reads): void {
+    const { readerTrace, stores, states } = this;
+    const { random, below } = reads;
+    const interruptions = [1, 1, 1, 2, 4][below(5)] ?? 1;
+    const moments = new Set(Array.from({ length: interruptions }, () => below(reads.loads + 2)));
     let loads = 0;
     const interrupt = () => {
       if (!moments.has(loads++)) return;
       const left = stores.length - this.at;
-      const dice = history.random();
-      const steps = dice < 0.3 ? left : dice < 0.7 ? 1 + history.below(6) : history.below(left + 1);
+      const dice = random();
+      const steps = dice < 0.3 ? left : dice < 0.7 ? 1 + below(6) : below(left + 1);
       this.goTo(Math.min(stores.length, this.at + steps));
     };
     readerTrace.hooks = { load: interrupt, fence: interrupt };
-    const wants = history.random() < 0.2 ? "no value" : "value";
-    const tag = this.reader.read(number, states[from]?.nowMs ?? 0, wants);
+    const tag = reads.read(number, states[from]?.nowMs ?? 0);
     readerTrace.hooks = {};
-    this.loads = Math.max(loads, Math.round(this.loads * 0.9));
+    reads.loads = Math.max(loads, Math.round(reads.loads * 0.9));
     this.report.interleavedReads++;
     if (tag === UNDECIDED) this.report.undecided++;
     else if (!this.had(number, tag, from, this.at)) {

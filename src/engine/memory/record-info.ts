@@ -1,0 +1,51 @@
+import type { EntryInfo, Stamp, ValueParts, Version } from "../engine.ts";
+import type { Arena } from "./arena.ts";
+import { BUFFER_UNIT_MASK, FLAG_BLOB, RECORD_META, RECORD_VALUE_BYTES } from "./layout.ts";
+import { blobWord, contentTypeOf, expiryOf, originOf, prefixBytes, versionOf } from "./record.ts";
+
+/** What is known of the record that was found; one object for all reads of a thread. */
+export class RecordInfo implements EntryInfo, Stamp {
+  location = 0;
+  meta = 0;
+  valueLength = 0;
+  expiresAtMs = 0;
+  tag = 0;
+  origin = 0;
+  /** From the record's start, in bytes. */
+  valueOffset = 0;
+  blobSegment = 0;
+  slotWords: Int32Array = new Int32Array(0);
+  slotWord = 0;
+  slotHash = 0;
+  parts: ValueParts | undefined = undefined;
+  private bytes: Buffer = Buffer.alloc(0);
+
+  read(arena: Arena, location: number, slotWords: Int32Array, slotWord: number, slotHash: number): void {
+    const words = arena.wordsAt(location);
+    const word = arena.wordIndex(location);
+    this.bytes = arena.bytesAt(location);
+    this.location = location;
+    this.meta = words[word + RECORD_META]!;
+    this.valueLength = words[word + RECORD_VALUE_BYTES]!;
+    this.expiresAtMs = expiryOf(words, word);
+    this.tag = versionOf(words, word);
+    this.origin = originOf(words, word);
+    this.valueOffset = prefixBytes(this.meta, this.bytes, word << 2);
+    if ((this.meta & FLAG_BLOB) !== 0) this.blobSegment = words[word + blobWord(this.meta)]!;
+    this.slotWords = slotWords;
+    this.slotWord = slotWord;
+    this.slotHash = slotHash;
+  }
+
+  get version(): Version {
+    return this.tag as Version;
+  }
+
+  get stamp(): Stamp {
+    return this;
+  }
+
+  get contentType(): string {
+    return contentTypeOf(this.meta, this.bytes, (this.location & BUFFER_UNIT_MASK) << 3);
+  }
+}
