@@ -1,8 +1,9 @@
 import type { LoadSink, LoadState } from "../cache/cache.ts";
-import { type EntryInfo, type Key, NEVER } from "../engine/engine.ts";
+import { type EntryInfo, type Key, LARGE_VALUE_BYTES, NEVER } from "../engine/engine.ts";
 import { ApiError } from "./api-error.ts";
 import { accepts, type Coding, type Decoder } from "./content-coding.ts";
 import { type EntryHead, HIT, NO_TTL } from "./entry-head.ts";
+import { type EntryBody, EntryParts, type PartBuffer } from "./entry-parts.ts";
 import { etagOf, matchNames, noneMatchNames } from "./etag.ts";
 import type { HttpRequest, HttpResponse, Representation } from "./exchange.ts";
 import { preconditionFailed } from "./outcomes.ts";
@@ -16,6 +17,8 @@ const DOCUMENT_BYTES = DOCUMENT_START.length + DOCUMENT_MIDDLE.length + 1;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const CLOSING_BRACE = 0x7d;
+const DOCUMENT_END = Buffer.of(CLOSING_BRACE);
+const NOTHING = Buffer.alloc(0);
 
 /** What of an entry is asked for. */
 export interface EntryDemand {
@@ -37,6 +40,7 @@ export interface AnswerParts {
   readonly head: EntryHead;
   readonly types: ValueTypes;
   readonly decoder: Decoder;
+  readonly partBuffer: PartBuffer;
 }
 
 /** An answer whose value had to be decoded. */
@@ -72,6 +76,7 @@ export class EntryAnswer implements LoadSink {
   private headers = "";
   private bodyBytes = 0;
   private coding: Coding | null = null;
+  private body: EntryBody | null = null;
 
   constructor(private readonly parts: AnswerParts) {}
 
@@ -111,6 +116,14 @@ export class EntryAnswer implements LoadSink {
       if (this.finish === "decoded") return this.beginEncoded(entry.valueLength);
       if (this.finish !== "bytes") return false;
     }
+    if (entry.valueLength >= LARGE_VALUE_BYTES && this.state === HIT) {
+      this.body = response.budget.hasRoomForCopy(this.bodyBytes) ? null : this.bodyInParts(entry, isDocument);
+      if (this.body !== null) {
+        this.headers = `${parts.head.text}ETag: ${etagOf(entry.tag, representation)}\r\n`;
+        this.finish = "parts";
+        return false;
+      }
+    }
     this.finish = isDocument ? "document" : "bytes";
     response.beginEntry(parts.head.bytes, parts.head.length, entry.tag, representation, this.bodyBytes);
     this.target = response.buffer;
@@ -135,6 +148,9 @@ export class EntryAnswer implements LoadSink {
       case "bytes":
         response.endBody();
         break;
+      case "parts":
+        this.sendParts(response);
+        break;
       case "head":
         // How long the decoded value is, only decoding tells.
         response.sendHead(200, this.headers, this.coding === null ? this.bodyBytes : -1);
@@ -148,6 +164,33 @@ export class EntryAnswer implements LoadSink {
         return this.decoded(this.headers, this.target);
     }
     return null;
+  }
+
+  /** The body of a value that is too large to be copied for each client. Null = its engine has no parts of it. */
+  private bodyInParts({ valueLength, parts, stamp }: EntryInfo, isDocument: boolean): EntryBody | null {
+    if (parts === undefined) return null;
+    const { bytes, length } = this.key;
+    const key = { bytes: Buffer.from(bytes.subarray(0, length)), length };
+    let before = NOTHING;
+    if (isDocument) {
+      before = Buffer.allocUnsafeSlow(DOCUMENT_BYTES + escapedLength(key) - DOCUMENT_END.length);
+      this.writeDocumentStart(before, 0);
+    }
+    return {
+      parts,
+      key,
+      stamp: { version: stamp.version, origin: stamp.origin },
+      valueBytes: valueLength,
+      before,
+      after: isDocument ? DOCUMENT_END : NOTHING,
+    };
+  }
+
+  private sendParts(response: HttpResponse): void {
+    if (this.body === null) throw new Error("an answer in parts has no body");
+    const body = new EntryParts(this.body, response.budget, this.parts.partBuffer);
+    this.body = null;
+    response.sendPart(200, this.headers, this.bodyBytes, body);
   }
 
   private beginEncoded(valueBytes: number): boolean {
@@ -175,7 +218,7 @@ export class EntryAnswer implements LoadSink {
 }
 
 /** `bytes` stands for any body that needs no decoding. */
-type Finish = "document" | "bytes" | "decoded" | "head" | "not-modified" | "not-matched";
+type Finish = "document" | "bytes" | "parts" | "decoded" | "head" | "not-modified" | "not-matched";
 
 /** In the order of RFC 9110, section 13.2.2. */
 function finishOf({ match, noneMatch, headOnly }: EntryDemand, etag: string, isDecoded: boolean): Finish {

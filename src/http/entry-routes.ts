@@ -8,6 +8,7 @@ import { readKey, shortened, textOf } from "./body-members.ts";
 import { CODINGS, type Coding, codingOf, Decoder } from "./content-coding.ts";
 import { type AnswerParts, EntryAnswer, type EntryDemand, sendDecoded, WHOLE_ENTRY } from "./entry-answer.ts";
 import { EntryHead } from "./entry-head.ts";
+import { PartBuffer } from "./entry-parts.ts";
 import { conditionOf, refuseCondition } from "./etag.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import type { Answer } from "./handler.ts";
@@ -59,6 +60,7 @@ export class EntryRoutes {
       head: new EntryHead(tellsMaxAge ? "max-age" : "no-cache"),
       types: new ValueTypes(),
       decoder: new Decoder(),
+      partBuffer: new PartBuffer(),
     };
     this.answer = new EntryAnswer(this.parts);
     this.lateReads = new LateReads(this.parts, telemetry);

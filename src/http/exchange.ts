@@ -3,6 +3,7 @@
  * other. One request of a connection is handled at a time, in order; pipelined ones wait.
  */
 
+import type { ByteBudget } from "../runtime/byte-budget.ts";
 import type { AnswerPart } from "./answer-part.ts";
 
 /**
@@ -46,6 +47,8 @@ export interface HttpResponse {
   readonly status: number;
   /** The answer was not in the cache, but what is behind it had one. Set by the handler. */
   wasLoaded: boolean;
+  /** What may be held of answers. */
+  readonly budget: ByteBudget;
   /** Answers with a complete body. `headers` is raw header text: zero or more `name: value\r\n`. */
   sendText(status: number, headers: string, body: string): void;
   sendBytes(status: number, headers: string, body: Buffer, start: number, end: number): void;

@@ -70,6 +70,10 @@ export class ResponseWriter implements HttpResponse {
     this.buffer = shared;
   }
 
+  get budget(): ByteBudget {
+    return this.context.budget;
+  }
+
   get isShared(): boolean {
     return this.buffer === this.shared;
   }

@@ -29,6 +29,8 @@ const FIRST_USE = 2;
 const KEPT_FOR_SMALL_SHARE = 0.125;
 const SMALL_BYTES = 64 * 1024;
 const TIGHT_SHARE = 0.75;
+/** Beyond it, nothing is copied that can be read again. */
+const COPIES_SHARE = 0.25;
 
 /**
  * How many bytes may be in flight in the node at one time, over all its threads. Who holds memory that grows with what
@@ -62,6 +64,11 @@ export class ByteBudget {
   /** Little is left: who holds bytes has to be quick. */
   get isTight(): boolean {
     return this.usedBytes >= this.limitBytes * TIGHT_SHARE;
+  }
+
+  /** Whether there is so much room that bytes may be copied which could be read again, at the risk that they are gone. */
+  hasRoomForCopy(bytes: number): boolean {
+    return bytes <= SMALL_BYTES || this.usedBytes + bytes <= this.limitBytes * COPIES_SHARE;
   }
 
   /** False = there is no room, and nothing was taken. */

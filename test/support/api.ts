@@ -10,6 +10,7 @@ import type { Engine } from "../../src/engine/engine.ts";
 import { createApi } from "../../src/http/api.ts";
 import { ERROR_STATUS } from "../../src/http/error-codes.ts";
 import type { PeerGate } from "../../src/http/peer-routes.ts";
+import { ByteBudget } from "../../src/runtime/byte-budget.ts";
 import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import type { BucketChoice } from "../../src/telemetry/prometheus.ts";
 import { ManualClock, smallEngine } from "./engine-io.ts";
@@ -44,9 +45,12 @@ export interface TestApiOptions {
   readonly peerGate?: PeerGate;
   readonly tellsMaxAge?: boolean;
   readonly metricsBuckets?: BucketChoice;
+  /** What bodies and answers may hold. */
+  readonly budget?: ByteBudget;
 }
 
 const LIMIT_BYTES = 64 * 1024 * 1024;
+const BUDGET_BYTES = 256 * 1024 * 1024;
 
 export const atOnce = (clock: ManualClock): Engine => smallEngine(LIMIT_BYTES, clock);
 export const later = (clock: ManualClock): LateEngine => new LateEngine(smallEngine(LIMIT_BYTES, clock));
@@ -60,7 +64,7 @@ export const WAYS_TO_ANSWER: readonly (readonly [string, (clock: ManualClock) =>
 
 export async function startTestApi(testOptions: TestApiOptions = {}): Promise<TestApi> {
   const { engine = atOnce, defaultTtlMs = null, upstream = null, peerGate = null } = testOptions;
-  const { tellsMaxAge = false, metricsBuckets = "full" } = testOptions;
+  const { tellsMaxAge = false, metricsBuckets = "full", budget = ByteBudget.create(BUDGET_BYTES) } = testOptions;
   const clock = new ManualClock();
   const versions = HybridClock.create(clock.read);
   const below = engine(clock);
@@ -85,11 +89,11 @@ export async function startTestApi(testOptions: TestApiOptions = {}): Promise<Te
     telemetry: new ThreadTelemetry(makeTelemetry(1), 0, Math.random),
     upstream,
     peerGate,
-    inFlight: null,
+    inFlight: budget,
     tellsMaxAge,
     metricsBuckets,
   };
-  const server = startTestHttpServer(createApi(options));
+  const server = startTestHttpServer(createApi(options), {}, { budget });
   const client = await RawClient.open(server.port);
   return {
     clock,
