@@ -109,7 +109,7 @@ function createSql(settings: BackendSettings, dialect: SqlDialect, connect: (onC
 }
 
 function createMapping(settings: BackendSettings, dialect: SqlDialect): SqlMapping {
-  if (settings.userSql !== null) return new UserSql(dialect.name, settings.userSql);
+  if (settings.userSql !== null) return new UserSql(dialect, settings.userSql);
   if (dialect.name === "postgres") return new PostgresTable(settings.table);
   return dialect.name === "mysql" ? ValuesTable.mysql(settings.table) : ValuesTable.sqlite(settings.table);
 }

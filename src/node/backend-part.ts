@@ -1,6 +1,6 @@
 /** The database behind a node, in its main thread: what is loaded from it, and what is on its way to it. */
 
-import { type Backend, BackendError } from "../backend/backend.ts";
+import { type Backend, BackendConfigError, BackendError } from "../backend/backend.ts";
 import { LoadRoom } from "../backend/load-room.ts";
 import { Reachability } from "../backend/reachability.ts";
 import { type FillResult, type Kept, ReadThrough } from "../backend/read-through.ts";
@@ -151,6 +151,16 @@ export class BackendPart {
         if (!isSuperseded) this.#recentWrites.add(entry.key, entry.stamp);
         return config.writeMode === "through" ? this.#writtenThrough(entry, isSuperseded) : undefined;
       },
+    });
+  }
+
+  /** Throws `BackendConfigError` where the database is there and does not take the user's SQL. */
+  async tryOut(): Promise<void> {
+    const { backend, config } = this.#options;
+    if (config.readSql === null) return;
+    await backend.check({ timeoutMs: config.timeoutMs }).catch((error: unknown) => {
+      // A database that is away is waited for, and told of by `Reachability`.
+      if (error instanceof BackendConfigError) throw error;
     });
   }
 

@@ -105,6 +105,11 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     this.#healthLog = new HealthLog(options.scheduler, () => this.#health(), options.log);
   }
 
+  /** To be called before `start`. Throws `BackendConfigError` for SQL that the database does not take. */
+  async tryOut(): Promise<void> {
+    await this.#options.backend?.tryOut();
+  }
+
   start(): void {
     this.#options.backend?.start();
     this.#options.peers?.start();

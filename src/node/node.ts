@@ -1,6 +1,7 @@
 /** The composition root: one running node made from a `Config`. */
 
 import { existsSync, readFileSync } from "node:fs";
+import { BackendConfigError } from "../backend/backend.ts";
 import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { MemoryEngine } from "../engine/memory/memory-engine.ts";
@@ -84,6 +85,9 @@ async function startAlone(given: Config, options: NodeOptions): Promise<RunningN
     if (engine !== null) closing.add(() => engine.close());
     const stale = staleEngineOf(config);
     const hub = link === null || engine === null ? null : addHub(place, link, engine, stale);
+    await hub?.tryOut().catch((cause: unknown) => {
+      throw cause instanceof BackendConfigError ? new NodeError(cause.message, { cause }) : cause;
+    });
     const listeners =
       config.workers === 1 && engine !== null ? listenHere(place, engine, hub) : await listenInThreads(place, hub);
     // Peers call back as soon as they hear of a node.

@@ -2,8 +2,13 @@ import { describe, expect, test } from "bun:test";
 import { BackendConfigError } from "../../src/backend/backend.ts";
 import { parseTemplate } from "../../src/backend/sql/sql-template.ts";
 
-const parse = (text: string, dialect: "postgres" | "mysql" | "sqlite" = "postgres") =>
+const parameters = (text: string, dialect: "postgres" | "mysql" | "sqlite" = "postgres") =>
   parseTemplate(text, { variable: "SERV_CACHE_BACKEND_WRITE_SQL", dialect, allowed: ["key", "value", "version"] });
+
+const parse = (text: string, dialect: "postgres" | "mysql" | "sqlite" = "postgres") => {
+  const template = parameters(text, dialect);
+  return { text: template.text, placeholders: template.parameters.map(({ what }) => what) };
+};
 
 describe("the user's own SQL", () => {
   test("each placeholder becomes a parameter of the dialect, in order", () => {
@@ -62,5 +67,26 @@ describe("the user's own SQL", () => {
 
   test("an empty text is refused", () => {
     expect(() => parse("  ; ")).toThrow("is empty");
+  });
+
+  const compared: [string, string | null][] = [
+    ["SELECT 1 FROM t WHERE id = :2", "id"],
+    ["SELECT 1 FROM t AS x WHERE x.`my id`=:2", "my id"],
+    ["SELECT 1 FROM t WHERE :2 = x.id", "id"],
+    ["SELECT 1 FROM t WHERE id IN (:2)", "id"],
+    ["SELECT 1 FROM t WHERE id >= :2", "id"],
+    ["SELECT 1 FROM t WHERE CONCAT(id, '') = :2", null],
+    ["SELECT 1, :2", null],
+  ];
+  for (const [text, column] of compared) {
+    test(`tells the column that a parameter is compared with: ${text}`, () => {
+      expect(parameters(text, "mysql").parameters.map((parameter) => parameter.column)).toEqual([column]);
+    });
+  }
+
+  test("tells what a parameter is cast to", () => {
+    const casts = ["CAST(:2 AS SIGNED)", "cast( :2 as decimal(10,2))", "CAST(1 AS INT) + :2"];
+    const castTo = casts.map((text) => parameters(`SELECT ${text}`, "mysql").parameters[0]?.castTo);
+    expect(castTo).toEqual(["signed", "decimal", ""]);
   });
 });

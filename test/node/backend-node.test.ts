@@ -340,4 +340,30 @@ describe("a node does not start", () => {
     },
     LONG_MS,
   );
+
+  test(
+    "with SQL that the database does not take, and says which and why",
+    async () => {
+      const database = `--backend-db=sqlite:${join(folder.path, "shop.db")}`;
+      const read = "--backend-read-sql=SELECT v FROM nowhere WHERE k = :key";
+      const ended = await runMain([...flags(), database, read, "--write-mode=none"]);
+      expect(ended.exitCode).toBe(1);
+      expect(ended.stderr.trimEnd()).toEndWith(
+        "SERV_CACHE_BACKEND_READ_SQL: the database does not take this statement: no such table: nowhere",
+      );
+      expect(ended.stderr.trimEnd().split("\n")).toHaveLength(1);
+    },
+    LONG_MS,
+  );
 });
+
+test(
+  "a node starts with SQL of the user's own while the database is away",
+  async () => {
+    const calls = await start("postgres://servcache@127.0.0.1:1/db", ["--write-mode=none"], {
+      SERV_CACHE_BACKEND_READ_SQL: "SELECT v FROM nowhere WHERE k = :key",
+    });
+    await until("it says so", async () => (await calls.json("/health")).backend?.status === "degraded");
+  },
+  LONG_MS,
+);

@@ -32,6 +32,10 @@ export interface SqlMapping {
   readonly probe: string | null;
   /** Makes what `probe` did not find. */
   readonly create: readonly string[];
+  /** Called on a connection before the first use. Throws `BackendConfigError` where the mapping does not fit the database. */
+  prepare?(run: RunSql): Promise<void>;
+  /** Why a key can't be one of the database's; empty = it can. */
+  keyProblem?(key: string): string;
   readonly loadBatchKeys: number;
   /** At most so many rows in one `put` or `remove`. */
   readonly writeBatchRows: number;

@@ -15,7 +15,14 @@ const ENDED = /^(08|57P)/;
 
 export const postgresDialect: SqlDialect = {
   name: "postgres",
-  sessionSetup: (statementTimeoutMs) => [`SET statement_timeout = ${Math.ceil(statementTimeoutMs)}`],
+  sessionSetup: (statementTimeoutMs) => [
+    `SET statement_timeout = ${Math.ceil(statementTimeoutMs)}`,
+    // Values are read from the server's text: whatever its defaults are, the text is one that can be read.
+    "SET bytea_output = hex",
+    "SET datestyle = ISO",
+    "SET intervalstyle = iso_8601",
+    "SET extra_float_digits = 1",
+  ],
   sessions: {
     // Poolers keep this setting with the client, so a connection that has passed to another bears the other's name.
     name: async (run, name) => void (await run(`SET application_name = '${name}'`, [])),

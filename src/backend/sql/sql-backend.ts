@@ -7,6 +7,7 @@
 import type { SQL } from "bun";
 import {
   type Backend,
+  BackendConfigError,
   BackendError,
   type BackendRow,
   type CallOptions,
@@ -57,6 +58,7 @@ export class SqlBackend implements Backend {
   readonly #doubtful: DoubtfulWrites;
   readonly #witnesses = new Witnesses();
   #isTableThere = false;
+  #isPrepared = false;
 
   constructor(private readonly options: SqlBackendOptions) {
     const { dialect, mapping, connect, label } = options;
@@ -132,6 +134,7 @@ export class SqlBackend implements Backend {
     try {
       await this.#with(this.#loads, options, async (run) => void (await run("SELECT 1", [])));
     } catch (error) {
+      if (error instanceof BackendConfigError) throw error;
       throw this.#toBackendError(error, "ERR_BACKEND_UNAVAILABLE");
     }
   }
@@ -157,6 +160,7 @@ export class SqlBackend implements Backend {
     return pool.use(signal, async (session) => {
       const run: RunSql = (text, parameters, form) => session.run(withComment(text, comment), parameters, signal, form);
       await this.#ensureTable(run);
+      await this.#ensurePrepared(run);
       try {
         return await work(run, session);
       } catch (error) {
@@ -178,6 +182,12 @@ export class SqlBackend implements Backend {
       for (const statement of create) await run(statement, []).catch(() => run(probe, []));
     }
     this.#isTableThere = true;
+  }
+
+  async #ensurePrepared(run: RunSql): Promise<void> {
+    if (this.#isPrepared) return;
+    await this.#mapping.prepare?.(run);
+    this.#isPrepared = true;
   }
 
   /** Runs of one kind, sorted by key so that two writers never lock the same rows in opposite order. */

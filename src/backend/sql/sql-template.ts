@@ -9,7 +9,15 @@ export type Placeholder = "key" | "value" | "version" | "content_type" | { reado
 export interface SqlTemplate {
   readonly text: string;
   /** What to bind, in order. */
-  readonly placeholders: readonly Placeholder[];
+  readonly parameters: readonly Parameter[];
+}
+
+export interface Parameter {
+  readonly what: Placeholder;
+  /** The column that the text compares it with: `id = :2`, `:2 = u.id`, `id IN (:2)`; null = none that can be seen. */
+  readonly column: string | null;
+  /** The type in `CAST(:2 AS integer)`, in lower case; empty = it is not cast so. */
+  readonly castTo: string;
 }
 
 export interface TemplateRules {
@@ -53,11 +61,16 @@ const CAST = /::|:=/y;
 const PLACEHOLDER = /:([A-Za-z_][A-Za-z0-9_]*|[1-9][0-9]{0,3})/y;
 /** A slice `a[1:2]` or `a[i:j]` is told from a placeholder by what stands before the colon. */
 const BEFORE_SLICE = /[A-Za-z0-9_\])"]$/;
+const COLUMN = '(?:[\\p{L}_][\\p{L}\\p{N}_$]*|`[^`]+`|"[^"]+")';
+const COMPARED_BEFORE = new RegExp(`(${COLUMN})\\s*(?:[=<>]|<=|>=|<>|!=|<=>|IN\\s*\\((?:\\s*\\?\\s*,)*)\\s*$`, "iu");
+const COMPARED_AFTER = new RegExp(`^\\s*(?:[=<>]|<=|>=|<>|!=|<=>)\\s*(?:${COLUMN}\\s*\\.\\s*)*(${COLUMN})`, "iu");
+const CAST_BEFORE = /\bCAST\s*\(\s*$/i;
+const CAST_AFTER = /^\s+AS\s+([A-Z]+)/i;
 const OWN_PARAMETER = { postgres: /\$[0-9]/y, mysql: /\?/y, sqlite: /[?@$]/y } as const;
 
 /** Throws `BackendConfigError`, which says what is wrong and where. */
 export function parseTemplate(source: string, rules: TemplateRules): SqlTemplate {
-  const placeholders: Placeholder[] = [];
+  const parameters: Parameter[] = [];
   let text = "";
   let position = 0;
   const match = (pattern: RegExp): RegExpExecArray | null => {
@@ -82,13 +95,19 @@ export function parseTemplate(source: string, rules: TemplateRules): SqlTemplate
       position += 1;
       continue;
     }
-    placeholders.push(placeholder(found[1] ?? "", rules));
-    text += rules.dialect === "postgres" ? `$${placeholders.length}` : "?";
+    const after = source.slice(position + found[0].length);
+    const compared = COMPARED_BEFORE.exec(text) ?? COMPARED_AFTER.exec(after);
+    parameters.push({
+      what: placeholder(found[1] ?? "", rules),
+      column: compared?.[1]?.replace(/^[`"]|[`"]$/g, "") ?? null,
+      castTo: CAST_BEFORE.test(text) ? (CAST_AFTER.exec(after)?.[1] ?? "").toLowerCase() : "",
+    });
+    text += rules.dialect === "postgres" ? `$${parameters.length}` : "?";
     position += found[0].length;
   }
   text = text.trim().replace(/;$/, "");
   if (text === "") throw new BackendConfigError(`${rules.variable} is empty; give one SQL statement`);
-  return { text, placeholders };
+  return { text, parameters };
 }
 
 function firstMatch(
