@@ -200,12 +200,10 @@ export class Cache {
   }
 
   /**
-   * A peer of the original's kind says that an entry has changed: it goes here, unless the same peer has put the new value
-   * a moment before.
+   * A peer of the original's kind says that an entry has changed, after the put or the delete itself. Two of them repeat it to
+   * each other without end, so it never takes the only copy of a value.
    */
-  async gossipInvalidate(key: Key): Promise<void> {
-    await this.delete(key, null, { isReplicated: true });
-  }
+  async gossipInvalidate(_key: Key): Promise<void> {}
 
   touch(
     key: Key,

@@ -139,7 +139,8 @@ export class LinkedCache extends Cache {
   }
 
   override async gossipInvalidate(key: Key): Promise<void> {
-    if (!this.#recentPuts.has(key, this.nowMs(), GOSSIP_MS)) await super.gossipInvalidate(key);
+    if (!this.loads || this.#recentPuts.has(key, this.nowMs(), GOSSIP_MS)) return;
+    await this.delete(key, null, { isReplicated: true });
   }
 
   override async delete(

@@ -133,7 +133,12 @@ function deletionOf(pattern: string): Request {
   return { method: "DELETE", path, headers: {}, body: null };
 }
 
+/**
+ * The original takes one segment of the decoded path: `a%2Fb` is `a` there. What is no segment of its own goes as a pattern
+ * that only this key matches.
+ */
 function deletion(key: string): Request {
+  if (/[/\\]|^\.{0,2}$/.test(key)) return deletionOf(key.replace(/[*?[\]\\]/g, "\\$&"));
   const path = `/api/cache/${encodeURIComponent(key)}?replicated=true`;
   return { method: "DELETE", path, headers: {}, body: null };
 }
