@@ -20,6 +20,9 @@ export interface AccessHooks {
   fence?(): void;
 }
 
+/** A thread came to a lock that another has: in here, all run on one. */
+export class WouldWaitError extends Error {}
+
 /** A copy of bytes is made in so many parts, between which anything can happen. */
 const PARTS = 4;
 const ATOMICS = ["add", "compareExchange", "exchange", "load", "store"] as const;
@@ -87,7 +90,7 @@ export class TracedMemory {
   private tracedAtomics(original: object): Record<string, unknown> {
     const patched: Record<string, unknown> = {
       wait: () => {
-        throw new Error("a thread would wait for a lock that is never given back");
+        throw new WouldWaitError("a thread would wait for a lock that is never given back");
       },
       notify: () => 0,
     };

@@ -187,7 +187,6 @@ export class Reader {
         left -= chunk;
       }
     }
-    if (left === 0) return this.isUnrecycled(recycled);
     const start = (arena.wordIndex(info.location) << 2) + info.valueOffset;
     const here = Math.min(left, arena.segmentBytes - arena.offsetOf(info.location) - info.valueOffset);
     arena.bytesAt(info.location).copy(target, offset, start, start + here);

@@ -170,9 +170,9 @@ export class History {
 
   private put(): Step {
     const { number, key, stamp } = this.mutation();
-    // Now and then as long as a whole segment holds, or two: nothing of the value stands in the record then.
+    // Now and then empty, or as long as a whole segment holds, or two: nothing of the value stands in the record then.
     const drawn = 24 + this.below(this.random() < 0.5 ? 90 : this.shape.maxValueBytes);
-    const length = drawn > 504 && this.random() < 0.3 ? drawn - (drawn % 504) : drawn;
+    const length = this.random() < 0.05 ? 0 : drawn > 504 && this.random() < 0.3 ? drawn - (drawn % 504) : drawn;
     const bytes = Buffer.alloc(length);
     for (let at = 0; at < length; at++) bytes[at] = (stamp.version * 7 + at * 13 + (at >>> 6)) & 0xff;
     const contentType = number % 4 === 0 ? `text/x-${number}` : JSON_CONTENT_TYPE;

@@ -55,12 +55,6 @@ const readerMutants: readonly Mutant[] = [
     "rest, rest + left - here);\n    }\n    return this.isUnrecycled(recycled);",
     "rest, rest + left - here);\n    }\n    return true;",
   ),
-  of(
-    "reader: a value of whole segments isn't validated",
-    "reader.ts",
-    "if (left === 0) return this.isUnrecycled(recycled);",
-    "if (left === 0) return true;",
-  ),
   of("reader: expired entries are served", "reader.ts", "this.info.expiresAtMs > nowMs;", "true;"),
   of("reader: tombstones are served", "reader.ts", "if ((this.info.meta & FLAG_TOMBSTONE) !== 0) return false;", ""),
   of(
@@ -356,6 +350,18 @@ const otherMutants: readonly Mutant[] = [
     "segment-pool.ts",
     "    control[POOL_FREE_COUNT]! += count;\n    this.arena.locks.unlock(POOL_LOCK);",
     "    control[POOL_FREE_COUNT]! += count;",
+  ),
+  of(
+    "pool: looks for a free segment before it has the lock",
+    "segment-pool.ts",
+    "    this.arena.locks.lock(POOL_LOCK);\n    control[POOL_RESERVED]!--;\n    let segment: number;\n    const head = control[POOL_FREE_HEAD]!;\n",
+    "    const head = control[POOL_FREE_HEAD]!;\n    this.arena.locks.lock(POOL_LOCK);\n    control[POOL_RESERVED]!--;\n    let segment: number;\n",
+  ),
+  of(
+    "pool: counts what is free before it has the lock",
+    "segment-pool.ts",
+    "    this.arena.locks.lock(POOL_LOCK);\n    const granted = this.freeCount() - control[POOL_RESERVED]! >= count + spare;\n",
+    "    const granted = this.freeCount() - control[POOL_RESERVED]! >= count + spare;\n    this.arena.locks.lock(POOL_LOCK);\n",
   ),
   of("pool: what isn't taken stays reserved", "segment-pool.ts", "    this.control[POOL_RESERVED]! -= count;\n", ""),
 ];

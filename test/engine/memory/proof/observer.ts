@@ -3,7 +3,13 @@ import { Arena, type MemoryViews } from "../../../../src/engine/memory/arena.ts"
 import { ExpiryWheel } from "../../../../src/engine/memory/expiry-wheel.ts";
 import { HalfSipHash } from "../../../../src/engine/memory/half-sip-hash.ts";
 import { IndexTable } from "../../../../src/engine/memory/index-table.ts";
-import { HASH_KEY_0, HASH_KEY_1, SHARD_INDEX_SEQUENCE, SHARD_LOCK } from "../../../../src/engine/memory/layout.ts";
+import {
+  HASH_KEY_0,
+  HASH_KEY_1,
+  POOL_LOCK,
+  SHARD_INDEX_SEQUENCE,
+  SHARD_LOCK,
+} from "../../../../src/engine/memory/layout.ts";
 import { PartReader } from "../../../../src/engine/memory/part-reader.ts";
 import { FOUND, MISSED, Reader } from "../../../../src/engine/memory/reader.ts";
 import { RecordLog } from "../../../../src/engine/memory/record-log.ts";
@@ -96,6 +102,13 @@ export class Observer {
     const shard = this.shardOf(number);
     const { control } = this.arena;
     return ((control[shard + SHARD_INDEX_SEQUENCE] ?? 0) & 1) !== 0 && control[shard + SHARD_LOCK] !== 0;
+  }
+
+  /** Whether nobody has the lock of the shard that has a key, nor that of the pool, but somebody has another shard's. */
+  isBesideALock(number: number): boolean {
+    const { control } = this.arena;
+    if (control[this.shardOf(number) + SHARD_LOCK] !== 0 || control[POOL_LOCK] !== 0) return false;
+    return control.some((word, at) => word !== 0 && this.isLock(at));
   }
 
   /** Whether a word of the control buffer is the lock of a shard. */

@@ -13,6 +13,7 @@ const ELSEWHERE =
 
 describe("a reader at every step of a writer", () => {
   const calls = new Map<string, number>();
+  let besideLocks = 0;
   const count = (more: ReadonlyMap<string, number>): void => {
     for (const [name, times] of more) calls.set(name, (calls.get(name) ?? 0) + times);
   };
@@ -37,6 +38,11 @@ describe("a reader at every step of a writer", () => {
     );
     expect(rivals.report.betweenLocks).toBeGreaterThan(20);
     expect(rivals.report.duringGets).toBeGreaterThan(0);
+    besideLocks += rivals.report.besideLocks;
+  });
+
+  test("has met writers in two shards at once", () => {
+    expect(besideLocks).toBeGreaterThan(500);
   });
 
   test("has met every method that changes the memory", () => {

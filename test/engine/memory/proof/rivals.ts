@@ -1,7 +1,8 @@
+import { POOL_LOCK } from "../../../../src/engine/memory/layout.ts";
 import type { MemoryEngine } from "../../../../src/engine/memory/memory-engine.ts";
 import { checkInvariants } from "../../../support/engine-invariants.ts";
 import { RecordingSink } from "../../../support/engine-io.ts";
-import { TracedMemory } from "../../../support/traced-memory.ts";
+import { TracedMemory, WouldWaitError } from "../../../support/traced-memory.ts";
 import { History, SHAPES } from "./history.ts";
 import { ABSENT, Observer } from "./observer.ts";
 
@@ -9,17 +10,26 @@ export interface RivalReport {
   mutations: number;
   /** Mutations of the second writer while the first is between two locks. */
   betweenLocks: number;
+  /** Mutations of the second writer in one shard while the first has the lock of another. */
+  besideLocks: number;
   /** Mutations of the second writer between two loads of a get. */
   duringGets: number;
 }
 
+/** Of the first writer's loads and stores, before which the second may do something in another shard … */
+const BESIDE_SHARE = 0.02;
+/** … and of those that take the lock of the pool. */
+const BESIDE_POOL_SHARE = 0.4;
+const MOST_BESIDE = 4;
+
 /**
  * Two writers at once: whenever the first holds no lock, or a reader is between two loads, the second may do a whole
- * mutation, often of the same key. After each step the memory must hold together, and no key may have gone back to
+ * mutation, often of the same key; and while the first holds the lock of a shard, one in another, which shares the pool
+ * of segments and the clocks with it. After each step the memory must hold together, and no key may have gone back to
  * an older version, where the memory keeps versions.
  */
 export class Rivals {
-  readonly report: RivalReport = { mutations: 0, betweenLocks: 0, duringGets: 0 };
+  readonly report: RivalReport = { mutations: 0, betweenLocks: 0, besideLocks: 0, duringGets: 0 };
   private readonly history: History;
   private readonly first: MemoryEngine;
   private readonly second: MemoryEngine;
@@ -53,8 +63,15 @@ export class Rivals {
     const step = history.next();
     const key = history.lastKey;
     let rivals = 0;
+    let beside = 0;
+    const maybeBeside = (share: number) => {
+      if (history.shape.shards === 1 || beside >= MOST_BESIDE || history.random() >= share) return;
+      if (this.rivalBeside()) beside++;
+    };
     trace.hooks = {
+      load: (buffer, at) => maybeBeside(buffer === 0 && at === POOL_LOCK * 4 ? BESIDE_POOL_SHARE : BESIDE_SHARE),
       store: ({ buffer, at, after }) => {
+        maybeBeside(BESIDE_SHARE);
         const isUnlock = buffer === 0 && this.observer.isLock(at >>> 2) && after.every((byte) => byte === 0);
         if (!isUnlock || rivals >= 2 || history.random() < 0.4) return;
         rivals++;
@@ -96,6 +113,23 @@ export class Rivals {
     step(this.second);
     for (let number = 0; number < this.newest.length; number++) this.note(number);
     this.trace.hooks = hooks;
+  }
+
+  /** The second writer's mutation of a key whose shard is free. It ends where it would wait for the first. */
+  private rivalBeside(): boolean {
+    const number = this.history.below(this.history.shape.keys);
+    if (!this.observer.isBesideALock(number)) return false;
+    const { hooks } = this.trace;
+    this.trace.hooks = {};
+    try {
+      this.history.next(number)(this.second);
+      this.report.besideLocks++;
+    } catch (error) {
+      if (!(error instanceof WouldWaitError)) throw error;
+    } finally {
+      this.trace.hooks = hooks;
+    }
+    return true;
   }
 
   private checkVersions(): void {
