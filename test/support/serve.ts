@@ -39,9 +39,9 @@ export async function runMain(args: readonly string[], env: Environment = {}): P
   return finish(child, collect(child.stdout));
 }
 
-/** Starts `servcache serve`; settles with its ready line. Throws what it printed when it ends before. */
-export async function serve(args: readonly string[], env: Environment = {}): Promise<ServedNode> {
-  const child = spawn(["serve", ...args], env);
+/** Starts `servcache serve`, from this or another tree's `main.ts`; settles with its ready line. Throws what it printed when it ends before. */
+export async function serve(args: readonly string[], env: Environment = {}, script = main): Promise<ServedNode> {
+  const child = spawn(["serve", ...args], env, script);
   const ready = Promise.withResolvers<string>();
   const stdout = collect(child.stdout, (text) => {
     if (text.includes("\n")) ready.resolve(text.trimEnd());
@@ -58,8 +58,8 @@ export async function serve(args: readonly string[], env: Environment = {}): Pro
   };
 }
 
-function spawn(args: readonly string[], env: Environment): Child {
-  const child = Bun.spawn([process.execPath, main, ...args], {
+function spawn(args: readonly string[], env: Environment, script = main): Child {
+  const child = Bun.spawn([process.execPath, script, ...args], {
     // Nothing of the environment that the tests run in may configure the node.
     env: { PATH: process.env.PATH ?? "", ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -9,7 +9,9 @@ import { join } from "node:path";
 import { MUTANTS, type Mutant, plant } from "./mutants.ts";
 
 const ROOT = join(import.meta.dir, "../../../..");
-const TESTS = ["proof/proof.test.ts", "mutex.test.ts", "recycling.test.ts"].map((file) => `test/engine/memory/${file}`);
+const TESTS = ["proof/proof.test.ts", "mutex.test.ts", "recycling.test.ts", "segment-pool.test.ts"].map(
+  (file) => `test/engine/memory/${file}`,
+);
 /** A mutant may also make the proof run without end. */
 const LIMIT_MS = 120_000;
 
