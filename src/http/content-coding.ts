@@ -1,47 +1,105 @@
+import type { Transform } from "node:stream";
 import zlib from "node:zlib";
 import { MAX_VALUE_BYTES } from "../engine/engine.ts";
+import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
+import { TOO_MUCH_IN_FLIGHT } from "./api-error.ts";
 import { areWholeZstdFrames } from "./zstd-frames.ts";
 
 /** Content codings (RFC 9110, section 8.4.1) that are undone here for clients that don't take them. */
 export const CODINGS = ["gzip", "deflate", "br", "zstd"] as const;
 export type Coding = (typeof CODINGS)[number];
 
-/** Values of more than 16 MiB are no values of ours, and what decodes to more may be a bomb. */
-const LIMIT = { maxOutputLength: MAX_VALUE_BYTES };
-
-/** At one time, on one thread: each may need the memory of the largest value. */
+/** At one time, on one thread. */
 const MOST_AT_ONCE = 4;
 
-type Done = (error: Error | null, decoded: Buffer) => void;
+/** What is decoded is counted in steps: the first leaves nothing to others, further ones do (see `ByteBudget.take`). */
+const FIRST_STEP_BYTES = 32 * 1024;
+const STEP_BYTES = 256 * 1024;
+/** The chunks, and what they are put together in. */
+const COPIES = 2;
 
-const DECODERS: Readonly<Record<Coding, (bytes: Buffer, done: Done) => void>> = {
-  gzip: (bytes, done) => zlib.gunzip(bytes, LIMIT, done),
-  deflate: (bytes, done) => zlib.inflate(bytes, LIMIT, done),
-  br: (bytes, done) => zlib.brotliDecompress(bytes, LIMIT, done),
-  zstd: (bytes, done) => {
-    if (areWholeZstdFrames(bytes)) zlib.zstdDecompress(bytes, LIMIT, done);
-    else done(new Error("the last frame is cut short, or followed by something else"), bytes);
-  },
+const DECODERS: Readonly<Record<Coding, () => Transform>> = {
+  gzip: () => zlib.createGunzip(),
+  deflate: () => zlib.createInflate(),
+  br: () => zlib.createBrotliDecompress(),
+  zstd: () => zlib.createZstdDecompress(),
 };
+
+/** Bytes without their coding, and what the budget counts for them among the answers: the owner gives it back. */
+export interface DecodedBytes {
+  readonly bytes: Buffer;
+  readonly countedBytes: number;
+}
 
 /** Undoes content codings, away from the thread that asks. */
 export class Decoder {
   private running = 0;
   private readonly waiting: (() => void)[] = [];
 
-  /** @returns null where the bytes are not what the coding says, or more than a value may have come out of them */
-  async decode(coding: Coding, bytes: Buffer): Promise<Buffer | null> {
+  /**
+   * Rejects with `TOO_MUCH_IN_FLIGHT` where the budget has no room for what comes out.
+   *
+   * @returns null where the bytes are not what the coding says, or more than a value may have come out of them
+   */
+  async decode(coding: Coding, bytes: Buffer, budget: ByteBudget): Promise<DecodedBytes | null> {
     if (this.running === MOST_AT_ONCE) await new Promise<void>((resolve) => this.waiting.push(resolve));
     else this.running++;
     try {
-      return await new Promise((resolve) =>
-        DECODERS[coding](bytes, (error, decoded) => resolve(error === null ? decoded : null)),
-      );
+      // The decoder gives what it has of a frame that is cut short, and reports nothing.
+      if (coding === "zstd" && !areWholeZstdFrames(bytes)) return null;
+      return await new Decoding(budget).run(DECODERS[coding](), bytes);
     } finally {
       const next = this.waiting.shift();
       if (next === undefined) this.running--;
       else next();
     }
+  }
+}
+
+/** One value that is being decoded. What comes out of a bomb is counted as it comes, and no more is let out. */
+class Decoding {
+  private readonly chunks: Buffer[] = [];
+  private length = 0;
+  private countedBytes = 0;
+
+  constructor(private readonly budget: ByteBudget) {}
+
+  async run(stream: Transform, encoded: Buffer): Promise<DecodedBytes | null> {
+    const done = Promise.withResolvers<boolean>();
+    stream.on("data", (chunk: Buffer) => {
+      this.length += chunk.length;
+      this.chunks.push(chunk);
+      if (this.length > MAX_VALUE_BYTES) done.resolve(false);
+      else if (!this.count()) done.reject(TOO_MUCH_IN_FLIGHT);
+      else return;
+      stream.destroy();
+    });
+    stream.on("end", () => done.resolve(true));
+    stream.on("error", () => done.resolve(false));
+    stream.end(encoded);
+    let isWhole = false;
+    try {
+      isWhole = await done.promise;
+      return isWhole ? this.putTogether() : null;
+    } finally {
+      if (!isWhole) this.budget.giveBack(InFlight.Answers, this.countedBytes);
+    }
+  }
+
+  /** @returns false where there is no room for what has come out */
+  private count(): boolean {
+    const missing = COPIES * this.length - this.countedBytes;
+    if (missing <= 0) return true;
+    const step = Math.max(missing, this.countedBytes === 0 ? FIRST_STEP_BYTES : STEP_BYTES);
+    if (!this.budget.take(InFlight.Answers, step)) return false;
+    this.countedBytes += step;
+    return true;
+  }
+
+  private putTogether(): DecodedBytes {
+    const bytes = Buffer.concat(this.chunks, this.length);
+    this.budget.giveBack(InFlight.Answers, this.countedBytes - bytes.length);
+    return { bytes, countedBytes: bytes.length };
   }
 }
 

@@ -1,11 +1,15 @@
 import type { LoadSink, LoadState } from "../cache/cache.ts";
 import { type EntryInfo, type Key, LARGE_VALUE_BYTES, NEVER } from "../engine/engine.ts";
-import { ApiError } from "./api-error.ts";
-import { accepts, type Coding, type Decoder } from "./content-coding.ts";
+import { InFlight } from "../runtime/byte-budget.ts";
+import { CountedBytes } from "../runtime/counted-bytes.ts";
+import { HeldBytes } from "./answer-part.ts";
+import { ApiError, TOO_MUCH_IN_FLIGHT } from "./api-error.ts";
+import { accepts, type Coding, type DecodedBytes, type Decoder } from "./content-coding.ts";
 import { type EntryHead, HIT, NO_TTL } from "./entry-head.ts";
 import { type EntryBody, EntryParts, type PartBuffer } from "./entry-parts.ts";
 import { etagOf, matchNames, noneMatchNames } from "./etag.ts";
 import type { HttpRequest, HttpResponse, Representation } from "./exchange.ts";
+import { freeBuffer } from "./free-buffer.ts";
 import { preconditionFailed } from "./outcomes.ts";
 import { writeShort } from "./response-head.ts";
 import type { ValueTypes } from "./value-type.ts";
@@ -44,13 +48,13 @@ export interface AnswerParts {
 }
 
 /** An answer whose value had to be decoded. */
-export interface DecodedAnswer {
+export interface DecodedAnswer extends DecodedBytes {
   readonly headers: string;
-  readonly bytes: Buffer;
 }
 
-export function sendDecoded(response: HttpResponse, { headers, bytes }: DecodedAnswer): void {
-  response.sendBytes(200, headers, bytes, 0, bytes.length);
+export function sendDecoded(response: HttpResponse, { headers, bytes, countedBytes }: DecodedAnswer): void {
+  const { length } = bytes;
+  response.sendPart(200, headers, length, new HeldBytes(response.budget, bytes, 0, length, countedBytes));
 }
 
 /** As the engine gives it that can't be asked for a newer one. */
@@ -77,6 +81,8 @@ export class EntryAnswer implements LoadSink {
   private bodyBytes = 0;
   private coding: Coding | null = null;
   private body: EntryBody | null = null;
+  /** What the budget counts for the value that is to be decoded. */
+  private encoded: CountedBytes | null = null;
 
   constructor(private readonly parts: AnswerParts) {}
 
@@ -87,6 +93,8 @@ export class EntryAnswer implements LoadSink {
     this.key = key;
     this.demand = demand;
     this.state = HIT;
+    // The entry was gone after `begin`.
+    this.encoded?.giveBack();
   }
 
   markLoaded(state: LoadState): void {
@@ -113,7 +121,7 @@ export class EntryAnswer implements LoadSink {
       this.headers = `${parts.head.text}ETag: ${etag}\r\n`;
       this.coding = isDecoded ? coding : null;
       this.finish = finishOf(demand, etag, isDecoded);
-      if (this.finish === "decoded") return this.beginEncoded(entry.valueLength);
+      if (this.finish === "decoded") return this.beginEncoded(response, entry.valueLength);
       if (this.finish !== "bytes") return false;
     }
     if (entry.valueLength >= LARGE_VALUE_BYTES && this.state === HIT) {
@@ -161,7 +169,7 @@ export class EntryAnswer implements LoadSink {
       case "not-matched":
         throw preconditionFailed();
       case "decoded":
-        return this.decoded(this.headers, this.target);
+        return this.decoded(response, this.headers, this.target);
     }
     return null;
   }
@@ -193,16 +201,28 @@ export class EntryAnswer implements LoadSink {
     response.sendPart(200, this.headers, this.bodyBytes, body);
   }
 
-  private beginEncoded(valueBytes: number): boolean {
+  private beginEncoded(response: HttpResponse, valueBytes: number): boolean {
+    this.encoded ??= new CountedBytes(response.budget, InFlight.Answers);
+    this.encoded.giveBack();
+    if (!this.encoded.take(valueBytes)) throw TOO_MUCH_IN_FLIGHT;
     this.target = Buffer.allocUnsafeSlow(valueBytes);
     this.offset = 0;
     return true;
   }
 
-  private async decoded(headers: string, encoded: Buffer): Promise<DecodedAnswer> {
-    const { coding } = this;
-    const bytes = coding === null ? encoded : await this.parts.decoder.decode(coding, encoded);
-    if (bytes !== null) return { headers, bytes };
+  private async decoded({ budget }: HttpResponse, headers: string, encoded: Buffer): Promise<DecodedAnswer> {
+    const { coding, encoded: counted } = this;
+    this.encoded = null;
+    this.target = NOTHING;
+    if (coding === null) throw new Error("an answer is to be decoded from nothing");
+    let decoded: DecodedBytes | null;
+    try {
+      decoded = await this.parts.decoder.decode(coding, encoded, budget);
+    } finally {
+      counted?.giveBack();
+      freeBuffer(encoded);
+    }
+    if (decoded !== null) return { headers, ...decoded };
     const message = `the value can't be decoded from ${coding}: ask for it with Accept-Encoding: ${coding}`;
     throw new ApiError(406, "ERR_NOT_ACCEPTABLE", message);
   }

@@ -1,6 +1,7 @@
 import type { Cache, MutationContext, NewValue } from "../cache/cache.ts";
 import { Glob } from "../cache/glob.ts";
 import { type Awaitable, type Condition, JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../engine/engine.ts";
+import { InFlight } from "../runtime/byte-budget.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { after } from "./after.ts";
 import { ApiError } from "./api-error.ts";
@@ -117,14 +118,20 @@ export class EntryRoutes {
     put: Omit<Put, "value">,
   ): Promise<void> {
     const { body, bodyStart, bodyEnd } = request;
-    const source = await this.parts.decoder.decode(coding, body.subarray(bodyStart, bodyEnd));
-    if (source === null) {
+    const { budget } = response;
+    const decoded = await this.parts.decoder.decode(coding, body.subarray(bodyStart, bodyEnd), budget);
+    if (decoded === null) {
       const message = `the body is not ${coding}, as its Content-Encoding says, or has more than ${MAX_VALUE_BYTES} bytes`;
       throw new ApiError(400, "ERR_BAD_ENCODING", message);
     }
-    requireJson(source, 0, source.length);
-    const value = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
-    await this.storeNow(request, response, { ...put, value }, conditionOf(request));
+    const { bytes: source, countedBytes } = decoded;
+    try {
+      requireJson(source, 0, source.length);
+      const value = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+      await this.storeNow(request, response, { ...put, value }, conditionOf(request));
+    } finally {
+      budget.giveBack(InFlight.Answers, countedBytes);
+    }
   }
 
   /** `POST /api/cache/gossip-invalidate?key=…&replicated=true`, which peers of the original's kind send after a put. */

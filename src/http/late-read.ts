@@ -40,6 +40,8 @@ export class LateReads {
 export class LateRead extends LateAnswer implements LateReader {
   readonly key = new KeyBuffer();
   demand = WHOLE_ENTRY;
+  /** Why `begin` didn't take the value: there was no room for it. */
+  private failure: unknown = null;
 
   constructor(
     private readonly owner: LateReads,
@@ -60,11 +62,18 @@ export class LateRead extends LateAnswer implements LateReader {
   begin(entry: EntryInfo): boolean {
     const response = this.open();
     this.answer.prepare(this.request, response, this.key, this.demand);
-    return this.answer.begin(entry);
+    this.failure = null;
+    try {
+      return this.answer.begin(entry);
+    } catch (error) {
+      this.failure = error;
+      return false;
+    }
   }
 
   found(): void {
     try {
+      if (this.failure !== null) throw this.failure;
       this.telemetry?.hit(this.key, this.answer.valueBytes);
       const decoded = this.answer.end();
       if (decoded !== null) {
