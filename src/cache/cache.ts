@@ -123,11 +123,6 @@ export class Cache {
     return this.engine.answersAtOnce;
   }
 
-  /** A call sees what those before it have done, also while they are under way. */
-  get answersInOrder(): boolean {
-    return !this.engine.answersAtOnce;
-  }
-
   /** Hands a live entry to the sink; false = there is none. */
   get(key: Key, sink: EntrySink): Awaitable<boolean> {
     return this.engine.get(key, sink);

@@ -87,10 +87,6 @@ export class LinkedCache extends Cache {
     return false;
   }
 
-  override get answersInOrder(): boolean {
-    return false;
-  }
-
   override get(key: Key, sink: EntrySink): Awaitable<boolean> {
     if (this.#upstream.refreshAheadMs === 0) return this.engine.get(key, sink);
     return this.#getAndRefresh(key, sink);

@@ -18,6 +18,9 @@ export const LARGE_VALUE_BYTES = 64 * 1024;
 /** The longest content type that is kept with a value, in bytes of ASCII. */
 export const MAX_CONTENT_TYPE_BYTES = 255;
 
+/** The longest JSON text that counts as a counter, white space included. */
+export const MAX_INTEGER_TEXT_BYTES = 1024;
+
 /** Expiry of an entry that never expires. */
 export const NEVER = 0;
 
@@ -71,7 +74,7 @@ export interface EntryInfo {
   readonly expiresAtMs: number;
   /**
    * A safe integer that changes whenever the entry does: what an ETag is made of. The version where the engine keeps
-   * one, a hash of the value where it doesn't.
+   * one; else a hash of the value and of what each write is marked with.
    */
   readonly tag: number;
   readonly stamp: Stamp;
@@ -193,7 +196,7 @@ export interface IncrementRequest {
 
 /**
  * An absent entry counts from 0.
- * - `not-an-integer`: the value is not JSON text of a safe integer.
+ * - `not-an-integer`: the value is not JSON text of a safe integer, or longer than `MAX_INTEGER_TEXT_BYTES`.
  * - `out-of-range`: the sum is not a safe integer.
  */
 export type IncrementOutcome =

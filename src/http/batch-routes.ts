@@ -128,7 +128,7 @@ export class BatchRoutes {
     const room = new AnswerRoom();
     const { budget } = this;
     const writers = Array.from({ length: this.operations.count }, () => new BatchWriter(RESULT_BYTES, room, budget));
-    const turns: Turns | null = this.cache.answersInOrder ? null : new Map();
+    const turns: Turns = new Map();
     await Promise.all(writers.map((writer, number) => this.perform(body, number, writer, context, turns)));
     const all = new BatchWriter(RESULTS_BYTES, room, budget);
     try {

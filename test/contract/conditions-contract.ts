@@ -29,6 +29,24 @@ export function testConditions(calls: ContractCalls): void {
       expect(await remove("k", { kind: "tag-in", tags: [await tagOf("k")] })).toBe("deleted");
     });
 
+    test("each write and each touch gives another tag, of the same value too", async () => {
+      for (const contentType of [JSON_CONTENT_TYPE, "text/plain"]) {
+        const tags: number[] = [];
+        const note = async () => tags.push(await tagOf("k"));
+        await put("k", "7", { contentType });
+        await note();
+        await put("k", "8", { contentType });
+        await put("k", "7", { contentType });
+        await note();
+        expect(await touch("k", 60_000)).toBe("touched");
+        await note();
+        expect(await textOf("k")).toBe("7");
+        expect(new Set(tags).size).toBe(3);
+        await put("k", "9", { condition: { kind: "tag-in", tags: tags.slice(0, 2) } });
+        expect(await textOf("k")).toBe("7");
+      }
+    });
+
     test("tag-in fails where there is no entry; tag-not-in holds there", async () => {
       expect(await put("k", "1", { condition: { kind: "tag-in", tags: [1] } })).toBe("condition-failed");
       expect(await put("k", "1", { condition: { kind: "tag-not-in", tags: [1] } })).toBe("stored");
@@ -71,6 +89,12 @@ export function testConditions(calls: ContractCalls): void {
         expect(await textOf("n")).toBe(value);
       },
     );
+
+    test.each([" 5", "5\n", "\t\r\n 5 \t"])("counts on from %j: white space around it is JSON's", async (value) => {
+      await put("n", value);
+      expect(await increment("n", 1)).toEqual({ kind: "incremented", value: 6 });
+      expect(await textOf("n")).toBe("6");
+    });
 
     test("refuses digits that aren't JSON", async () => {
       await put("n", "5", { contentType: "text/plain" });

@@ -50,11 +50,9 @@ export function testValues(calls: ContractCalls): void {
       300_000,
     );
 
-    test("a value that begins with byte 0x01 comes back, also under the JSON content type", async () => {
-      for (const contentType of [JSON_CONTENT_TYPE, "text/plain"]) {
-        await put("k", Buffer.from([1, 0, 0, 7, 255]), { contentType });
-        expect((await find("k"))?.bytes).toEqual(Buffer.from([1, 0, 0, 7, 255]));
-      }
+    test("a value that begins with byte 0x01 comes back", async () => {
+      await put("k", Buffer.from([1, 0, 0, 7, 255]), { contentType: "text/plain" });
+      expect((await find("k"))?.bytes).toEqual(Buffer.from([1, 0, 0, 7, 255]));
     });
 
     test("the longest content type is kept", async () => {

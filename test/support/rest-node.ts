@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import { Cache } from "../../src/cache/cache.ts";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { createApi } from "../../src/http/api.ts";
 import { startHttpServer } from "../../src/http/server.ts";
@@ -30,6 +31,10 @@ export interface RestNodeOptions {
   readonly answers?: (typeof ANSWERS)[number] | undefined;
   readonly defaultTtlMs?: number;
   readonly limitBytes?: number;
+  /** Instead of the memory engine. */
+  readonly engine?: Engine;
+  /** When the clock stands still, in ms since the Unix epoch. */
+  readonly startMs?: number;
 }
 
 /** The REST surface over the memory engine in this process, on a free port and a clock that stands still. */
@@ -41,11 +46,18 @@ export class RestNode implements Disposable {
   private readonly engine: MemoryEngine;
   private readonly server;
 
-  constructor({ answers = "at once", defaultTtlMs, limitBytes = 128 * 1024 * 1024 }: RestNodeOptions = {}) {
+  constructor({
+    answers = "at once",
+    defaultTtlMs,
+    limitBytes = 128 * 1024 * 1024,
+    engine: other,
+    startMs,
+  }: RestNodeOptions = {}) {
+    this.clock.nowMs = startMs ?? this.clock.nowMs;
     const nowMs = this.clock.read;
     this.engine = MemoryEngine.create({ limitBytes, threads: 1, clock: nowMs });
     const versions = HybridClock.create(nowMs);
-    const engine = answers === "later" ? new LateEngine(this.engine) : this.engine;
+    const engine = other ?? (answers === "later" ? new LateEngine(this.engine) : this.engine);
     const cache = new Cache({ engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null, origin: 0 });
     this.server = startHttpServer({
       hostname: "127.0.0.1",
@@ -85,7 +97,13 @@ export class RestNode implements Disposable {
       });
       socket.on("data", (chunk: Buffer) => chunks.push(chunk));
       socket.on("error", reject);
-      socket.on("close", () => resolve(parseAnswer(Buffer.concat(chunks))));
+      socket.on("close", () => {
+        try {
+          resolve(parseAnswer(Buffer.concat(chunks)));
+        } catch (error) {
+          reject(error);
+        }
+      });
     });
   }
 

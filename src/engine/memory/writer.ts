@@ -7,6 +7,7 @@ import {
   type IncrementRequest,
   JSON_CONTENT_TYPE,
   type Key,
+  MAX_INTEGER_TEXT_BYTES,
   NEVER,
   type PutOutcome,
   type PutRequest,
@@ -24,8 +25,6 @@ import type { RoomMaker } from "./room-maker.ts";
 import type { ShardStore } from "./shard-store.ts";
 import type { Tombstones } from "./tombstones.ts";
 
-/** Longest text of a safe integer, with its sign. */
-const MAX_INTEGER_TEXT = 17;
 const NO_ENTRY = { source: Buffer.alloc(0), start: 0, end: 0, contentType: JSON_CONTENT_TYPE };
 
 /**
@@ -303,10 +302,13 @@ export class Writer {
 
   /** The value as a safe integer, or null. */
   private readInteger(location: number): number | null {
-    if (this.store.valueBytes(location) > MAX_INTEGER_TEXT || this.store.contentType(location) !== JSON_CONTENT_TYPE)
+    if (
+      this.store.valueBytes(location) > MAX_INTEGER_TEXT_BYTES ||
+      this.store.contentType(location) !== JSON_CONTENT_TYPE
+    )
       return null;
     const text = this.store.value(location).toString("latin1");
-    if (!/^-?(?:0|[1-9][0-9]*)$/.test(text)) return null;
+    if (!/^[ \t\n\r]*-?(?:0|[1-9][0-9]*)[ \t\n\r]*$/.test(text)) return null;
     const value = Number(text);
     return Number.isSafeInteger(value) ? value : null;
   }

@@ -1,8 +1,8 @@
-import type { Key, LateReader } from "../engine.ts";
+import { EngineRefusedError, type Key, type LateReader } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
-import { mayRetry, messageOf } from "./errors.ts";
+import { mayRetry, messageOf, NO_STRING_MESSAGE } from "./errors.ts";
 import { ReadBatch } from "./read-batch.ts";
-import { READ_TOGETHER, TOO_LONG } from "./scripts.ts";
+import { NO_STRING, READ_TOGETHER, TOO_LONG } from "./scripts.ts";
 
 /** For so long the entries of later turns wait for the replies to a batch, and go out together after it. */
 const HOLD_MS = 1;
@@ -112,6 +112,8 @@ export class BatchedReads {
           this.#options.readAlone(key, reader);
           continue;
         }
+        if (length === NO_STRING) throw new EngineRefusedError("ERR_WRONG_TYPE", NO_STRING_MESSAGE);
+        if (offset + length > reply.length) throw new TypeError("Redis cut its reply to a script that reads");
         const stored = pttlMs === NO_ENTRY ? null : reply.subarray(offset, offset + length);
         offset += length;
         this.#options.onRead(reader, stored, pttlMs, sentAtMs);

@@ -40,6 +40,7 @@ export type Failure = "away" | "not-now" | "full" | "forbidden" | "wrong-type" |
 
 export function classify(error: unknown): Failure {
   if (!(error instanceof Error) || error instanceof TypeError || error instanceof RangeError) return "other";
+  if (error instanceof EngineUnavailableError) return "not-now";
   if (error instanceof InvalidCursorError || error instanceof EngineRefusedError) return "other";
   if (error.name !== "ReplyError") return "away";
   const { message } = error;
@@ -49,6 +50,9 @@ export function classify(error: unknown): Failure {
   if (AWAY.test(message)) return "away";
   return NOT_NOW.test(message) ? "not-now" : "other";
 }
+
+export const NO_STRING_MESSAGE =
+  "another program keeps something under this key that is no string; delete it or use another key";
 
 /** Whether the same command may be sent again: it was not executed; or its connection was lost, and twice is no harm. */
 export function mayRetry(error: unknown, isRepeatable: boolean): boolean {
@@ -78,11 +82,7 @@ export function toReadError(error: unknown, retryAfterMs: number): unknown {
         { cause: error },
       );
     case "wrong-type":
-      return new EngineRefusedError(
-        "ERR_WRONG_TYPE",
-        "another program keeps something under this key that is no string; delete it or use another key",
-        { cause: error },
-      );
+      return new EngineRefusedError("ERR_WRONG_TYPE", NO_STRING_MESSAGE, { cause: error });
     case "away":
     case "not-now":
       return new EngineUnavailableError(`Redis is not available: ${messageOf(error)}`, retryAfterMs, { cause: error });

@@ -1,6 +1,12 @@
-import { isUtf8 } from "node:buffer";
 import type { Redis } from "ioredis";
-import { InvalidCursorError, type KeyPattern, type ScanPage, type ScanRequest, type Stamp } from "../engine.ts";
+import {
+  EngineUnavailableError,
+  InvalidCursorError,
+  type KeyPattern,
+  type ScanPage,
+  type ScanRequest,
+  type Stamp,
+} from "../engine.ts";
 import type { RedisClient } from "./client.ts";
 import { toMatchPattern } from "./match-pattern.ts";
 import type { Names } from "./names.ts";
@@ -12,6 +18,8 @@ const DELETE_SCAN_COUNT = 500;
 const MAX_SCANS_PER_PAGE = 100;
 /** How often a deletion starts over when slots move meanwhile. */
 const MAX_PASSES = 5;
+/** What a client should wait that is told that slots move. */
+const RETRY_AFTER_MS = 1000;
 /** Scripts in flight at a time. */
 const SCRIPT_BATCH = 256;
 
@@ -41,8 +49,7 @@ export class Keyspace {
       if (primary === undefined) return { keys, cursor: null };
       if (keys.length >= limit) break;
       const step = await this.#scanOnce(primary, position.redisCursor, pattern, position.after === "" ? count : 1);
-      // Names of other programs that aren't UTF-8 can't be keys here.
-      const found = step.names.filter(isUtf8).map((name) => name.toString("utf8", this.#names.keyStart(name)));
+      const found = step.names.flatMap((name) => this.#names.keyOf(name) ?? []);
       const unseen = position.after === "" ? found : found.sort().filter((key) => key > position.after);
       const room = limit - keys.length;
       if (unseen.length > room) {
@@ -75,7 +82,11 @@ export class Keyspace {
       // A key that moved from a primary not yet scanned to one already scanned was missed.
       if (!wasMigrating && layout === this.#client.layout() && !(await this.#isMigrating())) return deleted;
     }
-    return deleted;
+    throw new EngineUnavailableError(
+      `slots of the Redis cluster moved during each of ${MAX_PASSES} passes, so that keys may have been missed: ` +
+        "delete again when the move is over",
+      RETRY_AFTER_MS,
+    );
   }
 
   async clear(stamp: Stamp): Promise<number> {

@@ -1,9 +1,12 @@
-import type { Key } from "../engine.ts";
+import { isUtf8 } from "node:buffer";
+import { type Key, MAX_KEY_BYTES } from "../engine.ts";
 import { RedisConfigError } from "./errors.ts";
 import { makeSlotTags, slotOf } from "./slots.ts";
 
 /** What no key of a user begins with: keys have no control characters. */
 const HELPER_MARK = "\u0001";
+/** What no key of a user holds. */
+const CONTROL = /\p{Cc}/u;
 
 /**
  * The names under which entries stand in Redis: the prefix and the key. Beside an entry there may be helpers, on the
@@ -56,6 +59,14 @@ export class Names {
     const start = this.#prefixBytes.length;
     if (name.length <= start || name[start] === HELPER_MARK.charCodeAt(0)) return -1;
     return name.compare(this.#prefixBytes, 0, start, 0, start) === 0 ? start : -1;
+  }
+
+  /** The key in a name that a server gave; null = the API takes no such key: another program's. */
+  keyOf(name: Buffer): string | null {
+    const start = this.keyStart(name);
+    if (start < 0 || name.length - start > MAX_KEY_BYTES || !isUtf8(name)) return null;
+    const key = name.toString("utf8", start);
+    return CONTROL.test(key) ? null : key;
   }
 
   #tagFor(name: string): string {

@@ -42,5 +42,7 @@ export async function createRedisEngine(settings: RedisEngineSettings): Promise<
   } catch (error) {
     breaker.open("", "", error);
   }
+  // Where it fails, counting starts with the first question for statistics.
+  await remote.startCounting().catch(() => {});
   return engine;
 }

@@ -43,6 +43,8 @@ export interface Fetched extends StoredEntry {
 interface RemoteOptions {
   readonly versioned: boolean;
   readonly clock: () => number;
+  /** In [0, 1). */
+  readonly random: () => number;
 }
 
 /** The stored form of an entry as it was read, with what `PTTL` says of it. */
@@ -106,7 +108,11 @@ export class RemoteEngine implements Engine {
     const reading = this.#read(name);
     const tombstone = this.#client.insist(true, () => this.#client.send("get", [this.#names.tombstoneOf(name)]));
     tombstone.catch(ignore);
-    const found = await reading;
+    // What is no string is no entry, and a put replaces it.
+    const found = await reading.catch((error: unknown) => {
+      if (classify(error) === "wrong-type") return null;
+      throw error;
+    });
     const kept = await tombstone;
     const deleted = decodeTombstone(Buffer.isBuffer(kept) ? kept : null);
     const stamp = found === null ? null : decodeStored(found.stored).stamp;
@@ -144,7 +150,7 @@ export class RemoteEngine implements Engine {
   }
 
   /**
-   * Null where there is none, or where the key holds another type, which is no entry. A long value comes by itself, when
+   * Null where there is none; another type, which is no entry, is an error. A long value comes by itself, when
    * its length is known: nobody waits for one that is too long to be an entry.
    */
   #read(name: string): Promise<Reading | null> {
@@ -155,7 +161,7 @@ export class RemoteEngine implements Engine {
       remaining.catch(ignore);
       const head = await headOf(reading);
       const pttlMs = await remaining;
-      if (head === null || (pttlMs === NO_ENTRY && head !== UNREADABLE)) return null;
+      if (pttlMs === NO_ENTRY && head !== UNREADABLE) return null;
       if (typeof pttlMs !== "number") throw unexpected(pttlMs);
       // An empty one may also have been stored between the two.
       const isWhole = head.length > 0 && head.length <= MAX_TOGETHER_BYTES;
@@ -167,8 +173,7 @@ export class RemoteEngine implements Engine {
   async #readLong(name: string): Promise<Buffer | null> {
     const bytes = Number(await this.#client.send("strlen", [name]));
     if (bytes > MAX_STORED_BYTES) {
-      const message = `the value in Redis has ${bytes} bytes, and an entry at most ${MAX_VALUE_BYTES}: delete it`;
-      throw new EngineRefusedError("ERR_TOO_LARGE", message);
+      throw tooLarge(bytes);
     }
     const stored = await this.#client.send("get", [name], bytes);
     if (stored !== null && !Buffer.isBuffer(stored)) throw unexpected(stored);
@@ -182,7 +187,8 @@ export class RemoteEngine implements Engine {
   async put(request: PutRequest): Promise<PutOutcome> {
     const { key, source, start, end, contentType, condition } = request;
     const name = this.#names.ofEntry(key);
-    const stored = encodeStored(source, start, end, contentType, this.#options.versioned ? request.stamp : null);
+    const mark = this.#options.versioned ? request.stamp : this.#revision();
+    const stored = encodeStored(source, start, end, contentType, mark);
     const ttl = this.#ttl(request.expiresAtMs);
     const outcome = this.#isPlainSet(condition)
       ? await this.#set(name, stored, ttl, condition)
@@ -226,9 +232,10 @@ export class RemoteEngine implements Engine {
       case "condition-failed":
         return { kind: outcome };
     }
-    if (!outcome.startsWith("=")) throw unexpected(outcome);
+    const value = Number(outcome.slice(1));
+    if (!/^=-?\d+$/.test(outcome) || !Number.isSafeInteger(value)) throw unexpected(outcome);
     this.#counts.add("sets");
-    return { kind: "incremented", value: Number(outcome.slice(1)) };
+    return { kind: "incremented", value };
   }
 
   scan(request: ScanRequest): Promise<ScanPage> {
@@ -258,7 +265,7 @@ export class RemoteEngine implements Engine {
     }
     const now = this.#servers;
     if (now === null || (failure !== null && classify(failure) === "other")) throw failure;
-    const evictions = Math.max(0, now.evictions - (this.#atStart?.evictions ?? 0));
+    const evictions = this.#sinceStart("evictions");
     return {
       hits: this.#counts.total("hits"),
       misses: this.#counts.total("misses"),
@@ -269,8 +276,21 @@ export class RemoteEngine implements Engine {
       limitBytes: now.limitBytes,
       evictions,
       evictionsByReason: { maxmemory: evictions },
-      expirations: Math.max(0, now.expirations - (this.#atStart?.expirations ?? 0)),
+      expirations: this.#sinceStart("expirations"),
     };
+  }
+
+  /** To be called when Redis answers first: what it counted before is not ours. */
+  async startCounting(): Promise<void> {
+    this.#servers ??= await readServerStats(this.#client);
+    this.#atStart ??= this.#servers;
+  }
+
+  /** A server that was started again counts from 0 again. */
+  #sinceStart(kind: "evictions" | "expirations"): number {
+    const now = this.#servers?.[kind] ?? 0;
+    const before = this.#atStart?.[kind] ?? 0;
+    return now >= before ? now - before : now;
   }
 
   health(): EngineHealth {
@@ -308,7 +328,7 @@ export class RemoteEngine implements Engine {
   ): Promise<string> {
     const { versioned } = this.#options;
     const keys = versioned ? [name, this.#names.tombstoneOf(name), this.#names.floorOf(name)] : [name];
-    const stampArgs = versioned ? [String(stamp.version), String(stamp.origin)] : ["", ""];
+    const stampArgs = versioned ? [String(stamp.version), String(stamp.origin)] : ["", String(this.#revision())];
     // A stamp keeps a second, late execution from undoing what is newer; a condition would find the first one's entry.
     const isRepeatable = versioned && script !== INCREMENT && condition === null;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
@@ -336,6 +356,11 @@ export class RemoteEngine implements Engine {
     return `=${new Bun.CryptoHasher("sha1").update(stored).digest("hex")}`;
   }
 
+  /** 32 bits for each write, so that two writes of one value are told apart. */
+  #revision(): number {
+    return Math.floor(this.#options.random() * 2 ** 32);
+  }
+
   /** The time to live in ms that scripts and SET take; "" = none. What has expired already lives for 1 ms. */
   #ttl(expiresAtMs: number): string {
     if (expiresAtMs === NEVER) return "";
@@ -350,9 +375,15 @@ function fetchedFrom(reading: Reading | null, sentAtMs: number): Fetched | null 
   if (reading === null) return null;
   const { stored, pttlMs } = reading;
   const { bytes, start, end, contentType, tag, stamp } = decodeStored(stored);
+  if (end - start > MAX_VALUE_BYTES) throw tooLarge(end - start);
   // -1 = no expiry.
   const expiresAtMs = pttlMs === -1 ? NEVER : sentAtMs + Math.max(0, pttlMs);
   return { bytes, start, end, contentType, tag, stamp, expiresAtMs };
+}
+
+function tooLarge(bytes: number): EngineRefusedError {
+  const message = `the value in Redis has ${bytes} bytes, and an entry at most ${MAX_VALUE_BYTES}: delete it`;
+  return new EngineRefusedError("ERR_TOO_LARGE", message);
 }
 
 const ignore = (): void => {};
@@ -366,16 +397,14 @@ export function deliver(fetched: Fetched | null, sink: EntrySink): boolean {
   return true;
 }
 
-/** The beginning of a value; null = it is no string. */
-async function headOf(reading: Promise<unknown>): Promise<Buffer | null> {
+/** The beginning of a value. */
+async function headOf(reading: Promise<unknown>): Promise<Buffer> {
   try {
     const head = await reading;
     if (!Buffer.isBuffer(head)) throw unexpected(head);
     return head;
   } catch (error) {
-    const failure = classify(error);
-    if (failure === "wrong-type") return null;
-    if (failure === "forbidden") return UNREADABLE;
+    if (classify(error) === "forbidden") return UNREADABLE;
     throw error;
   }
 }

@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto";
+import { MAX_INTEGER_TEXT_BYTES } from "../engine.ts";
+import { REVISION_CHARACTERS } from "./stored-form.ts";
 
 /** A script of the server. It touches one hash slot, so that it runs in a cluster as well. */
 export interface ServerScript {
@@ -10,48 +12,67 @@ export interface ServerScript {
  * What the mutating scripts share.
  *
  * KEYS: entry [, tombstone, floor of the last clear]; the last two only where versions are kept.
- * ARGV[1], ARGV[2]: version and origin, or "" where no versions are kept.
+ * ARGV[1], ARGV[2]: version and origin; where no versions are kept, "" and a revision.
  * ARGV[3]: what must hold: "" nothing, "a" absent, "p" present; "0" still absent and "=<sha1>" still these bytes for a
  * caller that has decided on what it read before ("changed" tells it to read again).
  * The layout of an envelope is described in `stored-form.ts`.
  */
 const PRELUDE = `
+local is_foreign = false
 local function read(name)
   local found = redis.pcall('GET', name)
-  if type(found) ~= 'string' then return nil end
-  return found
+  if type(found) == 'table' and found.err then
+    if not string.find(found.err, 'WRONGTYPE', 1, true) then return redis.call('GET', name) end
+    is_foreign = true
+  end
+  return type(found) == 'string' and found or nil
 end
 local function is_newer(stored, offset)
   if not stored or #stored < offset + 11 then return false end
   local high, low, origin = struct.unpack('>I4I4I4', stored, offset)
+  if high >= 2097152 then return false end
   local version = high * 4294967296 + low
   local mine = tonumber(ARGV[1])
   return version > mine or (version == mine and origin > tonumber(ARGV[2]))
 end
 local function stamp()
-  local version = tonumber(ARGV[1])
+  local version = tonumber(ARGV[1]) or 0
   return struct.pack('>I4I4I4', math.floor(version / 4294967296), version % 4294967296, tonumber(ARGV[2]))
 end
 local function is_envelope(stored) return #stored >= 15 and string.byte(stored, 1) == 1 end
 local versioned = ARGV[1] ~= ''
 local current = read(KEYS[1])
+local is_there = current or is_foreign
 local function refused()
   if versioned then
     if current and is_envelope(current) and is_newer(current, 3) then return 'superseded' end
     if is_newer(read(KEYS[2]), 1) or is_newer(read(KEYS[3]), 1) then return 'superseded' end
   end
   local expected = ARGV[3]
-  if expected == 'a' and current then return 'condition-failed' end
-  if expected == 'p' and not current then return 'condition-failed' end
-  if expected == '0' and current then return 'changed' end
+  if expected == 'a' and is_there then return 'condition-failed' end
+  if expected == 'p' and not is_there then return 'condition-failed' end
+  if expected == '0' and is_there then return 'changed' end
   if string.sub(expected, 1, 1) == '=' and (not current or '=' .. redis.sha1hex(current) ~= expected) then
     return 'changed'
   end
   return nil
 end
+local function revision()
+  local rest, text = tonumber(ARGV[2]), ''
+  for _ = 1, ${REVISION_CHARACTERS} do
+    local digit = rest % 4 + 1
+    text = string.sub(' \\t\\n\\r', digit, digit) .. text
+    rest = math.floor(rest / 4)
+  end
+  return text
+end
 local function restamped(stored)
-  if not versioned then return stored end
   if is_envelope(stored) then return string.sub(stored, 1, 2) .. stamp() .. string.sub(stored, 15) end
+  if not versioned then
+    local at = #stored - ${REVISION_CHARACTERS} + 1
+    if at > 1 and string.find(stored, '^[ \\t\\n\\r]+$', at) then return string.sub(stored, 1, at - 1) .. revision() end
+    return stored
+  end
   return '\\1\\1' .. stamp() .. '\\0' .. stored
 end
 local function store(value, ttl)
@@ -63,6 +84,9 @@ end
 local no = refused()
 if no then return no end
 `;
+
+/** What depends on a value fails where another program's hash, list or set stands. Puts and deletes replace and remove it. */
+const REFUSE_FOREIGN = "if is_foreign then return redis.error_reply('WRONGTYPE the key holds no string') end";
 
 /** ARGV[4]: the bytes to store; ARGV[5]: TTL in ms or "". */
 export const PUT = script(`${PRELUDE}
@@ -77,24 +101,21 @@ return 'absent'`);
 
 /** ARGV[4]: TTL in ms or "". */
 export const TOUCH = script(`${PRELUDE}
+${REFUSE_FOREIGN}
 if not current then return 'absent' end
-if versioned then store(restamped(current), ARGV[4])
-elseif ARGV[4] == '' then redis.call('PERSIST', KEYS[1])
-else redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+store(restamped(current), ARGV[4])
 return 'touched'`);
 
 /** ARGV[4]: delta; ARGV[5]: TTL in ms or "" of an entry that the call makes. Returns the sum as text after "=". */
 export const INCREMENT = script(`${PRELUDE}
-local text, head = '0', ''
-if current then
-  text = current
-  if is_envelope(current) then
-    if string.byte(current, 15) ~= 0 then return 'not-an-integer' end
-    text, head = string.sub(current, 16), string.sub(current, 1, 15)
-  end
+${REFUSE_FOREIGN}
+local text = current or '0'
+if is_envelope(text) then
+  if string.byte(text, 15) ~= 0 then return 'not-an-integer' end
+  text = string.sub(text, 16)
 end
-local digits = string.match(text, '^%s*%-?(%d+)%s*$')
-if not digits or #digits > 16 or (#digits > 1 and string.byte(digits) == 48) then return 'not-an-integer' end
+local digits = string.match(text, '^[ \\t\\n\\r]*%-?(%d+)[ \\t\\n\\r]*$')
+if not digits or #text > ${MAX_INTEGER_TEXT_BYTES + REVISION_CHARACTERS} or #digits > 16 or (#digits > 1 and string.byte(digits) == 48) then return 'not-an-integer' end
 local limit = 9007199254740991
 local before = tonumber(text)
 if math.abs(before) > limit then return 'not-an-integer' end
@@ -103,13 +124,15 @@ if math.abs(sum) > limit then return 'out-of-range' end
 local result = string.format('%.0f', sum)
 if result == '-0' then result = '0' end
 if versioned then store('\\1\\0' .. stamp() .. '\\0' .. result, current and 'keep' or ARGV[5])
-else store(head .. result, current and 'keep' or ARGV[5]) end
+else store(result .. revision(), current and 'keep' or ARGV[5]) end
 return '=' .. result`);
 
 /** Values longer than this are not read together with others: nobody waits for much that others want. */
 export const MAX_TOGETHER_BYTES = 64 * 1024;
 /** Stands in the reply for the length of such a value, which then does not follow. */
 export const TOO_LONG = 0xffff_ffff;
+/** Stands there where the key holds no string. */
+export const NO_STRING = 0xffff_fffe;
 
 /**
  * Reads all of KEYS. The reply is one string, because the client takes much longer to read many: per entry the time to
@@ -122,11 +145,12 @@ for i, name in ipairs(KEYS) do
   local ttl = redis.call('PTTL', name)
   if type(value) ~= 'string' then
     if not string.find(value.err, 'WRONGTYPE', 1, true) then return value end
-    value, ttl = '', -2
+    value, ttl = '', -1
+    parts[i] = struct.pack('<dI4', ttl, ${NO_STRING})
   end
   local length = #value
   if length > ${MAX_TOGETHER_BYTES} then value, length = '', ${TOO_LONG} end
-  parts[i] = struct.pack('<dI4', ttl, length) .. value
+  parts[i] = parts[i] or struct.pack('<dI4', ttl, length) .. value
 end
 return table.concat(parts)`);
 

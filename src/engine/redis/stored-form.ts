@@ -1,21 +1,25 @@
 import { isUtf8 } from "node:buffer";
-import { JSON_CONTENT_TYPE, type Stamp, type Version } from "../engine.ts";
+import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, type Stamp, type Version } from "../engine.ts";
 
 /**
  * How an entry looks inside Redis.
  *
- * Plain: the JSON text itself, for entries that need no metadata, so that other programs read and write them with GET
- * and SET. A plain value that isn't JSON came from another program: it is served as a JSON string, or, where it isn't
- * UTF-8, as `application/octet-stream`.
+ * Plain: the JSON text, for entries that need no metadata, so that other programs read and write them with GET and SET.
+ * The revision stands behind it in `REVISION_CHARACTERS` of white space, which JSON ignores: each write has another one,
+ * so that two writes of one value have two ETags. It is no part of the value. A plain value that isn't JSON came from
+ * another program: it is served as a JSON string, or, where it isn't UTF-8, as `application/octet-stream`.
  *
  * Envelope: for entries with another content type, or with a version. The scripts (`scripts.ts`) know the same layout.
+ *
+ * What is read is not trusted: an envelope whose version or content type no node writes is somebody's bytes, and JSON
+ * that isn't JSON is served as a string.
  *
  * | offset | size | meaning                                                        |
  * |--------|------|----------------------------------------------------------------|
  * | 0      | 1    | 0x01, which no JSON text begins with                           |
  * | 1      | 1    | 0 = the content type says what the value is; 1 = a plain value |
  * | 2      | 8    | version, big-endian                                            |
- * | 10     | 4    | origin, big-endian                                             |
+ * | 10     | 4    | origin, big-endian; the revision where the version is 0        |
  * | 14     | 1    | length of the content type; 0 = JSON                           |
  * | 15     | …    | content type in ASCII, then the value                          |
  */
@@ -27,6 +31,12 @@ const TYPE_LENGTH_AT = 14;
 export const HEADER_BYTES = 15;
 const KIND_PLAIN = 1;
 const TWO_32 = 0x1_0000_0000;
+/** A revision has 32 bits, two in each character, the higher ones first. */
+export const REVISION_CHARACTERS = 16;
+/** The digits of a revision: all that JSON takes for white space. */
+const WHITE_SPACE = Buffer.from(" \t\n\r");
+/** What may stand in a header. */
+const PRINTABLE = /^[\x20-\x7e]+$/;
 
 export const BINARY_CONTENT_TYPE = "application/octet-stream";
 
@@ -42,28 +52,52 @@ export interface StoredEntry {
 
 export const NO_STAMP: Stamp = { version: toVersion(0), origin: 0 };
 
-/** The bytes to store for a value, copied. `stamp` null = no version is kept. */
+/**
+ * The bytes to store for a value, copied.
+ *
+ * @param mark the version to keep, or, where none is kept, a revision of 32 bits that no other write has
+ */
 export function encodeStored(
   source: Buffer,
   start: number,
   end: number,
   contentType: string,
-  stamp: Stamp | null,
+  mark: Stamp | number,
 ): Buffer {
   const isJson = contentType === JSON_CONTENT_TYPE;
-  if (stamp === null && isJson && source[start] !== ENVELOPE_MARK) return Buffer.from(source.subarray(start, end));
+  if (typeof mark === "number" && isJson) return withRevision(source, start, end, mark);
   const typeLength = isJson ? 0 : contentType.length;
   const stored = Buffer.allocUnsafe(HEADER_BYTES + typeLength + end - start);
   stored[0] = ENVELOPE_MARK;
   stored[KIND_AT] = 0;
-  const version = stamp?.version ?? 0;
+  const version = typeof mark === "number" ? 0 : mark.version;
   stored.writeUInt32BE(Math.floor(version / TWO_32), VERSION_AT);
   stored.writeUInt32BE(version % TWO_32, VERSION_AT + 4);
-  stored.writeUInt32BE(stamp?.origin ?? 0, ORIGIN_AT);
+  stored.writeUInt32BE(typeof mark === "number" ? mark : mark.origin, ORIGIN_AT);
   stored[TYPE_LENGTH_AT] = typeLength;
   if (!isJson) stored.write(contentType, HEADER_BYTES, typeLength, "latin1");
   source.copy(stored, HEADER_BYTES + typeLength, start, end);
   return stored;
+}
+
+function withRevision(source: Buffer, start: number, end: number, revision: number): Buffer {
+  const valueBytes = end - start;
+  const stored = Buffer.allocUnsafe(valueBytes + REVISION_CHARACTERS);
+  source.copy(stored, 0, start, end);
+  let rest = revision;
+  for (let at = stored.length - 1; at >= valueBytes; at--) {
+    stored[at] = WHITE_SPACE[rest & 3] ?? 0;
+    rest >>>= 2;
+  }
+  return stored;
+}
+
+/** Where the value of a JSON text ends: before its revision, if it has one. */
+function endOfValue(text: Buffer): number {
+  const end = text.length - REVISION_CHARACTERS;
+  if (end <= 0) return text.length;
+  for (let at = end; at < text.length; at++) if (!WHITE_SPACE.includes(text[at] ?? 0)) return text.length;
+  return end;
 }
 
 /** Understands both forms. Never throws: what can't be understood is somebody's bytes, and served as such. */
@@ -76,8 +110,16 @@ export function decodeStored(stored: Buffer): StoredEntry {
   if (!Number.isSafeInteger(version)) return decodePlain(stored, 0, NO_STAMP);
   const stamp = version === 0 ? NO_STAMP : { version: toVersion(version), origin: stored.readUInt32BE(ORIGIN_AT) };
   if (stored[KIND_AT] === KIND_PLAIN) return decodePlain(stored, start, stamp);
-  const contentType = typeLength === 0 ? JSON_CONTENT_TYPE : stored.toString("latin1", HEADER_BYTES, start);
+  if (typeLength === 0) return decodePlain(stored, start, stamp);
+  const contentType = stored.toString("latin1", HEADER_BYTES, start);
+  if (!isForeignToJson(contentType)) return decodePlain(stored, 0, NO_STAMP);
   return { bytes: stored, start, end: stored.length, contentType, tag: tagOf(stored, stamp), stamp };
+}
+
+/** Whether a node may have stored this type: it fits a header, and is not that of JSON, which is stored without its name. */
+function isForeignToJson(contentType: string): boolean {
+  if (contentType.length > MAX_CONTENT_TYPE_BYTES || !PRINTABLE.test(contentType)) return false;
+  return contentType.split(";", 1)[0]?.trim().toLowerCase() !== JSON_CONTENT_TYPE;
 }
 
 /** A hash of 53 bits of the stored bytes where there is no version; the version where there is one. */
@@ -90,6 +132,7 @@ function tagOf(stored: Buffer, stamp: Stamp): number {
 export function decodeTombstone(stored: Buffer | null): Stamp | null {
   if (stored === null || stored.length < 12) return null;
   const version = stored.readUInt32BE(0) * TWO_32 + stored.readUInt32BE(4);
+  if (!Number.isSafeInteger(version)) return null;
   return { version: toVersion(version), origin: stored.readUInt32BE(8) };
 }
 
@@ -100,8 +143,12 @@ function decodePlain(stored: Buffer, start: number, stamp: Stamp): StoredEntry {
     return { bytes: plain, start: 0, end: plain.length, contentType: BINARY_CONTENT_TYPE, tag, stamp };
   }
   const text = plain.toString();
-  const bytes = isJsonText(text) ? plain : Buffer.from(JSON.stringify(text));
-  return { bytes, start: 0, end: bytes.length, contentType: JSON_CONTENT_TYPE, tag, stamp };
+  const isJson = isJsonText(text);
+  const bytes = isJson ? plain : Buffer.from(JSON.stringify(text));
+  // JSON in an envelope has no revision behind it, unless it was a plain value.
+  const isMarked = isJson && (start === 0 || stored[KIND_AT] === KIND_PLAIN);
+  const end = isMarked ? endOfValue(bytes) : bytes.length;
+  return { bytes, start: 0, end, contentType: JSON_CONTENT_TYPE, tag, stamp };
 }
 
 function isJsonText(text: string): boolean {

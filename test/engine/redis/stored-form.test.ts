@@ -1,11 +1,13 @@
 import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
 import { JSON_CONTENT_TYPE, type Version } from "../../../src/engine/engine.ts";
 import { BINARY_CONTENT_TYPE, decodeStored, encodeStored } from "../../../src/engine/redis/stored-form.ts";
 
+const REVISION = 0xdead_beef;
 const encode = (text: string | Buffer, contentType: string, version: number | null) => {
   const bytes = Buffer.from(text);
-  const stamp = version === null ? null : { version: version as Version, origin: 0xffff_fffe };
-  return encodeStored(bytes, 0, bytes.length, contentType, stamp);
+  const mark = version === null ? REVISION : { version: version as Version, origin: 0xffff_fffe };
+  return encodeStored(bytes, 0, bytes.length, contentType, mark);
 };
 const decode = (stored: Buffer) => {
   const { bytes, start, end, contentType, stamp } = decodeStored(stored);
@@ -13,8 +15,77 @@ const decode = (stored: Buffer) => {
 };
 
 describe("the stored form", () => {
-  test("of JSON without a version is the text itself", () => {
-    expect(encode('{"a":1}', JSON_CONTENT_TYPE, null).toString()).toBe('{"a":1}');
+  test("of JSON without a version is the text, and white space that says which write it was", () => {
+    const stored = encode('{"a":1}', JSON_CONTENT_TYPE, null).toString();
+    expect(stored).toMatch(/^\{"a":1\}[ \t\n\r]{16}$/);
+    expect(JSON.parse(stored)).toEqual({ a: 1 });
+    expect(decode(Buffer.from(stored)).value.toString()).toBe('{"a":1}');
+    expect(decode(encode(" [ ] \n ", JSON_CONTENT_TYPE, null)).value.toString()).toBe(" [ ] \n ");
+  });
+
+  test("keeps the white space of the value itself", () => {
+    const value = `3${" ".repeat(20)}`;
+    for (const version of [null, 7]) {
+      expect(decode(encode(value, JSON_CONTENT_TYPE, version)).value.toString()).toBe(value);
+    }
+  });
+
+  test("has another tag for each write of the same value", () => {
+    const bytes = Buffer.from('"x"');
+    for (const contentType of [JSON_CONTENT_TYPE, "text/plain"]) {
+      const tags = [0, 1, 2 ** 31, 2 ** 32 - 1].map(
+        (revision) => decodeStored(encodeStored(bytes, 0, bytes.length, contentType, revision)).tag,
+      );
+      expect(new Set(tags).size).toBe(4);
+    }
+  });
+
+  test.each([
+    ["a header behind the type", "text/html\r\nSet-Cookie: a=b"],
+    ["a type that isn't ASCII", "text/\u00e9"],
+    ["JSON by its name", "application/json"],
+    ["JSON with a parameter", "Application/JSON ;charset=x"],
+  ])("with %s was made by no node, and is served as bytes", (_, contentType) => {
+    const stored = encode("[1", contentType, null);
+    const { value, contentType: served } = decode(stored);
+    expect([JSON_CONTENT_TYPE, BINARY_CONTENT_TYPE]).toContain(served);
+    if (served === JSON_CONTENT_TYPE) expect(JSON.parse(value.toString())).toBe(stored.toString());
+  });
+
+  test("of any bytes is a type that fits a header, and JSON that can be parsed", () => {
+    const head = fc.tuple(
+      fc.constantFrom(0, 1, 2, 255),
+      fc.uint8Array({ minLength: 12, maxLength: 12 }),
+      fc.constantFrom(0, 1, 16, 25, 255),
+    );
+    const text = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.json(),
+      fc.constantFrom("text/html\r\nSet-Cookie: a=b", "application/json", "[".repeat(10_000), "\ufeff1", "1e400"),
+    );
+    const body = fc.oneof(
+      fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+      fc.array(text, { maxLength: 3 }).map((parts) => Buffer.from(parts.join(""))),
+    );
+    const crafted = fc.oneof(
+      body,
+      fc
+        .tuple(head, body)
+        .map(([[kind, mark, typeLength], rest]) =>
+          Buffer.concat([Buffer.from([1, kind]), mark, Buffer.from([typeLength]), rest]),
+        ),
+    );
+    fc.assert(
+      fc.property(crafted, (stored) => {
+        const { bytes, start, end, contentType, tag, stamp } = decodeStored(stored);
+        expect(contentType).toMatch(/^[\x20-\x7e]{1,255}$/);
+        expect(start).toBeLessThanOrEqual(end);
+        expect(end).toBeLessThanOrEqual(bytes.length);
+        expect(Number.isSafeInteger(tag) && Number.isSafeInteger(stamp.version)).toBe(true);
+        if (contentType === JSON_CONTENT_TYPE) JSON.parse(bytes.toString("utf8", start, end));
+      }),
+      { numRuns: 500 },
+    );
   });
 
   test("of anything else begins with 0x01 and is read back whole", () => {
