@@ -93,7 +93,7 @@ export class ExpiryWheel {
       return 0;
     }
     let stepsLeft = steps;
-    for (let tick = control[shard + SHARD_WHEEL_TICK]!; tick < now; control[shard + SHARD_WHEEL_TICK] = ++tick) {
+    for (let tick = control[shard + SHARD_WHEEL_TICK]!; tick < now; ) {
       for (let level = WHEEL_LEVELS - 1; level > 0; level--) {
         const levelShift = level * WHEEL_BITS;
         if ((tick & ((1 << levelShift) - 1)) !== 0) continue;
@@ -110,8 +110,29 @@ export class ExpiryWheel {
       }
       const due = control[shard + SHARD_WHEEL + (tick & BUCKET_MASK)]!;
       if (due !== 0) return due;
+      tick = Math.min(now, this.nextTick(shard, tick));
+      control[shard + SHARD_WHEEL_TICK] = tick;
     }
     return 0;
+  }
+
+  /** The next tick with something to do: where the clock was set, there may be a billion without. */
+  private nextTick(shard: number, tick: number): number {
+    let level = 0;
+    while (level < WHEEL_LEVELS - 1 && this.isEmpty(shard, level)) level++;
+    const ticks = 1 << (level * WHEEL_BITS);
+    let next = (tick | (ticks - 1)) + 1;
+    // Where nothing is filed below the last level, something is in it.
+    if (level === WHEEL_LEVELS - 1) while (this.control[lastBucket(shard, next)] === 0) next += ticks;
+    return next;
+  }
+
+  private isEmpty(shard: number, level: number): boolean {
+    const first = shard + SHARD_WHEEL + level * WHEEL_BUCKETS;
+    for (let bucket = first; bucket < first + WHEEL_BUCKETS; bucket++) {
+      if (this.control[bucket] !== 0) return false;
+    }
+    return true;
   }
 
   /** Forgets every record. */
@@ -138,4 +159,10 @@ export class ExpiryWheel {
     else this.arena.wordsAt(prev)[this.arena.wordIndex(prev) + RECORD_WHEEL_NEXT] = next;
     if (next !== 0) this.arena.wordsAt(next)[this.arena.wordIndex(next) + RECORD_WHEEL_PREV] = prev;
   }
+}
+
+/** Where the bucket of the last level to which a tick belongs has its head. */
+function lastBucket(shard: number, tick: number): number {
+  const level = WHEEL_LEVELS - 1;
+  return shard + SHARD_WHEEL + level * WHEEL_BUCKETS + ((tick >>> (level * WHEEL_BITS)) & BUCKET_MASK);
 }

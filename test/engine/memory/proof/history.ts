@@ -172,7 +172,8 @@ export class History {
     const { number, key, stamp } = this.mutation();
     // Now and then empty, or as long as a whole segment holds, or two: nothing of the value stands in the record then.
     const drawn = 24 + this.below(this.random() < 0.5 ? 90 : this.shape.maxValueBytes);
-    const length = this.random() < 0.05 ? 0 : drawn > 504 && this.random() < 0.3 ? drawn - (drawn % 504) : drawn;
+    const full = drawn > 504 && this.random() < 0.3 ? drawn - (drawn % 504) : drawn;
+    const length = drawn % 19 === 7 ? 0 : full;
     const bytes = Buffer.alloc(length);
     for (let at = 0; at < length; at++) bytes[at] = (stamp.version * 7 + at * 13 + (at >>> 6)) & 0xff;
     const contentType = number % 4 === 0 ? `text/x-${number}` : JSON_CONTENT_TYPE;
