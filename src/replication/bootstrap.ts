@@ -25,9 +25,12 @@ export interface BootstrapOptions {
   readonly log: (message: string) => void;
 }
 
-export type BootstrapState = "running" | "done" | "timed-out" | "stopped";
+/** `late`: the node serves what it has, and gets the entries as soon as a peer can give them. */
+export type BootstrapState = "running" | "late" | "done" | "stopped";
 
 const RETRY_MS = 500;
+/** Peers that wait for a node that is away so long are not waited for: that node can be away for days. */
+const UNSETTLED_MS = 5_000;
 
 export class Bootstrap {
   readonly #options: BootstrapOptions;
@@ -38,6 +41,8 @@ export class Bootstrap {
   #cursor: string | null = null;
   #source: PeerLink | null = null;
   #until: Version | null = null;
+  /** Since when all that was asked could not be given; null = it can be, or nobody was asked. */
+  #unsettledSinceMs: number | null = null;
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
@@ -53,22 +58,34 @@ export class Bootstrap {
     return this.#entries;
   }
 
-  /** Resolves when it is done, or time is over. */
+  /** Resolves when it is done, or stopped. */
   async run(): Promise<void> {
-    const { scheduler, timeoutMs, pauseMs, log } = this.#options;
-    while (this.#state === "running") {
-      if (scheduler.nowMs() - this.#startMs >= timeoutMs) {
-        this.#state = "timed-out";
-        log(`no peer could give its entries within ${timeoutMs} ms: this node goes on with what it has`);
-        return;
+    const { pauseMs, log } = this.#options;
+    while (this.#isWanted) {
+      const reason = this.#state === "running" ? this.#reasonToStart() : null;
+      if (reason !== null) {
+        this.#state = "late";
+        log(`${reason}: this node starts with what it has, and gets their entries as soon as they can be given`);
       }
       const wentOn = await this.#next();
-      if (this.#state === "running") await this.#pause(wentOn ? pauseMs : RETRY_MS);
+      if (this.#isWanted) await this.#pause(wentOn ? pauseMs : RETRY_MS);
     }
   }
 
+  get #isWanted(): boolean {
+    return this.#state === "running" || this.#state === "late";
+  }
+
+  #reasonToStart(): string | null {
+    const { scheduler, timeoutMs } = this.#options;
+    const nowMs = scheduler.nowMs();
+    const sinceMs = this.#unsettledSinceMs;
+    if (sinceMs !== null && nowMs - sinceMs >= UNSETTLED_MS) return "the peers wait for a node that is away";
+    return nowMs - this.#startMs >= timeoutMs ? `no peer could give its entries within ${timeoutMs} ms` : null;
+  }
+
   stop(): void {
-    if (this.#state === "running") this.#state = "stopped";
+    if (this.#isWanted) this.#state = "stopped";
     this.#ending.abort();
   }
 
@@ -84,14 +101,16 @@ export class Bootstrap {
       const head = { ...node.signature(scheduler.nowMs()), until: this.#until, cursor: this.#cursor };
       const answer = await link.caller.ask("page", head, [], this.#ending.signal);
       if (!answer.head.flag("isSettled")) {
+        this.#unsettledSinceMs ??= scheduler.nowMs();
         this.#forgetSource();
         return false;
       }
+      this.#unsettledSinceMs = null;
       for (const mutation of answer.mutations) {
         if (mutation.kind === "put" && (await applier.restore(mutation)) === "applied") this.#entries += 1;
       }
       this.#cursor = answer.head.textOrNull("cursor");
-      if (this.#cursor === null && this.#state === "running") {
+      if (this.#cursor === null && this.#isWanted) {
         this.#state = "done";
         log(`${this.#entries} entries came from peer ${link.name}`);
       }

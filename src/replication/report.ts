@@ -43,6 +43,9 @@ export function peersState(parts: ReportParts): PartState {
     };
   }
   if (parts.bootstrapState === "running") problems.push("the entries of a peer are still coming in");
+  if (parts.bootstrapState === "late") {
+    problems.push("the entries of a peer are still to come: they can be given when every node that is named was heard");
+  }
   return { status: problems.length === 0 ? "ok" : "degraded", detail: problems.join("; "), facts };
 }
 
