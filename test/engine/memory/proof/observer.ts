@@ -9,6 +9,7 @@ import {
   POOL_LOCK,
   SHARD_INDEX_SEQUENCE,
   SHARD_LOCK,
+  SHARD_RECYCLE_SEQUENCE,
 } from "../../../../src/engine/memory/layout.ts";
 import { PartReader } from "../../../../src/engine/memory/part-reader.ts";
 import { FOUND, MISSED, Reader } from "../../../../src/engine/memory/reader.ts";
@@ -16,6 +17,7 @@ import { RecordLog } from "../../../../src/engine/memory/record-log.ts";
 import { SegmentPool } from "../../../../src/engine/memory/segment-pool.ts";
 import { ShardStore } from "../../../../src/engine/memory/shard-store.ts";
 import { stampOf } from "../../../support/engine-io.ts";
+import type { Store } from "../../../support/traced-memory.ts";
 import type { Content, History } from "./history.ts";
 
 /** A read came to no end without the lock. Tags are positive. */
@@ -117,6 +119,12 @@ export class Observer {
       if (word === this.arena.shard(number) + SHARD_LOCK) return true;
     }
     return false;
+  }
+
+  /** Whether a store moves the sequence that says that a segment was given back. */
+  isRecycling({ buffer, at }: Store): boolean {
+    const sequence = (at >>> 2) - SHARD_RECYCLE_SEQUENCE + SHARD_LOCK;
+    return buffer === 0 && this.isLock(sequence);
   }
 
   /** Where a key's record is, or -1. To be called while nobody changes anything. */

@@ -56,6 +56,8 @@ export class Proof {
   /** The stores of the window, and the states between them: one more. */
   private stores: Store[] = [];
   private states: State[] = [];
+  /** Of the stores of the window, those that say that a segment is given back: what comes before one must be harmless. */
+  private recyclings: number[] = [];
   /** Keys that changed or moved in the window. */
   private readonly moving = new Set<number>();
   private at = 0;
@@ -98,6 +100,7 @@ export class Proof {
   private openWindow(): void {
     this.stores = [];
     this.states = [];
+    this.recyclings = [];
     this.at = 0;
     this.moving.clear();
   }
@@ -110,6 +113,7 @@ export class Proof {
     trace.hooks = {
       store: (store) => {
         this.owners.check(store);
+        if (this.observer.isRecycling(store)) this.recyclings.push(this.stores.length);
         this.stores.push(store);
       },
     };
@@ -198,6 +202,8 @@ export class Proof {
     const interrupt = () => {
       if (!moments.has(loads++)) return;
       const left = stores.length - this.at;
+      const recycling = this.recyclings.find((at) => at > this.at);
+      if (recycling !== undefined && random() < 0.3) return this.goTo(recycling);
       const dice = random();
       const steps = dice < 0.3 ? left : dice < 0.7 ? 1 + below(6) : below(left + 1);
       this.goTo(Math.min(stores.length, this.at + steps));
