@@ -168,6 +168,8 @@ export class EntryAnswer implements LoadSink {
         break;
       case "not-matched":
         throw preconditionFailed();
+      case "no-room":
+        throw TOO_MUCH_IN_FLIGHT;
       case "decoded":
         return this.decoded(response, this.headers, this.target);
     }
@@ -204,7 +206,11 @@ export class EntryAnswer implements LoadSink {
   private beginEncoded(response: HttpResponse, valueBytes: number): boolean {
     this.encoded ??= new CountedBytes(response.budget, InFlight.Answers);
     this.encoded.giveBack();
-    if (!this.encoded.take(valueBytes)) throw TOO_MUCH_IN_FLIGHT;
+    if (!this.encoded.take(valueBytes)) {
+      // The engine is not to blame: it hears of nothing.
+      this.finish = "no-room";
+      return false;
+    }
     this.target = Buffer.allocUnsafeSlow(valueBytes);
     this.offset = 0;
     return true;
@@ -238,7 +244,7 @@ export class EntryAnswer implements LoadSink {
 }
 
 /** `bytes` stands for any body that needs no decoding. */
-type Finish = "document" | "bytes" | "parts" | "decoded" | "head" | "not-modified" | "not-matched";
+type Finish = "document" | "bytes" | "parts" | "decoded" | "no-room" | "head" | "not-modified" | "not-matched";
 
 /** In the order of RFC 9110, section 13.2.2. */
 function finishOf({ match, noneMatch, headOnly }: EntryDemand, etag: string, isDecoded: boolean): Finish {

@@ -32,6 +32,7 @@ const ALL_WEATHER: readonly Weather[] = [
   { storm: "clients that don't read", flags: () => [] },
   { storm: "replication without a token", flags: () => PEERS },
   { storm: "batches with huge answers", flags: () => [] },
+  { storm: "bombs to decode", flags: () => [] },
   { storm: "misses with huge answers", flags: ({ storeUrl }) => [`--backend-db=${storeUrl}`, ...LOADS] },
   {
     storm: "misses with huge answers",

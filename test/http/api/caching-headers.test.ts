@@ -1,6 +1,7 @@
 /** What answers tell caches between the client and the node, browsers, and clients that ask for an encoding. */
 import { describe, expect, test } from "bun:test";
 import zlib from "node:zlib";
+import { ByteBudget } from "../../../src/runtime/byte-budget.ts";
 import { expectError, expectSuccess, startTestApi, type TestApi, ttlIn, WAYS_TO_ANSWER } from "../../support/api.ts";
 
 const TEXT = "ServCache ".repeat(1_000);
@@ -210,6 +211,26 @@ describe.each(WAYS_TO_ANSWER)("where the engine answers %s", (_, engine) => {
     );
     const bodies = await Promise.all((await Promise.all(asked)).map((answer) => answer.text()));
     expect(new Set(bodies)).toEqual(new Set([TEXT]));
+  });
+
+  test("values that wait to be decoded have room in the budget, or are not read", async () => {
+    const budget = ByteBudget.create(8 * MIB);
+    using api = await startTestApi({ engine, budget });
+    // Three of them have room.
+    const body = zlib.gzipSync(new Uint8Array(2 * MIB).map((_, at) => (at * at * 31) >> 7));
+    await put(api, "k", Buffer.concat([body, Buffer.alloc(2.2 * MIB - body.length)]), {
+      ...{ "Content-Type": "text/plain", "Content-Encoding": "gzip" },
+    });
+    for (const _ of [1, 2]) {
+      const asked = Array.from({ length: 20 }, () =>
+        fetch(`http://127.0.0.1:${api.port}/api/cache/k`, { headers: { "Accept-Encoding": "identity" } }),
+      );
+      const codes = (await Promise.all(asked)).map(({ status, headers }) => `${status} ${headers.get("retry-after")}`);
+      expect(new Set(codes)).toEqual(new Set(["200 null", "503 1"]));
+      expect(budget.usedBytes).toBe(0);
+    }
+    const known = await get(api, "k", { "Accept-Encoding": "gzip" });
+    expect([known.status, known.headers.get("content-encoding"), budget.usedBytes]).toEqual([200, "gzip", 0]);
   });
 
   test("a batch gives an encoded value as it is, and names the coding", async () => {

@@ -19,6 +19,8 @@ export const storms: Readonly<Record<string, (port: number) => void>> = {
     crowd(32, () => sendAgainAndAgain(port, request("POST", "/api/replication", LARGEST_BYTES))),
   /** A small request, and an answer of twice the largest value. */
   "batches with huge answers": (port) => crowd(32, () => sendAgainAndAgain(port, batchOfGets())),
+  /** Values of 16 KiB that decode to the largest value, for clients that take no coding. */
+  "bombs to decode": (port) => void storeBomb(port).then(() => crowd(32, () => sendAgainAndAgain(port, [BOMB_GET]))),
   /** Every key is another one that isn't cached. */
   "misses with huge answers": (port) => crowd(32, (client) => missAgainAndAgain(port, client)),
 };
@@ -32,6 +34,15 @@ export async function storeLarge(port: number): Promise<number> {
     if (answer.ok) return bytes;
   }
   throw new Error("the node takes no value of a MiB");
+}
+
+const BOMB_GET = Buffer.from("GET /api/cache/storm:bomb HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+
+async function storeBomb(port: number): Promise<void> {
+  const headers = { "content-type": "text/plain", "content-encoding": "gzip" };
+  const body = Bun.gzipSync(zeros);
+  const answer = await fetch(`http://127.0.0.1:${port}/api/cache/storm:bomb`, { method: "PUT", body, headers });
+  if (!answer.ok) throw new Error(`the bomb was answered with ${answer.status}`);
 }
 
 function crowd(count: number, start: (client: number) => void): void {
