@@ -1,4 +1,4 @@
-/** One client's value that the database refuses, among those of others: on real servers. */
+/** One client's value that the database refuses, among those of others, and a table that goes: on real servers. */
 import { expect } from "bun:test";
 import { SQL } from "bun";
 import type { BackendRow } from "../../src/backend/backend.ts";
@@ -48,7 +48,7 @@ function textRow(key: string): BackendRow {
 
 for (const { program, start, adapter, texts } of DATABASES) {
   const { afterAll, beforeAll, describe, test } = needing(program);
-  describe(`text before a statement that casts to JSON, in ${adapter}`, () => {
+  describe(`text before a statement that casts to JSON, and tables that go, in ${adapter}`, () => {
     let server: TestServer;
     let sql: SQL;
     beforeAll(async () => {
@@ -71,6 +71,17 @@ for (const { program, start, adapter, texts } of DATABASES) {
       const kinds = (await backend.write(rows, IN_TIME)).map((result) => result.kind);
       expect(kinds).toEqual(rows.map((_, i) => (i % 30 === 7 ? "refused" : "written")));
       expect((await backend.load(["k:6", "k:7"], IN_TIME)).map(textOf)).toEqual(["1", "absent"]);
+      await backend.close();
+    });
+
+    test("a table that was dropped and is made anew is told; one that is new is not", async () => {
+      const backend = createBackend(backendSettings(server.url));
+      expect((await backend.write([jsonRow("a", "1", 1)], IN_TIME)).map((result) => result.kind)).toEqual(["written"]);
+      expect(backend.problem).toBe("");
+      await sql.unsafe("DROP TABLE servcache_entries");
+      await backend.write([jsonRow("b", "1", 1)], IN_TIME);
+      expect((await backend.write([jsonRow("b", "1", 1)], IN_TIME)).map((result) => result.kind)).toEqual(["written"]);
+      expect(backend.problem).toContain("the table of the entries was dropped while in use and is made anew, empty");
       await backend.close();
     });
 

@@ -59,6 +59,8 @@ export class SqlBackend implements Backend {
   readonly #witnesses = new Witnesses();
   #isTableThere = false;
   #isPrepared = false;
+  /** Set for good when the table was there and is not any more; empty = it is there. */
+  #lostTable = "";
 
   constructor(private readonly options: SqlBackendOptions) {
     const { dialect, mapping, connect, label } = options;
@@ -76,7 +78,7 @@ export class SqlBackend implements Backend {
   }
 
   get problem(): string {
-    return this.#fence?.problem ?? "";
+    return [this.#fence?.problem ?? "", this.#lostTable].filter((text) => text !== "").join("; ");
   }
 
   async load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]> {
@@ -164,7 +166,7 @@ export class SqlBackend implements Backend {
       try {
         return await work(run, session);
       } catch (error) {
-        if (this.#dialect.isMissingTable(error)) this.#isTableThere = false;
+        if (this.#dialect.isMissingTable(error)) this.#missTable();
         throw error;
       }
     });
@@ -182,6 +184,13 @@ export class SqlBackend implements Backend {
       for (const statement of create) await run(statement, []).catch(() => run(probe, []));
     }
     this.#isTableThere = true;
+  }
+
+  #missTable(): void {
+    if (this.#isTableThere && this.#mapping.probe !== null) {
+      this.#lostTable = `${this.options.label}: the table of the entries was dropped while in use and is made anew, empty; restore what it held, then restart the node to end this message`;
+    }
+    this.#isTableThere = false;
   }
 
   async #ensurePrepared(run: RunSql): Promise<void> {
