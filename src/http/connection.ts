@@ -1,5 +1,3 @@
-import { InFlight } from "../runtime/byte-budget.ts";
-import { CountedBytes } from "../runtime/counted-bytes.ts";
 import { BodyReader } from "./body-reader.ts";
 import type { ByteSocket, ConnectionContext } from "./connection-context.ts";
 import { CROSS_SITE, isCrossSite } from "./cross-site.ts";
@@ -11,14 +9,13 @@ import { OutputQueue } from "./output-queue.ts";
 import { ReadPause } from "./read-pause.ts";
 import { BODY_TOO_LARGE, REQUEST_CUT_SHORT, REQUEST_TIMEOUT, type Refusal, TOO_MANY_CONNECTIONS } from "./refusal.ts";
 import { NO_LENGTH, ParsedRequest } from "./request.ts";
+import { RequestBytes } from "./request-bytes.ts";
 import { INCOMPLETE, parseHead, REFUSED } from "./request-parser.ts";
 import type { ResponseWriter } from "./response-writer.ts";
+import { Wait } from "./wait.ts";
 
 /** Answers to pipelined requests are collected up to this size before they are sent. */
 const FLUSH_BYTES = 32 * 1024;
-
-/** A packet of this size, or more, counts as a body where its request waits for an answer. */
-const LARGE_PACKET_BYTES = 16 * 1024;
 
 /** More would only be kept after a crowd has gone. */
 const MAX_SPARE_REQUESTS = 256;
@@ -47,20 +44,12 @@ export class Connection implements AnswerRecipient {
   private phase = Phase.Head;
   private readonly input = new InputQueue();
   private readonly output: OutputQueue;
-  /** From the head of a request whose body comes later until its answer. */
-  private bodyReader: BodyReader | null = null;
+  private readonly held: RequestBytes;
   /** The request whose `LateAnswer` is outstanding. */
   private awaited: ParsedRequest | null = null;
   private inputEnded = false;
   private shutDown = false;
-  /** A head has begun to arrive. */
-  private inHead = false;
-  /** Nothing but empty lines has come since the last request. */
-  private resting = true;
-  /** When the current wait began: idle, or for the rest of a head. */
-  private sinceMs: number;
-  /** What the budget counts for a request that waits for its answer. */
-  private readonly countedPacket: CountedBytes;
+  private readonly wait: Wait;
   private readonly pause: ReadPause;
 
   constructor(
@@ -68,9 +57,9 @@ export class Connection implements AnswerRecipient {
     private readonly context: ConnectionContext,
   ) {
     this.output = new OutputQueue(socket, context);
-    this.countedPacket = new CountedBytes(context.budget, InFlight.Bodies);
+    this.held = new RequestBytes(context.budget);
     this.pause = new ReadPause(socket, context.budget);
-    this.sinceMs = context.nowMs;
+    this.wait = new Wait(context);
   }
 
   onData(chunk: Buffer): void {
@@ -94,14 +83,14 @@ export class Connection implements AnswerRecipient {
     if (this.phase === Phase.Closed || this.output.isEmpty) return;
     if (!this.output.send()) this.cut();
     if (!this.output.isEmpty) return;
-    this.sinceMs = this.context.nowMs;
+    this.wait.begin();
     if (this.phase === Phase.Lingering) this.finishWriting();
     else if (this.phase !== Phase.Handling) this.resumeAndAdvance();
   }
 
   onClose(): void {
     this.phase = Phase.Closed;
-    this.releaseBody();
+    this.held.release();
     this.pause.giveBack();
     this.input.clear();
     this.output.clear();
@@ -122,19 +111,14 @@ export class Connection implements AnswerRecipient {
       this.onDrain();
       if (this.output.isTooSlow) this.cut();
     } else if (this.phase === Phase.Lingering) {
-      if (this.hasWaited(limits.lingerMs)) this.socket.end();
+      if (this.wait.hasLasted(limits.lingerMs)) this.socket.end();
     } else if (this.phase === Phase.Body) {
-      if (this.bodyReader?.isTooSlow === true) this.refuseNow(REQUEST_TIMEOUT);
+      if (this.held.body?.isTooSlow === true) this.refuseNow(REQUEST_TIMEOUT);
     } else if (this.phase === Phase.Head) {
-      if (this.inHead) {
-        if (this.hasWaited(limits.headTimeoutMs)) this.refuseNow(REQUEST_TIMEOUT);
-      } else if (nowMs >= drainIdleUntilMs || this.hasWaited(limits.idleTimeoutMs)) this.socket.end();
+      if (this.wait.isInHead) {
+        if (this.wait.hasLasted(limits.headTimeoutMs)) this.refuseNow(REQUEST_TIMEOUT);
+      } else if (nowMs >= drainIdleUntilMs || this.wait.hasLasted(limits.idleTimeoutMs)) this.socket.end();
     }
-  }
-
-  /** `sinceMs` may have been behind by one sweep interval: nobody is cut early for it. */
-  private hasWaited(limitMs: number): boolean {
-    return this.context.nowMs - this.sinceMs >= limitMs + this.context.sweepIntervalMs;
   }
 
   private cut(): void {
@@ -179,7 +163,7 @@ export class Connection implements AnswerRecipient {
       this.rest();
       return false;
     }
-    if (this.inHead && !input.mayHoldHead(this.context.limits)) return false;
+    if (this.wait.isInHead && !input.mayHoldHead(this.context.limits)) return false;
 
     const { request, limits } = this.context;
     const headEnd = parseHead(request, input.bytes, input.start, input.end, limits);
@@ -192,8 +176,7 @@ export class Connection implements AnswerRecipient {
       return false;
     }
     input.start = headEnd;
-    this.inHead = false;
-    this.resting = false;
+    this.wait.endHead();
     if (this.context.refusesOtherSites && isCrossSite(request)) {
       this.refuse(CROSS_SITE, request);
       return false;
@@ -205,17 +188,13 @@ export class Connection implements AnswerRecipient {
   private rest(): void {
     freeBuffer(this.input.bytes);
     this.input.clear();
-    this.inHead = false;
-    // Empty lines alone don't keep a connection.
-    if (!this.resting) this.sinceMs = this.context.nowMs;
-    this.resting = true;
+    this.wait.rest();
   }
 
   private waitForHead(): void {
     // Half of an empty line is no head.
     if (this.input.isHalfEmptyLine) return;
-    if (!this.inHead) this.sinceMs = this.context.nowMs;
-    this.inHead = true;
+    this.wait.beginHead();
     this.input.shrink();
     this.input.markScanned();
   }
@@ -241,19 +220,18 @@ export class Connection implements AnswerRecipient {
     }
     // The reader keeps the request.
     this.context.request = new ParsedRequest();
-    this.bodyReader = new BodyReader(request, this.context);
+    this.held.body = new BodyReader(request, this.context);
     this.phase = Phase.Body;
-    if (request.expectsContinue && input.length === 0) this.sendContinue();
+    if (request.expectsContinue && input.length === 0) {
+      this.flush();
+      this.output.addShared(CONTINUE, 0, CONTINUE.length);
+    }
     return true;
   }
 
-  private sendContinue(): void {
-    this.flush();
-    this.output.addShared(CONTINUE, 0, CONTINUE.length);
-  }
-
   private readBody(): boolean {
-    const { input, bodyReader } = this;
+    const { input } = this;
+    const bodyReader = this.held.body;
     if (bodyReader === null) throw new Error("a body arrives without its request");
     const refusal = bodyReader.read(input);
     if (input.length === 0) {
@@ -296,7 +274,7 @@ export class Connection implements AnswerRecipient {
   private answerLater(pending: Promise<void>, request: ParsedRequest, response: ResponseWriter): void {
     const { context } = this;
     this.phase = Phase.Handling;
-    this.countPacket(request);
+    this.held.countPacket(request);
     if (!this.output.addShared(response.buffer, response.start, response.answerStart)) this.cut();
     context.response = response.detach();
     if (context.request === request) context.request = new ParsedRequest();
@@ -313,7 +291,7 @@ export class Connection implements AnswerRecipient {
   private awaitAnswer(answer: LateAnswer, request: ParsedRequest, response: ResponseWriter): void {
     const { context } = this;
     this.phase = Phase.Handling;
-    this.countPacket(request);
+    this.held.countPacket(request);
     response.rewind();
     this.awaited = request;
     if (context.request === request) context.request = context.spareRequests.pop() ?? new ParsedRequest();
@@ -340,14 +318,14 @@ export class Connection implements AnswerRecipient {
     const { context, awaitedRequest } = this;
     const { response } = context;
     this.awaited = null;
-    this.countedPacket.giveBack();
+    this.held.giveBackPacket();
     if (this.phase === Phase.Closed) {
       response.clear();
       return;
     }
     this.phase = Phase.Head;
-    this.sinceMs = context.nowMs;
-    const isSpare = this.bodyReader === null && context.spareRequests.length < MAX_SPARE_REQUESTS;
+    this.wait.begin();
+    const isSpare = this.held.body === null && context.spareRequests.length < MAX_SPARE_REQUESTS;
     this.conclude(awaitedRequest, response);
     if (isSpare) {
       awaitedRequest.forget();
@@ -357,20 +335,14 @@ export class Connection implements AnswerRecipient {
     if (this.phase === Phase.Head && this.output.isEmpty) this.resumeAndAdvance();
   }
 
-  /** A packet that holds a large body is kept until the answer comes. */
-  private countPacket(request: ParsedRequest): void {
-    const { length } = request.buffer;
-    if (this.bodyReader === null && length >= LARGE_PACKET_BYTES) this.countedPacket.count(length);
-  }
-
   private settle(request: ParsedRequest, response: ResponseWriter): void {
-    this.countedPacket.giveBack();
+    this.held.giveBackPacket();
     if (this.phase === Phase.Closed) {
       response.clear();
       return;
     }
     this.phase = Phase.Head;
-    this.sinceMs = this.context.nowMs;
+    this.wait.begin();
     this.conclude(request, response);
     if (!this.output.addAnswers(response)) this.cut();
     else if (response.closes) this.finishWriting();
@@ -381,36 +353,26 @@ export class Connection implements AnswerRecipient {
   private conclude(request: ParsedRequest, response: ResponseWriter): void {
     if (!response.answered)
       answerInternalError(this.context, new Error("the handler gave no answer"), request, response);
-    if (this.bodyReader !== null) {
-      this.bodyReader.free();
-      this.bodyReader = null;
-      // The packet with the head; what came behind the body is in another, or its bytes would still be in the queue.
-      if (this.input.bytes !== request.buffer) freeBuffer(request.buffer);
-    }
+    this.held.free(request, this.input);
     if (response.closes) this.linger();
   }
 
   private refuseNow(refusal: Refusal): void {
-    this.refuse(refusal, this.bodyReader?.request ?? null);
+    this.refuse(refusal, this.held.body?.request ?? null);
     this.flush();
   }
 
   /** Answers in the handler's place, and closes. `request` where its head was read, else null. */
   private refuse(refusal: Refusal, request: ParsedRequest | null): void {
     answerRefusal(this.context, refusal, request);
-    this.releaseBody();
+    this.held.release();
     this.linger();
-  }
-
-  private releaseBody(): void {
-    this.bodyReader?.release();
-    this.bodyReader = null;
   }
 
   /** Closing at once would reset the connection where the client is still sending, and its answer with it. */
   private linger(): void {
     this.phase = Phase.Lingering;
-    this.sinceMs = this.context.nowMs;
+    this.wait.begin();
     this.input.clear();
   }
 
@@ -430,7 +392,8 @@ export class Connection implements AnswerRecipient {
 
   /** Everything that the client sent before its FIN is answered, or can never be. */
   private endAfterInput(): void {
-    if (this.phase === Phase.Body || (this.phase === Phase.Head && this.inHead)) this.refuseNow(REQUEST_CUT_SHORT);
+    if (this.phase === Phase.Body || (this.phase === Phase.Head && this.wait.isInHead))
+      this.refuseNow(REQUEST_CUT_SHORT);
     else if (this.phase === Phase.Head) this.socket.end();
   }
 }
