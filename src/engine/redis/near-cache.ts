@@ -1,11 +1,12 @@
 import { type Engine, type EntryInfo, type EntrySink, type Key, type KeyPattern, NEVER } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
+import { deliver, type Fetched } from "./fetched.ts";
 import { InvalidationFeed } from "./invalidation-feed.ts";
 import { EVERYTHING, LATEST } from "./latest.ts";
 import { copyKey, type Names } from "./names.ts";
 import { KeyEpochs } from "./near-epochs.ts";
 import type { RedisEngineOptions } from "./options.ts";
-import { deliver, type Fetched, type RemoteEngine } from "./remote-engine.ts";
+import type { RemoteEngine } from "./remote-engine.ts";
 import { NO_STAMP, toVersion } from "./stored-form.ts";
 
 /**

@@ -4,9 +4,7 @@ import {
   type DeleteRequest,
   type Engine,
   type EngineHealth,
-  EngineRefusedError,
   type EngineStats,
-  type EntryInfo,
   type EntrySink,
   type IncrementOutcome,
   type IncrementRequest,
@@ -29,28 +27,18 @@ import { BatchedReads } from "./batched-reads.ts";
 import type { RedisClient } from "./client.ts";
 import { Counters, makeCounters } from "./counters.ts";
 import { classify } from "./errors.ts";
+import { deliver, type Fetched, fetchedFrom, type Reading, tooLarge } from "./fetched.ts";
 import { Keyspace } from "./keyspace.ts";
 import type { Names } from "./names.ts";
 import { DELETE, INCREMENT, MAX_TOGETHER_BYTES, PUT, type ServerScript, TOUCH } from "./scripts.ts";
 import { readServerStats, type ServerStats } from "./server-stats.ts";
-import { decodeStored, decodeTombstone, encodeStored, HEADER_BYTES, type StoredEntry } from "./stored-form.ts";
-
-/** An entry that was read, and until when it is valid. */
-export interface Fetched extends StoredEntry {
-  readonly expiresAtMs: number;
-}
+import { decodeStored, decodeTombstone, encodeStored, HEADER_BYTES } from "./stored-form.ts";
 
 interface RemoteOptions {
   readonly versioned: boolean;
   readonly clock: () => number;
   /** In [0, 1). */
   readonly random: () => number;
-}
-
-/** The stored form of an entry as it was read, with what `PTTL` says of it. */
-interface Reading {
-  readonly stored: Buffer;
-  readonly pttlMs: number;
 }
 
 const MAX_STORED_BYTES = HEADER_BYTES + MAX_CONTENT_TYPE_BYTES + MAX_VALUE_BYTES;
@@ -371,31 +359,7 @@ export class RemoteEngine implements Engine {
 /** What `PTTL` gives where there is no entry. */
 const NO_ENTRY = -2;
 
-function fetchedFrom(reading: Reading | null, sentAtMs: number): Fetched | null {
-  if (reading === null) return null;
-  const { stored, pttlMs } = reading;
-  const { bytes, start, end, contentType, tag, stamp } = decodeStored(stored);
-  if (end - start > MAX_VALUE_BYTES) throw tooLarge(end - start);
-  // -1 = no expiry.
-  const expiresAtMs = pttlMs === -1 ? NEVER : sentAtMs + Math.max(0, pttlMs);
-  return { bytes, start, end, contentType, tag, stamp, expiresAtMs };
-}
-
-function tooLarge(bytes: number): EngineRefusedError {
-  const message = `the value in Redis has ${bytes} bytes, and an entry at most ${MAX_VALUE_BYTES}: delete it`;
-  return new EngineRefusedError("ERR_TOO_LARGE", message);
-}
-
 const ignore = (): void => {};
-
-/** Hands an entry to a sink. */
-export function deliver(fetched: Fetched | null, sink: EntrySink): boolean {
-  if (fetched === null) return false;
-  const { bytes, start, end, contentType, expiresAtMs, tag, stamp } = fetched;
-  const entry: EntryInfo = { valueLength: end - start, contentType, expiresAtMs, tag, stamp };
-  if (sink.begin(entry)) bytes.copy(sink.target, sink.offset, start, end);
-  return true;
-}
 
 /** The beginning of a value. */
 async function headOf(reading: Promise<unknown>): Promise<Buffer> {

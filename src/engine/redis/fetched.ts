@@ -1,0 +1,38 @@
+/** An entry as it was read from Redis: how the stored form becomes one, and how it goes to who asked. */
+import { EngineRefusedError, type EntryInfo, type EntrySink, MAX_VALUE_BYTES, NEVER } from "../engine.ts";
+import { decodeStored, type StoredEntry } from "./stored-form.ts";
+
+/** An entry that was read, and until when it is valid. */
+export interface Fetched extends StoredEntry {
+  readonly expiresAtMs: number;
+}
+
+/** The stored form of an entry as it was read, with what `PTTL` says of it. */
+export interface Reading {
+  readonly stored: Buffer;
+  readonly pttlMs: number;
+}
+
+export function fetchedFrom(reading: Reading | null, sentAtMs: number): Fetched | null {
+  if (reading === null) return null;
+  const { stored, pttlMs } = reading;
+  const { bytes, start, end, contentType, tag, stamp } = decodeStored(stored);
+  if (end - start > MAX_VALUE_BYTES) throw tooLarge(end - start);
+  // -1 = no expiry.
+  const expiresAtMs = pttlMs === -1 ? NEVER : sentAtMs + Math.max(0, pttlMs);
+  return { bytes, start, end, contentType, tag, stamp, expiresAtMs };
+}
+
+/** Hands an entry to a sink. */
+export function deliver(fetched: Fetched | null, sink: EntrySink): boolean {
+  if (fetched === null) return false;
+  const { bytes, start, end, contentType, expiresAtMs, tag, stamp } = fetched;
+  const entry: EntryInfo = { valueLength: end - start, contentType, expiresAtMs, tag, stamp };
+  if (sink.begin(entry)) bytes.copy(sink.target, sink.offset, start, end);
+  return true;
+}
+
+export function tooLarge(bytes: number): EngineRefusedError {
+  const message = `the value in Redis has ${bytes} bytes, and an entry at most ${MAX_VALUE_BYTES}: delete it`;
+  return new EngineRefusedError("ERR_TOO_LARGE", message);
+}
