@@ -4,7 +4,7 @@ import { readOrder } from "./order.ts";
 import { Proof } from "./proof.ts";
 import { Rivals } from "./rivals.ts";
 
-const seeds = Array.from({ length: 16 }, (_, seed) => seed);
+const seeds = Array.from({ length: 40 }, (_, seed) => seed);
 const STEPS = 160;
 
 /** What changes nothing, what reads under the lock, and what is done where nothing at all can leave. */
