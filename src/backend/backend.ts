@@ -45,8 +45,8 @@ export type BackendRow =
 
 export type RowResult =
   | { readonly kind: "written" }
-  /** The backend has something newer; nothing changed. */
-  | { readonly kind: "superseded" }
+  /** The backend has something newer, of `version` where that is known; nothing changed. */
+  | { readonly kind: "superseded"; readonly version?: number }
   /** Refused for good: the same row will be refused again. */
   | { readonly kind: "refused"; readonly reason: string }
   /**

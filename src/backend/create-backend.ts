@@ -2,6 +2,7 @@
 import { SQL } from "bun";
 import { type Backend, BackendConfigError } from "./backend.ts";
 import { HttpBackend } from "./http/http-backend.ts";
+import type { AheadRowsOptions } from "./sql/ahead-rows.ts";
 import type { SqlDialect, SqlMapping } from "./sql/mapping.ts";
 import { mysqlDialect } from "./sql/mysql-dialect.ts";
 import { postgresDialect } from "./sql/postgres-dialect.ts";
@@ -32,6 +33,8 @@ export interface BackendSettings {
   readonly allowsHtml?: boolean;
   /** See `SqlBackendOptions`; default null. */
   readonly sessionsFile?: string | null;
+  /** See `SqlBackendOptions`; default null. */
+  readonly aheadRows?: AheadRowsOptions | null;
 }
 
 /** `SERV_CACHE_BACKEND_TABLE` where it is not set. */
@@ -90,6 +93,7 @@ function createSqlite(settings: BackendSettings): Backend {
     writeStatementTimeoutMs: settings.writeTimeoutMs,
     comments: settings.sqlComments ?? false,
     sessionsFile: settings.sessionsFile ?? null,
+    aheadRows: settings.aheadRows ?? null,
   });
 }
 
@@ -105,6 +109,7 @@ function createSql(settings: BackendSettings, dialect: SqlDialect, connect: (onC
     writeStatementTimeoutMs: settings.writeTimeoutMs,
     comments: settings.sqlComments ?? false,
     sessionsFile: settings.sessionsFile ?? null,
+    aheadRows: settings.aheadRows ?? null,
   });
 }
 

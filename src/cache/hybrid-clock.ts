@@ -56,6 +56,14 @@ export class HybridClock {
     this.unlock();
   }
 
+  /** The newest stamp that was made or seen. */
+  newest(): number {
+    this.lock();
+    const newest = this.last();
+    this.unlock();
+    return newest;
+  }
+
   private last(): number {
     return (this.words[LAST_HI] ?? 0) * TWO_32 + ((this.words[LAST_LO] ?? 0) >>> 0);
   }

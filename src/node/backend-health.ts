@@ -30,7 +30,7 @@ export function backendProblem({ unreachable, told, loads, writes, pending, dead
   // Between two tries it is still away.
   const writeProblem =
     writes.lastError !== "" &&
-    writes.lastError !== told &&
+    !told.includes(writes.lastError) &&
     pending > 0 &&
     `writes wait in the outbox: ${writes.lastError}`;
   const deadProblem =

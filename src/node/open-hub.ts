@@ -5,6 +5,7 @@ import { lookup } from "node:dns/promises";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { BackendConfigError } from "../backend/backend.ts";
 import { createBackend } from "../backend/create-backend.ts";
+import { DAY_MS, TOLERANCE_MS } from "../backend/sql/ahead-rows.ts";
 import { type BackendPlace, TracedBackend } from "../backend/traced-backend.ts";
 import { PendingFlags } from "../cache/away-engine.ts";
 import type { LateFills } from "../cache/filler.ts";
@@ -183,6 +184,12 @@ function backendPart(
     batchPath: config.batchPath,
     allowsHtml: config.allowsHtml,
     sessionsFile: options.directory.file("write-sessions"),
+    aheadRows: {
+      versions: HybridClock.attach(options.shared.versions, Date.now),
+      nowMs: Date.now,
+      // Peers may be ahead with good reason: their stamps are replicated, and have to win here as there.
+      toleranceMs: options.config.peers === null ? TOLERANCE_MS : DAY_MS,
+    },
   });
   const { shared, engine, staleEngine, link, log } = options;
   return new BackendPart({

@@ -44,6 +44,7 @@ export interface IsolatedWritesOptions {
   readonly dialect: SqlDialect;
   readonly mapping: SqlMapping;
   readonly witnesses: Witnesses;
+  readonly ceiling?: number;
   /** Called for a row that was lost with its connection: the server may have it. */
   readonly onDoubt: (row: BackendRow) => void;
 }
@@ -148,14 +149,14 @@ export class IsolatedWrites {
   }
 
   #statement(rows: readonly BackendRow[], form: JsonForm): Promise<RowResult[]> {
-    const { run, mapping } = this.#options;
+    const { run, mapping, ceiling } = this.#options;
     const puts: PutRow[] = [];
     const deletes: DeleteRow[] = [];
     for (const row of rows) {
       if (row.kind === "put") puts.push(row);
       else deletes.push(row);
     }
-    return deletes.length > 0 ? mapping.remove(run, deletes) : mapping.put(run, puts, form);
+    return deletes.length > 0 ? mapping.remove(run, deletes, ceiling) : mapping.put(run, puts, form, ceiling);
   }
 }
 

@@ -24,6 +24,9 @@ export interface SqlResult {
 /** Runs one statement on one connection. Throws what the client throws, or a `BackendError` for time and connection. */
 export type RunSql = (text: string, parameters: readonly unknown[], form?: "objects" | "raw") => Promise<SqlResult>;
 
+/** Stored rows of versions beyond it give way to any; undefined = only to newer ones. */
+export type Ceiling = number | undefined;
+
 /** How JSON is stored: as text that SQL can read, or as plain bytes where the database refuses the text. */
 export type JsonForm = "text" | "bytes";
 
@@ -45,8 +48,8 @@ export interface SqlMapping {
   readonly hasBytesForm: boolean;
   load(run: RunSql, keys: readonly string[]): Promise<LoadResult[]>;
   /** All rows or none: when it throws, none is known to be written. */
-  put(run: RunSql, rows: readonly PutRow[], form: JsonForm): Promise<RowResult[]>;
-  remove(run: RunSql, rows: readonly DeleteRow[]): Promise<RowResult[]>;
+  put(run: RunSql, rows: readonly PutRow[], form: JsonForm, ceiling?: Ceiling): Promise<RowResult[]>;
+  remove(run: RunSql, rows: readonly DeleteRow[], ceiling?: Ceiling): Promise<RowResult[]>;
 }
 
 /** How sessions are told apart and ended at a server that goes on with what it was sent when nobody waits any more. */

@@ -6,7 +6,15 @@
  * `value` is bound as text and cast in the statement: a parameter of type json would be serialised once more.
  */
 import type { LoadResult, RowResult } from "../backend.ts";
-import type { DeleteRow, JsonForm, PutRow, RunSql, SqlMapping } from "./mapping.ts";
+import {
+  type Ceiling,
+  cell,
+  type DeleteRow,
+  type JsonForm,
+  type PutRow,
+  type RunSql,
+  type SqlMapping,
+} from "./mapping.ts";
 import { inOrder, keyText, toStored } from "./stored-value.ts";
 import { quoteTable } from "./table-name.ts";
 
@@ -25,7 +33,7 @@ export class PostgresTable implements SqlMapping {
   readonly #loadSql: string;
   readonly #putSql: string;
   readonly #newerSql: string;
-  readonly #removeSql: string;
+  readonly #removeSql: (ceiling: Ceiling) => string;
 
   /** Throws `BackendConfigError` where `tableName` is not one. */
   constructor(tableName: string) {
@@ -43,13 +51,16 @@ export class PostgresTable implements SqlMapping {
       ON CONFLICT (key) DO UPDATE SET value = excluded.value, bytes = excluded.bytes,
         content_type = excluded.content_type, version = excluded.version, updated_at = excluded.updated_at
       WHERE stored.version <= excluded.version`;
-    this.#newerSql = `SELECT given.key FROM unnest($1::text[], $2::bigint[]) AS given (key, version)
+    this.#newerSql = `SELECT given.key, stored.version::text AS version FROM unnest($1::text[], $2::bigint[]) AS given (key, version)
       JOIN ${table} AS stored ON stored.key = given.key AND stored.version > given.version`;
     // The select sees the table as it was before the delete: what is newer there stays.
-    this.#removeSql = `WITH given AS (SELECT * FROM unnest($1::text[], $2::bigint[]) AS given (key, version)),
+    this.#removeSql = (
+      ceiling,
+    ) => `WITH given AS (SELECT * FROM unnest($1::text[], $2::bigint[]) AS given (key, version)),
       gone AS (DELETE FROM ${table} AS stored USING given
-        WHERE stored.key = given.key AND stored.version <= given.version)
-      SELECT given.key FROM given JOIN ${table} AS stored ON stored.key = given.key AND stored.version > given.version`;
+        WHERE stored.key = given.key AND (stored.version <= given.version${beyond(ceiling)}))
+      SELECT given.key, stored.version::text AS version FROM given JOIN ${table} AS stored
+      ON stored.key = given.key AND stored.version > given.version AND NOT (false${beyond(ceiling)})`;
   }
 
   async load(run: RunSql, keys: readonly string[]): Promise<LoadResult[]> {
@@ -57,11 +68,11 @@ export class PostgresTable implements SqlMapping {
     return inOrder(keys, rows);
   }
 
-  async put(run: RunSql, rows: readonly PutRow[], form: JsonForm): Promise<RowResult[]> {
+  async put(run: RunSql, rows: readonly PutRow[], form: JsonForm, ceiling?: Ceiling): Promise<RowResult[]> {
     const stored = rows.map((row) => toStored(row, form));
     const keys = textArray(rows.map((row) => row.key));
     const versions = versionArray(rows);
-    const { count } = await run(this.#putSql, [
+    const { count } = await run(this.#putSql + beyond(ceiling), [
       keys,
       textArray(stored.map((row) => row.value)),
       byteaArray(stored.map((row) => row.bytes)),
@@ -70,14 +81,12 @@ export class PostgresTable implements SqlMapping {
     ]);
     if (count === rows.length) return rows.map(() => WRITTEN);
     // Which of them came too late is asked for only where some did: answers with rows cost more than counts.
-    const newer = keysOf((await run(this.#newerSql, [keys, versions])).rows);
-    return rows.map((row) => ({ kind: newer.has(row.key) ? "superseded" : "written" }));
+    return outcomes(rows, (await run(this.#newerSql, [keys, versions])).rows);
   }
 
-  async remove(run: RunSql, rows: readonly DeleteRow[]): Promise<RowResult[]> {
-    const result = await run(this.#removeSql, [textArray(rows.map((row) => row.key)), versionArray(rows)]);
-    const newer = keysOf(result.rows);
-    return rows.map((row) => ({ kind: newer.has(row.key) ? "superseded" : "written" }));
+  async remove(run: RunSql, rows: readonly DeleteRow[], ceiling?: Ceiling): Promise<RowResult[]> {
+    const result = await run(this.#removeSql(ceiling), [textArray(rows.map((row) => row.key)), versionArray(rows)]);
+    return outcomes(rows, result.rows);
   }
 }
 
@@ -85,10 +94,16 @@ function versionArray(rows: readonly { readonly version: number }[]): string {
   return `{${rows.map((row) => row.version).join(",")}}`;
 }
 
-function keysOf(rows: readonly unknown[]): Set<string> {
-  const keys = new Set<string>();
-  for (const row of rows) if (typeof row === "object" && row !== null) keys.add(keyText(Reflect.get(row, "key")));
-  return keys;
+function beyond(ceiling: Ceiling): string {
+  return ceiling === undefined ? "" : ` OR stored.version > ${ceiling}`;
+}
+
+function outcomes(rows: readonly (PutRow | DeleteRow)[], newer: readonly unknown[]): RowResult[] {
+  const versions = new Map(newer.map((row) => [keyText(cell(row, "key")), Number(cell(row, "version"))]));
+  return rows.map((row) => {
+    const version = versions.get(row.key);
+    return version === undefined ? WRITTEN : { kind: "superseded", version };
+  });
 }
 
 /** An array as PostgreSQL reads it: `{"a","b",NULL}`. */

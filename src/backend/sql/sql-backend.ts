@@ -15,6 +15,7 @@ import {
   type RowResult,
 } from "../backend.ts";
 import { callSignal } from "../call-signal.ts";
+import { AheadRows, type AheadRowsOptions } from "./ahead-rows.ts";
 import { factsOf } from "./client-error.ts";
 import { DoubtfulWrites } from "./doubtful-writes.ts";
 import { IsolatedWrites, Witnesses } from "./isolated-writes.ts";
@@ -44,6 +45,8 @@ export interface SqlBackendOptions {
   readonly comments: boolean;
   /** Where the names of write sessions are kept for the next start; null = nowhere. */
   readonly sessionsFile: string | null;
+  /** What to do with rows of versions ahead of the clock; null = they are newer like others. */
+  readonly aheadRows: AheadRowsOptions | null;
 }
 
 export class SqlBackend implements Backend {
@@ -56,6 +59,9 @@ export class SqlBackend implements Backend {
   readonly #ledger: SessionLedger;
   readonly #fence: WriteFence | null;
   readonly #doubtful: DoubtfulWrites;
+  /** Those that replace what is newer. */
+  readonly #doubtfulReplacements: DoubtfulWrites;
+  readonly #ahead: AheadRows | null;
   readonly #witnesses = new Witnesses();
   #isTableThere = false;
   #isPrepared = false;
@@ -72,13 +78,17 @@ export class SqlBackend implements Backend {
       new SessionPool({ dialect, connect, label, setup: dialect.sessionSetup(timeoutMs), fence }, size);
     this.#ledger = new SessionLedger(options.sessionsFile);
     this.#fence = dialect.sessions === null ? null : new WriteFence(dialect.sessions, this.#ledger);
-    this.#doubtful = new DoubtfulWrites((session) => this.#fence?.isInDoubt(session) === true);
+    const isInDoubt = (session: string) => this.#fence?.isInDoubt(session) === true;
+    this.#doubtful = new DoubtfulWrites(isInDoubt);
+    this.#doubtfulReplacements = new DoubtfulWrites(isInDoubt);
+    this.#ahead = options.aheadRows === null ? null : new AheadRows(options.aheadRows);
     this.#loads = pool(options.loadConnections, options.loadStatementTimeoutMs, null);
     this.#writes = pool(options.writeConnections, options.writeStatementTimeoutMs, this.#fence);
   }
 
   get problem(): string {
-    return [this.#fence?.problem ?? "", this.#lostTable].filter((text) => text !== "").join("; ");
+    const problems = [this.#fence?.problem ?? "", this.#lostTable, this.#ahead?.problem ?? ""];
+    return problems.filter((problem) => problem !== "").join("; ");
   }
 
   async load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]> {
@@ -94,10 +104,14 @@ export class SqlBackend implements Backend {
   async write(rows: readonly BackendRow[], options: CallOptions): Promise<RowResult[]> {
     const results = new Map<string, RowResult>();
     let tried = rows;
+    let replacing: readonly BackendRow[] = [];
     /** Sessions that were lost with what this call had sent them. */
     const lost = new Set<string>();
     const doubt = (row: BackendRow) => {
-      for (const session of lost) this.#doubtful.add(row, session);
+      for (const session of lost) {
+        this.#doubtful.add(row, session);
+        if (replacing.includes(row)) this.#doubtfulReplacements.add(row, session);
+      }
     };
     try {
       await this.#with(this.#writes, options, async (lent, session) => {
@@ -119,6 +133,12 @@ export class SqlBackend implements Backend {
         } finally {
           writes.decide();
         }
+        const ceiling = this.#ahead?.ceiling() ?? Number.MAX_SAFE_INTEGER;
+        replacing = this.#ahead?.replaceable(tried, results, ceiling) ?? [];
+        for (const { key } of replacing) results.delete(key);
+        const replacements = new IsolatedWrites({ ...isolation, ceiling }, results);
+        for (const chunk of this.#chunks(replacing, options)) await replacements.write(chunk);
+        replacements.decide();
       });
     } catch (error) {
       const failure = this.#toBackendError(error, "ERR_BACKEND_UNAVAILABLE");
@@ -143,6 +163,7 @@ export class SqlBackend implements Backend {
 
   /** Deletes, and puts whose SQL compares no versions, must not be overtaken by what came before them. */
   #mustWait(row: BackendRow): boolean {
+    if (this.#doubtfulReplacements.threatens(row)) return true;
     return (row.kind === "delete" || !this.#mapping.comparesVersions) && this.#doubtful.threatens(row);
   }
 

@@ -6,7 +6,7 @@
  * versions are read back.
  */
 import type { LoadResult, RowResult } from "../backend.ts";
-import type { DeleteRow, JsonForm, PutRow, RunSql, SqlMapping } from "./mapping.ts";
+import type { Ceiling, DeleteRow, JsonForm, PutRow, RunSql, SqlMapping } from "./mapping.ts";
 import { inOrder, keyText, toStored } from "./stored-value.ts";
 import { quoteTable } from "./table-name.ts";
 
@@ -14,9 +14,9 @@ import { quoteTable } from "./table-name.ts";
 interface Texts {
   readonly create: string;
   readonly upsertHead: string;
-  readonly upsertTail: string;
-  /** Deletes the rows whose (key, version) are listed, where they are not newer. */
-  remove(count: number): string;
+  upsertTail(ceiling: Ceiling): string;
+  /** Deletes the rows whose (key, version) are listed, where they are not newer, or lie beyond the ceiling. */
+  remove(count: number, ceiling: Ceiling): string;
 }
 
 export class ValuesTable implements SqlMapping {
@@ -41,7 +41,9 @@ export class ValuesTable implements SqlMapping {
    */
   static mysql(tableName: string): ValuesTable {
     const table = quoteTable(tableName, "`");
-    const newer = (column: string) => `${column} = IF(VALUES(version) >= version, VALUES(${column}), ${column})`;
+    const wins = (ceiling: Ceiling) => `VALUES(version) >= version${beyond(ceiling, "version")}`;
+    const newer = (column: string, ceiling: Ceiling) =>
+      `${column} = IF(${wins(ceiling)}, VALUES(${column}), ${column})`;
     return new ValuesTable(table, {
       create: `CREATE TABLE IF NOT EXISTS ${table} (\`key\` VARBINARY(1024) NOT NULL PRIMARY KEY,
         \`value\` LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, \`bytes\` LONGBLOB,
@@ -49,10 +51,11 @@ export class ValuesTable implements SqlMapping {
         updated_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3)) ENGINE=InnoDB`,
       upsertHead: `INSERT INTO ${table} (\`key\`, \`value\`, \`bytes\`, content_type, version) VALUES `,
       // The assignments are done from left to right: the version is compared by all and set last.
-      upsertTail: ` ON DUPLICATE KEY UPDATE ${newer("`value`")}, ${newer("`bytes`")}, ${newer("content_type")},
-        updated_at = IF(VALUES(version) >= version, CURRENT_TIMESTAMP(3), updated_at),
-        version = GREATEST(version, VALUES(version))`,
-      remove: (count) => `DELETE FROM ${table} WHERE ${list("(`key` = ? AND version <= ?)", count, " OR ")}`,
+      upsertTail: (ceiling) => ` ON DUPLICATE KEY UPDATE ${newer("`value`", ceiling)}, ${newer("`bytes`", ceiling)},
+        ${newer("content_type", ceiling)}, updated_at = IF(${wins(ceiling)}, CURRENT_TIMESTAMP(3), updated_at),
+        ${newer("version", ceiling)}`,
+      remove: (count, ceiling) =>
+        `DELETE FROM ${table} WHERE ${list(`(\`key\` = ? AND (version <= ?${beyond(ceiling, "version")}))`, count, " OR ")}`,
     });
   }
 
@@ -64,12 +67,12 @@ export class ValuesTable implements SqlMapping {
         content_type TEXT NOT NULL, version INTEGER NOT NULL,
         updated_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))`,
       upsertHead: `INSERT INTO ${table} (key, value, bytes, content_type, version) VALUES `,
-      upsertTail: ` ON CONFLICT (key) DO UPDATE SET value = excluded.value, bytes = excluded.bytes,
+      upsertTail: (ceiling) => ` ON CONFLICT (key) DO UPDATE SET value = excluded.value, bytes = excluded.bytes,
         content_type = excluded.content_type, version = excluded.version, updated_at = excluded.updated_at
-        WHERE version <= excluded.version`,
-      remove: (count) => `WITH gone (key, version) AS (VALUES ${list("(?, ?)", count, ", ")})
+        WHERE version <= excluded.version${beyond(ceiling, `${table}.version`)}`,
+      remove: (count, ceiling) => `WITH gone (key, version) AS (VALUES ${list("(?, ?)", count, ", ")})
         DELETE FROM ${table} WHERE key IN (SELECT stored.key FROM gone JOIN ${table} AS stored
-        ON stored.key = gone.key AND stored.version <= gone.version)`,
+        ON stored.key = gone.key AND (stored.version <= gone.version${beyond(ceiling, "stored.version")}))`,
     });
   }
 
@@ -82,7 +85,7 @@ export class ValuesTable implements SqlMapping {
     return inOrder(keys, rows);
   }
 
-  async put(run: RunSql, rows: readonly PutRow[], form: JsonForm): Promise<RowResult[]> {
+  async put(run: RunSql, rows: readonly PutRow[], form: JsonForm, ceiling?: Ceiling): Promise<RowResult[]> {
     const padded = pad(rows);
     const parameters: unknown[] = [];
     for (const row of padded) {
@@ -90,14 +93,14 @@ export class ValuesTable implements SqlMapping {
       parameters.push(row.key, value, bytes, row.contentType, row.version);
     }
     const { upsertHead, upsertTail } = this.texts;
-    await run(upsertHead + list("(?, ?, ?, ?, ?)", padded.length, ", ") + upsertTail, parameters);
+    await run(upsertHead + list("(?, ?, ?, ?, ?)", padded.length, ", ") + upsertTail(ceiling), parameters);
     return this.#outcomes(run, rows);
   }
 
-  async remove(run: RunSql, rows: readonly DeleteRow[]): Promise<RowResult[]> {
+  async remove(run: RunSql, rows: readonly DeleteRow[], ceiling?: Ceiling): Promise<RowResult[]> {
     const padded = pad(rows);
     const parameters = padded.flatMap((row) => [row.key, row.version]);
-    await run(this.texts.remove(padded.length), parameters);
+    await run(this.texts.remove(padded.length, ceiling), parameters);
     return this.#outcomes(run, rows);
   }
 
@@ -112,8 +115,15 @@ export class ValuesTable implements SqlMapping {
       if (typeof row !== "object" || row === null) continue;
       versions.set(keyText(Reflect.get(row, "key")), Number(Reflect.get(row, "version")));
     }
-    return rows.map((row) => ({ kind: (versions.get(row.key) ?? 0) > row.version ? "superseded" : "written" }));
+    return rows.map((row) => {
+      const version = versions.get(row.key) ?? 0;
+      return version > row.version ? { kind: "superseded", version } : { kind: "written" };
+    });
   }
+}
+
+function beyond(ceiling: Ceiling, version: string): string {
+  return ceiling === undefined ? "" : ` OR ${version} > ${ceiling}`;
 }
 
 function list(item: string, count: number, separator: string): string {
