@@ -7,6 +7,7 @@
  * page can set none of the three.
  */
 
+import { BYTE_CLASS, DIGIT } from "./byte-class.ts";
 import type { Refusal } from "./refusal.ts";
 import { equalsIgnoringCase, type ParsedRequest, SPAN } from "./request.ts";
 
@@ -43,25 +44,31 @@ export function isCrossSite(request: ParsedRequest): boolean {
         if (equalsIgnoringCase(buffer, start, "sec-fetch-site") && !isOwnSite(request, at)) return true;
     }
   }
-  if (hostAt < 0) return originAt >= 0;
-  return !isLoopbackHost(request, hostAt) || (originAt >= 0 && !isOrigin(request, originAt, hostAt));
+  const { authorityStart, authorityEnd } = request;
+  // Only HTTP/1.0 goes without; its target may name a host all the same.
+  if (hostAt < 0) return originAt >= 0 || (authorityEnd > 0 && !isLoopbackHost(buffer, authorityStart, authorityEnd));
+  return (
+    !isLoopbackHost(buffer, headerSpans[hostAt + 2] ?? 0, headerSpans[hostAt + 3] ?? 0) ||
+    (originAt >= 0 && !isOrigin(request, originAt, hostAt))
+  );
 }
 
 function isOwnSite(request: ParsedRequest, at: number): boolean {
   return OWN_SITES.includes(valueAt(request, at));
 }
 
-function isLoopbackHost(request: ParsedRequest, at: number): boolean {
-  for (const name of NAMES) if (isHost(request, at, name)) return true;
-  return LOOPBACK_IPV4.test(valueAt(request, at));
+function isLoopbackHost(buffer: Buffer, start: number, end: number): boolean {
+  for (const name of NAMES) if (isHost(buffer, start, end, name)) return true;
+  return LOOPBACK_IPV4.test(buffer.latin1Slice(start, end));
 }
 
 /** Whether the host is this one, with any port or none. Makes no string: it is asked for every request. */
-function isHost({ buffer, headerSpans }: ParsedRequest, at: number, lowerCaseName: string): boolean {
-  const start = headerSpans[at + 2] ?? 0;
-  const end = headerSpans[at + 3] ?? 0;
+function isHost(buffer: Buffer, start: number, end: number, lowerCaseName: string): boolean {
   const after = start + lowerCaseName.length;
-  return after <= end && (after === end || buffer[after] === COLON) && equalsIgnoringCase(buffer, start, lowerCaseName);
+  if (after > end || !equalsIgnoringCase(buffer, start, lowerCaseName)) return false;
+  if (after < end && buffer[after] !== COLON) return false;
+  for (let at = after + 1; at < end; at++) if (((BYTE_CLASS[buffer[at] ?? 0] ?? 0) & DIGIT) === 0) return false;
+  return true;
 }
 
 /** An origin is a scheme and what the page's own requests have as their host; `null` is that of no page that is ours. */
