@@ -55,7 +55,8 @@ describe("other programs", () => {
     const calls = await openEngine(server.url, { prefix: "app:" });
     const other = otherProgram(server);
     await calls.put("k", '{"a": 1.0}', { expiresAtMs: Date.now() + 60_000 });
-    expect(await other.get("app:k")).toBe('{"a": 1.0}');
+    // White space behind the value tells its writes apart.
+    expect((await other.get("app:k"))?.trimEnd()).toBe('{"a": 1.0}');
     expect(await other.pttl("app:k")).toBeGreaterThan(59_000);
     await other.set("app:json", '[1, "ä"]', "PX", 5000);
     await other.set("app:text", 'say "hi" 🙂');
@@ -79,7 +80,7 @@ describe("other programs", () => {
     await calls.put("k", "1");
     expect(await calls.engine.scan({ pattern: null, cursor: null, limit: 100 })).toEqual({ keys: ["k"], cursor: null });
     await other.unlink(Buffer.from("app:\xff", "latin1"));
-    expect(await calls.get("hash")).toBeNull();
+    await expect(calls.get("hash")).rejects.toThrow("another program keeps something under this key that is no string");
     expect(await calls.engine.deleteMatching(globPattern("*"), calls.stamp())).toBe(1);
     await calls.put("k", "1");
     expect(await calls.engine.clear(calls.stamp())).toBe(1);
@@ -201,7 +202,7 @@ describe("a server that", () => {
     expect(await calls.put("k", "1")).toBe("stored");
     expect(await calls.get("k")).toBe("1");
     const other = new Redis({ port: server.port, password: "s3c:r@t/", db: 3 });
-    expect(await other.get("k")).toBe("1");
+    expect((await other.get("k"))?.trimEnd()).toBe("1");
     await other.quit();
     const wrong = await openEngine(`redis://:wrong-secret@${at}`);
     await expect(wrong.get("k")).rejects.toBeInstanceOf(EngineUnavailableError);
