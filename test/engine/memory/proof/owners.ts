@@ -6,6 +6,7 @@ import {
   POOL_INDEX_COUNT,
   POOL_LOCK,
   RECORDS_COUNTED,
+  SHARD_INDEX_PAGES,
   SHARD_INDEX_SEQUENCE,
   SHARD_LOCK,
   SHARD_RECYCLE_SEQUENCE,
@@ -45,6 +46,10 @@ export class Owners {
     const field = (word - GLOBAL_WORDS) % SHARD_WORDS;
     if (field === SHARD_LOCK) return null;
     if (!this.isHeld(word - field + SHARD_LOCK)) return "a shard's header changes without its lock";
+    // Readers find slots by it: they must see that it changes.
+    if (field === SHARD_INDEX_PAGES && ((this.arena.control[word - field + SHARD_INDEX_SEQUENCE] ?? 0) & 1) === 0) {
+      return "an index gets another size while its sequence is even";
+    }
     const isSequence = field === SHARD_INDEX_SEQUENCE || field === SHARD_RECYCLE_SEQUENCE;
     return isAtomic || !isSequence ? null : "a sequence is moved by a plain store";
   }
