@@ -118,7 +118,7 @@ export class PlainEngine implements Engine {
     const entry = this.#live(name);
     const text = entry?.value.toString() ?? "0";
     const isJson = entry === null || entry.contentType === JSON_CONTENT_TYPE;
-    if (!isJson || !/^-?(0|[1-9]\d*)$/.test(text) || !Number.isSafeInteger(Number(text))) {
+    if (!isJson || !/^[ \t\n\r]*-?(0|[1-9]\d*)[ \t\n\r]*$/.test(text) || !Number.isSafeInteger(Number(text))) {
       return { kind: "not-an-integer" };
     }
     const value = Number(text) + request.delta;

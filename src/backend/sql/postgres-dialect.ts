@@ -15,13 +15,12 @@ const ENDED = /^(08|57P)/;
 
 export const postgresDialect: SqlDialect = {
   name: "postgres",
+  // One statement: on a slow way each costs a turn. Values are read from the server's text: whatever its defaults are, the
+  // text is one that can be read.
   sessionSetup: (statementTimeoutMs) => [
-    `SET statement_timeout = ${Math.ceil(statementTimeoutMs)}`,
-    // Values are read from the server's text: whatever its defaults are, the text is one that can be read.
-    "SET bytea_output = hex",
-    "SET datestyle = ISO",
-    "SET intervalstyle = iso_8601",
-    "SET extra_float_digits = 1",
+    `SELECT set_config('statement_timeout', '${Math.ceil(statementTimeoutMs)}', false),
+      set_config('bytea_output', 'hex', false), set_config('datestyle', 'ISO', false),
+      set_config('intervalstyle', 'iso_8601', false), set_config('extra_float_digits', '1', false)`,
   ],
   sessions: {
     // Poolers keep this setting with the client, so a connection that has passed to another bears the other's name.
