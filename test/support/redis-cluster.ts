@@ -86,7 +86,11 @@ export class RedisCluster {
     return added;
   }
 
-  /** Moves a slot with its keys from one primary to another, as `redis-cli --cluster reshard` does. */
+  /**
+   * Moves a slot with its keys from one primary to another, as `redis-cli --cluster reshard` does, and waits until all nodes
+   * agree about it. One that takes over the next slot before it has heard of the newest epoch would claim it with an older
+   * one: then it and the former owner send clients to each other for ever.
+   */
   async moveSlot(slot: number, from: RedisServer, to: RedisServer): Promise<void> {
     const [fromId, toId] = await Promise.all([this.idOf(from), this.idOf(to)]);
     await this.run(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
@@ -98,6 +102,20 @@ export class RedisCluster {
     }
     await this.run(to, "CLUSTER", "SETSLOT", slot, "NODE", toId);
     await this.run(from, "CLUSTER", "SETSLOT", slot, "NODE", toId);
+    await eventually(async () => new Set(await Promise.all(this.nodes.map((node) => this.#layoutOf(node)))).size === 1);
+    if ((await this.ownerOf(slot, from)) !== to) throw new Error(`slot ${slot} is not where it was moved`);
+  }
+
+  /** Each primary with its epoch and its slots, as `asked` knows them. */
+  async #layoutOf(asked: RedisServer): Promise<string> {
+    const lines = String(await this.run(asked, "CLUSTER", "NODES"))
+      .trim()
+      .split("\n");
+    const fields = lines.map((line) => line.split(" ")).filter((parts) => parts[2]?.includes("master"));
+    return fields
+      .map((parts) => `${parts[0]} ${parts[6]} ${parts.slice(8).join(" ")}`)
+      .toSorted()
+      .join("\n");
   }
 
   async stop(): Promise<void> {
