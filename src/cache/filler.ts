@@ -15,6 +15,8 @@ export interface FillerOptions {
 export interface LateFills {
   /** Until when a fill that was undone may still come, in ms since the Unix epoch. */
   readonly untilMs: () => number;
+  /** Whether something newer than this waits for the engine: what the engine has is not what the key holds. */
+  readonly hides: (name: string, stamp: Stamp) => boolean;
   /** Sees to it that what is older than this is gone in the end, and not read until then. */
   readonly keepGone: (name: string, stamp: Stamp) => Promise<void>;
 }

@@ -394,12 +394,14 @@ export class BackendPart {
     throw upstreamError(failure, false, this.#readThrough.retryAfterMs);
   }
 
-  /** What the engine has of a key; a failure to ask counts as nothing. */
+  /** What the engine has of a key, unless what waits for it is newer; a failure to ask counts as nothing. */
   #look(key: string): Awaitable<Kept | null> {
+    const { late } = this.#options;
     const capture = new EntryCapture();
     const shown = (found: boolean): Kept | null => {
       if (!found) return null;
       const { value, expiresAtMs, stamp } = capture.entry();
+      if (late?.hides(key, stamp) === true) return null;
       return { value, expiresAtMs, version: stamp.version };
     };
     const found = this.#options.engine.peek(keyOf(key), capture);

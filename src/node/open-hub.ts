@@ -157,6 +157,7 @@ function pendingWrites(
 function lateFills(pending: PendingWrites, { link, log }: OpenHubOptions): LateFills {
   return {
     untilMs: () => Date.now() + link.tombstoneMs,
+    hides: (key, stamp) => pending.hides(key, stamp),
     keepGone: (key, stamp) =>
       pending
         .keep({ kind: "delete", key, stamp, isReplicated: false })

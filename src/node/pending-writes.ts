@@ -10,7 +10,7 @@ import { Glob } from "../cache/glob.ts";
 import type { Mutation, PutMutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { PartState } from "../cache/upstream.ts";
-import { type Engine, NEVER, type Stamp } from "../engine/engine.ts";
+import { type Engine, isNewer, NEVER, type Stamp } from "../engine/engine.ts";
 import type { OutboxEntry } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
@@ -88,6 +88,15 @@ export class PendingWrites {
     const { kind, stamp, expiresAtMs, value, contentType } = row;
     if (kind !== "put" || value === null) return { kind: "delete", key, stamp, isReplicated: false };
     return { kind, key, value: { bytes: value, contentType }, expiresAtMs, stamp, isReplicated: false, isTouch: false };
+  }
+
+  /** Whether something waits that replaces what the engine has of a key. */
+  hides(key: string, stamp: Stamp): boolean {
+    const { flags, outbox, invalidations } = this.#options;
+    if (!flags.hasAny) return false;
+    const row = outbox.pendingValue(ENGINE, key);
+    if (row !== null && isNewer(row.stamp, stamp)) return true;
+    return flags.hasInvalidations && invalidations.covering(keyOf(key), stamp) !== null;
   }
 
   /** The engine may have done a mutation with this stamp that is not recorded: when it answers, it is looked at. */

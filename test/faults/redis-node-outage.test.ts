@@ -147,6 +147,27 @@ describe.each([1, 2])("a node of %d threads on Redis before a database", (worker
     LONG_MS,
   );
 
+  test.each(["DELETE k*", "a clear", "DELETE"])(
+    "reads nothing of a full Redis that a delete waits to remove there: %s",
+    async (kind) => {
+      const { calls } = await start(`--workers=${workers}`, databaseFlag(), "--backend-delete=true");
+      await all((key) => calls.put(key, 1));
+      await eventually(() => KEYS.every((key) => row(key) === "1"));
+      const other = new Redis(redis.url);
+      await other.config("SET", "maxmemory", "1");
+      if (kind === "DELETE") await all((key) => calls.remove(key));
+      else await calls.call("DELETE", `/api/cache${kind === "a clear" ? "" : "?pattern=k*"}`);
+      await eventually(() => KEYS.every((key) => row(key) === null));
+      expect((await all((key) => calls.get(key))).map(({ status }) => status)).toEqual(KEYS.map(() => 404));
+      await other.config("SET", "maxmemory", "0");
+      await eventually(async () => (await calls.json("/health")).pending.writes === 0);
+      expect((await all((key) => calls.get(key))).map(({ status }) => status)).toEqual(KEYS.map(() => 404));
+      expect((await other.keys("k*")).filter((key) => KEYS.includes(key))).toEqual([]);
+      other.disconnect();
+    },
+    LONG_MS,
+  );
+
   test(
     "keeps what waits for Redis through its end and start",
     async () => {
