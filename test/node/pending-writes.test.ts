@@ -61,6 +61,7 @@ function startNode(folder: string, redis: DoubtfulEngine) {
     ...{ engine: redis, invalidations, onFailure: () => {} },
     late: {
       untilMs: () => nowMs() + 60_000,
+      hides: (key, stamp) => writes.hides(key, stamp),
       keepGone: (key, stamp) => writes.keep({ kind: "delete", key, stamp, isReplicated: false }),
     },
   });
