@@ -47,15 +47,11 @@ export class PendingWrites {
   #reason = "";
   #stopped = false;
 
+  /** From then on, what waits from before a restart is what its keys hold. */
   constructor(options: PendingWritesOptions) {
     this.#options = options;
-  }
-
-  start(): void {
-    const { outbox, flags, invalidations, scheduler } = this.#options;
-    outbox.onQueued(ENGINE, () => this.#wake());
+    const { outbox, flags, invalidations, scheduler } = options;
     if (outbox.counts(ENGINE).pending === 0) return;
-    // From before a restart. What a pattern delete covers is not to be read from the engine until it is done there.
     flags.add("put");
     const kept = outbox.take(ENGINE, { ...ALL, queuedUntilMs: scheduler.nowMs() });
     for (const entry of kept) {
@@ -65,6 +61,10 @@ export class PendingWrites {
       invalidations.add(mutation.pattern, mutation.stamp);
     }
     void outbox.settle(kept.map((entry) => ({ kind: "released", entry })));
+  }
+
+  start(): void {
+    this.#options.outbox.onQueued(ENGINE, () => this.#wake());
     this.#wake();
   }
 

@@ -27,7 +27,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-/** A node of one thread on an engine that outlives it, as a server does. */
+/** A node of one thread on an engine that outlives it, as a server does; it tells the engine what waits when it is started. */
 function startNode(folder: string, redis: DoubtfulEngine) {
   const { outbox, scheduler, [Symbol.dispose]: closeOutbox } = openTestOutbox(folder);
   const nowMs = () => scheduler.nowMs();
@@ -44,7 +44,6 @@ function startNode(folder: string, redis: DoubtfulEngine) {
     tombstoneMs: 60_000,
     record: (put) => upstream.record(put),
   });
-  writes.start();
   const port = Object.assign(upstream, {
     keepPending: (mutation: Mutation) => writes.keep(mutation),
     pendingOf: async (key: string) => writes.of(key),
@@ -87,7 +86,8 @@ function setUp() {
   });
   const redis = new DoubtfulEngine(memory);
   const node = startNode(folder.path, redis);
-  return { ...node, redis, folder: folder.path, restarted: () => startNode(folder.path, redis) };
+  node.writes.start();
+  return { ...node, redis, restarted: () => startNode(folder.path, redis) };
 }
 
 type Node = ReturnType<typeof startNode>;
@@ -152,7 +152,9 @@ for (const fate of FATES) {
         await first.stop();
         redis.fate = "answers";
         const second = first.restarted();
+        // Clients may be there before the node has begun to tell the engine.
         expect(await read(second, "a:1")).toBe(leaves);
+        second.writes.start();
         await recovered(second);
         await redis.catchUp();
         expect(await read(second, "a:1")).toBe(leaves);
