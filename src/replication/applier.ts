@@ -68,10 +68,17 @@ export class Applier {
     this.#options.onApply(mutation);
     if (mutation.kind === "invalidate") return this.#invalidate(mutation);
     if (mutation.kind === "put" && stamp.version <= unknownUntil) return this.#put(mutation, "unknown");
-    const newest = seen?.newest(mutation.key) ?? 0;
-    seen?.note(mutation.key, stamp.version);
-    if (mutation.kind !== "put") return this.#remove(mutation);
-    return this.#put(mutation, stamp.version <= newest ? "doubtful" : "certain");
+    if (mutation.kind !== "put") {
+      seen?.note(mutation.key, stamp.version);
+      return this.#remove(mutation);
+    }
+    if (seen === null) return this.#put(mutation, "certain");
+    const knowledge = stamp.version <= seen.newest(mutation.key) ? "doubtful" : "certain";
+    // One that failed comes again, and is not to be taken for older than itself.
+    return after(this.#put(mutation, knowledge), (applied) => {
+      seen.note(mutation.key, stamp.version);
+      return applied;
+    });
   }
 
   /** Stamps of this node are newer from now on. False = it is too far in the future, and not adopted. */

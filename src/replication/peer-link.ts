@@ -4,7 +4,7 @@
  * else, because each peer has a link of its own.
  */
 import type { HybridClock } from "../cache/hybrid-clock.ts";
-import { isNewer, type Stamp, type Version } from "../engine/engine.ts";
+import { type Awaitable, isNewer, type Stamp, type Version } from "../engine/engine.ts";
 import { backoffMs } from "../outbox/backoff.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
@@ -32,8 +32,8 @@ export interface PeerLinkOptions {
   readonly scheduler: Scheduler;
   /** In [0, 1). */
   readonly random: () => number;
-  /** A put of ours lost against something newer that the peer has. */
-  readonly onLost: (key: string, newer: Stamp) => void;
+  /** A put of ours lost against something newer that the peer has: it is to be dropped here. Rejects where it can't be now. */
+  readonly onLost: (key: string, newer: Stamp) => Awaitable<unknown>;
   /** A stamp that the peer has given or seen. */
   readonly onStamp: (version: Version) => void;
   /** Up to which version the peer may take these for newer than all it ever knew; 0 = for nothing. */
@@ -52,6 +52,7 @@ const PLAIN_HELLO_MS = 30_000;
 /** A clock is measured by answers that take no longer than this. */
 const LONGEST_MEASURE_MS = 2000;
 const MOST_IDS = 8;
+const KEPT = "it lost against something newer, and can't be dropped here now";
 
 export interface LinkLimits {
   /** Batches under way at the same time. */
@@ -542,17 +543,10 @@ export class PeerLink {
     }
   }
 
-  #settlements(batch: readonly OutboxEntry[], { head }: Message): Settlement[] {
-    const { limits, onLost } = this.#options;
+  async #settlements(batch: readonly OutboxEntry[], { head }: Message): Promise<Settlement[]> {
+    const { limits } = this.#options;
     const refused = new Set(head.numbers("refused"));
-    const lost = head.numbers("lost");
-    for (let at = 0; at + 2 < lost.length; at += 3) {
-      const entry = batch[lost[at] ?? -1];
-      if (entry === undefined) continue;
-      this.stats.lost += 1;
-      const newer: Stamp = { version: toVersion(lost[at + 1] ?? 0), origin: lost[at + 2] ?? 0 };
-      if (isNewer(newer, entry.stamp)) onLost(entry.key, newer);
-    }
+    const kept = await this.#dropLost(batch, head.numbers("lost"));
     this.stats.refusedByPeer += refused.size;
     const dueAtMs = this.#nowMs() + limits.refusedPauseMs;
     const reason = "the peer says that its stamp is too far in the future";
@@ -560,8 +554,27 @@ export class PeerLink {
     if (unplaced.size < batch.length && batch.some((entry) => this.#unplaced.holds(entry))) this.#unplaced.goOn();
     return batch.map((entry, at) => {
       if (unplaced.has(at)) return this.#unplaced.settle(entry);
+      if (kept.has(entry)) return { kind: "postponed", entry, reason: KEPT, dueAtMs };
       return refused.has(at) ? { kind: "postponed", entry, reason, dueAtMs } : { kind: "done", entry };
     });
+  }
+
+  /** `lost`: position, version, origin of what is newer, for each. Gives those that could not be dropped here. */
+  async #dropLost(batch: readonly OutboxEntry[], lost: readonly number[]): Promise<ReadonlySet<OutboxEntry>> {
+    const kept = new Set<OutboxEntry>();
+    for (let at = 0; at + 2 < lost.length; at += 3) {
+      const entry = batch[lost[at] ?? -1];
+      if (entry === undefined) continue;
+      this.stats.lost += 1;
+      const newer: Stamp = { version: toVersion(lost[at + 1] ?? 0), origin: lost[at + 2] ?? 0 };
+      if (!isNewer(newer, entry.stamp)) continue;
+      try {
+        await this.#options.onLost(entry.key, newer);
+      } catch {
+        kept.add(entry);
+      }
+    }
+    return kept;
   }
 
   async #sendPlain(legacy: LegacyCalls, batch: readonly OutboxEntry[]): Promise<Settlement[]> {

@@ -213,6 +213,8 @@ export class Receiver {
     const outcomes: (Applied | Promise<Applied>)[] = [];
     for (const [at, mutation] of mutations.entries()) {
       const outcome = applier.apply(mutation, unknownUntil);
+      // Its failure is dealt with below; until then, somebody has to be there who handles it.
+      if (outcome instanceof Promise) outcome.catch(() => {});
       // Each walks through all entries: one after the other, with turns for others in between.
       outcomes.push(mutation.kind === "invalidate" ? await outcome : outcome);
       if (at % APPLIED_PER_TURN === APPLIED_PER_TURN - 1) await this.#options.entries.letOthersRun();

@@ -261,7 +261,7 @@ export class Replication {
     const link = new PeerLink({
       ...{ name: url, queue, outbox, destination, node, clock, scheduler, random, limits, log },
       caller: new PeerCaller({ address: { url }, transport, scheduler, timeoutMs, token }),
-      onLost: (key, newer) => void this.#applier.outdate(key, newer),
+      onLost: (key, newer) => this.#applier.outdate(key, newer),
       onStamp: (version) => void this.#applier.observe(version),
       knownUntil: (batch) => this.#knownUntil(batch),
       rows: this.#rows,
