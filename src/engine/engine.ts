@@ -18,6 +18,9 @@ export const LARGE_VALUE_BYTES = 64 * 1024;
 /** The longest content type that is kept with a value, in bytes of ASCII. */
 export const MAX_CONTENT_TYPE_BYTES = 255;
 
+/** What a content type is made of, whoever stored it: it goes into a header as it is. */
+export const CONTENT_TYPE_FORM = /^[\x20-\x7e]+$/;
+
 /** The longest JSON text that counts as a counter, white space included. */
 export const MAX_INTEGER_TEXT_BYTES = 1024;
 

@@ -1,10 +1,9 @@
-import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES } from "../engine/engine.ts";
+import { CONTENT_TYPE_FORM, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES } from "../engine/engine.ts";
 import { ApiError } from "./api-error.ts";
 import { shortened } from "./body-members.ts";
 import { CODINGS, type Coding } from "./content-coding.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
-const PRINTABLE = /^[\x20-\x7e]+$/;
 /** A comma outside of quotes: two fields that a proxy has put together. */
 const SEVERAL = /^(?:[^",]|"(?:[^"\\]|\\.)*")*,/;
 /**
@@ -78,7 +77,7 @@ export function storedContentType(header: string | null, coding: Coding | null):
   // JSON is stored decoded: documents, counters and batches are made of its text.
   if (mediaType === JSON_CONTENT_TYPE) return JSON_CONTENT_TYPE;
   const most = MAX_CONTENT_TYPE_BYTES - (coding === null ? 0 : CODING_PARAMETER.length + coding.length);
-  if (contentType.length > most || !PRINTABLE.test(contentType)) {
+  if (contentType.length > most || !CONTENT_TYPE_FORM.test(contentType)) {
     throw badContentType(`has ${contentType.length} characters: send up to ${most}, ASCII only`);
   }
   if (SEVERAL.test(contentType)) throw badContentType(`is ${quoted(contentType)}: send one type`);

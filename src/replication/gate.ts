@@ -11,6 +11,8 @@ export interface GateOptions {
 }
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+)$/;
+/** A token may have spaces in it. */
+const BEARER = /^bearer +(.*)$/i;
 const MAPPED = "::ffff:";
 
 export class Gate {
@@ -39,9 +41,8 @@ export class Gate {
   /** `authorization`: the header as it came. */
   admits(authorization: string | null, remoteAddress: string): boolean {
     if (this.#tokenDigest !== null) {
-      const [scheme = "", given = ""] = (authorization ?? "").split(" ");
-      const isEqual = timingSafeEqual(digestOf(given), this.#tokenDigest);
-      return isEqual && scheme.toLowerCase() === "bearer";
+      const given = BEARER.exec(authorization ?? "")?.[1] ?? "";
+      return timingSafeEqual(digestOf(given), this.#tokenDigest);
     }
     if (LOOPBACK.test(remoteAddress)) return true;
     const plain = remoteAddress.startsWith(MAPPED) ? remoteAddress.slice(MAPPED.length) : remoteAddress;

@@ -11,6 +11,10 @@ describe("who may replicate to a node", () => {
     for (const wrong of [null, "", "secret", "Basic secret", "Bearer", "Bearer secre", "Bearer secrets"]) {
       expect([wrong, gate.admits(wrong, "127.0.0.1")]).toEqual([wrong, false]);
     }
+    const spaced = new Gate({ token: "of all nodes", hosts: [], resolve: nowhere });
+    expect([spaced.admits("Bearer of all nodes", "10.0.0.2"), spaced.admits("Bearer of", "10.0.0.2")]).toEqual([
+      ...[true, false],
+    ]);
   });
 
   test("without one: loopback and the addresses of the peers", async () => {

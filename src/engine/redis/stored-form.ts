@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, type Stamp, type Version } from "../engine.ts";
+import { CONTENT_TYPE_FORM, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, type Stamp, type Version } from "../engine.ts";
 
 /**
  * How an entry looks inside Redis.
@@ -36,7 +36,6 @@ export const REVISION_CHARACTERS = 16;
 /** The digits of a revision: all that JSON takes for white space. */
 const WHITE_SPACE = Buffer.from(" \t\n\r");
 /** What may stand in a header. */
-const PRINTABLE = /^[\x20-\x7e]+$/;
 
 export const BINARY_CONTENT_TYPE = "application/octet-stream";
 
@@ -118,7 +117,7 @@ export function decodeStored(stored: Buffer): StoredEntry {
 
 /** Whether a node may have stored this type: it fits a header, and is not that of JSON, which is stored without its name. */
 function isForeignToJson(contentType: string): boolean {
-  if (contentType.length > MAX_CONTENT_TYPE_BYTES || !PRINTABLE.test(contentType)) return false;
+  if (contentType.length > MAX_CONTENT_TYPE_BYTES || !CONTENT_TYPE_FORM.test(contentType)) return false;
   return contentType.split(";", 1)[0]?.trim().toLowerCase() !== JSON_CONTENT_TYPE;
 }
 

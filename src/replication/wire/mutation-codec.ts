@@ -13,6 +13,7 @@
  */
 import { MAX_PATTERN_BYTES } from "../../cache/glob.ts";
 import {
+  CONTENT_TYPE_FORM,
   JSON_CONTENT_TYPE,
   MAX_CONTENT_TYPE_BYTES,
   MAX_KEY_BYTES,
@@ -93,6 +94,7 @@ export function readMutations(reader: ByteReader): PeerMutation[] {
       continue;
     }
     const contentType = (head & HAS_TYPE) !== 0 ? reader.text(MAX_CONTENT_TYPE_BYTES) : JSON_CONTENT_TYPE;
+    if (!CONTENT_TYPE_FORM.test(contentType)) throw new WireError("the message has a content type that can't be");
     let expiresAtMs = NEVER;
     if ((head & HAS_EXPIRY) !== 0) {
       const folded = reader.varint();
