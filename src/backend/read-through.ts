@@ -59,7 +59,7 @@ export interface FillSink {
    */
   fill(key: string, value: BackendValue, expiresAtMs: number, version: Version): Awaitable<void>;
   /** The backend did not have it at the moment of the version. */
-  absent(key: string, version: Version): void;
+  absent(key: string, version: Version): Awaitable<void>;
 }
 
 /** What a load gives to those who asked. */
@@ -92,6 +92,7 @@ export interface ReadThroughStats {
 
 interface Flight {
   readonly key: string;
+  readonly sink: FillSink;
   readonly version: Version;
   readonly answer: PromiseWithResolvers<FillResult>;
   readonly deadlineMs: number;
@@ -144,6 +145,15 @@ export class ReadThrough {
     void this.#begin(key, lookNowhere);
   }
 
+  /**
+   * Loads a key that the backend has just been given, for `sink`: it is told unless the key changes meanwhile, or the load
+   * fails. Never rejects.
+   */
+  reload(key: string, sink: FillSink): Promise<FillResult> {
+    this.changed(key);
+    return this.#begin(key, lookNowhere, undefined, sink);
+  }
+
   /** To be called for each write, delete and replicated mutation of a key, before it is answered. */
   changed(key: string): void {
     this.#negative.forget(key);
@@ -180,9 +190,15 @@ export class ReadThrough {
     return scheduler.nowMs() + Math.max(1, Math.round(fillTtlMs * (1 - TTL_JITTER + 2 * TTL_JITTER * random())));
   }
 
-  #begin(key: string, look: ReadThroughOptions["look"], traceparent?: string): Promise<FillResult> {
+  #begin(
+    key: string,
+    look: ReadThroughOptions["look"],
+    traceparent?: string,
+    sink = this.options.sink,
+  ): Promise<FillResult> {
     const flight: Flight = {
       key,
+      sink,
       version: this.options.nextVersion(),
       answer: Promise.withResolvers(),
       deadlineMs: this.options.scheduler.nowMs() + this.options.timeoutMs,
@@ -318,12 +334,10 @@ export class ReadThrough {
       this.#counts.discarded += 1;
       return;
     }
-    const { sink, scheduler } = this.options;
-    if (result.kind === "found") {
-      return sink.fill(flight.key, result.value, result.expiresAtMs, flight.version);
-    }
-    this.#negative.add(flight.key, scheduler.nowMs());
-    sink.absent(flight.key, flight.version);
+    const { key, sink, version } = flight;
+    if (result.kind === "found") return sink.fill(key, result.value, result.expiresAtMs, version);
+    this.#negative.add(key, this.options.scheduler.nowMs());
+    return sink.absent(key, version);
   }
 
   /** One timer, for the load that has waited longest. */

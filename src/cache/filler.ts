@@ -1,5 +1,13 @@
 /** Puts what was read from the backend into the engine, unless something newer is known of its key. */
-import { type Engine, FILL_ORIGIN, type Key, NEVER, type Stamp, type Version } from "../engine/engine.ts";
+import {
+  type Condition,
+  type Engine,
+  FILL_ORIGIN,
+  type Key,
+  NEVER,
+  type Stamp,
+  type Version,
+} from "../engine/engine.ts";
 import type { CacheValue } from "./mutation.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 
@@ -28,7 +36,13 @@ export class Filler {
    * `stamp`: of the moment at which the load began. Settles when the engine has the value, which is true, or does not keep
    * it: something newer is there, or it failed.
    */
-  async fill(name: string, value: CacheValue, expiresAtMs: number, stamp: Stamp): Promise<boolean> {
+  async fill(
+    name: string,
+    value: CacheValue,
+    expiresAtMs: number,
+    stamp: Stamp,
+    condition: Condition | null = null,
+  ): Promise<boolean> {
     const { engine, invalidations, onFailure } = this.options;
     const key = keyOf(name);
     const { bytes, contentType } = value;
@@ -37,7 +51,7 @@ export class Filler {
       for (let making = room(); making !== null; making = room()) await making;
       if (invalidations.covering(key, stamp) !== null) return false;
       const request = { key, source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, stamp };
-      if ((await engine.put({ ...request, condition: null })) !== "stored") return false;
+      if ((await engine.put({ ...request, condition })) !== "stored") return false;
       const newer = invalidations.covering(key, stamp);
       if (newer === null) return true;
       await engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NEVER });

@@ -231,6 +231,15 @@ const writeMode = wordOption(
   "behind",
 );
 
+const writeReload = booleanOption(
+  {
+    env: "SERV_CACHE_WRITE_RELOAD",
+    flag: "write-reload",
+    meaning: "true makes an entry what the database gives for its key, as soon as it was written there",
+  },
+  false,
+);
+
 const writeDelayMs = durationOption(
   {
     env: "SERV_CACHE_WRITE_BEHIND_DELAY",
@@ -336,6 +345,7 @@ export const backendOptions = {
   staleMemoryBytes,
   refreshAhead,
   writeMode,
+  writeReload,
   writeDelayMs,
   writeBatchRows,
   writeAttempts,

@@ -61,6 +61,8 @@ export interface BackendConfig {
   /** Share of the fill TTL; 0 = off. */
   readonly refreshAhead: number;
   readonly writeMode: "behind" | "through" | "none";
+  /** Whether an entry becomes what the database gives for its key as soon as it was written there. */
+  readonly reloadsWrites: boolean;
   readonly writeDelayMs: number;
   readonly writeBatchRows: number;
   readonly writeAttempts: number;
@@ -225,6 +227,7 @@ function backendConfig(read: <T>(option: Option<T>) => T): BackendConfig | null 
     staleMemoryBytes: read(options.staleMemoryBytes),
     refreshAhead: read(options.refreshAhead),
     writeMode: read(options.writeMode),
+    reloadsWrites: read(options.writeReload),
     writeDelayMs: read(options.writeDelayMs),
     writeBatchRows: read(options.writeBatchRows),
     writeAttempts: read(options.writeAttempts),

@@ -5,8 +5,7 @@ import { LoadRoom } from "../backend/load-room.ts";
 import { Reachability } from "../backend/reachability.ts";
 import { type FillResult, type Kept, ReadThrough } from "../backend/read-through.ts";
 import { WriteBehind } from "../backend/write-behind.ts";
-import { EntryCapture } from "../cache/entry-capture.ts";
-import { Filler, keyOf, type LateFills } from "../cache/filler.ts";
+import { Filler, type LateFills } from "../cache/filler.ts";
 import { Glob } from "../cache/glob.ts";
 import type { HybridClock } from "../cache/hybrid-clock.ts";
 import type { CacheValue, Mutation } from "../cache/mutation.ts";
@@ -26,14 +25,14 @@ import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { ByteBudget } from "../runtime/byte-budget.ts";
-import { backendProblem } from "./backend-health.ts";
+import { backendCounts, backendProblem } from "./backend-health.ts";
+import { BACKEND, BackendRows } from "./backend-rows.ts";
 import { OWN_HEAP } from "./heap-keeper.ts";
+import { keptEntry, keyMatches } from "./kept-entry.ts";
 import { RecentFills } from "./recent-fills.ts";
 import { RecentWrites } from "./recent-writes.ts";
 import { StaleValues } from "./stale-values.ts";
-
-/** The backend's queue in the outbox. */
-export const BACKEND = "backend";
+import { WriteReload } from "./write-reload.ts";
 
 export interface BackendPartOptions {
   readonly config: BackendConfig;
@@ -68,12 +67,14 @@ const SLACK_MS = 5_000;
 
 export class BackendPart {
   readonly #options: BackendPartOptions;
-  readonly #globs: readonly Glob[];
+  readonly #rows: BackendRows;
   readonly #readThrough: ReadThrough;
   readonly #writeBehind: WriteBehind;
   readonly #reachability: Reachability;
   readonly #filler: Filler;
   readonly #stale: StaleValues | null;
+  /** Null = what was written stays as it was sent. */
+  readonly #reload: WriteReload | null;
   readonly #recentFills = new RecentFills();
   readonly #recentWrites = new RecentWrites();
 
@@ -86,7 +87,7 @@ export class BackendPart {
       if (error instanceof EngineUnavailableError) return;
       options.log(`a loaded value could not be cached: ${String(error)}`);
     };
-    this.#globs = config.keys.map((text) => Glob.parse(text));
+    this.#rows = new BackendRows(config);
     this.#filler = new Filler({
       ...{ engine: options.engine, invalidations, onFailure },
       ...(options.late === undefined ? {} : { late: options.late }),
@@ -132,6 +133,7 @@ export class BackendPart {
       defer: (run) => setImmediate(run),
       random,
     });
+    this.#reload = config.reloadsWrites ? this.#writeReload() : null;
     this.#reachability = new Reachability({ backend, timeoutMs: config.timeoutMs, ...LOOK_BACKOFF, scheduler, random });
     this.#writeBehind = new WriteBehind({
       outbox,
@@ -149,7 +151,9 @@ export class BackendPart {
       random,
       onWritten: (entry, isSuperseded) => {
         if (!isSuperseded) this.#recentWrites.add(entry.key, entry.stamp);
-        return config.writeMode === "through" ? this.#writtenThrough(entry, isSuperseded) : undefined;
+        if (config.writeMode === "through") return this.#writtenThrough(entry, isSuperseded);
+        if (entry.kind === "put") this.#keep(this.#reload?.after(entry));
+        return;
       },
     });
   }
@@ -169,11 +173,9 @@ export class BackendPart {
     this.#writeBehind.start();
   }
 
-  /** Whether a key is one of those that the database is for. */
-  concerns(key: string): boolean {
-    if (this.#globs.length === 0) return true;
-    const { bytes, length } = keyOf(key);
-    return this.#globs.some((glob) => glob.matches(bytes, 0, length));
+  /** What the database has to get of a mutation; null = nothing. */
+  rowOf(mutation: Mutation): OutboxMutation | null {
+    return this.#rows.rowOf(mutation);
   }
 
   /**
@@ -183,7 +185,7 @@ export class BackendPart {
   changed(mutation: Mutation): Promise<void> | undefined {
     if (mutation.kind === "invalidate") {
       const glob = mutation.pattern === null ? null : Glob.parse(mutation.pattern);
-      this.#readThrough.changedMatching(glob === null ? null : (key) => matches(glob, key));
+      this.#readThrough.changedMatching(glob === null ? null : (key) => keyMatches(glob, key));
       this.#keep(this.#stale?.invalidate(glob, mutation.stamp));
       return;
     }
@@ -196,25 +198,6 @@ export class BackendPart {
   /** What was loaded before a write that is about to begin is not cached after it. */
   unload({ key, stamp }: OutboxMutation): Promise<void> | undefined {
     return this.#changed(key, stamp.version);
-  }
-
-  /** What the database has to get of a mutation; null = nothing. */
-  rowOf(mutation: Mutation): OutboxMutation | null {
-    const { config } = this.#options;
-    if (mutation.isReplicated || config.writeMode === "none" || mutation.kind === "invalidate") return null;
-    if (mutation.kind === "delete" ? !config.deletes : mutation.isTouch) return null;
-    if (!this.concerns(mutation.key)) return null;
-    const isPut = mutation.kind === "put";
-    return {
-      destination: BACKEND,
-      key: mutation.key,
-      kind: mutation.kind,
-      value: isPut ? mutation.value.bytes : null,
-      contentType: isPut ? mutation.value.contentType : "",
-      expiresAtMs: isPut ? mutation.expiresAtMs : NEVER,
-      stamp: mutation.stamp,
-      traceparent: mutation.traceparent,
-    };
   }
 
   /** Settles when the database has it. Rejects with `UpstreamError`. */
@@ -233,15 +216,16 @@ export class BackendPart {
    * to be told whether the database takes it.
    */
   async load(key: string, traceparent?: string): Promise<Loaded> {
-    if (!this.concerns(key)) return { kind: "absent" };
+    if (!this.#rows.concerns(key)) return { kind: "absent" };
     const waiting = this.#options.outbox.pendingValue(BACKEND, key);
-    if (waiting !== null && !this.#writeBehind.isAwaited(key)) return this.#fillFrom(waiting);
+    if (waiting !== null && !this.#writeBehind.isAwaited(key) && !this.#isReloaded(waiting))
+      return this.#fillFrom(waiting);
     return this.#loaded(key, await this.#readThrough.load(key, traceparent));
   }
 
   /** Loads a key again in the background; failures show in the statistics. */
   refresh(key: string): void {
-    if (!this.concerns(key) || this.#options.outbox.pendingValue(BACKEND, key) !== null) return;
+    if (!this.#rows.concerns(key) || this.#options.outbox.pendingValue(BACKEND, key) !== null) return;
     this.#readThrough.refresh(key);
   }
 
@@ -267,25 +251,7 @@ export class BackendPart {
   }
 
   stats(): Record<string, unknown> {
-    const { loads, calls, found, absent, failed, joined, negativeHits, discarded, waiting } = this.#readThrough.stats();
-    const { written, superseded, refusals, deadLetters, failures } = this.#writeBehind.stats();
-    return {
-      loads,
-      queries: calls,
-      found,
-      absent,
-      failed,
-      coalesced: joined,
-      negative_hits: negativeHits,
-      discarded,
-      waiting,
-      stale_answers: this.#stale?.answers ?? 0,
-      rows_written: written,
-      rows_superseded: superseded,
-      rows_refused: refusals,
-      rows_dead: deadLetters,
-      failed_batches: failures,
-    };
+    return backendCounts(this.#readThrough.stats(), this.#writeBehind.stats(), this.#stale?.answers ?? 0);
   }
 
   /** Writes what waits; gives how much still does when the time is over. */
@@ -306,6 +272,7 @@ export class BackendPart {
    */
   #writtenThrough(entry: OutboxMutation, isSuperseded: boolean): Promise<void> | undefined {
     this.#keep(this.#changed(entry.key));
+    if (entry.kind === "put" && this.#reload !== null) return this.#reload.after(entry);
     if (isSuperseded) return;
     const { key, value, contentType, stamp } = entry;
     const applied =
@@ -324,7 +291,7 @@ export class BackendPart {
   /** `before`: fills that are older than this saw the change, or give way to it by themselves. */
   #changed(key: string, before = 0): Promise<void> | undefined {
     this.#readThrough.changed(key);
-    const filled = this.#recentFills.take(key);
+    const filled = this.#recentFills.take(key, before === 0 ? undefined : before);
     if (filled <= before) return;
     // A load that begins now is newer than what is undone.
     this.#options.versions.observe(filled + 1);
@@ -365,14 +332,44 @@ export class BackendPart {
     version: Version,
     written: Stamp | null = this.#recentWrites.stampOf(key),
   ): Promise<void> {
-    if (this.#writeBehind.isAwaited(key)) this.#recentFills.pin(key, version);
-    else this.#recentFills.add(key, version);
+    this.#noteFill(key, version);
     if (written !== null) {
       const isKept = await this.#filler.fill(key, value, expiresAtMs, written);
       // A server forgets nothing of that kind: it has something newer, or did not answer.
       if (isKept || !this.#options.engine.refusesForgotten) return;
     }
     await this.#filler.fill(key, value, expiresAtMs, { version, origin: FILL_ORIGIN });
+  }
+
+  /** It is written, though still in the outbox, and reads are to see what the database made of it. */
+  #isReloaded({ key, stamp }: OutboxMutation): boolean {
+    const written = this.#reload === null ? null : this.#recentWrites.stampOf(key);
+    return written !== null && written.version === stamp.version && written.origin === stamp.origin;
+  }
+
+  #noteFill(key: string, version: Version, seen?: Version): void {
+    if (this.#writeBehind.isAwaited(key)) this.#recentFills.pin(key, version, seen);
+    else this.#recentFills.add(key, version, seen);
+  }
+
+  #writeReload(): WriteReload {
+    const { outbox, versions, origin, scheduler } = this.#options;
+    return new WriteReload({
+      readThrough: this.#readThrough,
+      filler: this.#filler,
+      look: (key) => this.#look(key),
+      waiting: (key) => outbox.pendingValue(BACKEND, key),
+      fillVersion: (key, seen) => {
+        const version = versions.next();
+        this.#noteFill(key, version, seen);
+        return version;
+      },
+      origin,
+      onLoaded: (key, value, expiresAtMs, version) =>
+        this.#keep(this.#stale?.keep(key, value, expiresAtMs, { version, origin })),
+      nowMs: () => scheduler.nowMs(),
+      lateMs: LATE_MS,
+    });
   }
 
   /** A delete that was read is in force: what is older, and late, does not come after it. */
@@ -394,27 +391,12 @@ export class BackendPart {
     throw upstreamError(failure, false, this.#readThrough.retryAfterMs);
   }
 
-  /** What the engine has of a key, unless what waits for it is newer; a failure to ask counts as nothing. */
   #look(key: string): Awaitable<Kept | null> {
-    const { late } = this.#options;
-    const capture = new EntryCapture();
-    const shown = (found: boolean): Kept | null => {
-      if (!found) return null;
-      const { value, expiresAtMs, stamp } = capture.entry();
-      if (late?.hides(key, stamp) === true) return null;
-      return { value, expiresAtMs, version: stamp.version };
-    };
-    const found = this.#options.engine.peek(keyOf(key), capture);
-    return found instanceof Promise ? found.then(shown, () => null) : shown(found);
+    return keptEntry(this.#options.engine, key, this.#options.late);
   }
 
   /** Errors are logged where they happen. */
   #keep(_done: Promise<unknown> | undefined): void {}
-}
-
-function matches(glob: Glob, key: string): boolean {
-  const { bytes, length } = keyOf(key);
-  return glob.matches(bytes, 0, length);
 }
 
 function upstreamError(error: BackendError, isKept: boolean, retryAfterMs = RETRY_AFTER_MS): UpstreamError {

@@ -1,34 +1,43 @@
-/** The versions of the last fills by key: a mutation that is older, and is kept later, was not seen by the load. */
+/** The last fills by key: a mutation that they did not see, and that is kept later, undoes them. */
 import type { Version } from "../engine/engine.ts";
 
 /** More than can be loaded while a mutation is on its way from its thread. */
 const MOST = 10_000;
 
-export class RecentFills {
-  readonly #versions = new Map<string, Version>();
-  readonly #pinned = new Map<string, Version>();
+interface Fill {
+  readonly version: Version;
+  /** The newest write that it is known to have seen; 0 = none is. */
+  readonly seen: Version;
+}
 
-  add(key: string, version: Version): void {
-    this.#versions.delete(key);
-    this.#versions.set(key, version);
-    if (this.#versions.size <= MOST) return;
-    for (const oldest of this.#versions.keys()) {
-      this.#versions.delete(oldest);
+export class RecentFills {
+  readonly #fills = new Map<string, Fill>();
+  readonly #pinned = new Map<string, Fill>();
+
+  add(key: string, version: Version, seen = 0 as Version): void {
+    this.#fills.delete(key);
+    this.#fills.set(key, { version, seen });
+    if (this.#fills.size <= MOST) return;
+    for (const oldest of this.#fills.keys()) {
+      this.#fills.delete(oldest);
       return;
     }
   }
 
   /** As `add`, and it is not forgotten before it is taken. */
-  pin(key: string, version: Version): void {
-    this.#pinned.set(key, version);
+  pin(key: string, version: Version, seen = 0 as Version): void {
+    this.#pinned.set(key, { version, seen });
   }
 
-  /** The version of the last fill, which is forgotten then; 0 = none is known. */
-  take(key: string): Version {
-    const version = this.#pinned.get(key) ?? this.#versions.get(key);
-    if (version === undefined) return 0 as Version;
+  /**
+   * The version of the last fill, which is forgotten then; 0 = none is known, or it has seen the mutation of the version
+   * `by`.
+   */
+  take(key: string, by = Number.MAX_SAFE_INTEGER): Version {
+    const fill = this.#pinned.get(key) ?? this.#fills.get(key);
+    if (fill === undefined || by <= fill.seen) return 0 as Version;
     this.#pinned.delete(key);
-    this.#versions.delete(key);
-    return version;
+    this.#fills.delete(key);
+    return fill.version;
   }
 }

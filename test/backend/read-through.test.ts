@@ -24,7 +24,9 @@ function setUp(options: Partial<ReadThroughOptions> = {}) {
       fill(key, value, expiresAtMs, at) {
         fills.push(`${key}=${value.bytes}@${at} for ${expiresAtMs === 0 ? "ever" : expiresAtMs - scheduler.nowMs()}`);
       },
-      absent: (key, at) => fills.push(`${key} absent@${at}`),
+      absent(key, at) {
+        fills.push(`${key} absent@${at}`);
+      },
     },
     room: null,
     look: () => null,

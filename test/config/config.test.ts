@@ -259,6 +259,7 @@ describe("configuration", () => {
       staleMemoryBytes: null,
       refreshAhead: 0.2,
       writeMode: "through",
+      reloadsWrites: false,
       writeDelayMs: 100,
       writeBatchRows: 500,
       writeAttempts: 10,

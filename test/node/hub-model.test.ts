@@ -48,7 +48,7 @@ function json(text: string): NewValue {
 
 async function run(
   random: () => number,
-  config: { readonly deletes: boolean; readonly writeMode: "behind" | "through" },
+  config: { readonly deletes: boolean; readonly writeMode: "behind" | "through"; readonly reloadsWrites: boolean },
 ) {
   const refreshing = { refreshAhead: 0.5, fillTtlMs: 3_600_000, negativeTtlMs: 500 };
   await using node = openTestHub({ config: { ...config, ...refreshing }, outbox: { limitBytes: 40_000 } });
@@ -99,9 +99,11 @@ async function run(
 }
 
 test.each([
-  { deletes: true, writeMode: "behind" },
-  { deletes: false, writeMode: "behind" },
-  { deletes: true, writeMode: "through" },
+  { deletes: true, writeMode: "behind", reloadsWrites: false },
+  { deletes: false, writeMode: "behind", reloadsWrites: false },
+  { deletes: true, writeMode: "through", reloadsWrites: false },
+  { deletes: true, writeMode: "behind", reloadsWrites: true },
+  { deletes: true, writeMode: "through", reloadsWrites: true },
 ] as const)(
   "two threads leave nothing in the cache that the database has not: %p",
   async (config) => {

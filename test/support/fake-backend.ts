@@ -14,6 +14,8 @@ export class FakeBackend implements Backend {
   /** What writes wait for besides. */
   writeGate: Promise<void> = Promise.resolve();
   isAway = false;
+  /** What the backend makes of a value that it is given; null = it keeps none. */
+  made: (value: string) => string | null = (value) => value;
   /** Keys whose rows are refused for good. */
   readonly refused = new Set<string>();
   /** Keys whose rows end their connection, which others don't. */
@@ -51,8 +53,9 @@ export class FakeBackend implements Backend {
       }
       if (this.failingAlone.has(row.key)) return { kind: "retry", error: away(), failedAlone: true };
       if (this.refused.has(row.key)) return { kind: "refused", reason: "no such customer" };
-      if (row.kind === "put") this.values.set(row.key, row.value.toString());
-      else this.values.delete(row.key);
+      const kept = row.kind === "put" ? this.made(row.value.toString()) : null;
+      if (kept === null) this.values.delete(row.key);
+      else this.values.set(row.key, kept);
       return { kind: "written" };
     });
   }

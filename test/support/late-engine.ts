@@ -131,7 +131,13 @@ class KeptEntry implements EntrySink {
 
   begin(entry: EntryInfo): boolean {
     const { valueLength, contentType, expiresAtMs, tag, stamp } = entry;
-    this.entry = { valueLength, contentType, expiresAtMs, tag, stamp: { ...stamp } };
+    this.entry = {
+      valueLength,
+      contentType,
+      expiresAtMs,
+      tag,
+      stamp: { version: stamp.version, origin: stamp.origin },
+    };
     this.target = Buffer.alloc(valueLength);
     return true;
   }

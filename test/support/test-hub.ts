@@ -138,6 +138,7 @@ const BACKEND_CONFIG: BackendConfig = {
   staleMemoryBytes: null,
   refreshAhead: 0,
   writeMode: "behind",
+  reloadsWrites: false,
   writeDelayMs: WRITE_DELAY_MS,
   writeBatchRows: 500,
   writeAttempts: 3,

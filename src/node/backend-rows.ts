@@ -1,0 +1,43 @@
+/** What of the cache's mutations is for the database: which keys, and which of their mutations. */
+import { Glob } from "../cache/glob.ts";
+import type { Mutation } from "../cache/mutation.ts";
+import type { BackendConfig } from "../config/config.ts";
+import { NEVER } from "../engine/engine.ts";
+import type { OutboxMutation } from "../outbox/entry.ts";
+import { keyMatches } from "./kept-entry.ts";
+
+/** The backend's queue in the outbox. */
+export const BACKEND = "backend";
+
+export class BackendRows {
+  readonly #globs: readonly Glob[];
+
+  /** Throws `InvalidPatternError` for a glob that can't be used. */
+  constructor(private readonly config: Pick<BackendConfig, "keys" | "writeMode" | "deletes">) {
+    this.#globs = config.keys.map((text) => Glob.parse(text));
+  }
+
+  /** Whether a key is one of those that the database is for. */
+  concerns(key: string): boolean {
+    return this.#globs.length === 0 || this.#globs.some((glob) => keyMatches(glob, key));
+  }
+
+  /** What the database has to get of a mutation; null = nothing. */
+  rowOf(mutation: Mutation): OutboxMutation | null {
+    const { writeMode, deletes } = this.config;
+    if (mutation.isReplicated || writeMode === "none" || mutation.kind === "invalidate") return null;
+    if (mutation.kind === "delete" ? !deletes : mutation.isTouch) return null;
+    if (!this.concerns(mutation.key)) return null;
+    const isPut = mutation.kind === "put";
+    return {
+      destination: BACKEND,
+      key: mutation.key,
+      kind: mutation.kind,
+      value: isPut ? mutation.value.bytes : null,
+      contentType: isPut ? mutation.value.contentType : "",
+      expiresAtMs: isPut ? mutation.expiresAtMs : NEVER,
+      stamp: mutation.stamp,
+      traceparent: mutation.traceparent,
+    };
+  }
+}

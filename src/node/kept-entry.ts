@@ -1,0 +1,24 @@
+/** The engine's entry of a key that is given by name. */
+import type { Kept } from "../backend/read-through.ts";
+import { EntryCapture } from "../cache/entry-capture.ts";
+import { keyOf, type LateFills } from "../cache/filler.ts";
+import type { Glob } from "../cache/glob.ts";
+import type { Awaitable, Engine } from "../engine/engine.ts";
+
+/** What the engine has of a key, unless what waits for it is newer; null = nothing. A failure to ask counts as nothing. */
+export function keptEntry(engine: Engine, key: string, late?: Pick<LateFills, "hides">): Awaitable<Kept | null> {
+  const capture = new EntryCapture();
+  const shown = (found: boolean): Kept | null => {
+    if (!found) return null;
+    const { value, expiresAtMs, stamp } = capture.entry();
+    if (late?.hides(key, stamp) === true) return null;
+    return { value, expiresAtMs, version: stamp.version };
+  };
+  const found = engine.peek(keyOf(key), capture);
+  return found instanceof Promise ? found.then(shown, () => null) : shown(found);
+}
+
+export function keyMatches(glob: Glob, key: string): boolean {
+  const { bytes, length } = keyOf(key);
+  return glob.matches(bytes, 0, length);
+}
