@@ -18,7 +18,10 @@ const STEP_BYTES = 256 * 1024;
 /** The chunks, and what they are put together in. */
 const COPIES = 2;
 
-const DECODERS: Readonly<Record<Coding, () => Transform>> = {
+/** `bytesWritten` is what it has taken of the encoded bytes. */
+type DecodingStream = Transform & { readonly bytesWritten: number };
+
+const DECODERS: Readonly<Record<Coding, () => DecodingStream>> = {
   gzip: () => zlib.createGunzip(),
   deflate: () => zlib.createInflate(),
   br: () => zlib.createBrotliDecompress(),
@@ -64,7 +67,7 @@ class Decoding {
 
   constructor(private readonly budget: ByteBudget) {}
 
-  async run(stream: Transform, encoded: Buffer): Promise<DecodedBytes | null> {
+  async run(stream: DecodingStream, encoded: Buffer): Promise<DecodedBytes | null> {
     const done = Promise.withResolvers<boolean>();
     stream.on("data", (chunk: Buffer) => {
       this.length += chunk.length;
@@ -74,7 +77,9 @@ class Decoding {
       else return;
       stream.destroy();
     });
-    stream.on("end", () => done.resolve(true));
+    // The decoders stop where their format ends, and pass over what follows: that belongs to no coding of this name
+    // (RFC 1950, section 2.2; RFC 1952, section 2.2; RFC 7932, section 9.1).
+    stream.on("end", () => done.resolve(stream.bytesWritten === encoded.length));
     stream.on("error", () => done.resolve(false));
     stream.end(encoded);
     let isWhole = false;
