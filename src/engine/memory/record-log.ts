@@ -137,6 +137,11 @@ export class RecordLog {
       from += this.blobSegmentBytes;
       segment = this.control[this.arena.next + segment]! - 1;
     }
+    this.writeInline(location, plan, source, from, end);
+  }
+
+  /** Copies `source[from .. end)` into the part of a value that lies in the record itself. */
+  writeInline(location: number, plan: RecordPlan, source: Buffer, from: number, end: number): void {
     if (from === end) return;
     const startByte = (this.arena.wordIndex(location) << 2) + plan.prefixBytes;
     const room = this.arena.segmentBytes - this.arena.offsetOf(location) - plan.prefixBytes;
@@ -151,31 +156,47 @@ export class RecordLog {
     }
   }
 
-  /** Copies the value of the record at `location` into `target`, which has its length. */
-  readValue(location: number, target: Buffer): void {
+  /** A copy of the part of a value that lies in the record itself. */
+  inlineValue(location: number): Buffer {
     const plan = this.moved;
     plan.readPlan(this.arena, location);
-    const words = this.arena.wordsAt(location);
-    const word = this.arena.wordIndex(location);
-    let offset = 0;
-    let segment = plan.blobSegments > 0 ? words[word + blobWord(words[word + RECORD_META]!)]! : 0;
-    for (let done = 0; done < plan.blobSegments; done++) {
-      const at = this.arena.location(segment, SEGMENT_RESERVED_BYTES);
-      const start = this.arena.wordIndex(at) << 2;
-      this.arena.bytesAt(at).copy(target, offset, start, start + this.blobSegmentBytes);
-      offset += this.blobSegmentBytes;
-      segment = this.control[this.arena.next + segment]! - 1;
-    }
-    const start = (word << 2) + plan.prefixBytes;
+    const value = Buffer.allocUnsafe(plan.inlineBytes);
+    const start = (this.arena.wordIndex(location) << 2) + plan.prefixBytes;
     const room = this.arena.segmentBytes - this.arena.offsetOf(location) - plan.prefixBytes;
     const here = Math.min(plan.inlineBytes, room);
-    this.arena.bytesAt(location).copy(target, offset, start, start + here);
+    this.arena.bytesAt(location).copy(value, 0, start, start + here);
     if (here < plan.inlineBytes) {
       const next = this.control[this.arena.next + this.arena.segmentOf(location)]! - 1;
       const at = this.arena.location(next, SEGMENT_RESERVED_BYTES);
       const rest = this.arena.wordIndex(at) << 2;
-      this.arena.bytesAt(at).copy(target, offset + here, rest, rest + plan.inlineBytes - here);
+      this.arena.bytesAt(at).copy(value, here, rest, rest + plan.inlineBytes - here);
     }
+    return value;
+  }
+
+  /** A copy of a whole value. */
+  value(location: number): Buffer {
+    const inline = this.inlineValue(location);
+    const { blobSegments } = this.moved;
+    if (blobSegments === 0) return inline;
+    const value = Buffer.allocUnsafe(blobSegments * this.blobSegmentBytes + inline.length);
+    let segment = this.blobOf(location);
+    for (let done = 0; done < blobSegments; done++) {
+      const at = this.arena.location(segment, SEGMENT_RESERVED_BYTES);
+      const start = this.arena.wordIndex(at) << 2;
+      this.arena.bytesAt(at).copy(value, done * this.blobSegmentBytes, start, start + this.blobSegmentBytes);
+      segment = this.control[this.arena.next + segment]! - 1;
+    }
+    inline.copy(value, value.length - inline.length);
+    return value;
+  }
+
+  /** The first segment of a record's blob, or -1. */
+  blobOf(location: number): number {
+    const words = this.arena.wordsAt(location);
+    const word = this.arena.wordIndex(location);
+    const meta = words[word + RECORD_META]!;
+    return (meta & FLAG_BLOB) === 0 ? -1 : words[word + blobWord(meta)]!;
   }
 
   /**
@@ -249,11 +270,8 @@ export class RecordLog {
 
   /** By `AGE_CLOCK`, when the record that `tail` gave joined the queue: as long as there is one. */
   born(location: number): number {
-    const words = this.arena.wordsAt(location);
-    const word = this.arena.wordIndex(location);
-    const meta = words[word + RECORD_META]!;
-    const segment = (meta & FLAG_BLOB) === 0 ? this.arena.segmentOf(location) : words[word + blobWord(meta)]!;
-    return this.control[this.arena.born + segment]!;
+    const blob = this.blobOf(location);
+    return this.control[this.arena.born + (blob < 0 ? this.arena.segmentOf(location) : blob)]!;
   }
 
   isDead(location: number): boolean {
@@ -262,10 +280,8 @@ export class RecordLog {
 
   /** A record with a blob is about to join a queue anew. Others get the age of the segment that they are copied to. */
   renew(location: number): void {
-    const words = this.arena.wordsAt(location);
-    const word = this.arena.wordIndex(location);
-    const meta = words[word + RECORD_META]!;
-    if ((meta & FLAG_BLOB) !== 0) this.control[this.arena.born + words[word + blobWord(meta)]!] = this.tick();
+    const blob = this.blobOf(location);
+    if (blob >= 0) this.control[this.arena.born + blob] = this.tick();
   }
 
   /** Steps over the record that `tail` gave. It must be called before the record is dropped or killed. */
@@ -394,11 +410,8 @@ export class RecordLog {
   private freeBlob(shard: number, location: number, count: number): void {
     const control = this.control;
     const { next, prev } = this.arena;
-    const words = this.arena.wordsAt(location);
-    const word = this.arena.wordIndex(location);
-    const meta = words[word + RECORD_META]!;
-    if ((meta & FLAG_BLOB) === 0) throw new Error("freeBlob of a record without a blob");
-    const first = words[word + blobWord(meta)]!;
+    const first = this.blobOf(location);
+    if (first < 0) throw new Error("freeBlob of a record without a blob");
     let last = first;
     for (let hop = 1; hop < count; hop++) last = control[next + last]! - 1;
     const before = control[prev + first]!;

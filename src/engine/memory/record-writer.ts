@@ -100,20 +100,29 @@ export class RecordWriter {
     return this.log.fits(this.plan) && this.plan.totalUnits() <= this.maxRecordUnits;
   }
 
-  /** Writes the planned record and lets the index refer to it. Gives 0, or what is missing. */
-  write(shard: number, slot: number, record: NewRecord, flags: number, nowMs: number): NeedsRoom {
+  /**
+   * Writes the planned record and lets the index refer to it. Gives 0, or what is missing. A record may take over the blob
+   * of the one it replaces: its source is then only the part of the value behind that.
+   */
+  write(shard: number, slot: number, record: NewRecord, flags: number, nowMs: number, takenBlob = -1): NeedsRoom {
     const { plan, store } = this;
     const oldLocation = store.foundLocation;
     const queue = this.queueFor(shard, slot, flags);
     const pages = slot >= 0 ? 0 : this.index.pagesWanted(shard);
     if (pages > 0 && this.control[shard + SHARD_INDEX_PAGES]! + pages > this.arena.geometry.maxIndexPages)
       return INDEX_FULL;
-    const needed = this.log.segmentsNeeded(shard, queue, plan) + pages;
+    const blobSegments = takenBlob < 0 ? plan.blobSegments : 0;
+    const needed = this.log.segmentsNeeded(shard, queue, plan) - plan.blobSegments + blobSegments + pages;
     if (needed > 0 && !this.pool.reserve(needed, this.arena.geometry.spareSegments)) return needed;
     if (pages > 0) this.pool.unreserve(pages - this.index.grow(shard, pages));
-    const blob = plan.blobSegments > 0 ? this.log.appendBlob(shard, plan.blobSegments) : -1;
+    const blob = blobSegments > 0 ? this.log.appendBlob(shard, blobSegments) : takenBlob;
     const location = this.log.append(shard, queue, plan);
-    this.writeRecord(location, record, flags | (queue === SHARD_MAIN ? FLAG_MAIN : 0), blob);
+    this.writeHeader(location, record, flags | (queue === SHARD_MAIN ? FLAG_MAIN : 0), blob);
+    if (takenBlob < 0) this.log.writeValue(location, plan, blob, record.source, record.start, record.end);
+    else {
+      this.log.writeInline(location, plan, record.source, 0, plan.inlineBytes);
+      this.log.renew(location);
+    }
     if (slot < 0) {
       if (queue === SHARD_MAIN) this.ghosts.forget(shard, this.hasher.hi);
       store.insert(shard, this.hasher.hi >>> 2, location);
@@ -121,7 +130,7 @@ export class RecordWriter {
       this.countIfExpired(nowMs);
       // The mutation goes, a copy comes: what is older than the mutation must not take the copy's place.
       if (record.stamp.origin === FILL_ORIGIN) store.rememberMutation(shard, slot, oldLocation);
-      store.replace(shard, slot, oldLocation, location);
+      store.replace(shard, slot, oldLocation, location, takenBlob < 0);
     }
     this.rememberNewest(shard, record.stamp.version);
     return 0;
@@ -133,8 +142,8 @@ export class RecordWriter {
     return main ? SHARD_MAIN : SHARD_SMALL;
   }
 
-  private writeRecord(location: number, record: NewRecord, flags: number, blob: number): void {
-    const { plan, arena } = this;
+  private writeHeader(location: number, record: NewRecord, flags: number, blob: number): void {
+    const { arena } = this;
     const words = arena.wordsAt(location);
     const word = arena.wordIndex(location);
     const bytes = arena.bytesAt(location);
@@ -157,7 +166,6 @@ export class RecordWriter {
       bytes[keyAt + record.key.length] = record.contentType.length;
       bytes.write(record.contentType, keyAt + record.key.length + 1, "latin1");
     }
-    this.log.writeValue(location, plan, blob, record.source, record.start, record.end);
   }
 
   /** Whether a touch fits into the record as it is. */

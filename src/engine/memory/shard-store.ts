@@ -114,14 +114,15 @@ export class ShardStore {
     this.fileExpiry(shard, location);
   }
 
-  /** Lets a slot refer to a new record, which the caller has written, and drops the old one. */
-  replace(shard: number, slot: number, oldLocation: number, location: number): void {
+  /** Lets a slot refer to a new record, which the caller has written, and drops the old one, with its blob or without. */
+  replace(shard: number, slot: number, oldLocation: number, location: number, withBlob: boolean): void {
     this.repoint(shard, slot, location);
     if (this.isTombstone(oldLocation)) this.control[shard + SHARD_TOMBSTONES]!--;
     if (this.isTombstone(location)) this.control[shard + SHARD_TOMBSTONES]!++;
     this.fileExpiry(shard, location);
     this.unfileExpiry(shard, oldLocation);
-    this.log.kill(shard, oldLocation);
+    if (withBlob) this.log.kill(shard, oldLocation);
+    else this.log.drop(shard, oldLocation);
   }
 
   remove(shard: number, slot: number, location: number): void {
@@ -212,13 +213,6 @@ export class ShardStore {
   contentType(location: number): string {
     const word = this.arena.wordIndex(location);
     return contentTypeOf(this.arena.wordsAt(location)[word + RECORD_META]!, this.arena.bytesAt(location), word << 2);
-  }
-
-  /** A copy of a record's value. */
-  value(location: number): Buffer {
-    const value = Buffer.allocUnsafe(this.valueBytes(location));
-    this.log.readValue(location, value);
-    return value;
   }
 
   valueBytes(location: number): number {

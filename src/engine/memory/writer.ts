@@ -194,16 +194,16 @@ export class Writer {
       this.records.touchInPlace(shard, location, request);
       return "touched";
     }
-    const value = this.store.value(location);
     const record: NewRecord = {
       ...request,
-      source: value,
+      source: this.store.log.inlineValue(location),
       start: 0,
-      end: value.length,
+      end: this.store.valueBytes(location),
       contentType: this.store.contentType(location),
     };
     this.records.planRecord(record, request.expiresAtMs !== NEVER);
-    const needed = this.records.write(shard, slot, record, FLAG_TOUCHED, nowMs);
+    // The blob stays where it is: however large the value is, a touch needs the room of a small one, and copies as little.
+    const needed = this.records.write(shard, slot, record, FLAG_TOUCHED, nowMs, this.store.log.blobOf(location));
     return needed !== 0 ? needed : "touched";
   }
 
@@ -307,7 +307,7 @@ export class Writer {
       this.store.contentType(location) !== JSON_CONTENT_TYPE
     )
       return null;
-    const text = this.store.value(location).toString("latin1");
+    const text = this.store.log.value(location).toString("latin1");
     if (!/^[ \t\n\r]*-?(?:0|[1-9][0-9]*)[ \t\n\r]*$/.test(text)) return null;
     const value = Number(text);
     return Number.isSafeInteger(value) ? value : null;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Cache } from "../../../src/cache/cache.ts";
 import { HybridClock } from "../../../src/cache/hybrid-clock.ts";
+import { NEVER, type Version } from "../../../src/engine/engine.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
 import { CollectingSink } from "../../support/collecting-sink.ts";
 import { checkInvariants } from "../../support/engine-invariants.ts";
@@ -77,5 +78,36 @@ describe("room in a full memory of small entries", () => {
   test("is not waited for by a value that could never fit", async () => {
     const { put } = fullCache();
     expect(await put("huge", Buffer.alloc(LIMIT_BYTES))).toBe("too-large");
+  });
+
+  test("is not needed by a touch of a large value: it stays where it is, and next to nothing leaves", async () => {
+    const { engine, evicted, put, endTurn } = fullCache();
+    const value = Buffer.alloc(16 * MIB + 12_345);
+    for (let at = 0; at < value.length; at += 4096) value[at] = 1 + (at % 251);
+    expect(await put("large", value)).toBe("stored");
+    for (let number = 0, full = engine.stats().evictions; engine.stats().evictions === full; number++) {
+      await put(`more:${number}`, Buffer.alloc(100, 2));
+    }
+    endTurn();
+    evicted.length = 0;
+    const usedBytes = engine.stats().usedBytes ?? Number.NaN;
+    const stamp = { version: Number.MAX_SAFE_INTEGER as Version, origin: 0 };
+    const expiresAtMs = Date.now() + 3_600_000;
+    // Its record has no room for an expiry: it is written anew.
+    expect(engine.touch({ key: keyOf("large"), expiresAtMs, stamp, condition: null })).toBe("touched");
+    endTurn();
+    expect(evicted).toEqual([expect.any(Number)]);
+    expect(evicted[0]).toBeLessThanOrEqual(MOST_EVICTED_IN_A_TURN);
+    expect(Math.abs((engine.stats().usedBytes ?? Number.NaN) - usedBytes)).toBeLessThan(MIB);
+    const sink = new CollectingSink();
+    expect(engine.peek(keyOf("large"), sink)).toBe(true);
+    expect([sink.bytes.equals(value), sink.info?.expiresAtMs]).toEqual([true, expiresAtMs]);
+    checkInvariants(engine.handle);
+    const later = { version: stamp.version, origin: 1 };
+    expect(engine.delete({ key: keyOf("large"), stamp: later, condition: null, tombstoneUntilMs: NEVER })).toBe(
+      "deleted",
+    );
+    expect(engine.stats().usedBytes).toBeLessThan(usedBytes - 16 * MIB);
+    checkInvariants(engine.handle);
   });
 });

@@ -88,10 +88,13 @@ const storeMutants: readonly Mutant[] = [
     "shard-store.ts",
     "    this.repoint(shard, slot, location);\n    if",
     "    this.log.kill(shard, oldLocation);\n    this.repoint(shard, slot, location);\n    if",
-    [
-      "    this.unfileExpiry(shard, oldLocation);\n    this.log.kill(shard, oldLocation);",
-      "    this.unfileExpiry(shard, oldLocation);",
-    ],
+    ["if (withBlob) this.log.kill(shard, oldLocation);\n    else ", "if (!withBlob) "],
+  ),
+  of(
+    "store: a touch gives back the blob that the new record has taken over",
+    "shard-store.ts",
+    "if (withBlob) this.log.kill(shard, oldLocation);\n    else this.log.drop(shard, oldLocation);",
+    "this.log.kill(shard, oldLocation);",
   ),
   of(
     "store: a removed record dies before it leaves the index",
@@ -252,21 +255,21 @@ const writerMutants: readonly Mutant[] = [
   of(
     "writer: the index refers to a record before it is written",
     "record-writer.ts",
-    "    this.writeRecord(location, record, flags | (queue === SHARD_MAIN ? FLAG_MAIN : 0), blob);\n",
+    "    this.writeHeader(location, record, flags | (queue === SHARD_MAIN ? FLAG_MAIN : 0), blob);\n",
     "",
     [
       "    this.rememberNewest(shard, record.stamp.version);\n    return 0;",
-      "    this.writeRecord(location, record, flags | (queue === SHARD_MAIN ? FLAG_MAIN : 0), blob);\n    this.rememberNewest(shard, record.stamp.version);\n    return 0;",
+      "    this.writeHeader(location, record, flags | (queue === SHARD_MAIN ? FLAG_MAIN : 0), blob);\n    this.rememberNewest(shard, record.stamp.version);\n    return 0;",
     ],
   ),
   of(
     "writer: the index refers to a value before it is written",
     "record-writer.ts",
-    "    this.log.writeValue(location, plan, blob, record.source, record.start, record.end);\n",
-    "",
+    "    if (takenBlob < 0) this.log.writeValue(location, plan, blob, record.source, record.start, record.end);\n    else {",
+    "    if (takenBlob >= 0) {",
     [
       "    this.rememberNewest(shard, record.stamp.version);\n    return 0;",
-      "    this.log.writeValue(location, plan, blob, record.source, record.start, record.end);\n    this.rememberNewest(shard, record.stamp.version);\n    return 0;",
+      "    if (takenBlob < 0) this.log.writeValue(location, plan, blob, record.source, record.start, record.end);\n    this.rememberNewest(shard, record.stamp.version);\n    return 0;",
     ],
   ),
   of(
