@@ -10,13 +10,13 @@ export interface ByteSink {
 /** A part of the answers that a client hasn't taken yet. */
 export interface AnswerPart {
   readonly isSent: boolean;
-  /** Sends as much as the socket takes. @returns the bytes that it took, or `LOST` */
-  send(socket: ByteSink): number;
+  /** Sends as much as the socket takes, up to `mostBytes`. @returns the bytes that it took, or `LOST` */
+  send(socket: ByteSink, mostBytes: number): number;
   /** Gives back what is held. To be called once. */
   drop(): void;
 }
 
-/** What is to be sent isn't there any more: the answer can't be finished. */
+/** What is to be sent isn't there any more, or its client: the answer can't be finished. */
 export const LOST = -1;
 
 /** Bytes that belong to the answer, and what the budget counts for them. */
@@ -33,8 +33,10 @@ export class HeldBytes implements AnswerPart {
     return this.start === this.end;
   }
 
-  send(socket: ByteSink): number {
-    const sent = Math.max(0, socket.write(this.bytes, this.start, this.end - this.start));
+  send(socket: ByteSink, mostBytes: number): number {
+    const sent = socket.write(this.bytes, this.start, Math.min(mostBytes, this.end - this.start));
+    // A client that has reset its connection is told of in no other way where its socket is paused.
+    if (sent < 0) return LOST;
     this.start += sent;
     return sent;
   }

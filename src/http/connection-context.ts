@@ -3,6 +3,7 @@ import type { HttpHandler } from "./handler.ts";
 import type { HttpLimits } from "./limits.ts";
 import type { ParsedRequest } from "./request.ts";
 import type { ResponseWriter, WriterContext } from "./response-writer.ts";
+import type { Turns } from "./turns.ts";
 
 /** The part of Bun's socket that a connection uses. */
 export interface ByteSocket {
@@ -36,6 +37,8 @@ export interface ConnectionContext extends WriterContext {
   readonly drainIdleUntilMs: number;
   /** The request that is parsed into; whoever has to keep it puts another in its place. */
   request: ParsedRequest;
+  /** Of those that send or get much. */
+  readonly turns: Turns;
   /** Requests that were put aside until their answer came, to be used again. */
   readonly spareRequests: ParsedRequest[];
   /** The writer of all answers that are given at once; empty between events. */

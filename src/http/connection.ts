@@ -12,6 +12,7 @@ import { NO_LENGTH, ParsedRequest } from "./request.ts";
 import { RequestBytes } from "./request-bytes.ts";
 import { INCOMPLETE, parseHead, REFUSED } from "./request-parser.ts";
 import type { ResponseWriter } from "./response-writer.ts";
+import { LARGE_CHUNK_BYTES, type TurnTaker } from "./turns.ts";
 import { Wait } from "./wait.ts";
 
 /** Answers to pipelined requests are collected up to this size before they are sent. */
@@ -40,7 +41,7 @@ enum Phase {
  *
  * The hot path is `onData` -> `advance` -> `parseHead` -> `dispatch` -> `conclude` -> `flush`, without garbage.
  */
-export class Connection implements AnswerRecipient {
+export class Connection implements AnswerRecipient, TurnTaker {
   private phase = Phase.Head;
   private readonly input = new InputQueue();
   private readonly output: OutputQueue;
@@ -56,13 +57,15 @@ export class Connection implements AnswerRecipient {
     private readonly socket: ByteSocket,
     private readonly context: ConnectionContext,
   ) {
-    this.output = new OutputQueue(socket, context);
+    this.output = new OutputQueue(socket, context, this);
     this.held = new RequestBytes(context.budget);
-    this.pause = new ReadPause(socket, context.budget);
+    this.pause = new ReadPause(socket, context.budget, context.turns);
     this.wait = new Wait(context);
   }
 
   onData(chunk: Buffer): void {
+    // What a socket has is read in one go, if nobody stops it.
+    if (chunk.length >= LARGE_CHUNK_BYTES) this.pause.waitForTurn();
     if (this.phase === Phase.Lingering || this.phase === Phase.Closed) {
       freeBuffer(chunk);
       return;
@@ -86,6 +89,12 @@ export class Connection implements AnswerRecipient {
     this.wait.begin();
     if (this.phase === Phase.Lingering) this.finishWriting();
     else if (this.phase !== Phase.Handling) this.resumeAndAdvance();
+  }
+
+  /** The turn of an answer that is large. */
+  takeTurn(): void {
+    this.output.endWait();
+    this.onDrain();
   }
 
   onClose(): void {

@@ -40,14 +40,16 @@ export class EntryParts implements AnswerPart {
     return this.rest === null ? this.sentBytes === this.totalBytes : this.rest.isSent;
   }
 
-  send(socket: ByteSink): number {
-    if (this.rest !== null) return this.rest.send(socket);
+  send(socket: ByteSink, mostBytes: number): number {
+    if (this.rest !== null) return this.rest.send(socket, mostBytes);
     const before = this.sentBytes;
-    for (let wanted = FIRST_PART_BYTES; !this.isSent; wanted = Math.min(2 * wanted, MOST_PART_BYTES)) {
-      const bytes = Math.min(wanted, this.totalBytes - this.sentBytes);
+    const end = Math.min(this.totalBytes, before + mostBytes);
+    for (let wanted = FIRST_PART_BYTES; this.sentBytes < end; wanted = Math.min(2 * wanted, MOST_PART_BYTES)) {
+      const bytes = Math.min(wanted, end - this.sentBytes);
       const { buffer } = this.scratch;
       if (!this.copyTo(buffer, bytes)) return LOST;
-      const taken = Math.max(0, socket.write(buffer, 0, bytes));
+      const taken = socket.write(buffer, 0, bytes);
+      if (taken < 0) return LOST;
       this.sentBytes += taken;
       if (taken === bytes) continue;
       if (!this.holdRest()) return LOST;

@@ -4,16 +4,20 @@ import type { ByteSocket } from "./connection-context.ts";
 import { freeBuffer } from "./free-buffer.ts";
 import { Pace, type PaceContext } from "./pace.ts";
 import type { ResponseWriter } from "./response-writer.ts";
+import { TURN_BYTES, type Turns, type TurnTaker } from "./turns.ts";
 
 /** What the socket hasn't taken yet of the answers. Empty nearly always. */
 export class OutputQueue {
   private readonly parts: AnswerPart[] = [];
   private readonly budget: ByteBudget;
   private readonly pace: Pace;
+  private waitsForTurn = false;
 
   constructor(
     private readonly socket: ByteSocket,
-    private readonly context: PaceContext,
+    private readonly context: PaceContext & { readonly turns: Turns },
+    /** Is to call `send` when it is the turn of what is kept. */
+    private readonly taker: TurnTaker,
   ) {
     this.budget = context.budget;
     this.pace = new Pace(context);
@@ -55,23 +59,40 @@ export class OutputQueue {
 
   /** Sends a part, and keeps it where the socket doesn't take all of it. @returns false where it is lost */
   add(part: AnswerPart): boolean {
-    const sent = this.isEmpty ? part.send(this.socket) : 0;
+    const sent = this.isEmpty ? part.send(this.socket, TURN_BYTES) : 0;
     if (part.isSent || sent === LOST) part.drop();
     else this.keep(part);
+    if (sent === TURN_BYTES && !part.isSent) this.waitForTurn();
     return sent !== LOST;
   }
 
-  /** Sends more of what is kept, as much as the socket takes. @returns false where it is lost */
+  /** Sends more of what is kept, as much as the socket takes, and a turn allows. @returns false where it is lost */
   send(): boolean {
+    let leftBytes = TURN_BYTES;
     for (let part = this.parts[0]; part !== undefined; part = this.parts[0]) {
-      const sent = part.send(this.socket);
+      const sent = part.send(this.socket, leftBytes);
       if (sent === LOST) return false;
       this.pace.moved(sent);
-      if (!part.isSent) return true;
+      leftBytes -= sent;
+      if (!part.isSent) {
+        if (leftBytes === 0) this.waitForTurn();
+        return true;
+      }
       part.drop();
       this.parts.shift();
     }
     return true;
+  }
+
+  /** To be called when the turn has come that was waited for, before `send`. */
+  endWait(): void {
+    this.waitsForTurn = false;
+  }
+
+  private waitForTurn(): void {
+    if (this.waitsForTurn) return;
+    this.waitsForTurn = true;
+    this.context.turns.wait(this.taker);
   }
 
   /** Whether the client takes too little of what is kept. To be asked in every sweep. */

@@ -10,6 +10,7 @@ import { ListenError } from "./listen-error.ts";
 import { ParsedRequest } from "./request.ts";
 import { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
+import { Turns } from "./turns.ts";
 
 export interface HttpServerOptions {
   readonly hostname: string;
@@ -81,6 +82,7 @@ class BunHttpServer implements HttpServer, ConnectionContext {
   readonly newTraceId: () => string;
   readonly onError: (error: unknown, traceId: string) => void;
   request = new ParsedRequest();
+  readonly turns = new Turns(setImmediate);
   readonly spareRequests: ParsedRequest[] = [];
   response: ResponseWriter;
   nowMs: number;

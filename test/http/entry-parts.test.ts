@@ -83,7 +83,7 @@ test.each([1, 2, 3, 4, 5])(
     const kernel = new Kernel();
     while (!answer.isSent) {
       kernel.roomBytes = random() < 0.3 ? Math.floor(random() * 40) : Math.floor(random() * 600_000);
-      expect(answer.send(kernel)).not.toBe(LOST);
+      expect(answer.send(kernel, Number.POSITIVE_INFINITY)).not.toBe(LOST);
     }
     answer.drop();
     expect(kernel.bytes.equals(Buffer.concat([BEFORE, value, AFTER]))).toBe(true);
@@ -116,10 +116,10 @@ test.each(CHANGES)("between two parts %s: nothing of what comes then is sent", a
     const answer = answerFrom(engine, budget);
     const kernel = new Kernel();
     kernel.roomBytes = sentBytes;
-    expect(answer.send(kernel)).toBe(sentBytes);
+    expect(answer.send(kernel, Number.POSITIVE_INFINITY)).toBe(sentBytes);
     await change(engine, value);
     kernel.roomBytes = 4 * MIB;
-    expect(answer.send(kernel)).toBe(LOST);
+    expect(answer.send(kernel, Number.POSITIVE_INFINITY)).toBe(LOST);
     answer.drop();
     expect(kernel.bytes.equals(whole.subarray(0, kernel.bytes.length))).toBe(true);
     expect(kernel.bytes.length).toBeLessThan(whole.length);
@@ -139,12 +139,12 @@ test("where the budget has room, or little is left, the rest is copied at the fi
     const answer = answerFrom(engine, budget);
     const kernel = new Kernel();
     kernel.roomBytes = roomBytes;
-    answer.send(kernel);
+    answer.send(kernel, Number.POSITIVE_INFINITY);
     const restBytes = BEFORE.length + value.length + AFTER.length - roomBytes;
     expect(budget.usedBytes).toBe(usedBytes + restBytes);
     put(engine, KEY, patternOf(9, 2 * MIB), 2);
     kernel.roomBytes = restBytes;
-    expect(answer.send(kernel)).toBe(restBytes);
+    expect(answer.send(kernel, Number.POSITIVE_INFINITY)).toBe(restBytes);
     expect(kernel.bytes.equals(Buffer.concat([BEFORE, value, AFTER]))).toBe(true);
     answer.drop();
     expect(budget.usedBytes).toBe(usedBytes);

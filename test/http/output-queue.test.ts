@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { DEFAULT_HTTP_LIMITS } from "../../src/http/limits.ts";
 import { OutputQueue } from "../../src/http/output-queue.ts";
+import { Turns } from "../../src/http/turns.ts";
 import { ByteBudget, InFlight } from "../../src/runtime/byte-budget.ts";
 
 const KB = 1000;
@@ -27,9 +28,10 @@ class SlowSocket {
 function secondOfCut(roomAt: (second: number) => number, takenByOthers = 0): number | null {
   const budget = ByteBudget.create(16 * ANSWER_BYTES);
   budget.count(InFlight.Bodies, takenByOthers);
-  const context = { limits: DEFAULT_HTTP_LIMITS, budget, nowMs: 0, sweepIntervalMs: SWEEP_MS };
+  const turns = new Turns(() => {});
+  const context = { limits: DEFAULT_HTTP_LIMITS, budget, nowMs: 0, sweepIntervalMs: SWEEP_MS, turns };
   const socket = new SlowSocket();
-  const queue = new OutputQueue(socket, context);
+  const queue = new OutputQueue(socket, context, { takeTurn() {} });
   expect(queue.addShared(Buffer.alloc(ANSWER_BYTES), 0, ANSWER_BYTES)).toBe(true);
   for (let second = 1; !queue.isEmpty; second++) {
     context.nowMs += SWEEP_MS;
