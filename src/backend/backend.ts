@@ -62,6 +62,11 @@ export interface Backend {
   /** What an operator should know although calls may succeed; empty = nothing. */
   readonly problem: string;
 
+  /**
+   * Why a key can never be one of the backend's; empty = it can, as far as is known: what a database says of its types is
+   * known from the first connection on.
+   */
+  keyProblem(key: string): string;
   /** One result per key, in order. Keys are different from each other. */
   load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]>;
   /** One result per row, in order. Keys are different from each other. */

@@ -37,6 +37,10 @@ export class TracedBackend implements Backend {
     return this.backend.problem;
   }
 
+  keyProblem(key: string): string {
+    return this.backend.keyProblem(key);
+  }
+
   async load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]> {
     const { call, span } = this.#begin(this.backend.name === "http" ? "GET" : "SELECT", keys.length, options);
     const results = await ending(span, this.backend.load(keys, call));

@@ -42,7 +42,7 @@ import { LinkedStore, type OwnPut } from "./linked-store.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 import type { RecentPuts } from "./recent-puts.ts";
 import { IGNORED, RefreshSink } from "./refresh-sink.ts";
-import { type Loaded, type Upstream, UpstreamError } from "./upstream.ts";
+import { type Loaded, refusedKey, type Upstream, UpstreamError } from "./upstream.ts";
 
 export interface LinkedCacheOptions extends CacheOptions {
   readonly upstream: Upstream;
@@ -203,7 +203,7 @@ export class LinkedCache extends Cache {
     const name = nameOf(own);
     const expiresAtMsIfNew = this.expiryOf(DEFAULT_TTL);
     for (let stamps = 1; ; stamps++) {
-      const isThere = await this.#fetch(own, name);
+      const isThere = await this.#fetch(own, name, context);
       if (condition?.kind === "absent" && isThere === true) return { kind: "condition-failed" };
       // What has expired here since it was fetched must not be counted from 0: the backend has more.
       const request = { key: own, delta, expiresAtMsIfNew, condition: condition ?? asFetched(isThere) };
@@ -317,7 +317,7 @@ export class LinkedCache extends Cache {
   async #putIf(put: OwnPut, condition: Condition, context: MutationContext): Promise<PutOutcome> {
     const { key: name } = put;
     const key = keyOf(name);
-    if ((await this.#fetch(key, name)) === true && condition.kind === "absent") return "condition-failed";
+    if ((await this.#fetch(key, name, context)) === true && condition.kind === "absent") return "condition-failed";
     return this.#alone<PutOutcome, PutOutcome>(
       key,
       (stamp) => this.#store.put(put, stamp, condition),
@@ -370,7 +370,7 @@ export class LinkedCache extends Cache {
    * What depends on the stored entry needs it here, not in the backend alone. Gives whether there is one; null = there is
    * no backend to ask. Throws `UpstreamError` where the backend can't say.
    */
-  async #fetch(key: Key, name: string): Promise<boolean | null> {
+  async #fetch(key: Key, name: string, writing: MutationContext | null = null): Promise<boolean | null> {
     if (!this.loads) return null;
     if (await this.engine.get(key, IGNORED)) return true;
     await this.#gate.recorded(key);
@@ -378,6 +378,9 @@ export class LinkedCache extends Cache {
     if (loaded.kind === "found" && loaded.isStale) {
       const message = "the backend fails, and what it had before is too old to build on; try again";
       throw new UpstreamError("ERR_BACKEND_UNAVAILABLE", message, STALE_RETRY_MS, false);
+    }
+    if (loaded.kind === "absent" && loaded.refusal !== undefined && writing?.isReplicated === false) {
+      throw refusedKey(loaded.refusal);
     }
     return loaded.kind === "found";
   }
@@ -392,7 +395,8 @@ export class LinkedCache extends Cache {
     let cursor: string | null = null;
     do {
       const page = await this.keys({ pattern, cursor, limit: DELETES_TOGETHER });
-      await Promise.all(page.keys.map((key) => this.#upstream.record({ kind: "delete", key, stamp, ...context })));
+      const deletes = page.keys.map((key) => this.#upstream.record({ kind: "delete", key, stamp, ...context }));
+      await Promise.all(deletes.map((recorded) => recorded.catch(unlessStrange)));
       cursor = page.cursor;
     } while (cursor !== null);
   }
@@ -420,6 +424,11 @@ function deliver(loaded: Extract<Loaded, { kind: "found" }>, sink: LoadSink): vo
   sink.markLoaded(loaded);
   const entry: EntryInfo = { valueLength: bytes.length, contentType, expiresAtMs, tag: stamp.version, stamp };
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
+}
+
+/** What the backend can't have need not be deleted there. */
+function unlessStrange(error: unknown): void {
+  if (!(error instanceof UpstreamError) || error.code !== "ERR_BACKEND_KEY") throw error;
 }
 
 function asFetched(isThere: boolean | null): Condition | null {

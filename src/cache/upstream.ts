@@ -18,8 +18,11 @@ export type Loaded =
       readonly expiresAtMs: number;
       readonly stamp: Stamp;
     } & LoadState)
-  /** The backend says that there is none, or the key is not for it. */
-  | { readonly kind: "absent" };
+  /**
+   * The backend says that there is none, or the key is not for it. `refusal`: why a write of the key is refused; left out
+   * where it is not.
+   */
+  | { readonly kind: "absent"; readonly refusal?: string };
 
 /** What a cache needs to know of what is behind it. */
 export interface UpstreamTraits {
@@ -142,6 +145,7 @@ export interface DeadWrite {
  * - `ERR_OUTBOX_FULL`: there is no room for the write; it is kept nowhere.
  * - `ERR_BACKEND_TIMEOUT`, `ERR_BACKEND_UNAVAILABLE`, `ERR_BACKEND_ANSWER`, `ERR_BACKEND_BUSY`,
  *   `ERR_BACKEND_BREAKER_OPEN`: a load failed, or a write through did; the write is written later then (`isKept`).
+ * - `ERR_BACKEND_KEY`: the key can't be one of the backend's; the write is kept nowhere.
  * - `ERR_BACKEND_REFUSED`: the backend refuses this key or value for good; it is kept nowhere.
  */
 export type UpstreamErrorCode =
@@ -151,7 +155,13 @@ export type UpstreamErrorCode =
   | "ERR_BACKEND_ANSWER"
   | "ERR_BACKEND_BUSY"
   | "ERR_BACKEND_BREAKER_OPEN"
+  | "ERR_BACKEND_KEY"
   | "ERR_BACKEND_REFUSED";
+
+/** A write of a key that can't be one of the backend's. */
+export function refusedKey(refusal: string): UpstreamError {
+  return new UpstreamError("ERR_BACKEND_KEY", refusal, 0, false);
+}
 
 export class UpstreamError extends Error {
   constructor(

@@ -66,7 +66,8 @@ export function asApiError(error: unknown): ApiError {
     return new ApiError(503, error.code, error.message, retryAfterHeader(error.retryAfterMs), { cause: error });
   }
   if (error instanceof UpstreamError) {
-    const retryAfter = error.code === "ERR_BACKEND_REFUSED" ? "" : retryAfterHeader(error.retryAfterMs);
+    const isFinal = error.code === "ERR_BACKEND_REFUSED" || error.code === "ERR_BACKEND_KEY";
+    const retryAfter = isFinal ? "" : retryAfterHeader(error.retryAfterMs);
     return new ApiError(ERROR_STATUS[error.code], error.code, error.message, retryAfter, { cause: error });
   }
   throw error;

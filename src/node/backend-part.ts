@@ -200,6 +200,12 @@ export class BackendPart {
     return this.#changed(key, stamp.version);
   }
 
+  /** Why the database can't get a row of this key; empty = it can. */
+  refusalOf(key: string): string {
+    const problem = this.#options.backend.keyProblem(key);
+    return problem === "" ? "" : `the database can't have this key: ${problem}; use a key that it can have`;
+  }
+
   /** Settles when the database has it. Rejects with `UpstreamError`. */
   async writeThrough(row: OutboxMutation): Promise<void> {
     try {
@@ -216,7 +222,9 @@ export class BackendPart {
    * to be told whether the database takes it.
    */
   async load(key: string, traceparent?: string): Promise<Loaded> {
-    if (!this.#rows.concerns(key)) return { kind: "absent" };
+    if (!this.#rows.concerns(key)) return ABSENT;
+    const refusal = this.refusalOf(key);
+    if (refusal !== "") return this.#options.config.writeMode === "none" ? ABSENT : { kind: "absent", refusal };
     const waiting = this.#options.outbox.pendingValue(BACKEND, key);
     if (waiting !== null && !this.#writeBehind.isAwaited(key) && !this.#isReloaded(waiting))
       return this.#fillFrom(waiting);
@@ -398,6 +406,8 @@ export class BackendPart {
   /** Errors are logged where they happen. */
   #keep(_done: Promise<unknown> | undefined): void {}
 }
+
+const ABSENT = { kind: "absent" } as const;
 
 function upstreamError(error: BackendError, isKept: boolean, retryAfterMs = RETRY_AFTER_MS): UpstreamError {
   return new UpstreamError(error.code, `the backend: ${error.message}`, Math.max(retryAfterMs, RETRY_AFTER_MS), isKept);

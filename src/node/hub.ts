@@ -14,6 +14,7 @@ import {
   type PeerResponse,
   type PendingPort,
   type RecordListener,
+  refusedKey,
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
@@ -132,6 +133,11 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
       return false;
     }
     const row = backend?.rowOf(mutation) ?? null;
+    const refusal = row === null ? "" : (backend?.refusalOf(row.key) ?? "");
+    if (refusal !== "") {
+      queueMicrotask(() => listener.refused(refusedKey(refusal)));
+      return false;
+    }
     const rows = peers?.rowsOf(mutation) ?? [];
     if (row !== null) rows.push(row);
     if (rows.length > 0) {
@@ -150,6 +156,8 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     const through: Promise<void>[] = [];
     for (const mutation of mutations) {
       const row = backend?.rowOf(mutation) ?? null;
+      const refusal = row === null ? "" : (backend?.refusalOf(row.key) ?? "");
+      if (refusal !== "") return Promise.reject(refusedKey(refusal));
       const peerRows = peers?.rowsOf(mutation) ?? [];
       if (row !== null && writesThrough && backend !== null) {
         through.push(this.#writeThrough(backend, row, peerRows));

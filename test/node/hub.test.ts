@@ -412,6 +412,31 @@ describe("a hub that writes through", () => {
     expect([node.stored("a"), await node.hub.deadLetters(0, 10), node.outbox.usedBytes]).toEqual([null, [], 0]);
   });
 
+  test.each(["behind", "through"] as const)(
+    "refuses keys that the database can't have, in mode %s",
+    async (writeMode) => {
+      await using node = openTestHub({ config: { writeMode, deletes: true } });
+      node.backend.strange.add("a:b:c");
+      const key = keyOf("a:b:c");
+      const refused = { code: "ERR_BACKEND_KEY", isKept: false };
+      await put(node, "other", "1");
+      await expect(put(node, "a:b:c", "1")).rejects.toMatchObject(refused);
+      await expect(node.cache.put(key, json("1"), 0, { kind: "absent" })).rejects.toMatchObject(refused);
+      await expect(node.cache.increment(key, 1, null)).rejects.toMatchObject(refused);
+      await expect(node.cache.delete(key, null)).rejects.toMatchObject(refused);
+      expect(await node.cache.touch(key, 1_000, null)).toBe("absent");
+      expect([await loaded(node, "a:b:c"), node.stored("a:b:c")]).toEqual([null, null]);
+      // A peer's is for the cache alone; who deletes by pattern deletes it there, and the others in both.
+      await put(node, "a:b:c", "2", 0, true);
+      expect(node.stored("a:b:c")).toBe("2");
+      await node.cache.deleteMatching(Glob.parse("*"));
+      await node.drained();
+      expect([node.stored("a:b:c"), [...node.backend.values.keys()], node.outbox.usedBytes]).toEqual([null, [], 0]);
+      expect(node.backend.loads.flat()).toEqual([]);
+      expect(node.backend.writes.flat()).not.toContain("a:b:c");
+    },
+  );
+
   test("says that it has no answer in time, writes later, and does not serve what is about to be replaced", async () => {
     await using node = openTestHub({ config: { writeMode: "through", writeTimeoutMs: 1_000 } });
     await put(node, "a", "1");

@@ -29,6 +29,13 @@ export class FakeBackend implements Backend {
   concurrent = 0;
   mostConcurrent = 0;
 
+  /** Keys that can never be the backend's. */
+  readonly strange = new Set<string>();
+
+  keyProblem(key: string): string {
+    return this.strange.has(key) ? "it has 3 parts" : "";
+  }
+
   async load(keys: readonly string[], _options: CallOptions): Promise<LoadResult[]> {
     this.loads.push([...keys]);
     await this.#pass();

@@ -70,6 +70,11 @@ export class HttpBackend implements Backend {
     }
   }
 
+  keyProblem(key: string): string {
+    // The URL standard takes these for steps in the path, percent-encoded or not.
+    return key === "." || key === ".." ? `${JSON.stringify(key)} can't be a part of a URL` : "";
+  }
+
   async load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]> {
     const signal = this.#signal(options);
     return Promise.all(keys.map((key) => this.#loadOne(key, options, signal)));

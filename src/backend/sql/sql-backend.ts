@@ -91,6 +91,10 @@ export class SqlBackend implements Backend {
     return problems.filter((problem) => problem !== "").join("; ");
   }
 
+  keyProblem(key: string): string {
+    return this.#mapping.keyProblem?.(key) ?? "";
+  }
+
   async load(keys: readonly string[], options: CallOptions): Promise<LoadResult[]> {
     try {
       return await this.#with(this.#loads, options, (run) => this.#mapping.load(run, keys));

@@ -78,6 +78,7 @@ describe.each(WAYS_TO_ANSWER)("a node with something behind it, on an engine tha
     ["ERR_BACKEND_BREAKER_OPEN", 502, "1"],
     ["ERR_OUTBOX_FULL", 503, "1"],
     ["ERR_BACKEND_REFUSED", 422, undefined],
+    ["ERR_BACKEND_KEY", 400, undefined],
   ] as [UpstreamErrorCode, number, string | undefined][])("answers %s as %d", async (code, status, retryAfter) => {
     const upstream = new FakeUpstream();
     using api = await startTestApi({ engine, upstream });
