@@ -7,7 +7,7 @@ import { type FillResult, type Kept, ReadThrough } from "../backend/read-through
 import { WriteBehind } from "../backend/write-behind.ts";
 import { Filler, type LateFills } from "../cache/filler.ts";
 import { Glob } from "../cache/glob.ts";
-import type { HybridClock } from "../cache/hybrid-clock.ts";
+import { type HybridClock, VERSIONS_PER_MS } from "../cache/hybrid-clock.ts";
 import type { CacheValue, Mutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
@@ -62,6 +62,8 @@ const LOOK_BACKOFF = { backoffFirstMs: 500, backoffMaxMs: 5_000 };
 const RETRY_AFTER_MS = 1_000;
 /** How late a thread may be with a mutation that was recorded. */
 const LATE_MS = 5_000;
+/** So that loads cost a commit a second at most. */
+const NOTED_AHEAD_MS = 1_000;
 /** Of timers and commits. */
 const SLACK_MS = 5_000;
 
@@ -356,6 +358,7 @@ export class BackendPart {
   }
 
   #noteFill(key: string, version: Version, seen?: Version): void {
+    this.#keepVersion(version);
     if (this.#writeBehind.isAwaited(key)) this.#recentFills.pin(key, version, seen);
     else this.#recentFills.add(key, version, seen);
   }
@@ -378,6 +381,17 @@ export class BackendPart {
       nowMs: () => scheduler.nowMs(),
       lateMs: LATE_MS,
     });
+  }
+
+  /** What is filled into a server outlives this process: later stamps must pass it, also where the clock is set back. */
+  #keepVersion(version: Version): void {
+    const { late, outbox, log } = this.#options;
+    if (late === undefined || version <= outbox.newestVersion) return;
+    try {
+      outbox.noteVersion(version + NOTED_AHEAD_MS * VERSIONS_PER_MS);
+    } catch (error) {
+      log(`the version of a loaded value could not be noted: ${String(error)}`);
+    }
   }
 
   /** A delete that was read is in force: what is older, and late, does not come after it. */

@@ -56,6 +56,23 @@ describe("a hub", () => {
     expect(node.outbox.usedBytes).toBe(0);
   });
 
+  test("keeps versions that it fills into a server, so that writes after a restart pass them whatever the clock says", async () => {
+    await using node = openTestHub({
+      late: { untilMs: () => 0, hides: () => false, keepGone: async () => {} },
+    });
+    node.backend.values.set("a", "1");
+    for (const ms of [0, 500, 1_000]) {
+      await node.scheduler.advance(ms);
+      await put(node, "b", "2");
+      await node.cache.delete(keyOf("a"), null, { isReplicated: true });
+      const result = node.hub.load("a");
+      await node.drained();
+      expect(shown(await result)).toBe("1");
+      const stamp = await node.engine.stampOf(keyOf("a"));
+      expect(node.outbox.newestVersion).toBeGreaterThanOrEqual(stamp?.version ?? Number.POSITIVE_INFINITY);
+    }
+  });
+
   test("answers a load from the write that waits, and caches it for the TTL of loads", async () => {
     await using node = openTestHub();
     node.backend.values.set("a", "0");

@@ -23,5 +23,9 @@ export function proxyFaults(name: string, proxy: TcpProxy, { random }: WorldOpti
       },
     }),
   );
-  return [...modes, { name: `${name}: cut`, run: async () => proxy.cut() }];
+  return [
+    ...modes,
+    { name: `${name}: cut`, run: async () => proxy.cut() },
+    { name: `${name}: half closed`, run: async () => proxy.halfClose() },
+  ];
 }

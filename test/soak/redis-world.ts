@@ -2,6 +2,7 @@
  * Nodes on one Redis: one server, a Sentinel group, or a cluster. What Redis acknowledged and keeps is never lost, hidden or
  * undone by the nodes. What a failover of Redis itself may lose is known by `WAIT`, and counted apart.
  */
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { RedisCluster } from "../support/redis-cluster.ts";
@@ -20,6 +21,8 @@ export type RedisTopology = "one server" | "one server before SQLite" | "Sentine
 
 /** How long a near cache may be behind what another node has written, on a busy machine, in ms. */
 const NEAR_LAG_MS = 2_000;
+/** For commands to a server that is up, and may be paused or busy. */
+const PATIENT_MS = 30_000;
 const ROLE_LIMIT_MS = 60_000;
 const NEAR_NODE = "near";
 
@@ -81,11 +84,15 @@ function startServers(topology: RedisTopology, nodes: number, options: WorldOpti
 /** It keeps what it acknowledged on its disk, so that nothing at all may be lost. */
 async function oneServer(nodes: number, options: WorldOptions): Promise<Servers> {
   const { random } = options;
-  const server = await RedisServer.start(["--appendonly", "yes", "--appendfsync", "always"]);
+  const server = await RedisServer.start([
+    ...["--appendonly", "yes", "--appendfsync", "always"],
+    ...["--enable-protected-configs", "yes"],
+  ]);
   const proxies = await Promise.all(Array.from({ length: nodes }, () => startTcpProxy(server.port)));
   const command = async (...words: string[]) => {
-    await runCommand(server.port, words);
+    await runCommand(server.port, words, PATIENT_MS);
   };
+  const pick = (words: readonly string[]) => words[Math.floor(random() * words.length)] ?? "";
   return {
     urls: proxies.map(({ port }) => `redis://127.0.0.1:${port}`),
     faults: [
@@ -101,10 +108,25 @@ async function oneServer(nodes: number, options: WorldOptions): Promise<Servers>
       { name: "Redis frozen", run: () => frozen(server, between(random, 200, 3_000)) },
       {
         name: "Redis full",
+        run: () => withSetting(command, "maxmemory", "1", "0", random),
+      },
+      {
+        name: "Redis paused",
         run: async () => {
-          await command("CONFIG", "SET", "maxmemory", "1");
-          await Bun.sleep(between(random, 200, 2_000));
-          await command("CONFIG", "SET", "maxmemory", "0");
+          const forMs = Math.round(between(random, 200, 3_000));
+          await command("CLIENT", "PAUSE", String(forMs), pick(["ALL", "WRITE"]));
+          await Bun.sleep(forMs);
+        },
+      },
+      { name: "Redis takes no writes", run: () => withSetting(command, "min-replicas-to-write", "1", "0", random) },
+      { name: "Redis can't save", run: () => unableToSave(server, command, random) },
+      {
+        name: "64 MiB of another program",
+        run: async () => {
+          const value = "x".repeat(64 * 1024 * 1024);
+          await command("SET", "others", value);
+          await Promise.all([command("GET", "others"), command("GET", "others")]);
+          await command("DEL", "others");
         },
       },
       { name: "Redis' scripts flushed", run: () => command("SCRIPT", "FLUSH") },
@@ -117,6 +139,33 @@ async function oneServer(nodes: number, options: WorldOptions): Promise<Servers>
       await server.stop();
     },
   };
+}
+
+type Command = (...words: string[]) => Promise<void>;
+
+async function withSetting(
+  command: Command,
+  name: string,
+  value: string,
+  usual: string,
+  random: () => number,
+): Promise<void> {
+  await command("CONFIG", "SET", name, value);
+  await Bun.sleep(between(random, 200, 2_000));
+  await command("CONFIG", "SET", name, usual);
+}
+
+/** As on a full disk: it refuses writes (`MISCONF`) because its last snapshot failed. */
+async function unableToSave(server: RedisServer, command: Command, random: () => number): Promise<void> {
+  const blocked = "not-a-file";
+  mkdirSync(join(server.folder, blocked), { recursive: true });
+  await command("CONFIG", "SET", "dbfilename", blocked);
+  await command("CONFIG", "SET", "save", "3600 1");
+  await command("BGSAVE");
+  await Bun.sleep(between(random, 500, 2_500));
+  await command("CONFIG", "SET", "save", "");
+  await command("CONFIG", "SET", "dbfilename", "dump.rdb");
+  await command("BGSAVE").catch(() => {});
 }
 
 async function sentinels(nodes: number, options: WorldOptions): Promise<Servers> {
@@ -280,8 +329,8 @@ async function clusterRoles(all: RedisCluster): Promise<boolean[]> {
   ];
 }
 
-async function runCommand(port: number, words: readonly string[]): Promise<unknown> {
-  const client = new Redis({ port, retryStrategy: null, connectTimeout: 1_000, commandTimeout: 2_000 });
+async function runCommand(port: number, words: readonly string[], commandTimeout = 2_000): Promise<unknown> {
+  const client = new Redis({ port, retryStrategy: null, connectTimeout: 1_000, commandTimeout });
   client.on("error", () => {});
   const [name = "", ...args] = words;
   try {

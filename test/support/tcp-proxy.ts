@@ -19,23 +19,30 @@ export interface TcpProxy extends Disposable {
   mode: ProxyMode;
   /** Resets all connections. */
   cut(): void;
+  /** Tells clients that no more answers come, on connections that still take what they send. */
+  halfClose(): void;
   readonly connections: number;
 }
 
 export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
-  const server = createServer((client) => {
+  const clients = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (client) => {
     if (proxy.mode.kind === "refuse") {
       client.destroy();
       return;
     }
     const upstream = connect(targetPort, "127.0.0.1");
     const reset = () => {
+      clients.delete(client);
       for (const socket of [client, upstream]) {
         sockets.delete(socket);
         socket.destroy();
       }
     };
+    clients.add(client);
+    // What half closing leaves open ends when the client ends it, as without it.
+    client.on("end", reset);
     let answered = 0;
     const forward = (from: Socket, to: Socket, isAnswer: boolean) => {
       sockets.add(from);
@@ -56,6 +63,7 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
             return;
           }
         }
+        if (!to.writable) return;
         to.write(mode.kind === "corrupt" && isAnswer ? chunk.map((byte) => byte ^ 0x55) : chunk);
       });
     };
@@ -69,6 +77,9 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     mode: { kind: "pass" },
     cut() {
       for (const socket of sockets) socket.resetAndDestroy();
+    },
+    halfClose() {
+      for (const client of clients) client.end();
     },
     get connections() {
       return sockets.size / 2;

@@ -1,4 +1,5 @@
 /** A hub with all that belongs to it in this process, on a backend in memory and a clock that a test moves. */
+import type { LateFills } from "../../src/cache/filler.ts";
 import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
@@ -26,6 +27,8 @@ export interface TestHubOptions {
   readonly outbox?: Partial<OutboxOptions>;
   /** What the hub fills, in place of the engine. */
   readonly fills?: (engine: MemoryEngine) => Engine;
+  /** As of an engine on a server. */
+  readonly late?: LateFills;
   readonly stale?: (engine: MemoryEngine) => Engine;
 }
 
@@ -65,6 +68,7 @@ export function openTestHub(options: TestHubOptions = {}): TestHub {
     inFlight: null,
     outbox,
     engine: options.fills?.(engine) ?? engine,
+    ...(options.late === undefined ? {} : { late: options.late }),
     staleEngine: stale === null ? null : (options.stale?.(stale) ?? stale),
     invalidations,
     versions,
