@@ -3,7 +3,8 @@
  *
  * The peer gives them only when it has everything of every other peer that was stamped before: an entry that it still
  * held because something newer had not reached it, but had reached this node before it started anew, would never be
- * corrected here.
+ * corrected here. And only one that was there before this node, or has got all from such a one, has them: one that started
+ * later, or is still being filled itself, has nothing that this node would not get anyway.
  */
 import type { Version } from "../engine/engine.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
@@ -17,6 +18,8 @@ export interface BootstrapOptions {
   readonly scheduler: Scheduler;
   /** Links of peers that are up, the nearest first. */
   readonly sources: () => readonly PeerLink[];
+  /** Whether these are all there are. */
+  readonly areAllUp: () => boolean;
   /** A version that is newer than everything that was stamped before this node started. */
   readonly startVersion: () => Version;
   readonly timeoutMs: number;
@@ -43,6 +46,9 @@ export class Bootstrap {
   #until: Version | null = null;
   /** Since when all that was asked could not be given; null = it can be, or nobody was asked. */
   #unsettledSinceMs: number | null = null;
+  /** Peers that have nothing to give, as they said last. */
+  readonly #newcomers = new Set<PeerLink>();
+  #isFilled = false;
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
@@ -56,6 +62,11 @@ export class Bootstrap {
   /** Entries that came from the peer. */
   get entries(): number {
     return this.#entries;
+  }
+
+  /** Whether it has got all that a peer had. */
+  get isFilled(): boolean {
+    return this.#isFilled;
   }
 
   /** Resolves when it is done, or stopped. */
@@ -97,11 +108,19 @@ export class Bootstrap {
     // What this node itself did before it started anew is not here any more: the peer must have it first.
     if (link.hasBacklog) return false;
     this.#until ??= startVersion();
+    const runsForMs = scheduler.nowMs() - this.#startMs;
     try {
       const head = { ...node.signature(scheduler.nowMs()), until: this.#until, cursor: this.#cursor };
       const answer = await link.caller.ask("page", head, [], this.#ending.signal);
-      if (!answer.head.flag("isSettled")) {
+      const isNewcomer = (answer.head.numberOrNull("sinceMs") ?? Number.POSITIVE_INFINITY) < runsForMs;
+      if (this.#isAlone(link, isNewcomer)) {
+        this.#state = "done";
+        log("no peer was there before this node: it starts with what it has");
+        return false;
+      }
+      if (isNewcomer || !answer.head.flag("isSettled")) {
         this.#unsettledSinceMs ??= scheduler.nowMs();
+        if (isNewcomer) this.#cursor = null;
         this.#forgetSource();
         return false;
       }
@@ -112,6 +131,7 @@ export class Bootstrap {
       this.#cursor = answer.head.textOrNull("cursor");
       if (this.#cursor === null && this.#isWanted) {
         this.#state = "done";
+        this.#isFilled = true;
         log(`${this.#entries} entries came from peer ${link.name}`);
       }
       return true;
@@ -119,6 +139,15 @@ export class Bootstrap {
       // The page comes again, from the same peer if it is back; from another one, everything does.
       return false;
     }
+  }
+
+  /** Takes note of what a peer said, and says whether all are there and none of them has anything to give. */
+  #isAlone(link: PeerLink, isNewcomer: boolean): boolean {
+    const { sources, areAllUp } = this.#options;
+    if (!areAllUp()) this.#newcomers.clear();
+    if (isNewcomer) this.#newcomers.add(link);
+    else this.#newcomers.delete(link);
+    return this.#isWanted && areAllUp() && sources().every((source) => this.#newcomers.has(source));
   }
 
   #chooseSource(): PeerLink | null {

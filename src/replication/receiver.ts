@@ -37,6 +37,8 @@ export interface ReceiverOptions {
   readonly maxSkewMs: number;
   /** Whether everything of all peers up to a version is here. */
   readonly hasAllUntil: (version: number, exceptId: number) => boolean;
+  /** For how long this node gets what its peers are told, in ms; null = it has what was there before as well. */
+  readonly sinceMs: () => number | null;
   /** A peer said hello: it is there. */
   readonly onHeard: (senderId: number) => void;
   /** Newer than all that this node has given or seen. */
@@ -233,7 +235,8 @@ export class Receiver {
   /** Entries for a node that starts empty. */
   async #page({ head }: Message): Promise<Buffer> {
     const { entries, hasAllUntil, node, scheduler } = this.#options;
-    const signature = node.signature(scheduler.nowMs());
+    const sinceMs = this.#options.sinceMs();
+    const signature = { ...node.signature(scheduler.nowMs()), ...(sinceMs === null ? {} : { sinceMs }) };
     if (!hasAllUntil(head.number("until"), head.number("id"))) {
       return encodeMessage("answer", { ...signature, isSettled: false });
     }

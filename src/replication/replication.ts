@@ -92,12 +92,14 @@ export class Replication {
   readonly #bootstrap: Bootstrap | null;
   readonly #ending = new AbortController();
   readonly #cancels = new Set<() => void>();
+  readonly #startMs: number;
 
   /** Throws `InvalidPatternError` for a filter that can't be used. */
   constructor(options: ReplicationOptions) {
     const { engine, clock, invalidations, scheduler, maxSkewMs, tombstoneMs, nodeId, log } = options;
     this.#options = options;
     this.#tuning = { ...DEFAULT_TUNING, ...options.tuning };
+    this.#startMs = scheduler.nowMs();
     const filter = new KeyFilter(options.keys);
     const node = new LocalNode(nodeId, Math.floor(options.random() * MAX_INCARNATION));
     const nowMs = () => scheduler.nowMs();
@@ -130,6 +132,7 @@ export class Replication {
       newestStamp: () => clock.next(),
       clockKeeper: new ClockKeeper(clock, options.outbox, horizon),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
+      sinceMs: () => this.#sinceMs(),
       onHeard: (senderId) => this.#wake(senderId),
       note: (mutations) => this.#rows.note(mutations),
     });
@@ -148,6 +151,7 @@ export class Replication {
         : new Bootstrap({
             ...{ node, applier: this.#applier, scheduler, log },
             sources: () => this.#nearestFirst(),
+            areAllUp: () => this.links.every(({ session, stats }) => session !== null || stats.state === "self"),
             startVersion: () => clock.next(),
             timeoutMs: options.bootstrapTimeoutMs,
             pauseMs: this.#tuning.bootstrapPauseMs,
@@ -307,6 +311,15 @@ export class Replication {
   /** Up to which version a peer may take these puts for newer than all it ever knew; 0 = for nothing. */
   #knownUntil(batch: readonly OutboxEntry[]): Version {
     return this.#rows.areSure(batch) ? this.#allUntil(null) : toVersion(0);
+  }
+
+  /** See `ReceiverOptions`: 0 while it is still being filled. */
+  #sinceMs(): number | null {
+    const { engine, scheduler } = this.#options;
+    if (this.bootstrapState === "running" || this.bootstrapState === "late") return 0;
+    // What is kept elsewhere is older than this process.
+    if (!engine.refusesForgotten || this.#bootstrap?.isFilled === true) return null;
+    return Math.max(0, scheduler.nowMs() - this.#startMs);
   }
 
   *#peerIds(): Generator<number | null> {

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { simulate } from "./simulation.ts";
 
-const SEEDS = 500;
+const SEEDS = 300;
 const TIMEOUT_MS = 3_600_000;
 
 test(
