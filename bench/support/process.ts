@@ -107,8 +107,16 @@ export async function withBench(body: (bench: Bench) => Promise<void>): Promise<
 
 /** The command, pinned to a core where the machine has that core and `taskset`. */
 export function pinned(command: readonly string[], core: number | null): string[] {
-  if (core === null || cpus().length <= core || Bun.which("taskset") === null) return [...command];
-  return ["taskset", "-c", String(core), ...command];
+  return core === null || !canPin(core) ? [...command] : ["taskset", "-c", String(core), ...command];
+}
+
+/** Pins this process, with all its threads, under the same conditions. */
+export function pinSelf(core: number): void {
+  if (canPin(core)) Bun.spawnSync(["taskset", "-acp", String(core), String(process.pid)]);
+}
+
+function canPin(core: number): boolean {
+  return cpus().length > core && Bun.which("taskset") !== null;
 }
 
 function accepts(port: number): Promise<boolean> {
@@ -133,6 +141,11 @@ function processTree(rootPid: number): number[] {
   const tree = [rootPid];
   for (const pid of tree) tree.push(...(children.get(pid) ?? []));
   return tree;
+}
+
+/** CPU seconds (user and system) of one process. */
+export function cpuSecondsOf(pid: number): number {
+  return cpuTicks(pid) / CLOCK_TICKS_PER_SECOND;
 }
 
 function cpuTicks(pid: number): number {

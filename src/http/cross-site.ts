@@ -26,22 +26,18 @@ const SCHEMES: readonly string[] = ["http://", "https://"];
 
 /** Whether a request was not meant for a node on loopback, or comes from a page of another origin. */
 export function isCrossSite(request: ParsedRequest): boolean {
-  const { buffer, headerSpans } = request;
-  let hostAt = -1;
+  const { buffer, headerSpans, hostAt } = request;
   let originAt = -1;
-  for (let at = 0; at < request.headerCount * SPAN; at += SPAN) {
-    const start = headerSpans[at] ?? 0;
-    switch ((headerSpans[at + 1] ?? 0) - start) {
-      case "host".length:
-        if (equalsIgnoringCase(buffer, start, "host")) hostAt = at;
-        break;
-      case "origin".length:
-        if (!equalsIgnoringCase(buffer, start, "origin")) break;
+  if (request.mayHave("origin") || request.mayHave("sec-fetch-site")) {
+    for (let at = 0; at < request.headerCount * SPAN; at += SPAN) {
+      const start = headerSpans[at] ?? 0;
+      const length = (headerSpans[at + 1] ?? 0) - start;
+      if (length === "origin".length && equalsIgnoringCase(buffer, start, "origin")) {
         if (originAt >= 0) return true;
         originAt = at;
-        break;
-      case "sec-fetch-site".length:
-        if (equalsIgnoringCase(buffer, start, "sec-fetch-site") && !isOwnSite(request, at)) return true;
+      } else if (length === "sec-fetch-site".length && equalsIgnoringCase(buffer, start, "sec-fetch-site")) {
+        if (!isOwnSite(request, at)) return true;
+      }
     }
   }
   const { authorityStart, authorityEnd } = request;

@@ -92,6 +92,8 @@ function begin(request: ParsedRequest, buffer: Buffer): void {
   request.hasContentType = false;
   request.isConditional = false;
   request.refusal = null;
+  request.nameLengths = 0;
+  request.hostAt = -1;
   request.headerCount = 0;
 }
 
@@ -240,10 +242,12 @@ function parseHeaders(request: ParsedRequest, start: number, end: number, limits
     request.headerSpans[span + 2] = valueStart;
     request.headerSpans[span + 3] = valueEnd;
 
+    request.nameLengths |= 1 << (nameEnd - nameStart);
     const refusal = framing(request, nameStart, nameEnd, valueStart, valueEnd);
     if (refusal !== null) return refuse(request, refusal);
     if (nameEnd - nameStart === 4 && equalsIgnoringCase(buffer, nameStart, "host")) {
       hosts++;
+      request.hostAt = span;
       if (request.authorityEnd > 0) replaceHost(request, span);
     }
   }

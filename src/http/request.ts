@@ -43,6 +43,10 @@ export class ParsedRequest implements HttpRequest {
   /** Why the head is refused; set only where the parser says so. */
   refusal: Refusal | null = null;
 
+  /** Bit n: there is a header whose name is n bytes long, modulo 32. Most that are asked for aren't there. */
+  nameLengths = 0;
+  /** Where `headerSpans` has the `Host`; -1 = nowhere. */
+  hostAt = -1;
   headerCount = 0;
   readonly headerSpans = new Int32Array(MAX_HEADERS * SPAN);
 
@@ -59,6 +63,7 @@ export class ParsedRequest implements HttpRequest {
   }
 
   header(lowerCaseName: string): string | null {
+    if (!this.mayHave(lowerCaseName)) return null;
     let found: string | null = null;
     for (let at = 0; at < this.headerCount * SPAN; at += SPAN) {
       if (!this.isNamed(at, lowerCaseName)) continue;
@@ -66,6 +71,11 @@ export class ParsedRequest implements HttpRequest {
       found = found === null ? value : `${found}, ${value}`;
     }
     return found;
+  }
+
+  /** False = there is no header of this name. */
+  mayHave(name: string): boolean {
+    return (this.nameLengths & (1 << name.length)) !== 0;
   }
 
   private isNamed(at: number, lowerCaseName: string): boolean {
