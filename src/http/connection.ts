@@ -6,6 +6,7 @@ import { freeBuffer } from "./free-buffer.ts";
 import { InputQueue } from "./input-queue.ts";
 import { type AnswerRecipient, LateAnswer } from "./late-answer.ts";
 import { OutputQueue } from "./output-queue.ts";
+import { Phase } from "./phase.ts";
 import { ReadPause } from "./read-pause.ts";
 import { BODY_TOO_LARGE, REQUEST_CUT_SHORT, REQUEST_TIMEOUT, type Refusal, TOO_MANY_CONNECTIONS } from "./refusal.ts";
 import { NO_LENGTH, ParsedRequest } from "./request.ts";
@@ -22,18 +23,6 @@ const FLUSH_BYTES = 32 * 1024;
 const MAX_SPARE_REQUESTS = 256;
 
 const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
-
-enum Phase {
-  /** Between requests, or within a head. */
-  Head,
-  /** A body is arriving: `bodyReader` takes it. */
-  Body,
-  /** The handler answers later. */
-  Handling,
-  /** The last answer is given: what else arrives is dropped until the client closes, or its time is up. */
-  Lingering,
-  Closed,
-}
 
 /**
  * One client's connection, from the bytes on its socket to calls of the handler and back. It handles one request at a
