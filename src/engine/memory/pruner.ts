@@ -4,15 +4,15 @@ import { COUNT_EXPIRATIONS, SHARD_LOCK } from "./layout.ts";
 import type { ShardStore } from "./shard-store.ts";
 
 /** Records that are pruned while a shard's lock is held. */
-const PRUNED_PER_LOCK = 128;
+const PRUNED_PER_LOCK = 32;
 /**
- * Records that are pruned before other work of the thread gets its turn: some 0.07 ms. A turn of the event loop answers
+ * Records that are pruned before other work of the thread gets its turn: some 20 µs. A turn of the event loop answers
  * at most one request per connection; where a million entries expire at once, the shorter the turns are, the larger a
  * share of the thread requests that wait can take. The sum of the turns is the same.
  */
-const PRUNED_PER_TURN = 128;
+const PRUNED_PER_TURN = 32;
 /** The same for a shard in which pruning is late, so that requests without end don't keep memory taken for ever. */
-const PRUNED_PER_LATE_TURN = 512;
+const PRUNED_PER_LATE_TURN = 128;
 const LATE_AFTER_MS = 1000;
 
 /** Removes what has expired, shard by shard, in short turns. */

@@ -22,16 +22,17 @@ import type { ShardStore } from "./shard-store.ts";
 
 /** A step's cost is counted in records; so many empty slots cost as much as one record. */
 const EMPTY_SLOTS_PER_RECORD = 32;
-/** Cost of what is done while a shard's lock is held: some 50 µs. */
-const COST_PER_LOCK = 256;
+/** Cost of what is done while a shard's lock is held: some 12 µs. */
+const COST_PER_LOCK = 64;
 const EMPTY_SLOTS_PER_LOCK = COST_PER_LOCK * EMPTY_SLOTS_PER_RECORD;
 /** Of forgetting a whole shard, whatever is in it. */
 const COST_OF_SHARD = 64;
 /**
- * Cost after which other work of the thread gets its turn: some 0.2 ms. A turn of the event loop answers about one
- * request per connection, so longer steps would leave busy connections too small a share of the thread.
+ * Cost after which other work of the thread gets its turn: some 25 µs. What comes during a turn is answered after it, so
+ * the wait of every request grows with a turn's length and its share of the thread shrinks; a round of the event loop
+ * costs some 10 µs, so turns that are shorter still would take the walk longer than they save.
  */
-const COST_PER_TURN = 512;
+const COST_PER_TURN = 128;
 /** Cost of one page of a scan at most: a millisecond or two. */
 const COST_PER_PAGE = 4096;
 const HASH_RANGE = 2 ** 30;
