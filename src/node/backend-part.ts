@@ -79,6 +79,8 @@ export class BackendPart {
   readonly #reload: WriteReload | null;
   readonly #recentFills = new RecentFills();
   readonly #recentWrites = new RecentWrites();
+  /** Writes that readers may have seen in the outbox, and that others now wait in place of; by key. */
+  readonly #replaced = new Map<string, Version>();
 
   /** Throws `InvalidPatternError` for a glob that can't be used. */
   constructor(options: BackendPartOptions) {
@@ -152,6 +154,9 @@ export class BackendPart {
       scheduler,
       random,
       onWritten: (entry, isSuperseded) => {
+        if (entry.stamp.version >= (this.#replaced.get(entry.key) ?? Number.POSITIVE_INFINITY)) {
+          this.#replaced.delete(entry.key);
+        }
         if (!isSuperseded) this.#recentWrites.add(entry.key, entry.stamp);
         if (config.writeMode === "through") return this.#writtenThrough(entry, isSuperseded);
         if (entry.kind === "put") this.#keep(this.#reload?.after(entry));
@@ -210,6 +215,8 @@ export class BackendPart {
 
   /** Settles when the database has it. Rejects with `UpstreamError`. */
   async writeThrough(row: OutboxMutation): Promise<void> {
+    const shown = this.#writeBehind.isAwaited(row.key) ? null : this.#options.outbox.pendingValue(BACKEND, row.key);
+    if (shown !== null) this.#replaced.set(row.key, shown.stamp.version);
     try {
       await this.#writeBehind.writeThrough(row);
     } catch (error) {
@@ -221,13 +228,18 @@ export class BackendPart {
 
   /**
    * See `Upstream.load`. A write that waits for the database is what the database will have, unless its client is still
-   * to be told whether the database takes it.
+   * to be told whether the database takes it. Where it took the place of one that readers have seen, neither it nor what the
+   * database has from before may be shown.
    */
   async load(key: string, traceparent?: string): Promise<Loaded> {
     if (!this.#rows.concerns(key)) return ABSENT;
     const refusal = this.refusalOf(key);
     if (refusal !== "") return this.#options.config.writeMode === "none" ? ABSENT : { kind: "absent", refusal };
     const waiting = this.#options.outbox.pendingValue(BACKEND, key);
+    if (waiting === null) this.#replaced.delete(key);
+    else if (this.#replaced.has(key) && this.#writeBehind.isAwaited(key)) {
+      throw upstreamError(new BackendError("ERR_BACKEND_BUSY", "an earlier write of the key is not yet over"), false);
+    }
     if (waiting !== null && !this.#writeBehind.isAwaited(key) && !this.#isReloaded(waiting))
       return this.#fillFrom(waiting);
     return this.#loaded(key, await this.#readThrough.load(key, traceparent));

@@ -18,11 +18,13 @@ export interface OpenCall {
   /** The answer came; of a read, with what it saw. */
   done(seen?: string | null): void;
   /** No answer, or one that says that it may be done later. */
-  unknown(): void;
+  unknown(why?: string): void;
 }
 
 export class History {
   readonly operations: Operation[] = [];
+  /** Why outcomes are unknown, and how many are so. */
+  readonly reasons = new Map<string, number>();
 
   /** `nowMs` is a monotonic clock. */
   constructor(private readonly nowMs: () => number = () => performance.now()) {}
@@ -33,7 +35,11 @@ export class History {
       const made = call.kind === "get" && seen !== undefined ? { ...call, value: seen } : call;
       this.operations.push({ key, client, call: made, startMs, endMs: this.nowMs(), outcome });
     };
-    return { done: (seen) => end("done", seen), unknown: () => end("unknown", undefined) };
+    const unknown = (why = "no answer"): void => {
+      this.reasons.set(why, (this.reasons.get(why) ?? 0) + 1);
+      end("unknown", undefined);
+    };
+    return { done: (seen) => end("done", seen), unknown };
   }
 }
 

@@ -32,6 +32,7 @@ try {
     onProgress: (calls) => console.log(`${calls} calls`),
   });
   for (const violation of result.violations.slice(0, 3)) console.log(shownViolation(violation));
+  for (const [reason, count] of result.reasons) console.log(`unknown: ${count} × ${reason}`);
   const keys = result.violations.length;
   console.log(`${result.operations} operations, ${result.unknown} of unknown outcome: ${keys} keys with violations`);
   process.exitCode = keys === 0 ? 0 : 1;

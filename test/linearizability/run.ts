@@ -23,6 +23,8 @@ export interface RunOptions {
 export interface RunResult {
   readonly operations: number;
   readonly unknown: number;
+  /** Of unknown outcomes: what was answered, and how often. */
+  readonly reasons: ReadonlyMap<string, number>;
   readonly violations: readonly Violation[];
 }
 
@@ -71,6 +73,7 @@ export async function runOn(server: TestServer, table: string, options: RunOptio
   return {
     operations: operations.length,
     unknown: operations.filter(({ outcome }) => outcome === "unknown").length,
+    reasons: history.reasons,
     violations: violations(operations, { evicts: false }),
   };
 }

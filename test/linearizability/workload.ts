@@ -1,5 +1,5 @@
 /** Clients that read, write, delete and clear a few keys of a running node at once, and record what they see. */
-import { callsOf, type NodeCalls } from "../support/node-calls.ts";
+import { callsOf, type NodeAnswer, type NodeCalls } from "../support/node-calls.ts";
 import { History, type OpenCall } from "./history.ts";
 import type { Call } from "./register.ts";
 
@@ -84,8 +84,9 @@ async function remove(client: number, key: string, calls: NodeCalls, history: Hi
   conclude(history.begin(client, key, { kind: "delete" }), await answerOf(() => calls.remove(key)));
 }
 
-function conclude(open: OpenCall, answer: { readonly status: number } | null): void {
-  if (answer === null || answer.status >= 500) open.unknown();
+function conclude(open: OpenCall, answer: NodeAnswer | null): void {
+  if (answer === null) open.unknown();
+  else if (answer.status >= 500) open.unknown(`${answer.status} ${answer.code}`);
   else if (answer.status < 300) open.done();
   else if (!NO_CHANGE.has(answer.status)) throw new Error(`a write was answered ${answer.status}`);
 }

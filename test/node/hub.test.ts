@@ -469,6 +469,30 @@ describe("a hub that writes through", () => {
     expect(node.backend.values.get("a")).toBe("2");
   });
 
+  test("shows nothing older than a write that was seen while it waited, though another took its place", async () => {
+    await using node = openTestHub({ config: { writeMode: "through", writeTimeoutMs: 1_000 } });
+    await put(node, "a", "1");
+    node.backend.poison.add("a");
+    const late = put(node, "a", "2");
+    late.catch(() => {});
+    await node.scheduler.advance(1_000);
+    await expect(late).rejects.toMatchObject({ code: "ERR_BACKEND_TIMEOUT", isKept: true });
+    expect(await loaded(node, "a")).toBe("2");
+    const next = put(node, "a", "3");
+    next.catch(() => {});
+    await settled();
+    // As an eviction does.
+    const stamp = { version: node.versions.next(), origin: ORIGIN };
+    await node.engine.delete({ key: keyOf("a"), stamp, condition: null, tombstoneUntilMs: NEVER });
+    expect(await loaded(node, "a")).toBe("ERR_BACKEND_BUSY");
+    await node.scheduler.advance(1_000);
+    await expect(next).rejects.toMatchObject({ code: "ERR_BACKEND_TIMEOUT", isKept: true });
+    expect(await loaded(node, "a")).toBe("3");
+    node.backend.poison.clear();
+    await node.scheduler.advance(20_000);
+    expect([node.backend.values.get("a"), await loaded(node, "a")]).toEqual(["3", "3"]);
+  });
+
   test("does not make others wait for a write that waits", async () => {
     await using node = openTestHub({ config: { writeMode: "through" } });
     node.backend.poison.add("a");
