@@ -7,11 +7,12 @@ import type { PendingFlags } from "../cache/away-engine.ts";
 import { EntryCapture } from "../cache/entry-capture.ts";
 import { keyOf } from "../cache/filler.ts";
 import { Glob } from "../cache/glob.ts";
+import { VERSIONS_PER_MS } from "../cache/hybrid-clock.ts";
 import type { Mutation, PutMutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { PartState } from "../cache/upstream.ts";
 import { type Engine, isNewer, NEVER, type Stamp } from "../engine/engine.ts";
-import type { OutboxEntry } from "../outbox/entry.ts";
+import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import { peerMutationOf, rowOf } from "../replication/peer-rows.ts";
@@ -33,7 +34,8 @@ export interface PendingWritesOptions {
 }
 
 const BATCH = { limitEntries: 128, limitBytes: 8 * 1024 * 1024 };
-const ALL = { limitEntries: 1_000_000, limitBytes: Number.MAX_SAFE_INTEGER };
+/** Longer than a mutation is on its way to the engine after it was recorded. */
+const RECENT_MS = 10_000;
 const RETRY_MS = 250;
 
 export class PendingWrites {
@@ -50,17 +52,30 @@ export class PendingWrites {
   /** From then on, what waits from before a restart is what its keys hold. */
   constructor(options: PendingWritesOptions) {
     this.#options = options;
-    const { outbox, flags, invalidations, scheduler } = options;
-    if (outbox.counts(ENGINE).pending === 0) return;
-    flags.add("put");
-    const kept = outbox.take(ENGINE, { ...ALL, queuedUntilMs: scheduler.nowMs() });
-    for (const entry of kept) {
-      const mutation = peerMutationOf(entry, 0);
-      if (mutation.kind !== "invalidate") continue;
-      flags.add("invalidate");
-      invalidations.add(mutation.pattern, mutation.stamp);
+    const { outbox, flags, invalidations } = options;
+    const untold = this.#perhapsUntold();
+    for (const row of [...outbox.recent(ENGINE, 0), ...untold]) {
+      const mutation = peerMutationOf(row, 0);
+      flags.add(mutation.kind === "invalidate" ? "invalidate" : "put");
+      if (mutation.kind === "invalidate") invalidations.add(mutation.pattern, mutation.stamp);
     }
-    void outbox.settle(kept.map((entry) => ({ kind: "released", entry })));
+    if (untold.length === 0) return;
+    this.#appending++;
+    const told = outbox.appendOwed(untold).finally(() => {
+      this.#appending--;
+      this.#wake();
+    });
+    // The disk is full: the engine has what it had.
+    told.catch(() => {});
+  }
+
+  /** What was recorded for others right before the process ended: the engine may not have it, and they will. */
+  #perhapsUntold(): OutboxMutation[] {
+    const { outbox } = this.#options;
+    const sinceVersion = outbox.newestVersion - RECENT_MS * VERSIONS_PER_MS;
+    const others = outbox.destinations().filter((destination) => destination !== ENGINE);
+    const rows = others.flatMap((destination) => outbox.recent(destination, sinceVersion));
+    return rows.map((row) => ({ ...row, destination: ENGINE }));
   }
 
   start(): void {

@@ -234,6 +234,13 @@ export class OutboxStore {
     return row === null ? null : entryOf(row);
   }
 
+  /** Those that wait for a destination and are as new as a version; not those that are damaged. */
+  recent(destination: string, sinceVersion: number): OutboxEntry[] {
+    const where = `destination = ? AND state < ${DEAD} AND version >= ?`;
+    const rows = this.database.query<Row, [string, number]>(`SELECT * FROM entries WHERE ${where}`);
+    return rows.all(destination, sinceVersion).flatMap((row) => entryOf(row) ?? []);
+  }
+
   insert(id: number, mutation: OutboxMutation, queuedAtMs: number): void {
     const { destination, key, kind, stamp, expiresAtMs, contentType, value, traceparent } = mutation;
     this.#insert.run(

@@ -242,6 +242,11 @@ export class Outbox {
     return this.#queue.find(destination, key) ?? this.#pendingRow(destination, key);
   }
 
+  /** What waits for a destination and is as new as a version, in whatever order. Looks at all that waits. */
+  recent(destination: string, sinceVersion: number): OutboxMutation[] {
+    return this.#queue.recent(destination, sinceVersion);
+  }
+
   /** Takes what waits longest; it is in flight until it is settled. Of a key, one mutation is in flight at a time. */
   take(destination: string, request: TakeRequest): OutboxEntry[] {
     return this.#taker.take(destination, request);

@@ -127,6 +127,15 @@ export class Queue {
     return this.#fresh.find(destination, key)?.mutation ?? null;
   }
 
+  /** What waits and is as new as a version, in whatever order. */
+  recent(destination: string, sinceVersion: number): OutboxMutation[] {
+    const fresh = [...this.#fresh.rows(destination)].map(({ mutation }) => mutation);
+    return [
+      ...fresh.filter(({ stamp }) => stamp.version >= sinceVersion),
+      ...this.store.recent(destination, sinceVersion),
+    ];
+  }
+
   /** Gives what can be taken of the first tier, the longest waiting first, until `take` wants no more. */
   eachWaiting(destination: string, take: (row: FreshRow) => boolean): void {
     const flight = this.inFlight.of(destination);

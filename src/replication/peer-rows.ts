@@ -1,7 +1,7 @@
 /** How mutations for a peer look as rows of the outbox. */
 import type { Mutation, PutMutation } from "../cache/mutation.ts";
 import { NEVER, type Stamp } from "../engine/engine.ts";
-import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
+import type { OutboxMutation } from "../outbox/entry.ts";
 import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 /** A key has no control characters, so that nothing else in the outbox begins like this. */
@@ -47,7 +47,7 @@ export function invalidateRow(destination: string, pattern: string | null, stamp
 }
 
 /** What goes over the wire; a value that has expired meanwhile stays here. */
-export function peerMutationOf(entry: OutboxEntry, nowMs: number): PeerMutation {
+export function peerMutationOf(entry: OutboxMutation, nowMs: number): PeerMutation {
   const { key, kind, stamp, expiresAtMs, value, contentType } = entry;
   if (kind === "delete") return { kind, key, stamp };
   if (kind === "invalidate") {

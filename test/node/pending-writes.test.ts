@@ -4,7 +4,7 @@ import { AwayEngine, PendingFlags } from "../../src/cache/away-engine.ts";
 import { FROM_CLIENT } from "../../src/cache/cache.ts";
 import { Filler } from "../../src/cache/filler.ts";
 import { Glob } from "../../src/cache/glob.ts";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
+import { HybridClock, VERSIONS_PER_MS } from "../../src/cache/hybrid-clock.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import type { Mutation } from "../../src/cache/mutation.ts";
@@ -72,7 +72,7 @@ function startNode(folder: string, redis: DoubtfulEngine) {
     closeOutbox();
   };
   closers.push(stop);
-  return { cache, outbox, flags, upstream, writes, filler, scheduler, stop };
+  return { cache, outbox, versions, flags, upstream, writes, filler, scheduler, stop };
 }
 
 function setUp() {
@@ -320,6 +320,33 @@ for (const fate of ["answers", ...FATES] as const) {
     );
   });
 }
+
+test("what was recorded right before the end, and may not have reached the engine, is told to it after a restart", async () => {
+  const first = setUp();
+  const { outbox, redis, versions } = first;
+  const keys = ["put", "deleted", "newer", "long-ago"];
+  for (const key of keys) await put(first, key, "1");
+  const now = versions.next();
+  const row = (key: string, version: number) => ({
+    ...{ destination: "backend", key, contentType: JSON_CONTENT_TYPE, expiresAtMs: 0 },
+    ...{ kind: "put" as const, value: Buffer.from("2"), stamp: { version: version as never, origin: ORIGIN } },
+  });
+  const longAgo = now - 3_600_000 * VERSIONS_PER_MS;
+  const removed = { ...row("deleted", now), kind: "delete" as const, value: null };
+  await outbox.append([row("put", now), removed, row("newer", 1), row("long-ago", longAgo)]);
+  // In the first tier of the outbox, and (after the restart) in the second.
+  expect(outbox.recent("backend", now).map(({ key }) => key)).toEqual(["put", "deleted"]);
+  await first.stop();
+  redis.fate = "lost";
+  const second = first.restarted();
+  second.writes.start();
+  await settled();
+  redis.fate = "answers";
+  const values = () => Promise.all(keys.map((key) => read(second, key)));
+  expect(await values()).toEqual(["2", null, "1", "1"]);
+  await recovered(second);
+  expect(await values()).toEqual(["2", null, "1", "1"]);
+});
 
 test("what another node has written since wins over what waits here, before and after that is applied", async () => {
   const node = setUp();

@@ -317,7 +317,7 @@ class WatchedHub extends Hub {
 }
 
 function isRowAbout(row: OutboxMutation, key: string): boolean {
-  const told = peerMutationOf({ ...row, id: 0, attempts: 0, queuedAtMs: 0 }, 0);
+  const told = peerMutationOf(row, 0);
   if (told.kind !== "invalidate") return told.key === key;
   const { bytes, length } = keyOf(key);
   return told.pattern === null || Glob.parse(told.pattern).matches(bytes, 0, length);
