@@ -1,5 +1,7 @@
 import { benchBackend } from "./backend.ts";
+import { benchBadPeers } from "./bad-peers.ts";
 import { benchEngine } from "./engine.ts";
+import { benchFailover } from "./failover.ts";
 import { benchHitRatio } from "./hit-ratio.ts";
 import { benchHttp } from "./http.ts";
 import { benchMemory } from "./memory.ts";
@@ -19,9 +21,11 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   pause: benchPause,
   storms: benchStorms,
   redis: benchRedis,
+  failover: benchFailover,
   backend: benchBackend,
   telemetry: benchTelemetry,
   replication: benchReplication,
+  "bad-peers": benchBadPeers,
   "replay-web12": replayWeb12,
 };
 

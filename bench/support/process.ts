@@ -46,6 +46,12 @@ export class ServerProcess {
     return sum(processTree(this.process.pid).map((pid) => residentBytes(pid)));
   }
 
+  /** The most resident memory that the process itself has had. */
+  peakResidentBytes(): number {
+    const kibibytes = /^VmHWM:\s+(\d+) kB$/m.exec(readOr(`/proc/${this.process.pid}/status`))?.[1];
+    return Number(kibibytes ?? 0) * 1024;
+  }
+
   /** SIGTERM, and SIGKILL if that doesn't help. */
   async stop(): Promise<void> {
     if (this.process.exitCode !== null || this.process.signalCode !== null) return;

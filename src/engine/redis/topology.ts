@@ -119,6 +119,8 @@ function nodeOptions(options: TopologyOptions) {
   return {
     db: target.database,
     connectTimeout: options.connectTimeoutMs,
+    // What a server that hangs has not said in a command's time nobody waits for: the next connection is made then.
+    disconnectTimeout: options.commandTimeoutMs,
     connectionName: "servcache",
     // Nothing waits inside the client: what can't be sent or loses its connection fails at once, and the engine decides.
     enableOfflineQueue: false,

@@ -29,3 +29,23 @@ test("a connection that its library has given up for good is made anew", async (
     await server.stop();
   }
 });
+
+test("a connection to a server that hangs is given up within a command's time", async () => {
+  const server = await RedisServer.start();
+  const client = new RedisClient(withDefaults({ target: parseRedisUrl(server.url), commandTimeoutMs: 300 }));
+  try {
+    await client.opened();
+    const [given] = client.primaries();
+    // By default its library waits two seconds for such a server to close its side: the new primary is not asked so long.
+    expect(given?.options.disconnectTimeout).toBe(300);
+    server.freeze();
+    given?.disconnect(true);
+    await eventually(() => given?.status === "connecting" || given?.status === "connect");
+    server.thaw();
+    await eventually(() => given?.status === "ready");
+    expect(await client.send("ping", [])).toBeDefined();
+  } finally {
+    await client.close();
+    await server.stop();
+  }
+});
