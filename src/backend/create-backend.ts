@@ -37,9 +37,6 @@ export interface BackendSettings {
   readonly aheadRows?: AheadRowsOptions | null;
 }
 
-/** `SERV_CACHE_BACKEND_TABLE` where it is not set. */
-export const DEFAULT_TABLE = "servcache_entries";
-
 /** Connections that rest are closed before firewalls forget them, which would show as a timeout only. */
 const IDLE_TIMEOUT_S = 240;
 

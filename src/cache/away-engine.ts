@@ -170,10 +170,6 @@ export class AwayEngine implements Engine {
     return this.#engine.health();
   }
 
-  maintain(): number {
-    return this.#engine.maintain();
-  }
-
   close(): Promise<void> {
     return this.#engine.close();
   }

@@ -25,7 +25,7 @@ export interface PutMutation extends Common {
   readonly isTouch: boolean;
 }
 
-export interface DeleteMutation extends Common {
+interface DeleteMutation extends Common {
   readonly kind: "delete";
   readonly key: string;
 }

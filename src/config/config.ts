@@ -88,7 +88,7 @@ export interface PeersConfig {
   readonly bytesPerSecond: number;
 }
 
-export interface TelemetryConfig {
+interface TelemetryConfig {
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
   /** How traces name cache keys. */
   readonly keys: "on" | "hashed" | "off";
@@ -99,7 +99,7 @@ export interface TelemetryConfig {
 }
 
 /** Matters only where there is a backend or a peer. */
-export interface OutboxConfig {
+interface OutboxConfig {
   readonly limitBytes: number;
   readonly sync: "normal" | "full";
   readonly drainTimeoutMs: number;

@@ -18,7 +18,7 @@ export interface OtelConfig {
 }
 
 /** How spans wait for their export, in each thread. */
-export interface SpanQueueConfig {
+interface SpanQueueConfig {
   /** So many may wait. */
   readonly limit: number;
   /** So many are sent in one request. */
@@ -27,13 +27,13 @@ export interface SpanQueueConfig {
   readonly delayMs: number;
 }
 
-export interface OtlpTarget {
+interface OtlpTarget {
   /** Of the signal itself, such as `http://localhost:4318/v1/traces`. */
   readonly url: string;
   readonly protocol: "http/protobuf" | "http/json";
 }
 
-export interface SamplerConfig {
+interface SamplerConfig {
   /** Share of the traces that begin here, 0 to 1. */
   readonly ratio: number;
   /** Traces that begin elsewhere are sampled as it was decided there. */

@@ -317,8 +317,6 @@ export interface Engine {
    */
   requireReachable?(key: Key | null): void;
 
-  /** Background work that is due: expiry. Called by the thread that owns it; gives ms until it wants the next call. */
-  maintain(): number;
   close(): Promise<void>;
 }
 

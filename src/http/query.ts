@@ -5,7 +5,7 @@ import type { HttpRequest } from "./exchange.ts";
 /** The parameters of a request's query, by name. */
 export type Query = ReadonlyMap<string, string>;
 
-export const NO_PARAMETERS: Query = new Map();
+const NO_PARAMETERS: Query = new Map();
 
 /**
  * The parameters of a call. A misspelt name would mean something else than was meant, such as an entry that is kept for

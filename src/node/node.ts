@@ -183,7 +183,7 @@ function addHub(
   return hub;
 }
 
-function staleEngineOf(config: Config): Engine | null {
+function staleEngineOf(config: Config): MemoryEngine | null {
   const limitBytes = staleBytesOf(config);
   return limitBytes === 0 ? null : MemoryEngine.create({ limitBytes, threads: 1, clock: Date.now });
 }

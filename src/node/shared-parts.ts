@@ -145,7 +145,7 @@ export async function openEngine(
 }
 
 /** The background work of the node's memories, for the one thread that does it: gives ms until it wants the next call. */
-export function maintenanceOf(shared: SharedParts, more: readonly Engine[] = []): () => number {
+export function maintenanceOf(shared: SharedParts, more: readonly MemoryEngine[] = []): () => number {
   const memories = [shared.memory, shared.redis?.near ?? null]
     .filter((handle) => handle !== null)
     .map((handle) => MemoryEngine.attach(handle, 0, { clock: Date.now }));

@@ -169,7 +169,7 @@ export class UpstreamServer {
 const DONE: CallResult = 0;
 
 /** What a load brings into the memory of whoever asked. */
-export function loadedBytes(result: Loaded | Failure): number {
+function loadedBytes(result: Loaded | Failure): number {
   return result.kind === "found" ? result.value.bytes.length : 0;
 }
 

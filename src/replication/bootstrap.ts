@@ -59,11 +59,6 @@ export class Bootstrap {
     return this.#state;
   }
 
-  /** Entries that came from the peer. */
-  get entries(): number {
-    return this.#entries;
-  }
-
   /** Whether it has got all that a peer had. */
   get isFilled(): boolean {
     return this.#isFilled;

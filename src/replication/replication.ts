@@ -185,11 +185,6 @@ export class Replication {
     return this.receiver.receive(request);
   }
 
-  /** Whether a call with `replicated=true` may be taken. */
-  admits(authorization: string | null, remoteAddress: string): boolean {
-    return this.#gate.admits(authorization, remoteAddress);
-  }
-
   start(): void {
     this.#forgetFormerPeers();
     this.#makeUpForDamage();

@@ -25,7 +25,7 @@ export interface HotKey {
   readonly valueBytes: number | null;
 }
 
-export const SAMPLE = 64;
+const SAMPLE = 64;
 const SLOTS = 64;
 const HALVE_AT_SAMPLES = 100_000;
 const MAX_KEY_BYTES = 1024;

@@ -57,7 +57,7 @@ export async function startMetricsExport(options: MetricsExportOptions): Promise
 }
 
 /** Families in the form that OpenTelemetry's exporters take. */
-export function metricData(families: readonly MetricFamily[], startedMs: number, nowMs: number): MetricData[] {
+function metricData(families: readonly MetricFamily[], startedMs: number, nowMs: number): MetricData[] {
   const times = { startTime: hrTime(startedMs), endTime: hrTime(nowMs) };
   return families
     .filter((family) => family.points.length > 0)

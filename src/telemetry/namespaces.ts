@@ -33,8 +33,6 @@ export const NAMESPACES = 100;
 export const MAX_NAME_BYTES = 64;
 /** The name under which the others are counted: no namespace can be called so, for it would end at the colon. */
 export const OTHERS = ":other";
-/** The name of keys without a colon. */
-export const NO_NAMESPACE = "";
 
 const COLON = 0x3a;
 const USES = 4;

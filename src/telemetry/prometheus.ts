@@ -39,7 +39,7 @@ function qualityOf(accept: string, type: string): number {
 }
 
 /** The name under which Prometheus knows a family, for counters without `_total`. */
-export function prometheusName({ name, unit }: Pick<MetricFamily, "name" | "unit">): string {
+function prometheusName({ name, unit }: Pick<MetricFamily, "name" | "unit">): string {
   return name.replaceAll(".", "_") + (UNIT_SUFFIXES[unit] ?? "");
 }
 

@@ -32,10 +32,6 @@ export function testState(calls: ContractCalls): void {
     test("is healthy", () => {
       expect(calls.engine.health().status).toBe("ok");
     });
-
-    test("background work says when it wants to be called again", () => {
-      expect(calls.engine.maintain()).toBeGreaterThan(0);
-    });
   });
 
   describe("versions", () => {

@@ -90,10 +90,6 @@ export class DoubtfulEngine implements Engine {
     return this.below.health();
   }
 
-  maintain() {
-    return this.below.maintain();
-  }
-
   close() {
     return this.below.close();
   }

@@ -90,10 +90,6 @@ export class LateEngine implements Engine {
     return this.below.health();
   }
 
-  maintain(): number {
-    return this.below.maintain();
-  }
-
   close(): Promise<void> {
     return this.below.close();
   }

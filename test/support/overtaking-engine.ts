@@ -94,10 +94,6 @@ export class OvertakingEngine implements Engine {
     return this.below.health();
   }
 
-  maintain(): number {
-    return this.below.maintain();
-  }
-
   close(): Promise<void> {
     return this.below.close();
   }

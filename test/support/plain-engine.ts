@@ -168,10 +168,6 @@ export class PlainEngine implements Engine {
     return { status: "ok", detail: "", sinceMs: 0 };
   }
 
-  maintain(): number {
-    return 1000;
-  }
-
   async close(): Promise<void> {}
 
   #refuses(

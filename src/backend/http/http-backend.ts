@@ -21,7 +21,7 @@ import { connectionFailure } from "./connection-error.ts";
 import { UrlSecrets } from "./secrets.ts";
 import { batchAnswers, batchBody, type RowAnswer } from "./write-batch.ts";
 
-export type Fetch = (url: string, init: BunFetchRequestInit) => Promise<Response>;
+type Fetch = (url: string, init: BunFetchRequestInit) => Promise<Response>;
 
 export interface HttpBackendOptions {
   /** `http(s)://host/path`; user and password become basic authentication. */

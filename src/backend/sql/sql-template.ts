@@ -4,7 +4,7 @@
  */
 import { BackendConfigError } from "../backend.ts";
 
-export type Placeholder = "key" | "value" | "version" | "content_type" | { readonly part: number };
+type Placeholder = "key" | "value" | "version" | "content_type" | { readonly part: number };
 
 export interface SqlTemplate {
   readonly text: string;
@@ -12,7 +12,7 @@ export interface SqlTemplate {
   readonly parameters: readonly Parameter[];
 }
 
-export interface Parameter {
+interface Parameter {
   readonly what: Placeholder;
   /** The column that the text compares it with: `id = :2`, `:2 = u.id`, `id IN (:2)`; null = none that can be seen. */
   readonly column: string | null;

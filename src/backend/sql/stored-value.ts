@@ -15,7 +15,7 @@ export function toStored(row: PutRow, form: JsonForm): StoredValue {
 }
 
 /** Reads `value`, `bytes` and `content_type` of a row of the default table. */
-export function fromStored(row: object): LoadResult {
+function fromStored(row: object): LoadResult {
   const value: unknown = Reflect.get(row, "value");
   if (typeof value === "string") {
     return { kind: "found", value: { bytes: Buffer.from(value, "utf8"), contentType: JSON_CONTENT_TYPE } };

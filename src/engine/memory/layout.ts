@@ -159,7 +159,6 @@ export const CHAIN_LIVE_UNITS = 5;
 export const CHAIN_SEGMENTS = 6;
 /** When the record at the tail joined, as it was last seen: what has left since may have been older. */
 export const CHAIN_BORN = 7;
-export const CHAIN_WORDS = 8;
 
 /** A chain of a shard, by its place in the header: new entries, those that stay, deletes. */
 export type Queue = typeof SHARD_SMALL | typeof SHARD_MAIN | typeof SHARD_DELETED;

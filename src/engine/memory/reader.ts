@@ -31,9 +31,9 @@ export type Attempt = typeof MISSED | typeof FOUND | typeof CHANGING | typeof LO
 export const MISSED = 0;
 export const FOUND = 1;
 /** The index was being changed. */
-export const CHANGING = 2;
+const CHANGING = 2;
 /** A segment of the shard was given back during the copy. */
-export const LOST_COPY = 3;
+const LOST_COPY = 3;
 
 /**
  * Reads entries without a lock.

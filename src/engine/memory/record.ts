@@ -100,7 +100,7 @@ export function queueOf(meta: number): Queue {
   return (meta & FLAG_MAIN) !== 0 ? SHARD_MAIN : SHARD_SMALL;
 }
 
-export function headerWords(expires: boolean, origin: boolean, blob: boolean): number {
+function headerWords(expires: boolean, origin: boolean, blob: boolean): number {
   return RECORD_WORDS + (expires ? RECORD_EXPIRY_WORDS : 0) + (origin ? 1 : 0) + (blob ? 1 : 0);
 }
 
@@ -155,6 +155,6 @@ export function writeSafeInteger(words: Int32Array, lowWord: number, highWord: n
   words[highWord] = Math.trunc(value / TWO_32);
 }
 
-export function padded(bytes: number): number {
+function padded(bytes: number): number {
   return (bytes + UNIT_BYTES - 1) & -UNIT_BYTES;
 }

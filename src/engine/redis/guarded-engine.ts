@@ -170,10 +170,6 @@ export class GuardedEngine implements Engine {
     };
   }
 
-  maintain(): number {
-    return Math.min(this.#redis.maintain(), this.#options.near?.maintain() ?? Number.POSITIVE_INFINITY);
-  }
-
   async close(): Promise<void> {
     this.#breaker.close();
     this.#options.near?.close();

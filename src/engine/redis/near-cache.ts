@@ -50,11 +50,6 @@ export class NearCache {
     });
   }
 
-  /** Whether hits come from memory now. */
-  get isUsed(): boolean {
-    return this.#generation !== null;
-  }
-
   /** False = the entry has to be loaded. */
   get(key: Key, sink: EntrySink): boolean {
     if (this.#generation !== null && this.#near.get(key, this.#sink.around(sink)) === true) {
@@ -105,10 +100,6 @@ export class NearCache {
       this.#epochs.moveAll();
       await this.#near.deleteMatching(pattern ?? EVERYTHING, LATEST);
     }
-  }
-
-  maintain(): number {
-    return this.#near.maintain();
   }
 
   close(): void {

@@ -285,10 +285,6 @@ export class RemoteEngine implements Engine {
     return { status: "ok", detail: this.#client.problem, sinceMs: this.#startMs };
   }
 
-  maintain(): number {
-    return 60_000;
-  }
-
   close(): Promise<void> {
     return this.#client.close();
   }

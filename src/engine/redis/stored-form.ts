@@ -23,7 +23,7 @@ import { CONTENT_TYPE_FORM, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, type Stam
  * | 14     | 1    | length of the content type; 0 = JSON                           |
  * | 15     | …    | content type in ASCII, then the value                          |
  */
-export const ENVELOPE_MARK = 0x01;
+const ENVELOPE_MARK = 0x01;
 const KIND_AT = 1;
 const VERSION_AT = 2;
 const ORIGIN_AT = 10;

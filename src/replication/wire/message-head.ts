@@ -32,12 +32,6 @@ export class MessageHead {
     return isCount(value) ? value : null;
   }
 
-  text(name: string): string {
-    const value = this.#members.get(name);
-    if (typeof value !== "string") throw new WireError(`the message has no text "${name}"`);
-    return value;
-  }
-
   textOrNull(name: string): string | null {
     const value = this.#members.get(name);
     return typeof value === "string" ? value : null;

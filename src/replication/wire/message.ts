@@ -20,7 +20,7 @@ import { WireError } from "./wire-error.ts";
 
 export const PROTOCOL = 1;
 
-export const MESSAGE_KINDS = ["hello", "batch", "page", "digest", "compare", "repair", "answer"] as const;
+const MESSAGE_KINDS = ["hello", "batch", "page", "digest", "compare", "repair", "answer"] as const;
 export type MessageKind = (typeof MESSAGE_KINDS)[number];
 
 /** The largest message: one of the largest value, and a batch around it. */

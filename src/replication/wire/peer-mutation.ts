@@ -11,14 +11,14 @@ export interface PeerPut {
   readonly stamp: Stamp;
 }
 
-export interface PeerDelete {
+interface PeerDelete {
   readonly kind: "delete";
   readonly key: string;
   readonly stamp: Stamp;
 }
 
 /** What is older than the stamp is not to be served any more: of what has this stamp, the value was not kept. */
-export interface PeerOutdated {
+interface PeerOutdated {
   readonly kind: "outdated";
   readonly key: string;
   readonly stamp: Stamp;

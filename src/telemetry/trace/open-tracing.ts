@@ -31,8 +31,6 @@ export interface NodeIdentity {
 
 export interface Tracing {
   readonly tracer: Tracer;
-  /** Sends what waits. */
-  flush(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -59,7 +57,7 @@ export async function openTracing(options: TracingOptions): Promise<Tracing> {
     random,
     nameKey: keyNames(keys),
   });
-  return { tracer, flush: () => queue.flush(), close: () => queue.close() };
+  return { tracer, close: () => queue.close() };
 }
 
 /** What a node is called, and what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say besides. */

@@ -28,7 +28,7 @@ export function parseTraceparent(text: string): SpanIds | null {
   return { traceId, spanId, isSampled: (Number.parseInt(flags, 16) & 1) === 1 };
 }
 
-export function traceparentOf({ traceId, spanId, isSampled }: SpanIds): string {
+function traceparentOf({ traceId, spanId, isSampled }: SpanIds): string {
   return `00-${traceId}-${spanId}-${isSampled ? "01" : "00"}`;
 }
 
