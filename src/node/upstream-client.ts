@@ -171,7 +171,10 @@ export class UpstreamClient implements Upstream, UpstreamAdmin, PendingPort {
     const { length } = bytes;
     this.#options.defer(() => {
       this.#options.inFlight.giveBack(InFlight.Upstream, length);
-      if (length >= WORTH_FREEING_BYTES && bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
+      const { buffer } = bytes;
+      // Loads of one key that were answered together share a buffer.
+      if (length < WORTH_FREEING_BYTES || !(buffer instanceof ArrayBuffer) || buffer.detached) return;
+      buffer.transfer(0);
     });
   }
 

@@ -251,3 +251,22 @@ describe("the hub as an HTTP thread sees it", () => {
     await expect(client.dropDead([1])).rejects.toThrow("a bug");
   });
 });
+
+test("loads that share a buffer give it back once", async () => {
+  const deferred: (() => void)[] = [];
+  const sharing = new UpstreamClient({
+    ...{ loads: true, deletes: false, tombstoneMs: 0, refreshAheadMs: 0, nowMs: () => 0 },
+    ...{ post: () => {}, defer: (run) => deferred.push(run), inFlight: ByteBudget.create(2 ** 30) },
+  });
+  const asked = [sharing.load("a"), sharing.load("a")];
+  const value = { bytes: Buffer.allocUnsafeSlow(8 * 1024).fill("x"), contentType: JSON_CONTENT_TYPE };
+  const flags = { isStale: false, isStored: true, isCollapsed: false };
+  const result: Loaded = { kind: "found", value, expiresAtMs: 0, stamp: stampOf(1), ...flags };
+  const loads = [1, 2].map((id) => ({ ids: [id], result: { ...result } }));
+  sharing.receive(structuredClone({ kind: "upstream", records: [], loads, calls: [] }));
+  for (const loaded of await Promise.all(asked)) {
+    expect(loaded.kind === "found" && loaded.value.bytes.length).toBe(8 * 1024);
+  }
+  for (const run of deferred) run();
+  expect(deferred.length).toBeGreaterThanOrEqual(2);
+});
