@@ -92,18 +92,6 @@ export interface PeerResponse {
   readonly body: Buffer;
 }
 
-/** For operators; of the node as a whole. */
-export interface UpstreamReport {
-  /** False while the node still gets what a peer has. */
-  readonly isReady: boolean;
-  /** Answers of `report` go into `/health` under these names. */
-  readonly health: Readonly<Record<string, PartHealth>>;
-  /** The same for `/api/stats`. */
-  readonly stats: Readonly<Record<string, unknown>>;
-  /** The same for `/metrics`. */
-  readonly metrics: readonly MetricFamily[];
-}
-
 /** How a part of the node does. */
 export interface PartState {
   readonly status: "ok" | "degraded" | "unavailable";
@@ -120,9 +108,14 @@ export interface PartHealth extends PartState {
 
 /** What operators and peers ask for and do; all of it asks the main thread. */
 export interface UpstreamAdmin {
+  /** The parts behind the cache, by the names that `/health` shows. */
+  health(): Awaitable<Readonly<Record<string, PartHealth>>>;
+  /** Their members of `/api/stats`. */
+  stats(): Awaitable<Readonly<Record<string, unknown>>>;
+  /** Their families of `/metrics`. */
+  metrics(): Awaitable<readonly MetricFamily[]>;
   /** Null = this node has no peers. */
   replicate(request: PeerRequest): Promise<PeerResponse | null>;
-  report(): Awaitable<UpstreamReport>;
   deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]>;
   /** Gives how many there were; ids `null` = all. */
   retryDead(ids: readonly number[] | null): Promise<number>;

@@ -2,7 +2,7 @@ import { promisify } from "node:util";
 import { constants, gzip, type ZlibOptions } from "node:zlib";
 import type { Cache } from "../cache/cache.ts";
 import { engineFamilies } from "../cache/engine-metrics.ts";
-import type { PartHealth, UpstreamAdmin, UpstreamReport } from "../cache/upstream.ts";
+import type { PartHealth, UpstreamAdmin } from "../cache/upstream.ts";
 import { type Awaitable, type EngineHealth, type EngineStats, EngineUnavailableError } from "../engine/engine.ts";
 import { type MetricFamily, merged } from "../telemetry/metric-family.ts";
 import { type InFlightState, inFlightFamilies, nodeFamilies } from "../telemetry/node-families.ts";
@@ -17,8 +17,6 @@ import { NO_STORE, sendJson } from "./json-answer.ts";
 const HOT_KEYS = 20;
 
 const zip = promisify<string, ZlibOptions, Buffer>(gzip);
-
-const NOTHING_BEHIND: UpstreamReport = { isReady: true, health: {}, stats: {}, metrics: [] };
 
 export interface NodeRoutesOptions {
   readonly cache: Cache;
@@ -39,7 +37,7 @@ export class NodeRoutes {
 
   stats(response: HttpResponse): Awaitable<void> {
     return after(this.options.cache.stats(), (found) =>
-      after(this.report(), (report) => this.sendStats(response, found, report)),
+      after(this.options.upstream?.stats() ?? {}, (behind) => this.sendStats(response, found, behind)),
     );
   }
 
@@ -48,35 +46,29 @@ export class NodeRoutes {
   }
 
   health(response: HttpResponse): Awaitable<void> {
-    return after(this.report(), (report) => this.sendHealth(response, report));
+    return after(this.options.upstream?.health() ?? {}, (behind) => this.sendHealth(response, behind));
   }
 
   alive(response: HttpResponse): void {
     sendJson(response, 200, { status: "alive" });
   }
 
-  ready(response: HttpResponse): Awaitable<void> {
-    return after(this.report(), (report) => {
-      const ready = this.options.isReady() && report.isReady;
-      sendJson(response, ready ? 200 : 503, { status: ready ? "ready" : "not ready" });
-    });
+  ready(response: HttpResponse): void {
+    const ready = this.options.isReady();
+    sendJson(response, ready ? 200 : 503, { status: ready ? "ready" : "not ready" });
   }
 
   metrics(request: HttpRequest, response: HttpResponse): Awaitable<void> {
     const form = textFormFor(request.header("accept"));
     const isZipped = accepts(request.header("accept-encoding"), "gzip");
     return after(this.statsIfThere(), (stats) =>
-      after(this.report(), (report) => {
-        const families = merged([...this.families(stats), ...report.metrics]);
+      after(this.options.upstream?.metrics() ?? [], (behind) => {
+        const families = merged([...this.families(stats), ...behind]);
         const text = renderText(families, form, this.options.metricsBuckets);
         const headers = `Content-Type: ${CONTENT_TYPES[form]}\r\nVary: Accept-Encoding\r\n${NO_STORE}`;
         return isZipped ? sendZipped(response, headers, text) : response.sendText(200, headers, text);
       }),
     );
-  }
-
-  private report(): Awaitable<UpstreamReport> {
-    return this.options.upstream?.report() ?? NOTHING_BEHIND;
   }
 
   /** Null where the engine is away: all other metrics are wanted then more than ever. */
@@ -101,10 +93,10 @@ export class NodeRoutes {
     ];
   }
 
-  private sendHealth(response: HttpResponse, report: UpstreamReport): void {
+  private sendHealth(response: HttpResponse, behind: Readonly<Record<string, PartHealth>>): void {
     const { cache, nowMs, startedMs, version } = this.options;
     const engine = cache.health();
-    const parts = Object.entries(report.health);
+    const parts = Object.entries(behind);
     // What is behind the cache may be away: the node serves what it has all the same.
     const isDegraded = engine.status === "degraded" || parts.some(([, part]) => part.status !== "ok");
     const status = engine.status === "unavailable" ? engine.status : isDegraded ? "degraded" : "ok";
@@ -117,7 +109,7 @@ export class NodeRoutes {
     });
   }
 
-  private sendStats(response: HttpResponse, stats: EngineStats, report: UpstreamReport): void {
+  private sendStats(response: HttpResponse, stats: EngineStats, behind: Readonly<Record<string, unknown>>): void {
     const { cache, nowMs, startedMs } = this.options;
     const reads = stats.hits + stats.misses;
     sendJson(response, 200, {
@@ -133,7 +125,7 @@ export class NodeRoutes {
       evictions: stats.evictions,
       expirations: stats.expirations,
       ...this.keyStats(),
-      ...report.stats,
+      ...behind,
       uptime_seconds: Math.floor((nowMs() - startedMs) / 1000),
     });
   }

@@ -22,6 +22,7 @@ import { LoopWatch } from "../telemetry/loop-watch.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { HeapKeeper, OWN_HEAP } from "./heap-keeper.ts";
 import { addressesOf } from "./open-hub.ts";
+import { Readiness } from "./readiness.ts";
 import type { SharedParts } from "./shared-parts.ts";
 
 export interface ListenerOptions {
@@ -44,18 +45,18 @@ export type Listener = Pick<HttpServer, "port" | "drain" | "stop">;
 
 /** Listens, on one thread. Throws `ListenError`. */
 export function startListener(config: Config, shared: SharedParts, engine: Engine, options: ListenerOptions): Listener {
-  let draining = false;
   const { upstream, telemetry } = options;
   const cache = cacheOf(config, shared, engine, upstream);
   const door = config.peers === null ? null : watchDoor(config.peers);
   const inFlight = ByteBudget.attach(shared.inFlight);
+  const readiness = new Readiness(shared.readiness);
   const handler = createApi({
     cache,
     inFlight,
     nowMs: Date.now,
     startedMs: shared.startedMs,
     version: manifest.version,
-    isReady: () => !draining,
+    isReady: () => readiness.isReady,
     upstream,
     telemetry,
     peerGate: door?.gate ?? null,
@@ -75,10 +76,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
   const keeper = new HeapKeeper(OWN_HEAP, config.memory.limitBytes);
   return {
     port: server.port,
-    drain: (graceMs) => {
-      draining = true;
-      return server.drain(graceMs);
-    },
+    drain: (graceMs) => server.drain(graceMs),
     stop: () => {
       keeper.stop();
       door?.stop();

@@ -52,7 +52,7 @@ async function familiesOf({ engine, hub, shared, isReady }: ExportedNode): Promi
     ...sharedFamilies(shared.telemetry),
     ...inFlightFamilies(ByteBudget.attach(shared.inFlight)),
     ...nodeFamilies(state),
-    ...(hub?.report().metrics ?? []),
+    ...(hub?.metrics() ?? []),
   ]);
 }
 

@@ -7,7 +7,7 @@ import { startListener } from "./compose.ts";
 import { openEngine } from "./shared-parts.ts";
 import type { MainMessage, ThreadData, ThreadMessage } from "./thread-messages.ts";
 import { openThreadTelemetry } from "./thread-telemetry.ts";
-import { UpstreamClient } from "./upstream-client.ts";
+import { connectHub } from "./upstream-client.ts";
 
 const parent = parentPort;
 if (parent === null) throw new Error("http-thread.ts is started by http-threads.ts, never by itself");
@@ -29,7 +29,7 @@ const engine = await openEngine(config, shared, thread, {
 const upstream =
   shared.link === null
     ? null
-    : new UpstreamClient({
+    : connectHub({
         ...shared.link,
         post: (request, transfer) => parent.postMessage(request, [...transfer]),
         defer: (run) => setImmediate(run),

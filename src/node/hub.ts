@@ -9,6 +9,7 @@ import type { Mutation } from "../cache/mutation.ts";
 import {
   type DeadWrite,
   type Loaded,
+  type PartHealth,
   type PartState,
   type PeerRequest,
   type PeerResponse,
@@ -18,7 +19,6 @@ import {
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
-  type UpstreamReport,
   type UpstreamTraits,
 } from "../cache/upstream.ts";
 import type { Stamp } from "../engine/engine.ts";
@@ -36,8 +36,6 @@ import type { PendingWrites } from "./pending-writes.ts";
 
 /** The peers of a node, as its hub sees them. */
 export interface PeersPart {
-  /** See `UpstreamReport`. */
-  readonly isReady: boolean;
   /** A request of a peer. */
   receive(request: PeerRequest): Promise<PeerResponse>;
   /** What the peers have to get of a mutation. */
@@ -104,7 +102,7 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     this.tombstoneMs = options.traits.tombstoneMs;
     this.refreshAheadMs = options.traits.refreshAheadMs;
     this.recordsTogether = !options.writesThrough;
-    this.#healthLog = new HealthLog(options.scheduler, () => this.#health(), options.log);
+    this.#healthLog = new HealthLog(options.scheduler, () => this.#parts(), options.log);
   }
 
   /** To be called before `start`. Throws `BackendConfigError` for SQL that the database does not take. */
@@ -196,9 +194,17 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     this.#options.backend?.refresh(key);
   }
 
-  report(): UpstreamReport {
+  health(): Record<string, PartHealth> {
+    return this.#healthLog.look();
+  }
+
+  metrics(): readonly MetricFamily[] {
+    return hubFamilies({ ...this.#options, health: this.health() });
+  }
+
+  stats(): Record<string, unknown> {
     const { backend, peers, outbox } = this.#options;
-    const stats = {
+    return {
       ...(backend === null ? {} : { backend: backend.stats() }),
       ...(peers === null ? {} : { peers: peers.stats() }),
       outbox: {
@@ -207,8 +213,6 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
         queues: Object.fromEntries(outbox.destinations().map((name) => [name, queueStats(outbox, name)])),
       },
     };
-    const health = this.#healthLog.look();
-    return { isReady: peers?.isReady ?? true, health, stats, metrics: hubFamilies({ backend, peers, outbox, health }) };
   }
 
   async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {
@@ -326,7 +330,7 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     }
   }
 
-  #health(): Record<string, PartState> {
+  #parts(): Record<string, PartState> {
     const { backend, peers, pending, outbox } = this.#options;
     return {
       ...(pending === undefined ? {} : { pending: pending.health() }),

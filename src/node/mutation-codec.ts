@@ -113,10 +113,3 @@ export function readMutations(taken: Uint8Array<ArrayBuffer>): Mutation[] {
   }
   return mutations;
 }
-
-/** A mutation as it came by a structured clone, with its value as a buffer again. */
-export function withBuffer(mutation: Mutation): Mutation {
-  if (mutation.kind !== "put") return mutation;
-  const { bytes, contentType } = mutation.value;
-  return { ...mutation, value: { bytes: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), contentType } };
-}

@@ -19,6 +19,7 @@ import type { Hub } from "./hub.ts";
 import { isLinked, linkOf, openDataDirectory, openHub, originOf } from "./open-hub.ts";
 import { checkAddress } from "./port-check.ts";
 import { lockPort } from "./port-lock.ts";
+import { Readiness } from "./readiness.ts";
 import {
   type LinkParts,
   maintenanceOf,
@@ -75,6 +76,7 @@ async function startAlone(given: Config, options: NodeOptions): Promise<RunningN
   try {
     const link = isLinked(config) ? openLink(config, closing) : null;
     const shared = makeSharedParts(config, config.workers === 1 ? 1 : config.workers + 1, link?.parts ?? null);
+    const readiness = new Readiness(shared.readiness);
     const opened = await openThreadTelemetry(config, shared, 0, { warn: options.log });
     closing.add(() => opened.close());
     const { telemetry } = opened;
@@ -92,7 +94,8 @@ async function startAlone(given: Config, options: NodeOptions): Promise<RunningN
       config.workers === 1 && engine !== null ? listenHere(place, engine, hub) : await listenInThreads(place, hub);
     // Peers call back as soon as they hear of a node.
     hub?.start();
-    let isReady = true;
+    // With peers, their entries may have to come first.
+    if (config.peers === null) readiness.serve();
     if (engine !== null) {
       const { log } = options;
       const exporting = await exportMetrics({
@@ -100,7 +103,7 @@ async function startAlone(given: Config, options: NodeOptions): Promise<RunningN
         shared,
         engine,
         hub,
-        isReady: () => isReady,
+        isReady: () => readiness.isReady,
         log: { warn: log },
       });
       closing.add(() => exporting.close());
@@ -116,7 +119,7 @@ async function startAlone(given: Config, options: NodeOptions): Promise<RunningN
       port: listeners.port,
       engineName: config.redis === null ? "memory" : "redis",
       drain: async (graceMs) => {
-        isReady = false;
+        readiness.drain();
         await listeners.drain(graceMs);
         await hub?.drain(config.outbox.drainTimeoutMs);
       },

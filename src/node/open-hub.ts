@@ -29,6 +29,7 @@ import { BackendPart } from "./backend-part.ts";
 import { NodeError } from "./errors.ts";
 import { Hub } from "./hub.ts";
 import { PendingWrites } from "./pending-writes.ts";
+import { Readiness } from "./readiness.ts";
 import { type LinkParts, pemText, type SharedParts } from "./shared-parts.ts";
 
 const MAX_NODE_ID = 2 ** 32 - 1;
@@ -232,6 +233,7 @@ function peersPart(
     resolve: addressesOf,
     letOthersRun: () => new Promise((resolve) => setImmediate(resolve)),
     onApply: (mutation) => noteForeign(database, mutation),
+    onReady: () => new Readiness(shared.readiness).serve(),
     log,
   });
 }

@@ -23,6 +23,7 @@ import { ByteBudget, type ByteBudgetHandle } from "../runtime/byte-budget.ts";
 import { makeTelemetry, type TelemetryHandle } from "../telemetry/node-telemetry.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { NodeError } from "./errors.ts";
+import { Readiness } from "./readiness.ts";
 
 /** What values that are kept after their TTL get of the memory, where nothing else is said. */
 const STALE_SHARE = 0.2;
@@ -48,6 +49,8 @@ export interface SharedParts {
   readonly invalidations: SharedArrayBuffer;
   /** What peers of the original's kind have put a moment ago. */
   readonly recentPuts: SharedArrayBuffer;
+  /** See `Readiness`. */
+  readonly readiness: SharedArrayBuffer;
   /** See `KeyGate`. */
   readonly keyGate: SharedArrayBuffer;
   /** What the caches need to know of what is behind them; null = there is nothing. */
@@ -95,6 +98,7 @@ export function makeSharedParts(config: Config, threads: number, link: LinkParts
     pending: new PendingFlags().buffer,
     invalidations: RecentInvalidations.create().buffer,
     recentPuts: RecentPuts.create().buffer,
+    readiness: new Readiness().buffer,
     keyGate: KeyGate.create().buffer,
     link,
   };

@@ -1,27 +1,16 @@
 import type { Mutation } from "../cache/mutation.ts";
-import {
-  type DeadWrite,
-  type Loaded,
-  type PeerRequest,
-  type PeerResponse,
-  type PendingPort,
-  type RecordListener,
-  type Upstream,
-  type UpstreamAdmin,
-  UpstreamError,
-  type UpstreamReport,
-  type UpstreamTraits,
-} from "../cache/upstream.ts";
-
-import type { Stamp } from "../engine/engine.ts";
+import type { Loaded, RecordListener, Upstream, UpstreamTraits } from "../cache/upstream.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
-import { MutationWriter, withBuffer as withBufferOf } from "./mutation-codec.ts";
+import { CallClient, type CallRequest, viewed } from "../runtime/rpc.ts";
+import type { Hub } from "./hub.ts";
+import { MutationWriter } from "./mutation-codec.ts";
 import {
-  type CallResult,
+  errorOf,
   type Failure,
   isFailure,
+  MAIN_CALLS,
+  type MainCalls,
   type UpstreamAnswer,
-  type UpstreamCall,
   type UpstreamRequest,
 } from "./upstream-messages.ts";
 
@@ -38,22 +27,31 @@ type Asked<T> = Pick<PromiseWithResolvers<T>, "resolve" | "reject">;
 /** Below that, a buffer is left to the garbage collector, which is cheaper. */
 const WORTH_FREEING_BYTES = 4 * 1024;
 
-type CallWithoutId = UpstreamCall extends infer C ? (C extends UpstreamCall ? Omit<C, "id"> : never) : never;
-
 /** A key that was found to be due is not asked for again for so long, in ms. */
 const REFRESH_PAUSE_MS = 1_000;
 
-/** The hub as an HTTP thread sees it. What is asked for in one turn of the event loop goes in one message. */
-export class UpstreamClient implements Upstream, UpstreamAdmin, PendingPort {
+/** The hub as an HTTP thread sees it. */
+export type HubClient = UpstreamClient & MainCalls;
+
+export function connectHub(options: UpstreamClientOptions): HubClient {
+  const client = new UpstreamClient(options);
+  return Object.assign(client, client.calls.remote(MAIN_CALLS));
+}
+
+/** What is asked for in one turn of the event loop goes in one message. */
+class UpstreamClient implements Upstream {
   readonly loads: boolean;
   readonly deletes: boolean;
   readonly tombstoneMs: number;
   readonly refreshAheadMs: number;
+  readonly calls = new CallClient<Hub, Failure>((request) => {
+    this.#calls.push(request);
+    this.#schedule();
+  }, errorOf);
   readonly #options: UpstreamClientOptions;
   readonly #writer = new MutationWriter();
   readonly #recording = new Map<number, RecordListener>();
   readonly #loading = new Map<number, Asked<Loaded>>();
-  readonly #calling = new Map<number, Asked<CallResult>>();
   /** Asked for since `#refreshedSinceMs`. */
   readonly #refreshed = new Set<string>();
   #refreshedSinceMs = 0;
@@ -61,7 +59,7 @@ export class UpstreamClient implements Upstream, UpstreamAdmin, PendingPort {
   #loadKeys: string[] = [];
   #loadTraces: string[] = [];
   #refreshKeys: string[] = [];
-  #calls: UpstreamCall[] = [];
+  #calls: CallRequest[] = [];
   #nextId = 1;
   #nextRecord = 1;
   #isScheduled = false;
@@ -106,49 +104,6 @@ export class UpstreamClient implements Upstream, UpstreamAdmin, PendingPort {
     this.#schedule();
   }
 
-  async replicate(request: PeerRequest): Promise<PeerResponse | null> {
-    // The connection's buffer is somebody else's when the message goes.
-    const own = { ...request, body: Buffer.from(request.body) };
-    const result = await this.#call({ name: "replicate", request: own });
-    if (typeof result === "number" || !("response" in result)) throw unexpected("replicate");
-    const { response } = result;
-    return response === null ? null : { ...response, body: bufferOf(response.body) };
-  }
-
-  async report(): Promise<UpstreamReport> {
-    const result = await this.#call({ name: "report" });
-    if (typeof result === "number" || !("health" in result)) throw unexpected("report");
-    return result;
-  }
-
-  async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {
-    const result = await this.#call({ name: "deadLetters", afterId, limit });
-    if (typeof result === "number" || !Array.isArray(result)) throw unexpected("deadLetters");
-    return result;
-  }
-
-  retryDead(ids: readonly number[] | null): Promise<number> {
-    return this.#count({ name: "retryDead", ids });
-  }
-
-  dropDead(ids: readonly number[] | null): Promise<number> {
-    return this.#count({ name: "dropDead", ids });
-  }
-
-  async keepPending(mutation: Mutation): Promise<void> {
-    await this.#count({ name: "keepPending", mutation });
-  }
-
-  async pendingOf(key: string): Promise<Mutation | null> {
-    const result = await this.#call({ name: "pendingOf", key });
-    if (typeof result === "number" || !("mutation" in result)) throw unexpected("pendingOf");
-    return result.mutation === null ? null : withBufferOf(result.mutation);
-  }
-
-  doubt(key: string, stamp: Stamp): void {
-    void this.#call({ name: "doubt", key, stamp });
-  }
-
   /** To be called with each answer of the hub. */
   receive(answer: UpstreamAnswer): void {
     for (const { from, to, failure } of answer.records) {
@@ -161,9 +116,7 @@ export class UpstreamClient implements Upstream, UpstreamAdmin, PendingPort {
       }
       if (loaded?.kind === "found") this.#forgetLater(loaded.value.bytes);
     }
-    for (const { id, result } of answer.calls) {
-      settle(this.#calling, id, isFailure(result) ? result : null, isFailure(result) ? null : result);
-    }
+    this.calls.receive(answer.calls);
   }
 
   /** Those who asked copy the value in this turn. */
@@ -184,19 +137,6 @@ export class UpstreamClient implements Upstream, UpstreamAdmin, PendingPort {
     this.#recording.delete(id);
     if (failure === null) listener.recorded();
     else listener.refused(errorOf(failure));
-  }
-
-  async #count(call: CallWithoutId): Promise<number> {
-    const result = await this.#call(call);
-    if (typeof result !== "number") throw unexpected(call.name);
-    return result;
-  }
-
-  #call(call: CallWithoutId): Promise<CallResult> {
-    const id = this.#nextId++;
-    this.#calls.push({ ...call, id });
-    this.#schedule();
-    return asked(this.#calling, id);
   }
 
   #schedule(): void {
@@ -240,11 +180,6 @@ function settle<T>(waiting: Map<number, Asked<T>>, id: number, failure: Failure 
   else if (value !== null) one.resolve(value);
 }
 
-function errorOf({ code, message, retryAfterMs, isKept }: Failure): Error {
-  return code === null ? new Error(message) : new UpstreamError(code, message, retryAfterMs, isKept);
-}
-
-/** A buffer arrives as the plain array below it. */
 /** Of those who asked together, all but the first. */
 function collapsed(loaded: Loaded | null): Loaded | null {
   return loaded?.kind === "found" ? { ...loaded, isCollapsed: true } : loaded;
@@ -253,13 +188,5 @@ function collapsed(loaded: Loaded | null): Loaded | null {
 function withBuffer(loaded: Loaded): Loaded {
   if (loaded.kind === "absent") return loaded;
   const { bytes, contentType } = loaded.value;
-  return { ...loaded, value: { bytes: bufferOf(bytes), contentType } };
-}
-
-function bufferOf(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function unexpected(name: string): Error {
-  return new Error(`the hub gave an answer to ${name} that is not one`);
+  return { ...loaded, value: { bytes: viewed(bytes), contentType } };
 }

@@ -1,14 +1,7 @@
 /** What HTTP threads ask of the hub in the main thread, and what it answers. All of it is structured-cloneable. */
-import type { Mutation } from "../cache/mutation.ts";
-import type {
-  DeadWrite,
-  Loaded,
-  PeerRequest,
-  PeerResponse,
-  UpstreamErrorCode,
-  UpstreamReport,
-} from "../cache/upstream.ts";
-import type { Stamp } from "../engine/engine.ts";
+import { type Loaded, UpstreamError, type UpstreamErrorCode } from "../cache/upstream.ts";
+import type { CallAnswer, CallRequest, Remote } from "../runtime/rpc.ts";
+import type { Hub } from "./hub.ts";
 
 /** What gathered in one turn of a thread's event loop. */
 export interface UpstreamRequest {
@@ -22,33 +15,31 @@ export interface UpstreamRequest {
   /** Their trace contexts; empty = none. */
   readonly loadTraces: readonly string[];
   readonly refreshKeys: readonly string[];
-  readonly calls: readonly UpstreamCall[];
+  readonly calls: readonly CallRequest[];
 }
 
-/** What operators and peers ask for. */
-export type UpstreamCall = { readonly id: number } & (
-  | { readonly name: "report" }
-  | { readonly name: "deadLetters"; readonly afterId: number; readonly limit: number }
-  | { readonly name: "retryDead" | "dropDead"; readonly ids: readonly number[] | null }
-  | { readonly name: "replicate"; readonly request: PeerRequest }
-  | { readonly name: "keepPending"; readonly mutation: Mutation }
-  | { readonly name: "pendingOf"; readonly key: string }
-  | { readonly name: "doubt"; readonly key: string; readonly stamp: Stamp }
-);
+/** What else an HTTP thread may call: methods of the hub. This table is all that such a call needs between the threads. */
+export const MAIN_CALLS = [
+  "health",
+  "stats",
+  "metrics",
+  "deadLetters",
+  "retryDead",
+  "dropDead",
+  "replicate",
+  "keepPending",
+  "pendingOf",
+  "doubt",
+] as const satisfies readonly (keyof Hub)[];
 
-export type CallResult =
-  | UpstreamReport
-  | readonly DeadWrite[]
-  | number
-  | { readonly kind: "replicated"; readonly response: PeerResponse | null }
-  | { readonly kind: "pending"; readonly mutation: Mutation | null };
+export type MainCalls = Remote<Hub, (typeof MAIN_CALLS)[number]>;
 
 export interface UpstreamAnswer {
   readonly kind: "upstream";
   /** Records `from` to `to` (the last one) are done, or failed. */
   readonly records: readonly { readonly from: number; readonly to: number; readonly failure: Failure | null }[];
   readonly loads: readonly { readonly ids: readonly number[]; readonly result: Loaded | Failure }[];
-  readonly calls: readonly { readonly id: number; readonly result: CallResult | Failure }[];
+  readonly calls: readonly CallAnswer<Failure>[];
 }
 
 export interface Failure {
@@ -60,6 +51,18 @@ export interface Failure {
   readonly isKept: boolean;
 }
 
-export function isFailure(result: object | number): result is Failure {
-  return typeof result === "object" && "kind" in result && result.kind === "failure";
+export function isFailure(result: Loaded | Failure): result is Failure {
+  return result.kind === "failure";
+}
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof UpstreamError) {
+    const { code, message, retryAfterMs, isKept } = error;
+    return { kind: "failure", code, message, retryAfterMs, isKept };
+  }
+  return { kind: "failure", code: null, message: String(error), retryAfterMs: 0, isKept: false };
+}
+
+export function errorOf({ code, message, retryAfterMs, isKept }: Failure): Error {
+  return code === null ? new Error(message) : new UpstreamError(code, message, retryAfterMs, isKept);
 }

@@ -1,33 +1,26 @@
 import type { Mutation } from "../cache/mutation.ts";
-import { type Loaded, type PeerRequest, UpstreamError } from "../cache/upstream.ts";
+import type { Loaded } from "../cache/upstream.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
+import { answerCall, type CallAnswer, type CallRequest, copied } from "../runtime/rpc.ts";
 import type { Hub } from "./hub.ts";
-import { readMutations, withBuffer } from "./mutation-codec.ts";
-import type { CallResult, Failure, UpstreamAnswer, UpstreamCall, UpstreamRequest } from "./upstream-messages.ts";
+import { readMutations } from "./mutation-codec.ts";
+import {
+  type Failure,
+  failureOf,
+  MAIN_CALLS,
+  type MainCalls,
+  type UpstreamAnswer,
+  type UpstreamRequest,
+} from "./upstream-messages.ts";
 
 interface Answers {
   readonly records: { from: number; to: number; failure: Failure | null }[];
   readonly loads: { ids: readonly number[]; result: Loaded | Failure }[];
-  readonly calls: { id: number; result: CallResult | Failure }[];
+  readonly calls: CallAnswer<Failure>[];
 }
 
 /** As much of the hub as threads can ask for. */
-export type ServedHub = Pick<
-  Hub,
-  | "recordsTogether"
-  | "record"
-  | "recordAll"
-  | "load"
-  | "refresh"
-  | "replicate"
-  | "report"
-  | "deadLetters"
-  | "retryDead"
-  | "dropDead"
-  | "keepPending"
-  | "pendingOf"
-  | "doubt"
->;
+export type ServedHub = Pick<Hub, "recordsTogether" | "record" | "recordAll" | "load" | "refresh" | keyof MainCalls>;
 
 /** Serves one HTTP thread from the hub. What is answered in one turn of the event loop goes in one message. */
 export class UpstreamServer {
@@ -100,57 +93,11 @@ export class UpstreamServer {
     }
   }
 
-  async #call(call: UpstreamCall): Promise<void> {
-    const { id } = call;
-    let result: CallResult | Failure;
-    try {
-      result = await this.#resultOf(call);
-    } catch (error) {
-      result = failureOf(error);
-    }
-    this.#answers.calls.push({ id, result });
+  async #call(call: CallRequest): Promise<void> {
+    const answer = await answerCall(this.hub, MAIN_CALLS, call, failureOf);
+    // The answers of before may have been sent meanwhile.
+    this.#answers.calls.push(answer);
     this.#schedule();
-  }
-
-  #resultOf(call: UpstreamCall): CallResult | Promise<CallResult> {
-    switch (call.name) {
-      case "report":
-        return this.hub.report();
-      case "deadLetters":
-        return this.hub.deadLetters(call.afterId, call.limit);
-      case "retryDead":
-        return this.hub.retryDead(call.ids);
-      case "dropDead":
-        return this.hub.dropDead(call.ids);
-      case "replicate":
-        return this.#replicate(call.request);
-      case "keepPending":
-        return this.#keepPending(withBuffer(call.mutation));
-      case "pendingOf":
-        return this.#pendingOf(call.key);
-      case "doubt":
-        this.hub.doubt(call.key, call.stamp);
-        return DONE;
-    }
-  }
-
-  async #replicate(request: PeerRequest): Promise<CallResult> {
-    const { body } = request;
-    const own = { ...request, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) };
-    const response = await this.hub.replicate(own);
-    return { kind: "replicated", response: response === null ? null : { ...response, body: ownBytes(response.body) } };
-  }
-
-  async #keepPending(mutation: Mutation): Promise<CallResult> {
-    await this.hub.keepPending(mutation);
-    return DONE;
-  }
-
-  async #pendingOf(key: string): Promise<CallResult> {
-    const mutation = await this.hub.pendingOf(key);
-    if (mutation?.kind !== "put") return { kind: "pending", mutation };
-    const { bytes, contentType } = mutation.value;
-    return { kind: "pending", mutation: { ...mutation, value: { bytes: ownBytes(bytes), contentType } } };
   }
 
   #schedule(): void {
@@ -165,9 +112,6 @@ export class UpstreamServer {
   }
 }
 
-/** Of a call that only has to be done. */
-const DONE: CallResult = 0;
-
 /** What a load brings into the memory of whoever asked. */
 function loadedBytes(result: Loaded | Failure): number {
   return result.kind === "found" ? result.value.bytes.length : 0;
@@ -177,24 +121,12 @@ function loadedBytes(result: Loaded | Failure): number {
 function withOwnBytes(loaded: Loaded): Loaded {
   if (loaded.kind === "absent") return loaded;
   const { bytes, contentType } = loaded.value;
-  return { ...loaded, value: { bytes: ownBytes(bytes), contentType } };
-}
-
-function ownBytes(bytes: Buffer): Buffer {
-  if (bytes.byteLength === bytes.buffer.byteLength) return bytes;
-  const own = Buffer.allocUnsafeSlow(bytes.length);
-  bytes.copy(own);
-  return own;
+  return {
+    ...loaded,
+    value: { bytes: bytes.byteLength === bytes.buffer.byteLength ? bytes : copied(bytes), contentType },
+  };
 }
 
 function noAnswers(): Answers {
   return { records: [], loads: [], calls: [] };
-}
-
-function failureOf(error: unknown): Failure {
-  if (error instanceof UpstreamError) {
-    const { code, message, retryAfterMs, isKept } = error;
-    return { kind: "failure", code, message, retryAfterMs, isKept };
-  }
-  return { kind: "failure", code: null, message: String(error), retryAfterMs: 0, isKept: false };
 }

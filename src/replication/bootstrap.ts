@@ -25,6 +25,8 @@ export interface BootstrapOptions {
   readonly timeoutMs: number;
   /** Between two pages, so that the peer and this node have time for their clients. */
   readonly pauseMs: number;
+  /** The node may serve: it has the entries, or waits for them no longer. */
+  readonly onReady: () => void;
   readonly log: (message: string) => void;
 }
 
@@ -70,7 +72,7 @@ export class Bootstrap {
     while (this.#isWanted) {
       const reason = this.#state === "running" ? this.#reasonToStart() : null;
       if (reason !== null) {
-        this.#state = "late";
+        this.#serve("late");
         log(`${reason}: this node starts with what it has, and gets their entries as soon as they can be given`);
       }
       const wentOn = await this.#next();
@@ -80,6 +82,11 @@ export class Bootstrap {
 
   get #isWanted(): boolean {
     return this.#state === "running" || this.#state === "late";
+  }
+
+  #serve(state: "late" | "done"): void {
+    this.#state = state;
+    this.#options.onReady();
   }
 
   #reasonToStart(): string | null {
@@ -109,7 +116,7 @@ export class Bootstrap {
       const answer = await link.caller.ask("page", head, [], this.#ending.signal);
       const isNewcomer = (answer.head.numberOrNull("sinceMs") ?? Number.POSITIVE_INFINITY) < runsForMs;
       if (this.#isAlone(link, isNewcomer)) {
-        this.#state = "done";
+        this.#serve("done");
         log("no peer was there before this node: it starts with what it has");
         return false;
       }
@@ -125,7 +132,7 @@ export class Bootstrap {
       }
       this.#cursor = answer.head.textOrNull("cursor");
       if (this.#cursor === null && this.#isWanted) {
-        this.#state = "done";
+        this.#serve("done");
         this.#isFilled = true;
         log(`${this.#entries} entries came from peer ${link.name}`);
       }

@@ -71,6 +71,8 @@ export interface ReplicationOptions {
   readonly letOthersRun: () => Promise<void>;
   /** Called with each mutation of a peer before it is applied. */
   readonly onApply: (mutation: PeerMutation) => void;
+  /** Called when the node need not wait for the entries of a peer, or no longer. */
+  readonly onReady?: () => void;
   readonly log: (message: string) => void;
   readonly tuning?: Partial<ReplicationTuning>;
 }
@@ -150,17 +152,13 @@ export class Replication {
         ? null
         : new Bootstrap({
             ...{ node, applier: this.#applier, scheduler, log },
+            onReady: () => options.onReady?.(),
             sources: () => this.#nearestFirst(),
             areAllUp: () => this.links.every(({ session, stats }) => session !== null || stats.state === "self"),
             startVersion: () => clock.next(),
             timeoutMs: options.bootstrapTimeoutMs,
             pauseMs: this.#tuning.bootstrapPauseMs,
           });
-  }
-
-  /** False while a node that started empty still gets the entries of a peer. */
-  get isReady(): boolean {
-    return this.#bootstrap === null || this.#bootstrap.state !== "running";
   }
 
   get bootstrapState(): BootstrapState | "off" {
@@ -191,7 +189,8 @@ export class Replication {
     this.#every(RESOLVE_EVERY_MS, () => this.#gate.refresh());
     void this.#gate.refresh();
     void this.#startLinks();
-    if (this.#bootstrap !== null) void this.#bootstrap.run();
+    if (this.#bootstrap === null) this.#options.onReady?.();
+    else void this.#bootstrap.run();
     const { compareEveryMs } = this.#options;
     if (compareEveryMs > 0) for (const link of this.links) this.#every(compareEveryMs, () => this.compareWith(link));
   }

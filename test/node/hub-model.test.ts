@@ -8,7 +8,7 @@ import { Glob } from "../../src/cache/glob.ts";
 import type { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { UpstreamError } from "../../src/cache/upstream.ts";
 import { type Condition, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
-import { UpstreamClient } from "../../src/node/upstream-client.ts";
+import { connectHub } from "../../src/node/upstream-client.ts";
 import type { UpstreamAnswer } from "../../src/node/upstream-messages.ts";
 import { UpstreamServer } from "../../src/node/upstream-server.ts";
 import { ByteBudget } from "../../src/runtime/byte-budget.ts";
@@ -33,7 +33,7 @@ function threadOf(node: TestHub): LinkedCache {
   const server = new UpstreamServer(node.hub, receive, setImmediate, inFlight);
   const { loads, deletes, tombstoneMs, refreshAheadMs } = node.hub;
   const nowMs = () => node.scheduler.nowMs();
-  const client = new UpstreamClient({
+  const client = connectHub({
     ...{ loads, deletes, tombstoneMs, refreshAheadMs, nowMs, inFlight },
     post: (request, transfer) => server.receive(structuredClone(request, { transfer: [...transfer] })),
     defer: (run) => setImmediate(run),

@@ -120,7 +120,7 @@ describe("a hub", () => {
     letGo();
     expect(await early).toBe('"old"');
     expect(node.stored("user:1")).toBe(afterwards);
-    expect(node.hub.report().stats.backend).toMatchObject({ discarded: 1 });
+    expect(node.hub.stats().backend).toMatchObject({ discarded: 1 });
   });
 
   test("caches what was read while something else was deleted", async () => {
@@ -246,12 +246,12 @@ describe("a hub", () => {
     const codes: (string | null)[] = [];
     for (let number = 0; number < 12; number++) codes.push(await loaded(node, `k${number}`));
     expect(codes).toEqual([...Array(10).fill("ERR_BACKEND_UNAVAILABLE"), ...Array(2).fill("ERR_BACKEND_BREAKER_OPEN")]);
-    expect(node.hub.report().health.backend).toMatchObject({ status: "degraded", facts: { breaker: "open" } });
+    expect(node.hub.health().backend).toMatchObject({ status: "degraded", facts: { breaker: "open" } });
     node.backend.isAway = false;
     node.backend.values.set("k0", "1");
     await node.scheduler.advance(1_000);
     expect(await loaded(node, "k0")).toBe("1");
-    expect(node.hub.report().health.backend).toMatchObject({ status: "ok", detail: "" });
+    expect(node.hub.health().backend).toMatchObject({ status: "ok", detail: "" });
   });
 
   test("ends a load that hangs at its time", async () => {
@@ -278,9 +278,9 @@ describe("a hub", () => {
     await using node = openTestHub({ outbox: { limitBytes: 4_000 } });
     node.backend.isAway = true;
     await put(node, "a", JSON.stringify("x".repeat(2_900)));
-    expect(node.hub.report().health.outbox).toMatchObject({ status: "ok" });
+    expect(node.hub.health().outbox).toMatchObject({ status: "ok" });
     await put(node, "b", JSON.stringify("x".repeat(200)));
-    expect(node.hub.report().health.outbox).toMatchObject({
+    expect(node.hub.health().outbox).toMatchObject({
       status: "degraded",
       detail: expect.stringContaining("full"),
     });
@@ -288,7 +288,7 @@ describe("a hub", () => {
     expect(node.stored("full")).toBeNull();
     node.backend.isAway = false;
     await node.scheduler.advance(20_000);
-    expect(node.hub.report().health.outbox).toMatchObject({ status: "ok", facts: { bytes: 0 } });
+    expect(node.hub.health().outbox).toMatchObject({ status: "ok", facts: { bytes: 0 } });
     await put(node, "c", "1");
     expect(node.stored("c")).toBe("1");
   });
@@ -312,7 +312,7 @@ describe("a hub", () => {
         queuedAtMs: expect.any(Number),
       })) as never,
     );
-    expect(node.hub.report().health.backend?.facts).toMatchObject({ dead_letters: 2 });
+    expect(node.hub.health().backend?.facts).toMatchObject({ dead_letters: 2 });
     node.backend.refused.clear();
     expect(await node.hub.retryDead([dead[0]?.id ?? 0])).toBe(1);
     await node.drained();
@@ -588,7 +588,7 @@ describe("a hub that keeps values after their TTL", () => {
     await node.scheduler.advance(1_000);
     expect(node.stored("a")).toBeNull();
     expect(await loaded(node, "a")).toBe("1 (stale)");
-    expect(node.hub.report().stats.backend).toMatchObject({ stale_answers: 1 });
+    expect(node.hub.stats().backend).toMatchObject({ stale_answers: 1 });
     node.backend.values.set("a", "2");
     node.backend.isAway = false;
     expect(await loaded(node, "a")).toBe("2");

@@ -3,10 +3,11 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import type { Mutation } from "../../src/cache/mutation.ts";
 import { type DeadWrite, type Loaded, UpstreamError } from "../../src/cache/upstream.ts";
 import { JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
-import { UpstreamClient } from "../../src/node/upstream-client.ts";
+import { connectHub, type HubClient } from "../../src/node/upstream-client.ts";
 import type { UpstreamAnswer, UpstreamRequest } from "../../src/node/upstream-messages.ts";
 import { type ServedHub, UpstreamServer } from "../../src/node/upstream-server.ts";
 import { ByteBudget, InFlight } from "../../src/runtime/byte-budget.ts";
+import { single } from "../../src/telemetry/metric-family.ts";
 import { stampOf } from "../support/engine-io.ts";
 import { FakeUpstream, outboxFull, shownMutation } from "../support/fake-upstream.ts";
 import { ManualScheduler } from "../support/manual-scheduler.ts";
@@ -55,7 +56,7 @@ class FakeHub extends FakeUpstream implements ServedHub {
 }
 
 let hub: FakeHub;
-let client: UpstreamClient;
+let client: HubClient;
 let requests: UpstreamRequest[];
 let answers: UpstreamAnswer[];
 let scheduler: ManualScheduler;
@@ -77,7 +78,7 @@ beforeEach(() => {
     defer,
     inFlight,
   );
-  client = new UpstreamClient({
+  client = connectHub({
     loads: true,
     deletes: true,
     tombstoneMs: 6_000,
@@ -126,7 +127,7 @@ describe("the hub as an HTTP thread sees it", () => {
     const records = Promise.all(["a", "b", "c"].map((key) => client.record(put(key))));
     const loads = Promise.all([client.load("x"), client.load("y")]);
     client.refresh("z");
-    await Promise.all([records, loads, client.report()]);
+    await Promise.all([records, loads, client.health()]);
     expect(requests).toHaveLength(1);
     expect(hub.together).toEqual([3]);
     expect(hub.recorded.map(shownMutation)).toEqual(["put a=1", "put b=1", "put c=1"]);
@@ -240,21 +241,35 @@ describe("the hub as an HTTP thread sees it", () => {
     expect(hub.doubted).toEqual(["c"]);
   });
 
+  test("answers a call that takes long, while others are answered", async () => {
+    const { promise, resolve } = Promise.withResolvers<DeadWrite[]>();
+    hub.deadLetters = () => promise;
+    const slow = client.deadLetters(0, 10);
+    expect(await client.retryDead([1])).toBe(1);
+    expect(await client.health()).toEqual({});
+    resolve([DEAD]);
+    expect(await slow).toEqual([DEAD]);
+  });
+
   test("passes on what operators ask for", async () => {
-    hub.reported = { isReady: true, health: {}, stats: { backend: { loads: 3 } }, metrics: [] };
+    hub.parts = { backend: { status: "ok", detail: "", facts: {}, sinceMs: 1 } };
+    hub.counted = { backend: { loads: 3 } };
+    hub.families = [single("gauge", "servcache.outbox.size", "By", "Bytes.", 5)];
     hub.dead = [{ ...DEAD, id: 3 }, DEAD];
-    expect(await client.report()).toEqual({ isReady: true, health: {}, stats: { backend: { loads: 3 } }, metrics: [] });
+    expect(await client.health()).toEqual(hub.parts);
+    expect(await client.stats()).toEqual(hub.counted);
+    expect(await client.metrics()).toEqual(hub.families);
     expect(await client.deadLetters(3, 10)).toEqual([DEAD]);
     expect(await client.retryDead([1, 2])).toBe(2);
     expect(await client.retryDead(null)).toBe(2);
-    expect(hub.asked).toEqual(["retry 1,2", "retry all"]);
+    expect(hub.asked).toEqual(["health", "stats", "metrics", "retry 1,2", "retry all"]);
     await expect(client.dropDead([1])).rejects.toThrow("a bug");
   });
 });
 
 test("loads that share a buffer give it back once", async () => {
   const deferred: (() => void)[] = [];
-  const sharing = new UpstreamClient({
+  const sharing = connectHub({
     ...{ loads: true, deletes: false, tombstoneMs: 0, refreshAheadMs: 0, nowMs: () => 0 },
     ...{ post: () => {}, defer: (run) => deferred.push(run), inFlight: ByteBudget.create(2 ** 30) },
   });

@@ -2,14 +2,15 @@ import type { Mutation } from "../../src/cache/mutation.ts";
 import {
   type DeadWrite,
   type Loaded,
+  type PartHealth,
   type PeerRequest,
   type PeerResponse,
   type RecordListener,
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
-  type UpstreamReport,
 } from "../../src/cache/upstream.ts";
+import type { MetricFamily } from "../../src/telemetry/metric-family.ts";
 
 /** What is behind a cache, in memory: it keeps what it is told, and a test says how it answers. */
 export class FakeUpstream implements Upstream, UpstreamAdmin {
@@ -21,7 +22,9 @@ export class FakeUpstream implements Upstream, UpstreamAdmin {
   readonly loaded: string[] = [];
   readonly refreshed: string[] = [];
   /** What operators see, and what they asked for. */
-  reported: UpstreamReport = { isReady: true, health: {}, stats: {}, metrics: [] };
+  parts: Record<string, PartHealth> = {};
+  counted: Record<string, unknown> = {};
+  families: MetricFamily[] = [];
   dead: DeadWrite[] = [];
   readonly asked: string[] = [];
   /** Called with each mutation before it is kept; what it throws is what `record` rejects with. */
@@ -58,8 +61,19 @@ export class FakeUpstream implements Upstream, UpstreamAdmin {
     this.refreshed.push(key);
   }
 
-  report(): UpstreamReport {
-    return this.reported;
+  health(): Record<string, PartHealth> {
+    this.asked.push("health");
+    return this.parts;
+  }
+
+  stats(): Record<string, unknown> {
+    this.asked.push("stats");
+    return this.counted;
+  }
+
+  metrics(): readonly MetricFamily[] {
+    this.asked.push("metrics");
+    return this.families;
   }
 
   async deadLetters(afterId: number, limit: number): Promise<readonly DeadWrite[]> {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { LoadState } from "../../../src/cache/cache.ts";
 import { type DeadWrite, type Loaded, UpstreamError, type UpstreamErrorCode } from "../../../src/cache/upstream.ts";
+import { single } from "../../../src/telemetry/metric-family.ts";
 import { expectError, expectSuccess, startTestApi, WAYS_TO_ANSWER } from "../../support/api.ts";
 import { stampOf } from "../../support/engine-io.ts";
 import { FakeUpstream, outboxFull, shownMutation } from "../../support/fake-upstream.ts";
@@ -179,15 +180,11 @@ describe.each(WAYS_TO_ANSWER)("a node with something behind it, on an engine tha
     const upstream = new FakeUpstream();
     using api = await startTestApi({ engine, upstream });
     const sinceMs = QUEUED_MS;
-    upstream.reported = {
-      isReady: true,
-      health: {
-        backend: { status: "ok", detail: "", facts: { name: "postgres" }, sinceMs },
-        outbox: { status: "degraded", detail: "81 % full", facts: { bytes: 5 }, sinceMs },
-      },
-      stats: { backend: { loads: 3 }, outbox: { bytes: 5 } },
-      metrics: [],
+    upstream.parts = {
+      backend: { status: "ok", detail: "", facts: { name: "postgres" }, sinceMs },
+      outbox: { status: "degraded", detail: "81 % full", facts: { bytes: 5 }, sinceMs },
     };
+    upstream.counted = { backend: { loads: 3 }, outbox: { bytes: 5 } };
     const health = await api.call("GET", "/health");
     expect([health.status, JSON.parse(health.body)]).toMatchObject([
       200,
@@ -200,6 +197,20 @@ describe.each(WAYS_TO_ANSWER)("a node with something behind it, on an engine tha
     expect(JSON.parse(health.body).backend).not.toHaveProperty("detail");
     const stats = await api.call("GET", "/api/stats");
     expect(JSON.parse(stats.body)).toMatchObject({ backend: { loads: 3 }, outbox: { bytes: 5 } });
+  });
+
+  test("is asked for what an answer shows and no more: for /readyz and /healthz, not at all", async () => {
+    const upstream = new FakeUpstream();
+    upstream.families = [single("gauge", "servcache.outbox.size", "By", "Bytes.", 5)];
+    using api = await startTestApi({ engine, upstream });
+    for (const path of ["/readyz", "/healthz"]) expect((await api.call("GET", path)).status).toBe(200);
+    api.ready = false;
+    expect((await api.call("GET", "/readyz")).status).toBe(503);
+    expect(upstream.asked).toEqual([]);
+    await api.call("GET", "/health");
+    await api.call("GET", "/api/stats");
+    expect((await api.call("GET", "/metrics")).body).toContain("servcache_outbox_size_bytes 5");
+    expect(upstream.asked).toEqual(["health", "stats", "metrics"]);
   });
 });
 
