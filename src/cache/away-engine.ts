@@ -131,7 +131,7 @@ export class AwayEngine implements Engine {
   }
 
   touch(request: TouchRequest): Promise<TouchOutcome> {
-    return this.#inOrder(request.key, request.stamp, () => this.#engine.touch(request));
+    return this.#inOrder(request.key, null, () => this.#engine.touch(request));
   }
 
   increment(request: IncrementRequest): Promise<IncrementOutcome> {
@@ -194,8 +194,8 @@ export class AwayEngine implements Engine {
     }
   }
 
-  /** A mutation that depends on what is stored: not while something waits that it would have to see. */
-  async #inOrder<T>(key: Key, stamp: Stamp, run: () => Awaitable<T>): Promise<T> {
+  /** What depends on what is stored: not while something waits that it would have to see. A touch has no stamp. */
+  async #inOrder<T>(key: Key, stamp: Stamp | null, run: () => Awaitable<T>): Promise<T> {
     const { pending, upstream } = this.#options;
     const name = nameOf(key);
     if (pending.hasInvalidations || (pending.hasAny && (await upstream.pendingOf(name)) !== null)) throw waiting();
@@ -203,7 +203,7 @@ export class AwayEngine implements Engine {
       return await run();
     } catch (error) {
       // It may have been done, and is not recorded: what became of it is looked at when the engine answers again.
-      if (error instanceof EngineUnavailableError) upstream.doubt(name, stamp);
+      if (stamp !== null && error instanceof EngineUnavailableError) upstream.doubt(name, stamp);
       throw error;
     }
   }
@@ -242,7 +242,7 @@ export class AwayEngine implements Engine {
 
 function putOf({ key, source, start, end, contentType, expiresAtMs, stamp }: PutRequest): Mutation {
   const value = { bytes: source.subarray(start, end), contentType };
-  return { kind: "put", key: nameOf(key), value, expiresAtMs, stamp, isReplicated: false, isTouch: false };
+  return { kind: "put", key: nameOf(key), value, expiresAtMs, stamp, isReplicated: false, touch: null };
 }
 
 function entryOf(mutation: Mutation, nowMs: number): CapturedEntry | null {

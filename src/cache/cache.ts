@@ -89,8 +89,8 @@ export interface NewValue {
  * all calls but `deleteMatching` and `clear`.
  *
  * Another thread's mutation may take a newer stamp and still come first. The client of ours must not be told that it is
- * done when nothing was: a touch that overtook a delete would keep the deleted value alive. So a mutation that is
- * superseded is stamped anew: the two ran at the same time, and either may be the later one.
+ * done when nothing was. So a mutation that is superseded is stamped anew: the two ran at the same time, and either may be
+ * the later one. A touch has no stamp here: it changes the expiry of what it finds, and nothing else.
  */
 export class Cache {
   /** Whether a `load` may find what `get` did not. */
@@ -206,11 +206,7 @@ export class Cache {
     condition: Condition | null,
     _context: MutationContext = FROM_CLIENT,
   ): Awaitable<TouchOutcome> {
-    const expiresAtMs = this.expiryOf(ttlMs);
-    for (let stamps = 1; ; stamps++) {
-      const outcome = this.engine.touch({ key, expiresAtMs, stamp: this.stamp(), condition });
-      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
-    }
+    return this.engine.touch({ key, expiresAtMs: this.expiryOf(ttlMs), seen: null, condition });
   }
 
   /** Adds to a counter; an absent one counts from 0 and gets the default TTL. */

@@ -12,6 +12,7 @@ import {
   type DeleteOutcome,
   type EntryInfo,
   type EntrySink,
+  FILL_ORIGIN,
   type IncrementOutcome,
   JSON_CONTENT_TYPE,
   type Key,
@@ -173,23 +174,26 @@ export class LinkedCache extends Cache {
     const own = copyOf(key);
     const name = nameOf(own);
     const expiresAtMs = this.expiryOf(ttlMs);
-    for (let stamps = 1; ; stamps++) {
+    for (let tries = 1; ; tries++) {
       const isThere = await this.#fetch(own, name);
       let isUndone = false;
       const outcome = await this.#alone(
         own,
-        (stamp) => this.engine.touch({ key: own, expiresAtMs, stamp, condition }),
+        () => this.engine.touch({ key: own, expiresAtMs, seen: null, condition }),
         async (done, stamp) => {
-          if (done !== "touched") return done;
-          isUndone = await this.#store.isInvalidated(own, stamp);
+          const entry = done === "touched" ? await this.#capture(own) : null;
+          if (entry === null) return done;
+          isUndone = await this.#store.isInvalidated(own, entry.stamp);
           if (isUndone) return "absent";
-          await this.#recordEntry(own, name, true, context);
+          // A copy of what the database has is nobody else's affair, nor is how long it is kept.
+          if (entry.stamp.origin === FILL_ORIGIN) return done;
+          await this.#upstream.record({ kind: "put", key: name, ...entry, touch: stamp, ...context });
           return done;
         },
       );
       // It has expired here since it was fetched.
       const isLost = outcome === "absent" && isThere === true && !isUndone;
-      if ((outcome !== "superseded" && !isLost) || stamps === MOST_STAMPS) return outcome;
+      if (!isLost || tries === MOST_STAMPS) return outcome;
     }
   }
 
@@ -330,24 +334,24 @@ export class LinkedCache extends Cache {
 
   #recordPut({ key: name, value, expiresAtMs }: OwnPut, stamp: Stamp, context: MutationContext): Promise<void> {
     const { isReplicated, traceparent } = context;
-    const mutation = { kind: "put", key: name, value, expiresAtMs, stamp, isTouch: false } as const;
+    const mutation = { kind: "put", key: name, value, expiresAtMs, stamp, touch: null } as const;
     return this.#upstream.record({ ...mutation, isReplicated, traceparent });
   }
 
   async #recordCount(key: Key, name: string, value: number, stamp: Stamp, context: MutationContext): Promise<void> {
-    if (await this.#recordEntry(key, name, false, context)) return;
+    if (await this.#recordEntry(key, name, context)) return;
     // It has expired or was evicted since: the backend is to have what was counted all the same.
     const counted = { bytes: Buffer.from(String(value)), contentType: JSON_CONTENT_TYPE };
     await this.#recordPut({ key: name, value: counted, expiresAtMs: this.nowMs() }, stamp, context);
   }
 
-  /** Records an entry as it stands now: what a touch or a counter has left. False = it is gone, nothing was recorded. */
-  async #recordEntry(key: Key, name: string, isTouch: boolean, context: MutationContext): Promise<boolean> {
+  /** Records an entry as it stands now: what a counter has left. False = it is gone, nothing was recorded. */
+  async #recordEntry(key: Key, name: string, context: MutationContext): Promise<boolean> {
     const entry = await this.#capture(key);
     if (entry === null) return false;
     const { value, expiresAtMs, stamp } = entry;
     await this.#recordOrDrop(key, stamp, () =>
-      this.#upstream.record({ kind: "put", key: name, value, expiresAtMs, stamp, isTouch, ...context }),
+      this.#upstream.record({ kind: "put", key: name, value, expiresAtMs, stamp, touch: null, ...context }),
     );
     return true;
   }

@@ -15,7 +15,7 @@ import { type RecordListener, type Upstream, UpstreamError } from "./upstream.ts
  */
 export class LinkedPut implements PutMutation, RecordListener {
   readonly kind = "put";
-  readonly isTouch = false;
+  readonly touch = null;
   readonly key: string;
   readonly value: CacheValue;
   readonly expiresAtMs: number;

@@ -21,8 +21,11 @@ export interface PutMutation extends Common {
   readonly value: CacheValue;
   /** Absolute, in ms since the Unix epoch; `NEVER` = none. */
   readonly expiresAtMs: number;
-  /** Only the expiry is new (touch): the backend has the value already. */
-  readonly isTouch: boolean;
+  /**
+   * Null = a put. Else only the expiry is new, since this stamp: the put that has the mutation's own stamp was touched. Of
+   * two touches of one put the newer counts; whatever is newer than the put knows nothing of either.
+   */
+  readonly touch: Stamp | null;
 }
 
 interface DeleteMutation extends Common {

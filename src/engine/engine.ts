@@ -56,6 +56,10 @@ export function isNewer(a: Stamp, b: Stamp): boolean {
   return a.version !== b.version ? a.version > b.version : a.origin > b.origin;
 }
 
+export function isSame(a: Stamp, b: Stamp): boolean {
+  return a.version === b.version && a.origin === b.origin;
+}
+
 /** What a call gives at once, or later. */
 export type Awaitable<T> = T | Promise<T>;
 
@@ -76,8 +80,8 @@ export interface EntryInfo {
   /** Absolute expiry in ms since the Unix epoch; `NEVER` = none. */
   readonly expiresAtMs: number;
   /**
-   * A safe integer that changes whenever the entry does: what an ETag is made of. The version where the engine keeps
-   * one; else a hash of the value and of what each write is marked with.
+   * A safe integer that changes whenever the entry does, but not with its expiry: what an ETag is made of. The version
+   * where the engine keeps one; else a hash of the value and of what each write is marked with.
    */
   readonly tag: number;
   readonly stamp: Stamp;
@@ -178,14 +182,17 @@ export interface DeleteRequest {
 /** `deleted`: an entry was there and is gone. `absent`: there was none. */
 export type DeleteOutcome = "deleted" | "absent" | "superseded" | "condition-failed";
 
+/** A new expiry. The entry keeps its stamp: a touch changes nothing else of it, and overwrites nothing. */
 export interface TouchRequest {
   readonly key: Key;
   readonly expiresAtMs: number;
-  readonly stamp: Stamp;
+  /** Only the entry with this stamp is touched; null = whichever is there. */
+  readonly seen: Stamp | null;
   readonly condition: Condition | null;
 }
 
-export type TouchOutcome = "touched" | "absent" | "superseded" | "condition-failed";
+/** `absent`: no such entry is there. */
+export type TouchOutcome = "touched" | "absent" | "condition-failed";
 
 export interface IncrementRequest {
   readonly key: Key;
@@ -288,7 +295,7 @@ export interface Engine {
   makeRoom?(valueBytes: number): Promise<void> | null;
   put(request: PutRequest): Awaitable<PutOutcome>;
   delete(request: DeleteRequest): Awaitable<DeleteOutcome>;
-  /** Sets another expiry. */
+  /** Sets another expiry, and nothing else. */
   touch(request: TouchRequest): Awaitable<TouchOutcome>;
   /** Adds to a counter, atomically. */
   increment(request: IncrementRequest): Awaitable<IncrementOutcome>;

@@ -199,6 +199,7 @@ export class BackendPart {
     const { key, stamp } = mutation;
     if (mutation.kind === "delete") this.#keep(this.#stale?.drop(key, stamp));
     else this.#keep(this.#stale?.keep(key, mutation.value, mutation.expiresAtMs, stamp));
+    if (mutation.kind === "put" && mutation.touch !== null) return;
     return this.#changed(key, stamp.version);
   }
 

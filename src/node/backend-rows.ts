@@ -26,7 +26,7 @@ export class BackendRows {
   rowOf(mutation: Mutation): OutboxMutation | null {
     const { writeMode, deletes } = this.config;
     if (mutation.isReplicated || writeMode === "none" || mutation.kind === "invalidate") return null;
-    if (mutation.kind === "delete" ? !deletes : mutation.isTouch) return null;
+    if (mutation.kind === "delete" ? !deletes : mutation.touch !== null) return null;
     if (!this.concerns(mutation.key)) return null;
     const isPut = mutation.kind === "put";
     return {

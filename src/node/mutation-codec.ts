@@ -16,15 +16,17 @@
  * | 16     | 8    | version                                                       |
  * | 24     | 8    | expiry                                                        |
  * | 32     | …    | key, content type, trace context, value                       |
+ * | …      | 12   | of a touch: its version and origin                            |
  */
 import type { Mutation } from "../cache/mutation.ts";
-import type { Version } from "../engine/engine.ts";
+import type { Stamp, Version } from "../engine/engine.ts";
 
 const HEADER_BYTES = 32;
 const KINDS = ["put", "delete", "invalidate"] as const;
 const REPLICATED = 1;
 const TOUCH = 2;
 const ALL_KEYS = 4;
+const TOUCH_BYTES = 12;
 const FIRST_BYTES = 16 * 1024;
 const NOTHING = Buffer.alloc(0);
 
@@ -41,13 +43,14 @@ export class MutationWriter {
     const value = kind === "put" ? mutation.value.bytes : NOTHING;
     const textBytes = Buffer.byteLength(text);
     const traceBytes = Buffer.byteLength(traceparent);
-    this.#makeRoom(HEADER_BYTES + textBytes + contentType.length + traceBytes + value.length);
+    const touch = kind === "put" ? mutation.touch : null;
+    this.#makeRoom(TOUCH_BYTES + HEADER_BYTES + textBytes + contentType.length + traceBytes + value.length);
     const buffer = this.#buffer;
     let at = this.#length;
     buffer[at] = KINDS.indexOf(kind);
     buffer[at + 1] =
       (isReplicated ? REPLICATED : 0) |
-      (kind === "put" && mutation.isTouch ? TOUCH : 0) |
+      (touch === null ? 0 : TOUCH) |
       (kind === "invalidate" && mutation.pattern === null ? ALL_KEYS : 0);
     buffer.writeUInt16LE(textBytes, at + 2);
     buffer.writeUInt16LE(contentType.length, at + 4);
@@ -61,6 +64,11 @@ export class MutationWriter {
     at += buffer.latin1Write(contentType, at);
     at += buffer.utf8Write(traceparent, at);
     at += value.copy(buffer, at);
+    if (touch !== null) {
+      buffer.writeDoubleLE(touch.version, at);
+      buffer.writeUInt32LE(touch.origin, at + 8);
+      at += TOUCH_BYTES;
+    }
     this.#length = at;
     this.count += 1;
   }
@@ -87,6 +95,7 @@ export function readMutations(taken: Uint8Array<ArrayBuffer>): Mutation[] {
   const buffer = Buffer.from(taken.buffer, taken.byteOffset, taken.byteLength);
   const mutations: Mutation[] = [];
   for (let at = 0; at < buffer.length; ) {
+    const start = at;
     const flags = buffer[at + 1] ?? 0;
     const textAt = at + HEADER_BYTES;
     const typeAt = textAt + buffer.readUInt16LE(at + 2);
@@ -103,13 +112,19 @@ export function readMutations(taken: Uint8Array<ArrayBuffer>): Mutation[] {
     if (kind === "put") {
       const value = { bytes: buffer.subarray(valueAt, end), contentType: buffer.toString("latin1", typeAt, traceAt) };
       const expiresAtMs = buffer.readDoubleLE(at + 24);
-      mutations.push({ ...common, kind, key: text, value, expiresAtMs, isTouch: (flags & TOUCH) !== 0 });
+      const touch = (flags & TOUCH) === 0 ? null : stampAt(buffer, end);
+      mutations.push({ ...common, kind, key: text, value, expiresAtMs, touch });
+      if (touch !== null) at += TOUCH_BYTES;
     } else if (kind === "delete") {
       mutations.push({ ...common, kind, key: text });
     } else {
       mutations.push({ ...common, kind: "invalidate", pattern: (flags & ALL_KEYS) !== 0 ? null : text });
     }
-    at = end;
+    at += end - start;
   }
   return mutations;
+}
+
+function stampAt(buffer: Buffer, at: number): Stamp {
+  return { version: buffer.readDoubleLE(at) as Version, origin: buffer.readUInt32LE(at + 8) };
 }

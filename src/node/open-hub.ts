@@ -246,10 +246,10 @@ function noteForeign(database: BackendPart | null, mutation: PeerMutation): void
   if (mutation.kind === "invalidate") {
     void database.changed({ ...common, kind: "invalidate", pattern: mutation.pattern });
   } else if (mutation.kind === "put") {
-    const { key, value: bytes, contentType, expiresAtMs } = mutation;
+    const { key, value: bytes, contentType, expiresAtMs, touch } = mutation;
     void database.changed({
       ...{ ...common, kind: "put", key, value: { bytes, contentType } },
-      ...{ expiresAtMs, isTouch: false },
+      ...{ expiresAtMs, touch },
     });
   } else {
     void database.changed({ ...common, kind: "delete", key: mutation.key });

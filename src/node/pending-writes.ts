@@ -102,7 +102,7 @@ export class PendingWrites {
     if (row === null) return null;
     const { kind, stamp, expiresAtMs, value, contentType } = row;
     if (kind !== "put" || value === null) return { kind: "delete", key, stamp, isReplicated: false };
-    return { kind, key, value: { bytes: value, contentType }, expiresAtMs, stamp, isReplicated: false, isTouch: false };
+    return { kind, key, value: { bytes: value, contentType }, expiresAtMs, stamp, isReplicated: false, touch: null };
   }
 
   /** Whether something waits that replaces what the engine has of a key. */
@@ -214,7 +214,7 @@ export class PendingWrites {
       try {
         const entry = (await this.#options.engine.peek(keyOf(key), capture)) ? capture.entry() : null;
         if (entry !== null && entry.stamp.version === stamp.version && entry.stamp.origin === stamp.origin) {
-          const put = { kind: "put", key, ...entry, isReplicated: false, isTouch: false } as const;
+          const put = { kind: "put", key, ...entry, isReplicated: false, touch: null } as const;
           await this.#options.record(put);
         }
         if (this.#doubtful.get(key) === stamp) this.#doubtful.delete(key);

@@ -1,13 +1,16 @@
 /** What waits in the outbox, and the checksum that tells a damaged row from a whole one. */
 import { crc32 } from "node:zlib";
-import type { Stamp } from "../engine/engine.ts";
+import { isNewer, isSame, type Stamp, type Version } from "../engine/engine.ts";
 
 /** One mutation on its way to one destination. */
 export interface OutboxMutation {
   /** Whom it is for: the backend, or a peer by its id. */
   readonly destination: string;
   readonly key: string;
-  /** `invalidate`: of all keys that a pattern names; only peers get those. */
+  /**
+   * `invalidate`: of all keys that a pattern names; `touch`: a put whose expiry is newer than it, see `withTouch`. Only
+   * peers get those.
+   */
   readonly kind: OutboxKind;
   /** The value of a put. The outbox keeps the buffer as it is: it belongs to the outbox from now on. */
   readonly value: Buffer | null;
@@ -19,10 +22,47 @@ export interface OutboxMutation {
   readonly traceparent?: string | undefined;
 }
 
-export type OutboxKind = "put" | "delete" | "invalidate";
+/** In the order of their numbers in the journal. */
+export const OUTBOX_KINDS = ["put", "delete", "invalidate", "touch"] as const;
+export type OutboxKind = (typeof OUTBOX_KINDS)[number];
 
 export function isOutboxKind(text: string): text is OutboxKind {
-  return text === "put" || text === "delete" || text === "invalidate";
+  return OUTBOX_KINDS.some((kind) => kind === text);
+}
+
+const TOUCH_BYTES = 12;
+
+/** The value of a `touch`: version and origin of the touch, then the value that was put. */
+export function withTouch(value: Buffer, touch: Stamp): Buffer {
+  const joined = Buffer.allocUnsafe(TOUCH_BYTES + value.length);
+  joined.writeDoubleLE(touch.version, 0);
+  joined.writeUInt32LE(touch.origin, 8);
+  value.copy(joined, TOUCH_BYTES);
+  return joined;
+}
+
+export function touchOf({ kind, value }: Pick<OutboxMutation, "kind" | "value">): Stamp | null {
+  if (kind !== "touch" || value === null || value.length < TOUCH_BYTES) return null;
+  return { version: value.readDoubleLE(0) as Version, origin: value.readUInt32LE(8) };
+}
+
+/** Whether it brings a value. */
+export function hasValue({ kind }: Pick<OutboxMutation, "kind">): boolean {
+  return kind === "put" || kind === "touch";
+}
+
+/** The value that was put, by a `put` or before a `touch`. */
+export function putValueOf({ kind, value }: Pick<OutboxMutation, "kind" | "value">): Buffer {
+  return (kind === "touch" ? value?.subarray(TOUCH_BYTES) : value) ?? Buffer.alloc(0);
+}
+
+/** Whether a mutation says all that another of its key says, and more: the newer stamp, and of one put the newer touch. */
+export function replaces(mutation: OutboxMutation, other: OutboxMutation): boolean {
+  if (!isSame(mutation.stamp, other.stamp)) return isNewer(mutation.stamp, other.stamp);
+  const touch = touchOf(mutation);
+  if (touch === null) return false;
+  const otherTouch = touchOf(other);
+  return otherTouch === null || isNewer(touch, otherTouch);
 }
 
 /** A mutation as it was taken from the queue. */

@@ -8,7 +8,7 @@
  * |--------|------|----------------------------------------------------------------|
  * | 0      | 4    | CRC-32 of the rest of the frame                                |
  * | 4      | 4    | length of the whole frame                                      |
- * | 8      | 1    | kind: 0 put, 1 delete, 2 invalidate                            |
+ * | 8      | 1    | kind: number in `OUTBOX_KINDS`                                |
  * | 9      | 1    | 1 = has a value                                                |
  * | 10     | 2    | length of the destinations' names, with line feeds in between  |
  * | 12     | 2    | length of the key                                              |
@@ -23,7 +23,7 @@
 import type { Database, Statement } from "bun:sqlite";
 import { crc32 } from "node:zlib";
 import type { Version } from "../engine/engine.ts";
-import type { OutboxKind, OutboxMutation } from "./entry.ts";
+import { OUTBOX_KINDS, type OutboxMutation } from "./entry.ts";
 
 export const JOURNAL_SCHEMA = `
   CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY, queued_at INTEGER NOT NULL, frames BLOB NOT NULL);
@@ -47,7 +47,6 @@ export interface JournalRow {
 }
 
 const HEADER_BYTES = 40;
-const KINDS: readonly OutboxKind[] = ["put", "delete", "invalidate"];
 const HAS_VALUE = 1;
 const FIRST_BYTES = 64 * 1024;
 const MOST_KEPT_BYTES = 1024 * 1024;
@@ -122,7 +121,7 @@ export class Journal {
     buffer.writeUInt16LE(traceAt - typeAt, start + 14);
     buffer.writeUInt16LE(at - traceAt, start + 16);
     if (value !== null) at += value.copy(buffer, at);
-    buffer[start + 8] = KINDS.indexOf(mutation.kind);
+    buffer[start + 8] = OUTBOX_KINDS.indexOf(mutation.kind);
     buffer[start + 9] = value === null ? 0 : HAS_VALUE;
     buffer.writeUInt16LE(0, start + 18);
     buffer.writeUInt32LE(stamp.origin, start + 20);
@@ -179,7 +178,7 @@ function readFrame(buffer: Buffer, start: number, end: number): OutboxMutation[]
   const hasValue = ((buffer[start + 9] ?? 0) & HAS_VALUE) !== 0;
   const common = {
     key,
-    kind: KINDS[buffer[start + 8] ?? 0] ?? "delete",
+    kind: OUTBOX_KINDS[buffer[start + 8] ?? 0] ?? "delete",
     value: hasValue ? buffer.subarray(at, end) : null,
     contentType,
     expiresAtMs: buffer.readDoubleLE(start + 32),

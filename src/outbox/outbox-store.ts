@@ -6,7 +6,15 @@
  */
 import type { Database, Statement } from "bun:sqlite";
 import type { Version } from "../engine/engine.ts";
-import { checksum, costBytes, type DeadLetter, isOutboxKind, type OutboxEntry, type OutboxMutation } from "./entry.ts";
+import {
+  checksum,
+  costBytes,
+  type DeadLetter,
+  hasValue,
+  isOutboxKind,
+  type OutboxEntry,
+  type OutboxMutation,
+} from "./entry.ts";
 import { Journal } from "./journal.ts";
 
 /** Ready rows are taken by id; delayed ones when they are due; dead ones wait for an operator. */
@@ -369,7 +377,7 @@ export function entryOf(row: Row): OutboxEntry | null {
     key: row.key,
     kind,
     // SQLite may give an empty blob as null.
-    value: kind === "put" ? (bytes ?? Buffer.alloc(0)) : null,
+    value: hasValue({ kind }) ? (bytes ?? Buffer.alloc(0)) : null,
     contentType: row.content_type,
     expiresAtMs: row.expires_at,
     stamp: { version: row.version, origin: row.origin },

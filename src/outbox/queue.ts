@@ -3,12 +3,12 @@
  * waits longer, was postponed or refused has a row in the table (`outbox-store.ts`). A key of a destination is in one of
  * them only. Whatever changes is called within a transaction, and the counts go along.
  */
-import { isNewer } from "../engine/engine.ts";
-import { costBytes, type OutboxEntry, type OutboxMutation, type Settlement } from "./entry.ts";
+import { isNewer, isSame } from "../engine/engine.ts";
+import { costBytes, type OutboxEntry, type OutboxMutation, replaces, type Settlement } from "./entry.ts";
 import { Fresh, type FreshRow, type Group } from "./fresh.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { Journal } from "./journal.ts";
-import type { OutboxStore } from "./outbox-store.ts";
+import type { Head, OutboxStore } from "./outbox-store.ts";
 import type { Tally } from "./tally.ts";
 
 export interface FreshLimits {
@@ -159,14 +159,14 @@ export class Queue {
     const cost = costBytes(mutation);
     const other = this.#fresh.find(destination, key);
     if (other !== null) {
-      if (!isNewer(mutation.stamp, other.mutation.stamp)) return false;
+      if (!replaces(mutation, other.mutation)) return false;
       this.#fresh.add(mutation, cost, group, nowMs, other);
       tally.add(destination, { bytes: cost - other.cost });
       return true;
     }
     const head = this.hasRows(destination, tally) ? this.store.find(destination, key) : null;
     if (head !== null) {
-      if (!isNewer(mutation.stamp, head)) return false;
+      if (!this.#replacesRow(mutation, head)) return false;
       tally.add(destination, { bytes: cost - head.cost });
       if (this.store.isReady(head) && !this.inFlight.of(destination).has(key)) {
         // Its place in the queue is kept: a key that is written all the time is not to be put off for ever.
@@ -182,14 +182,20 @@ export class Queue {
     return true;
   }
 
+  #replacesRow(mutation: OutboxMutation, head: Head): boolean {
+    if (mutation.kind !== "touch" || !isSame(mutation.stamp, head)) return isNewer(mutation.stamp, head);
+    const row = this.store.read(head.id);
+    return row === null || replaces(mutation, row);
+  }
+
   /** A row of the table that is as new was moved there from the journal, and knows more: what became of it. */
   #adoptFresh(mutation: OutboxMutation, group: Group, queuedAtMs: number, tally: Tally): void {
     const { destination, key } = mutation;
     const head = this.store.find(destination, key);
-    if (head !== null && !isNewer(mutation.stamp, head)) return;
+    if (head !== null && !this.#replacesRow(mutation, head)) return;
     const cost = costBytes(mutation);
     const other = this.#fresh.find(destination, key);
-    if (other !== null && !isNewer(mutation.stamp, other.mutation.stamp)) return;
+    if (other !== null && !replaces(mutation, other.mutation)) return;
     if (head !== null) {
       this.store.remove(head.id);
       const isDead = this.store.isDead(head);
@@ -244,11 +250,11 @@ export class Queue {
 
   #settleFresh(settlement: Settlement, tally: Tally): void {
     const { entry, kind } = settlement;
-    const { destination, key, stamp, attempts } = entry;
+    const { destination, key, attempts } = entry;
     if (kind === "released") return;
     const row = this.#fresh.find(destination, key);
     // A newer one has its place, and waits for its own turn.
-    if (row === null || isNewer(row.mutation.stamp, stamp)) return;
+    if (row === null || replaces(row.mutation, entry)) return;
     if (kind === "done") {
       this.#fresh.removeRow(row);
       tally.add(destination, { pending: -1, bytes: -row.cost });

@@ -15,6 +15,7 @@ import {
   type Stamp,
   type Version,
 } from "../engine/engine.ts";
+import type { RecentTouches } from "./recent-touches.ts";
 import type { SeenVersions } from "./seen-versions.ts";
 import { before, type PeerInvalidate, type PeerMutation, type PeerPut } from "./wire/peer-mutation.ts";
 
@@ -32,6 +33,7 @@ export interface ApplierOptions {
   readonly invalidations: RecentInvalidations;
   /** Null where the engine knows by itself. */
   readonly seen: SeenVersions | null;
+  readonly touches: RecentTouches;
   readonly nowMs: () => number;
   readonly maxSkewMs: number;
   readonly tombstoneMs: number;
@@ -65,6 +67,7 @@ export class Applier {
     const { seen } = this.#options;
     const { stamp } = mutation;
     if (!this.observe(stamp.version)) return this.#refuse(mutation);
+    if (mutation.kind === "put" && mutation.touch !== null && !this.observe(mutation.touch.version)) return "refused";
     this.#options.onApply(mutation);
     if (mutation.kind === "invalidate") return this.#invalidate(mutation);
     if (mutation.kind === "put" && stamp.version <= unknownUntil) return this.#put(mutation, "unknown");
@@ -107,12 +110,42 @@ export class Applier {
     return this.#options.invalidations.covering(keyOf(key), stamp);
   }
 
+  /**
+   * A touched put is that put, with a newer expiry: where the put is, only the expiry changes; where something newer is or
+   * was, nothing does.
+   */
   #put(put: PeerPut, knowledge: Knowledge): Awaitable<Applied> {
+    const { touches } = this.#options;
+    if (put.touch !== null) touches.note(put.key, { seen: put.stamp, stamp: put.touch, expiresAtMs: put.expiresAtMs });
+    // What came before may know of a touch that this does not.
+    const touch = touches.of(put.key, put.stamp);
+    if (touch === null) return this.#putAs(put, knowledge);
+    return after(this.#putAs({ ...put, expiresAtMs: touch.expiresAtMs }, knowledge), (applied) =>
+      after(this.settleTouch(put.key, put.stamp), (isThere) => (isThere ? "applied" : applied)),
+    );
+  }
+
+  /** Gives an entry the expiry of its newest touch. False = it is not here, or something newer is. */
+  settleTouch(key: string, seen: Stamp): Awaitable<boolean> {
+    const { touches, engine } = this.#options;
+    const touch = touches.of(key, seen);
+    if (touch === null) return false;
+    const { expiresAtMs } = touch;
+    const outcome = engine.touch({ key: keyOf(key), expiresAtMs, seen, condition: null });
+    return after(outcome, (done) => {
+      if (done !== "touched") return false;
+      // Another came while this one was on its way, and may have overtaken it.
+      return touches.of(key, seen) === touch || this.settleTouch(key, seen);
+    });
+  }
+
+  #putAs(put: PeerPut, knowledge: Knowledge): Awaitable<Applied> {
     const { engine, invalidations, nowMs } = this.#options;
     const { value, contentType, expiresAtMs, stamp } = put;
     const making = engine.makeRoom?.(value.length) ?? null;
-    if (making !== null) return making.then(() => this.#put(put, knowledge));
-    if (expiresAtMs !== NEVER && expiresAtMs <= nowMs()) return this.#delete(put.key, stamp);
+    if (making !== null) return making.then(() => this.#putAs(put, knowledge));
+    // The put itself may be here still, touched, where the news of that has not come: it ends by its own expiry.
+    if (expiresAtMs !== NEVER && expiresAtMs <= nowMs()) return this.#delete(put.key, before(stamp));
     const key = keyOf(put.key);
     const newer = invalidations.covering(key, stamp);
     if (newer !== null) return this.#drop(key, newer);
@@ -207,6 +240,6 @@ export function keyOf(name: string): Key {
 }
 
 /** Without a promise where there is none yet: most mutations meet an engine that answers at once. */
-function after<T, U>(result: Awaitable<T>, next: (result: T) => U): Awaitable<U> {
+function after<T, U>(result: Awaitable<T>, next: (result: T) => Awaitable<U>): Awaitable<U> {
   return result instanceof Promise ? result.then(next) : next(result);
 }

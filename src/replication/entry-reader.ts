@@ -2,11 +2,13 @@
 import type { Awaitable, Engine, EntryInfo, EntrySink, Stamp } from "../engine/engine.ts";
 import { keyOf } from "./applier.ts";
 import type { KeyFilter } from "./key-filter.ts";
+import type { RecentTouches } from "./recent-touches.ts";
 import type { PeerPut } from "./wire/peer-mutation.ts";
 
 export interface EntryReaderOptions {
   readonly engine: Engine;
   readonly filter: KeyFilter;
+  readonly touches: RecentTouches;
   /** Resolves when other work of this thread has had its turn. */
   readonly letOthersRun: () => Promise<void>;
 }
@@ -46,7 +48,7 @@ export class EntryReader {
   /** Null = there is no live entry. */
   async read(key: string): Promise<PeerPut | null> {
     const sink = new EntryCopy(Number.POSITIVE_INFINITY);
-    return (await this.#options.engine.peek(keyOf(key), sink)) ? sink.asPut(key) : null;
+    return (await this.#options.engine.peek(keyOf(key), sink)) ? sink.asPut(key, this.#options.touches) : null;
   }
 
   /** Entries from a cursor on. Throws `InvalidCursorError`. */
@@ -59,7 +61,7 @@ export class EntryReader {
       for (const key of page.keys) {
         const sink = new EntryCopy(MOST_VALUE_BYTES);
         if (!(await this.#options.engine.peek(keyOf(key), sink))) continue;
-        const put = sink.asPut(key);
+        const put = sink.asPut(key, this.#options.touches);
         if (put === null) continue;
         puts.push(put);
         bytes += put.value.length + key.length;
@@ -96,7 +98,7 @@ export class EntryReader {
 class EntryCopy implements EntrySink {
   target = Buffer.alloc(0);
   readonly offset = 0;
-  #head: Omit<PeerPut, "kind" | "key" | "value"> | null = null;
+  #head: Omit<PeerPut, "kind" | "key" | "value" | "touch"> | null = null;
 
   constructor(private readonly limitBytes: number) {}
 
@@ -108,8 +110,12 @@ class EntryCopy implements EntrySink {
     return true;
   }
 
-  asPut(key: string): PeerPut | null {
-    return this.#head === null ? null : { kind: "put", key, value: this.target, ...this.#head };
+  asPut(key: string, touches: RecentTouches): PeerPut | null {
+    if (this.#head === null) return null;
+    const touch = touches.of(key, this.#head.stamp);
+    // A touch that is known and not done yet says what the expiry is about to be.
+    const { expiresAtMs } = touch ?? this.#head;
+    return { kind: "put", key, value: this.target, ...this.#head, expiresAtMs, touch: touch?.stamp ?? null };
   }
 }
 

@@ -12,7 +12,7 @@
 import type { InvalidateMutation, Mutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { isNewer, type Stamp } from "../engine/engine.ts";
-import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
+import { hasValue, type OutboxEntry, type OutboxMutation } from "../outbox/entry.ts";
 import { keyOf } from "./applier.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
 import { invalidateRow, KNOWN_INVALIDATIONS, outdatedRow, peerMutationOf, unplacedOf } from "./peer-rows.ts";
@@ -82,7 +82,7 @@ export class OwnRows {
       this.#foreign.note(mutation.key, mutation.stamp);
       for (const queue of waiting) {
         const row = this.#options.outbox.pendingValue(queue, mutation.key);
-        if (row === null || row.kind !== "put" || !isNewer(mutation.stamp, row.stamp)) continue;
+        if (row === null || !hasValue(row) || !isNewer(mutation.stamp, row.stamp)) continue;
         rows.push(outdatedRow(queue, mutation.key, mutation.stamp));
       }
     }

@@ -1,7 +1,7 @@
 /** How mutations for a peer look as rows of the outbox. */
 import type { Mutation, PutMutation } from "../cache/mutation.ts";
 import { NEVER, type Stamp } from "../engine/engine.ts";
-import type { OutboxMutation } from "../outbox/entry.ts";
+import { type OutboxMutation, putValueOf, touchOf, withTouch } from "../outbox/entry.ts";
 import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 /** A key has no control characters, so that nothing else in the outbox begins like this. */
@@ -48,21 +48,25 @@ export function invalidateRow(destination: string, pattern: string | null, stamp
 
 /** What goes over the wire; a value that has expired meanwhile stays here. */
 export function peerMutationOf(entry: OutboxMutation, nowMs: number): PeerMutation {
-  const { key, kind, stamp, expiresAtMs, value, contentType } = entry;
+  const { key, kind, stamp, expiresAtMs, contentType } = entry;
   if (kind === "delete") return { kind, key, stamp };
   if (kind === "invalidate") {
     if (key === EVERYTHING_MARK) return { kind, pattern: null, stamp };
     if (key.startsWith(PATTERN_MARK)) return { kind, pattern: key.slice(PATTERN_MARK.length), stamp };
     return { kind: "outdated", key, stamp };
   }
-  if (expiresAtMs !== NEVER && expiresAtMs <= nowMs) return { kind: "delete", key, stamp };
-  return { kind: "put", key, value: value ?? Buffer.alloc(0), contentType, expiresAtMs, stamp };
+  const touch = touchOf(entry);
+  // What is older must go; the put itself ends by itself, or was touched meanwhile and does not end yet.
+  if (touch === null && expiresAtMs !== NEVER && expiresAtMs <= nowMs) return { kind: "outdated", key, stamp };
+  return { kind: "put", key, value: putValueOf(entry), contentType, expiresAtMs, stamp, touch };
 }
 
 function putRow(destination: string, mutation: PutMutation): OutboxMutation {
-  const { key, value, expiresAtMs, stamp, traceparent } = mutation;
+  const { key, value, expiresAtMs, stamp, traceparent, touch } = mutation;
   const { bytes, contentType } = value;
-  return { destination, key, kind: "put", value: bytes, contentType, expiresAtMs, stamp, traceparent };
+  const common = { destination, key, contentType, expiresAtMs, stamp, traceparent };
+  if (touch === null) return { ...common, kind: "put", value: bytes };
+  return { ...common, kind: "touch", value: withTouch(bytes, touch) };
 }
 
 function withoutValue(destination: string, key: string, stamp: Stamp): Omit<OutboxMutation, "kind"> {

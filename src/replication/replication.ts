@@ -5,7 +5,7 @@
  * depends on the order in which mutations arrive: versions decide.
  */
 import { type HybridClock, versionAt } from "../cache/hybrid-clock.ts";
-import type { Mutation } from "../cache/mutation.ts";
+import type { Mutation, PutMutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { PartState } from "../cache/upstream.ts";
 import type { Engine, Stamp, Version } from "../engine/engine.ts";
@@ -29,6 +29,7 @@ import { type PeerOutbox, PeerQueue } from "./peer-queue.ts";
 import { destinationOf, peerDestinationOf } from "./peer-rows.ts";
 import { RangeDigests } from "./range-digests.ts";
 import { Receiver, type ReplicationRequest, type ReplicationResponse } from "./receiver.ts";
+import { RecentTouches } from "./recent-touches.ts";
 import { peersReport, peersState } from "./report.ts";
 import { SeenVersions } from "./seen-versions.ts";
 import { StartHorizon } from "./start-horizon.ts";
@@ -90,6 +91,7 @@ export class Replication {
   readonly #applier: Applier;
   readonly #seen: SeenVersions | null;
   readonly #rows: OwnRows;
+  readonly #touches = new RecentTouches();
   readonly #comparison: Comparison;
   readonly #bootstrap: Bootstrap | null;
   readonly #ending = new AbortController();
@@ -106,12 +108,13 @@ export class Replication {
     const node = new LocalNode(nodeId, Math.floor(options.random() * MAX_INCARNATION));
     const nowMs = () => scheduler.nowMs();
     this.#seen = engine.refusesForgotten ? null : new SeenVersions();
+    const touches = this.#touches;
     this.#applier = new Applier({
-      ...{ engine, clock, invalidations, seen: this.#seen, nowMs, maxSkewMs, tombstoneMs },
+      ...{ engine, clock, invalidations, seen: this.#seen, touches, nowMs, maxSkewMs, tombstoneMs },
       onApply: options.onApply,
     });
     this.#gate = new Gate({ token: options.token, hosts: options.peers.map(hostOf), resolve: options.resolve });
-    const entries = new EntryReader({ engine, filter, letOthersRun: options.letOthersRun });
+    const entries = new EntryReader({ engine, filter, touches, letOthersRun: options.letOthersRun });
     const digests = new RangeDigests({
       ...{ node, entries, invalidations, nowMs },
       hasAllUntil: (version) => this.#allUntil(null) >= version,
@@ -169,6 +172,7 @@ export class Replication {
   rowsOf(mutation: Mutation): OutboxMutation[] {
     if (mutation.kind !== "invalidate") this.#seen?.note(mutation.key, mutation.stamp.version);
     if (mutation.isReplicated) return [];
+    if (mutation.kind === "put" && mutation.touch !== null) this.#noteTouch(mutation, mutation.touch);
     const rows: OutboxMutation[] = [];
     if (mutation.kind === "invalidate") this.#rows.addRowsOf(mutation, rows);
     const isOutdated = mutation.kind === "put" && this.#rows.isOutdated(mutation);
@@ -176,6 +180,16 @@ export class Replication {
       if (this.links[at]?.stats.state !== "self") this.#queues[at]?.addRowsOf(mutation, isOutdated, rows);
     }
     return rows;
+  }
+
+  /** The entry has the expiry already, but where a peer's touch came in between, an older or a newer one. */
+  #noteTouch({ key, stamp: seen, expiresAtMs }: PutMutation, stamp: Stamp): void {
+    const isFirst = this.#touches.of(key, seen) === null;
+    this.#touches.note(key, { seen, stamp, expiresAtMs });
+    if (isFirst) return;
+    void Promise.resolve(this.#applier.settleTouch(key, seen)).catch((error: unknown) => {
+      this.#options.log(`the newest expiry of ${key} could not be set: ${String(error)}`);
+    });
   }
 
   /** A request to `POST /api/replication`. */

@@ -29,7 +29,7 @@ beforeEach(() => {
   upstream.loads = false;
   commit = null;
   upstream.onRecord = async (mutation: Mutation) => {
-    if (mutation.kind !== "put" || !mutation.isTouch) await commit?.promise;
+    if (mutation.kind !== "put" || mutation.touch === null) await commit?.promise;
   };
   const shared = {
     ...{ engine, upstream, nowMs: clock.read, defaultTtlMs: null, origin: 7 },

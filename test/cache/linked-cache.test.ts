@@ -126,7 +126,7 @@ describe("a put of a cache with something behind it", () => {
         value: { bytes: Buffer.from(text), contentType: JSON_CONTENT_TYPE },
         expiresAtMs: clock.nowMs + 5_000,
         stamp: { version: sink.tag, origin: ORIGIN },
-        isTouch: false,
+        touch: null,
         isReplicated: false,
       },
     ]);
@@ -256,7 +256,7 @@ describe("what depends on the stored entry", () => {
     expect(await cache.increment(keyOf("a"), 1, null)).toEqual({ kind: "incremented", value: 42 });
     expect(await cache.touch(keyOf("b"), 9_000, null)).toBe("touched");
     expect(recorded()).toEqual(["put a=42", "touch b=41"]);
-    expect(upstream.recorded[1]).toMatchObject({ expiresAtMs: clock.nowMs + 9_000, isTouch: true });
+    expect(upstream.recorded[1]).toMatchObject({ expiresAtMs: clock.nowMs + 9_000, touch: { origin: ORIGIN } });
   });
 
   test("does not ask the backend where the cache has the entry, or where there is none to ask", async () => {

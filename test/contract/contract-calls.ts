@@ -96,9 +96,14 @@ export class ContractCalls {
     of = this.stamp(),
     tombstoneUntilMs = NEVER,
   ) => await this.engine.delete({ key: keyOf(key), stamp: of, condition, tombstoneUntilMs });
-  readonly touch = async (key: string, ttlMs: number | null, condition: Condition | null = null, of = this.stamp()) => {
+  readonly touch = async (
+    key: string,
+    ttlMs: number | null,
+    condition: Condition | null = null,
+    seen: Stamp | null = null,
+  ) => {
     const expiresAtMs = ttlMs === null ? NEVER : this.fixture.nowMs() + ttlMs;
-    return await this.engine.touch({ key: keyOf(key), expiresAtMs, stamp: of, condition });
+    return await this.engine.touch({ key: keyOf(key), expiresAtMs, seen, condition });
   };
   readonly increment = async (
     key: string,

@@ -59,11 +59,35 @@ export function testState(calls: ContractCalls): void {
       expect(await textOf("k")).toBe("1");
     });
 
-    test("an older delete leaves a newer entry, an older touch its expiry", async () => {
+    test("an older delete leaves a newer entry", async () => {
       reserve(10);
       await put("k", "1");
-      const outcomes = [await touch("k", 60_000, null, stamp(4)), await remove("k", null, stamp(5))];
-      expect(outcomes).toEqual(versioned() ? ["superseded", "superseded"] : ["touched", "deleted"]);
+      expect(await remove("k", null, stamp(5))).toBe(versioned() ? "superseded" : "deleted");
+    });
+
+    test("a touch leaves the entry its stamp and its tag: what is newer than the put is newer still", async () => {
+      reserve(10);
+      await put("k", "1", { stamp: stamp(4) });
+      const before = await find("k");
+      expect(await touch("k", 60_000)).toBe("touched");
+      expect(await touch("k", null)).toBe("touched");
+      expect(await touch("k", 60_000)).toBe("touched");
+      const after = await find("k");
+      expect(after?.info.tag).toBe(before?.info.tag ?? Number.NaN);
+      expect(after?.info.expiresAtMs).toBeGreaterThan(0);
+      expect(await put("k", "2", { stamp: stamp(5) })).toBe("stored");
+      expect(await textOf("k")).toBe("2");
+    });
+
+    test("a touch of another entry than the one that is there does nothing", async () => {
+      if (!versioned()) return;
+      reserve(10);
+      await put("k", "1", { stamp: stamp(4) });
+      expect(await touch("k", 60_000, null, stamp(3))).toBe("absent");
+      expect(await touch("k", 60_000, null, stamp(5))).toBe("absent");
+      expect((await find("k"))?.info.expiresAtMs).toBe(0);
+      expect(await touch("k", 60_000, null, stamp(4))).toBe("touched");
+      expect((await find("k"))?.info.expiresAtMs).toBeGreaterThan(0);
     });
 
     test("a delete that is remembered refuses older puts until its time is over", async () => {

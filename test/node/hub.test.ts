@@ -173,7 +173,7 @@ describe("a hub", () => {
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const common = { key: "a", stamp, isReplicated: false };
     const isPut = kind === "put";
-    await node.hub.record(isPut ? { ...common, kind, value, expiresAtMs: NEVER, isTouch: false } : { ...common, kind });
+    await node.hub.record(isPut ? { ...common, kind, value, expiresAtMs: NEVER, touch: null } : { ...common, kind });
     expect(await loaded(node, "a")).toBe(read);
     const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, contentType: JSON_CONTENT_TYPE };
     await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: late, condition: null });
@@ -186,7 +186,7 @@ describe("a hub", () => {
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const stamp = { version: node.versions.next(), origin: ORIGIN };
     expect(await loaded(node, "a")).toBe("1");
-    const mutation = { kind: "put", key: "a", value, expiresAtMs: NEVER, stamp, isTouch: false } as const;
+    const mutation = { kind: "put", key: "a", value, expiresAtMs: NEVER, stamp, touch: null } as const;
     await node.hub.record({ ...mutation, isReplicated: false });
     expect(node.stored("a")).not.toBe("1");
     expect(await loaded(node, "a")).toBe("2");
@@ -414,7 +414,7 @@ describe("a hub that writes through", () => {
     const older = { version: node.versions.next(), origin: ORIGIN };
     const newer = { version: node.versions.next(), origin: ORIGIN };
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
-    const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, isTouch: false, isReplicated: false } as const;
+    const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
     await node.hub.record({ ...common, stamp: newer });
     const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, contentType: JSON_CONTENT_TYPE };
     await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: older, condition: null });

@@ -4,6 +4,7 @@ import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { Applier } from "../../src/replication/applier.ts";
+import { RecentTouches } from "../../src/replication/recent-touches.ts";
 import { type PeerPut, toVersion } from "../../src/replication/wire/peer-mutation.ts";
 import { CollectingSink, keyOf } from "../support/collecting-sink.ts";
 
@@ -22,7 +23,7 @@ beforeEach(() => {
   const invalidations = RecentInvalidations.create();
   applier = new Applier({
     onApply: () => {},
-    ...{ engine, clock, invalidations, seen: null, nowMs },
+    ...{ engine, clock, invalidations, seen: null, nowMs, touches: new RecentTouches() },
     maxSkewMs: 30_000,
     tombstoneMs: 600_000,
   });
@@ -31,7 +32,16 @@ beforeEach(() => {
 function put(key: string, value: string, version: number, more: Partial<PeerPut> = {}): PeerPut {
   const stamp = { version: toVersion(version), origin: 9 };
   const bytes = Buffer.from(value);
-  return { kind: "put", key, value: bytes, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, stamp, ...more };
+  return {
+    kind: "put",
+    key,
+    value: bytes,
+    contentType: JSON_CONTENT_TYPE,
+    expiresAtMs: NEVER,
+    stamp,
+    touch: null,
+    ...more,
+  };
 }
 
 function stored(key: string): string | null {

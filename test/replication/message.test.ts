@@ -20,6 +20,7 @@ const mutations: fc.Arbitrary<PeerMutation> = fc.oneof(
     contentType: fc.constantFrom(JSON_CONTENT_TYPE, "text/plain", "image/png"),
     expiresAtMs: fc.oneof(fc.constant(NEVER), fc.integer({ min: 1, max: 2 ** 45 })),
     stamp: stamps,
+    touch: fc.option(stamps),
   }),
   fc.record({ kind: fc.constantFrom("delete" as const, "outdated" as const), key: keys, stamp: stamps }),
   fc.record({ kind: fc.constant("invalidate" as const), pattern: fc.oneof(keys, fc.constant(null)), stamp: stamps }),
@@ -97,14 +98,14 @@ describe("the stamp before a stamp", () => {
 function put(key: string, version: number): PeerPut {
   const stamp = { version: toVersion(version), origin: 1 };
   const value = Buffer.from(JSON.stringify(key));
-  return { kind: "put", key, value, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, stamp };
+  return { kind: "put", key, value, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, stamp, touch: null };
 }
 
 test("a message is unpacked to its bound and no further", () => {
   const value = Buffer.alloc(1024 * 1024);
   const stamp = { version: toVersion(1), origin: 1 };
   const packed = encodeMessage("answer", {}, [
-    { kind: "put", key: "a", value, contentType: "text/plain", expiresAtMs: 0, stamp },
+    { kind: "put", key: "a", value, contentType: "text/plain", expiresAtMs: 0, stamp, touch: null },
   ]);
   expect(packed.length).toBeLessThan(64 * 1024);
   expect(() => decodeMessage(packed, 64 * 1024)).toThrow("can't be unpacked");

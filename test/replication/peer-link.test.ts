@@ -71,7 +71,7 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
     const rows: OutboxMutation[] = [];
     const mutation: Mutation = {
       ...{ kind: "put", key, value, expiresAtMs: NEVER, stamp },
-      ...{ isTouch: false, isReplicated: false },
+      ...{ touch: null, isReplicated: false },
     };
     queue.addRowsOf(mutation, false, rows);
     await outbox.append(rows);

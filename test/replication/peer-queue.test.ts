@@ -16,7 +16,7 @@ const DESTINATION = "peer:http://b:1";
 function put(key: string, text: string, version: number): Mutation {
   const stamp = { version: toVersion(version), origin: 1 };
   const value = { bytes: Buffer.from(text), contentType: JSON_CONTENT_TYPE };
-  return { kind: "put", key, value, expiresAtMs: NEVER, stamp, isTouch: false, isReplicated: false };
+  return { kind: "put", key, value, expiresAtMs: NEVER, stamp, touch: null, isReplicated: false };
 }
 
 function house(

@@ -120,7 +120,7 @@ describe("a node whose engine is away", () => {
       mutations.length > 0 ? { acknowledged: head.number("number"), lost: [0, stamp.version + 1, SENDER.id] } : {};
     const put: Mutation = {
       ...{ kind: "put", key: "k", value, expiresAtMs: NEVER, stamp },
-      ...{ isTouch: false, isReplicated: false },
+      ...{ touch: null, isReplicated: false },
     };
     at.engine.fate = "lost";
     const unhandled = await unhandledIn(async () => {

@@ -16,6 +16,7 @@ const FAULTS: readonly CallFault[] = ["request-lost", "answer-lost", "late", "do
 /** So many calls tell all of a history; later ones are heartbeats. */
 const MOST_CALLS = 40;
 const TIMEOUT_MS = 300_000;
+const DAY_MS = 86_400_000;
 
 type Step = (mesh: Mesh) => unknown;
 
@@ -23,6 +24,10 @@ const put =
   (node: number, key: string): Step =>
   (mesh) =>
     mesh.node(node).put(key, null);
+const touch =
+  (node: number, key: string, ttlMs: number | null): Step =>
+  (mesh) =>
+    mesh.node(node).touch(key, ttlMs);
 const remove =
   (node: number, key: string): Step =>
   (mesh) =>
@@ -76,6 +81,44 @@ const HISTORIES: Readonly<Record<string, readonly Step[]>> = {
     put(1, "x"),
     restart(2),
   ],
+  "one touches what the other puts anew": [
+    put(1, "x"),
+    wait(1000),
+    cut(1, 2),
+    put(1, "x"),
+    touch(2, "x", DAY_MS),
+    heal,
+  ],
+  "one touches what the other deletes": [put(1, "x"), wait(1000), cut(1, 2), remove(1, "x"), touch(2, "x", null), heal],
+  "one touches what the other clears, and both restart": [
+    put(1, "x"),
+    wait(1000),
+    cut(1, 2),
+    clear(1, "x*"),
+    touch(2, "x", DAY_MS),
+    restart(1),
+    restart(2),
+    heal,
+  ],
+  "two touch the same, one of them twice": [
+    put(3, "x"),
+    wait(1000),
+    cut(1, 2),
+    touch(1, "x", DAY_MS),
+    touch(2, "x", null),
+    touch(1, "x", 2 * DAY_MS),
+    touch(2, "x", 3 * DAY_MS),
+    heal,
+  ],
+  "a put is touched before all have it": [
+    cut(1, 3),
+    cut(2, 3),
+    put(1, "x"),
+    wait(500),
+    touch(2, "x", DAY_MS),
+    touch(1, "x", 2 * DAY_MS),
+    heal,
+  ],
   "a third clears what still waits for one of them": [
     cut(1, 2),
     put(1, "x"),
@@ -113,8 +156,10 @@ describe.each(Object.entries(HISTORIES))("where %s, whatever becomes of one mess
           await mesh.run(50);
         }
         expect({ call, faults: await mesh.settle(["x", "y"]) }).toEqual({ call, faults: [] });
-        for (const key of ["x", "y"])
+        for (const key of ["x", "y"]) {
           expect(new Set(mesh.values(key).filter((value) => value !== null)).size).toBeLessThan(2);
+          expect(new Set(mesh.expiries(key).filter((end) => end !== null)).size).toBeLessThan(2);
+        }
       }
     },
     TIMEOUT_MS,

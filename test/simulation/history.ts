@@ -1,7 +1,7 @@
 /** Every mutation that any node ever made, and what the rule says of what a node has. */
 import { Glob } from "../../src/cache/glob.ts";
-import type { Mutation } from "../../src/cache/mutation.ts";
-import { isNewer, type Stamp } from "../../src/engine/engine.ts";
+import type { Mutation, PutMutation } from "../../src/cache/mutation.ts";
+import { isNewer, NEVER, type Stamp } from "../../src/engine/engine.ts";
 import type { OutboxMutation } from "../../src/outbox/entry.ts";
 
 export class History {
@@ -17,6 +17,8 @@ export class History {
   readonly #diskLostAt = new Map<number, number>();
   /** What was newer by its stamp, and forgotten by all, when a mutation was made: see `lostDisk`. */
   readonly #forgotten = new Map<Mutation, Set<Mutation>>();
+  /** Of the touches of a put: when the first of their expiries comes. */
+  readonly #soonestEnd = new Map<string, number>();
   readonly #faults: string[] = [];
 
   /** `isKnown`: whether any node has a mutation, or anything newer of the key, or somebody has yet to get it. */
@@ -35,6 +37,11 @@ export class History {
   }
 
   made(mutation: Mutation): void {
+    // A put with another expiry: nothing is newer than it that was not before.
+    if (isTouch(mutation)) {
+      this.#noteTouch(mutation);
+      return;
+    }
     const { stamp } = mutation;
     const before = this.#floorOf.get(stamp.origin);
     if (before !== undefined && !isNewer(stamp, before)) {
@@ -124,6 +131,19 @@ export class History {
     if (forgotten.size > 0) this.#forgotten.set(made, forgotten);
   }
 
+  /** Whether neither a put's own expiry nor that of any touch of it has come. */
+  isAlive({ stamp, expiresAtMs }: PutMutation, nowMs: number): boolean {
+    const soonest = this.#soonestEnd.get(nameOf(stamp)) ?? NEVER;
+    return [expiresAtMs, soonest].every((endMs) => endMs === NEVER || endMs > nowMs);
+  }
+
+  #noteTouch({ stamp, expiresAtMs }: PutMutation): void {
+    const known = this.#soonestEnd.get(nameOf(stamp)) ?? NEVER;
+    if (expiresAtMs !== NEVER && (known === NEVER || expiresAtMs < known)) {
+      this.#soonestEnd.set(nameOf(stamp), expiresAtMs);
+    }
+  }
+
   placeOf(mutation: Mutation): number {
     return this.#mutations.indexOf(mutation);
   }
@@ -135,6 +155,10 @@ export class History {
 
 export function nameOf({ version, origin }: Stamp): string {
   return `${version}/${origin}`;
+}
+
+export function isTouch(mutation: Mutation): mutation is PutMutation {
+  return mutation.kind === "put" && mutation.touch !== null;
 }
 
 function isAbout(mutation: Mutation, key: string): boolean {

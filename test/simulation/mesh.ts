@@ -72,8 +72,8 @@ export class Mesh {
         const entry = node.life.engine.live(key);
         if (entry === null) {
           const newest = this.#history.newest(key);
-          const isLive = newest?.kind === "put" && (newest.expiresAtMs === 0 || newest.expiresAtMs > node.nowMs());
-          const isDue = isLive && !newest.isTouch && node.faultOf(key, newest.stamp) === null;
+          const isLive = newest?.kind === "put" && this.#history.isAlive(newest, node.nowMs());
+          const isDue = isLive && node.faultOf(key, newest.stamp) === null;
           if (isDue && node.mustHave(newest)) faults.push(`${node.settings.url} misses ${key}`);
           continue;
         }

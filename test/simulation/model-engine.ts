@@ -7,6 +7,7 @@ import {
   type EntrySink,
   type IncrementOutcome,
   isNewer,
+  isSame,
   type Key,
   type KeyPattern,
   NEVER,
@@ -24,7 +25,6 @@ interface Stored {
   readonly contentType: string;
   readonly expiresAtMs: number;
   readonly stamp: Stamp;
-  readonly isTouched: boolean;
 }
 
 /** What an engine holds. That of a server elsewhere outlives the process. */
@@ -88,14 +88,16 @@ export class ModelEngine implements Engine {
     return this.#answer(() => this.#delete(name, request));
   }
 
-  touch(request: TouchRequest): TouchOutcome {
+  touch(request: TouchRequest): TouchOutcome | Promise<TouchOutcome> {
     const name = textOf(request.key);
-    const entry = this.live(name);
-    if (entry === null) return "absent";
-    if (this.#isSuperseded(name, request.stamp)) return "superseded";
-    const { stamp, expiresAtMs } = request;
-    this.memory.entries.set(name, { ...entry, stamp, expiresAtMs, isTouched: true });
-    return "touched";
+    const { seen, expiresAtMs } = request;
+    return this.#answer(() => {
+      const entry = this.live(name);
+      if (entry === null || (seen !== null && !isSame(seen, entry.stamp))) return "absent";
+      this.memory.entries.set(name, { ...entry, expiresAtMs });
+      this.options.trace(`touch ${name} ${entry.stamp.version}/${entry.stamp.origin}`);
+      return "touched";
+    });
   }
 
   increment(): IncrementOutcome {
@@ -116,7 +118,7 @@ export class ModelEngine implements Engine {
       const entry = this.memory.entries.get(name);
       const bytes = Buffer.from(name);
       if (entry === undefined || !pattern.matches(bytes, 0, bytes.length)) continue;
-      if (isNewer(entry.stamp, stamp) && !entry.isTouched) continue;
+      if (isNewer(entry.stamp, stamp)) continue;
       this.evict(name);
       deleted++;
     }
@@ -130,7 +132,7 @@ export class ModelEngine implements Engine {
     for (const name of [...memory.entries.keys()]) {
       await this.options.pause();
       const entry = memory.entries.get(name);
-      if (entry === undefined || (isNewer(entry.stamp, stamp) && !entry.isTouched)) continue;
+      if (entry === undefined || isNewer(entry.stamp, stamp)) continue;
       this.evict(name);
       deleted++;
     }
@@ -186,7 +188,7 @@ export class ModelEngine implements Engine {
       return "superseded";
     }
     if (condition?.kind === "present" && this.live(name) === null) return "condition-failed";
-    this.memory.entries.set(name, { value, contentType, expiresAtMs, stamp, isTouched: false });
+    this.memory.entries.set(name, { value, contentType, expiresAtMs, stamp });
     this.options.trace(`put ${name} ${stamp.version}/${stamp.origin}`);
     this.memory.tombstones.delete(name);
     return "stored";

@@ -10,13 +10,13 @@ import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { RecordListener } from "../../src/cache/upstream.ts";
 import { type Awaitable, isNewer, type Stamp, type Version } from "../../src/engine/engine.ts";
 import { Hub, type HubOptions } from "../../src/node/hub.ts";
-import type { OutboxMutation } from "../../src/outbox/entry.ts";
+import { hasValue, type OutboxMutation } from "../../src/outbox/entry.ts";
 import type { Scheduler } from "../../src/outbox/scheduler.ts";
 import { keyOf } from "../../src/replication/applier.ts";
 import { destinationOf, peerDestinationOf, peerMutationOf } from "../../src/replication/peer-rows.ts";
 import { Replication } from "../../src/replication/replication.ts";
 import { decodeMessage } from "../../src/replication/wire/message.ts";
-import { type History, nameOf } from "./history.ts";
+import { type History, isTouch, nameOf } from "./history.ts";
 import { ModelEngine, ModelMemory } from "./model-engine.ts";
 import type { ModelNetwork } from "./model-network.ts";
 import { ModelDisk, ModelOutbox } from "./model-outbox.ts";
@@ -260,7 +260,7 @@ export class ModelNode {
       const peer = peerDestinationOf(queue);
       if (peer === null || (destination !== null && peer !== destination)) continue;
       for (const { mutation } of rows.values()) {
-        if (mutation.kind === "put") names.push(nameOf(mutation.stamp));
+        if (hasValue(mutation)) names.push(nameOf(mutation.stamp));
       }
     }
     return names;
@@ -312,7 +312,7 @@ class WatchedHub extends Hub {
 
   /** What came with `replicated=true` is for this node alone. */
   #committed(mutation: Mutation): void {
-    if (!mutation.isReplicated) this.history.committed(mutation.stamp);
+    if (!mutation.isReplicated && !isTouch(mutation)) this.history.committed(mutation.stamp);
   }
 }
 

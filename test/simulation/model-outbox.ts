@@ -1,6 +1,5 @@
-import { isNewer } from "../../src/engine/engine.ts";
 import type { HubOutbox } from "../../src/node/hub.ts";
-import { costBytes, type OutboxEntry, type OutboxMutation, type Settlement } from "../../src/outbox/entry.ts";
+import { costBytes, type OutboxEntry, type OutboxMutation, replaces, type Settlement } from "../../src/outbox/entry.ts";
 import type { TakeRequest } from "../../src/outbox/taker.ts";
 import type { PeerOutbox } from "../../src/replication/peer-queue.ts";
 
@@ -105,7 +104,7 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
     let newest = this.#rows(destination).get(key)?.mutation ?? null;
     for (const mutation of this.#group.mutations) {
       if (mutation.destination !== destination || mutation.key !== key) continue;
-      if (newest === null || isNewer(mutation.stamp, newest.stamp)) newest = mutation;
+      if (newest === null || replaces(mutation, newest)) newest = mutation;
     }
     return newest;
   }
@@ -207,7 +206,7 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
     disk.newestVersion = Math.max(disk.newestVersion, mutation.stamp.version);
     const rows = this.#rows(mutation.destination);
     const there = rows.get(mutation.key);
-    if (there !== undefined && !isNewer(mutation.stamp, there.mutation.stamp)) return;
+    if (there !== undefined && !replaces(mutation, there.mutation)) return;
     const isInPlace =
       there !== undefined && there.dueAtMs === 0 && !this.#flight(mutation.destination).has(mutation.key);
     const id = isInPlace ? there.id : disk.nextId++;

@@ -245,6 +245,7 @@ class Simulation {
         if (fault !== null) this.#faults.push(`${settings.url} has ${key} of ${nameOf(entry.stamp)}: ${fault}`);
       }
     }
+    for (const key of this.#keys) this.#compareExpiries(key);
     const { present, possible } = this.#countPresent();
     if (this.#weather.isCalm && this.#countRepairs() > 0) this.#faults.push("repairs, though nothing was lost");
     if (this.#weather.isCalm && present < possible) {
@@ -252,11 +253,26 @@ class Simulation {
     }
   }
 
+  /** The same entry ends everywhere at the same time, where nothing was forgotten in between. */
+  #compareExpiries(key: string): void {
+    if (!this.#weather.isCalm) return;
+    const ends = new Map<string, Set<number>>();
+    for (const { life } of this.#nodes) {
+      const entry = life.engine.live(key);
+      if (entry === null) continue;
+      const name = nameOf(entry.stamp);
+      ends.set(name, (ends.get(name) ?? new Set()).add(entry.expiresAtMs));
+    }
+    for (const [name, times] of ends) {
+      if (times.size > 1) this.#faults.push(`${key} of ${name} ends at different times: ${[...times].join(", ")}`);
+    }
+  }
+
   /** Whether a node misses what was acknowledged and had still to be told when it started. */
   #lookForMissing(node: ModelNode, key: string): void {
     const newest = this.#history.newest(key);
-    if (!this.#weather.keepsAll || newest?.kind !== "put" || newest.isTouch) return;
-    const isLive = newest.expiresAtMs === 0 || newest.expiresAtMs > node.nowMs();
+    if (!this.#weather.keepsAll || newest?.kind !== "put") return;
+    const isLive = this.#history.isAlive(newest, node.nowMs());
     if (isLive && node.mustHave(newest))
       this.#faults.push(`${node.settings.url} misses ${key} of ${nameOf(newest.stamp)}`);
   }
@@ -270,10 +286,9 @@ class Simulation {
     let possible = 0;
     for (const key of this.#keys) {
       const newest = this.#history.newest(key);
-      // A touch lets the entry live on, and a delete by pattern that is older than it ends it: either may have come first.
-      if (newest?.kind !== "put" || newest.isTouch) continue;
+      if (newest?.kind !== "put") continue;
       for (const node of this.#nodes) {
-        const isLive = newest.expiresAtMs === 0 || newest.expiresAtMs > node.nowMs();
+        const isLive = this.#history.isAlive(newest, node.nowMs());
         if (!isLive) continue;
         possible++;
         if (node.life.engine.live(key) !== null) present++;

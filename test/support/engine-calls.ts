@@ -43,7 +43,7 @@ export class EngineCalls {
   }
 
   async touch(key: string, expiresAtMs: number) {
-    return await this.engine.touch({ key: keyOf(key), expiresAtMs, stamp: this.stamp(), condition: null });
+    return await this.engine.touch({ key: keyOf(key), expiresAtMs, seen: null, condition: null });
   }
 
   async increment(key: string, delta: number) {

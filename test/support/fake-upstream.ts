@@ -104,5 +104,5 @@ export function notInTime(): UpstreamError {
 export function shownMutation(mutation: Mutation): string {
   if (mutation.kind === "invalidate") return `invalidate ${mutation.pattern ?? "all"}`;
   if (mutation.kind === "delete") return `delete ${mutation.key}`;
-  return `${mutation.isTouch ? "touch" : "put"} ${mutation.key}=${mutation.value.bytes}`;
+  return `${mutation.touch === null ? "put" : "touch"} ${mutation.key}=${mutation.value.bytes}`;
 }

@@ -9,6 +9,7 @@ import {
   type IncrementOutcome,
   type IncrementRequest,
   InvalidCursorError,
+  isSame,
   JSON_CONTENT_TYPE,
   type Key,
   type KeyPattern,
@@ -102,12 +103,10 @@ export class PlainEngine implements Engine {
 
   touch(request: TouchRequest): TouchOutcome {
     const name = textOf(request.key);
-    const refused = this.#refuses(name, request);
-    if (refused !== null) return refused;
     const entry = this.#live(name);
-    if (entry === null) return "absent";
+    if (!holds(request.condition, entry)) return "condition-failed";
+    if (entry === null || (request.seen !== null && !isSame(request.seen, entry.stamp))) return "absent";
     entry.expiresAtMs = request.expiresAtMs;
-    entry.stamp = request.stamp;
     return "touched";
   }
 

@@ -62,8 +62,8 @@ export const FLAG_ORIGIN = 1 << 23;
 /** The record is in the main queue, else in the small one. */
 export const FLAG_MAIN = 1 << 24;
 
-/** The value is older than the version: only its expiry, or a counter, was changed since it was put. */
-export const FLAG_TOUCHED = 1 << 25;
+/** The entry is older than the version: a counter was counted up since it was made. */
+export const FLAG_COUNTED = 1 << 25;
 
 /** `RECORD_WHEEL_PREV` of the first record in a bucket: this plus the bucket's number. */
 export const WHEEL_HEAD = 0xf0000000 | 0;

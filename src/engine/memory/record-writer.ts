@@ -1,4 +1,4 @@
-import { FILL_ORIGIN, type Key, NEVER, type Stamp, type TouchRequest } from "../engine.ts";
+import { FILL_ORIGIN, type Key, NEVER, type Stamp } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import type { GhostTable } from "./ghost-table.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
@@ -8,11 +8,11 @@ import {
   CONTENT_TYPE_SHIFT,
   COUNT_EXPIRATIONS,
   FLAG_BLOB,
+  FLAG_COUNTED,
   FLAG_EXPIRES,
   FLAG_MAIN,
   FLAG_ORIGIN,
   FLAG_TOMBSTONE,
-  FLAG_TOUCHED,
   type Queue,
   RECORD_EXPIRY_HI,
   RECORD_EXPIRY_LO,
@@ -168,28 +168,25 @@ export class RecordWriter {
     }
   }
 
-  /** Whether a touch fits into the record as it is. */
-  canTouchInPlace(location: number, request: TouchRequest): boolean {
-    const meta = this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]!;
-    const hasRoom = (meta & FLAG_EXPIRES) !== 0 || request.expiresAtMs === NEVER;
-    return hasRoom && ((meta & FLAG_ORIGIN) !== 0) === (request.stamp.origin !== 0);
+  /** Whether a new expiry fits into the record as it is. */
+  canTouchInPlace(location: number, expiresAtMs: number): boolean {
+    return expiresAtMs === NEVER || (this.metaAt(location) & FLAG_EXPIRES) !== 0;
   }
 
-  touchInPlace(shard: number, location: number, request: TouchRequest): void {
+  touchInPlace(shard: number, location: number, expiresAtMs: number): void {
+    if ((this.metaAt(location) & FLAG_EXPIRES) === 0) return;
     const words = this.arena.wordsAt(location);
     const word = this.arena.wordIndex(location);
-    const meta = words[word + RECORD_META]!;
     this.store.unfileExpiry(shard, location);
     this.index.beginChange(shard);
-    words[word + RECORD_META] = meta | FLAG_TOUCHED;
-    writeSafeInteger(words, word + RECORD_VERSION_LO, word + RECORD_VERSION_HI, request.stamp.version);
-    if ((meta & FLAG_EXPIRES) !== 0) {
-      writeSafeInteger(words, word + RECORD_EXPIRY_LO, word + RECORD_EXPIRY_HI, request.expiresAtMs);
-    }
-    if ((meta & FLAG_ORIGIN) !== 0) words[word + originWord(meta)] = request.stamp.origin;
+    writeSafeInteger(words, word + RECORD_EXPIRY_LO, word + RECORD_EXPIRY_HI, expiresAtMs);
     this.index.endChange(shard);
     this.store.fileExpiry(shard, location);
-    this.rememberNewest(shard, request.stamp.version);
+  }
+
+  /** For a record that takes the place of this one, and is the same but for its expiry. */
+  countedFlag(location: number): number {
+    return this.metaAt(location) & FLAG_COUNTED;
   }
 
   private rememberNewest(shard: number, version: number): void {
@@ -204,6 +201,10 @@ export class RecordWriter {
   }
 
   private isMain(location: number): boolean {
-    return (this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]! & FLAG_MAIN) !== 0;
+    return (this.metaAt(location) & FLAG_MAIN) !== 0;
+  }
+
+  private metaAt(location: number): number {
+    return this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]!;
   }
 }

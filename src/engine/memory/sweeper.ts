@@ -7,7 +7,7 @@ import {
   BUFFER_UNIT_MASK,
   BUFFER_UNIT_SHIFT,
   COUNT_DELETES,
-  FLAG_TOUCHED,
+  FLAG_COUNTED,
   KEY_LENGTH_MASK,
   RECORD_META,
   SHARD_LOCK,
@@ -182,7 +182,7 @@ export class Sweeper {
         }
         lastHash = hash;
         visits++;
-        // Also where a newer mutation asks for it: a touch may have given the record a version that is newer still.
+        // Also where a newer mutation asks for it: a counter may have given the record a version that is newer still.
         if (visit(location)) this.store.forget(shard, slot, location);
         else slot++;
       }
@@ -250,13 +250,13 @@ export class Sweeper {
     return version > stamp.version || (version === stamp.version && originOf(words, word) > stamp.origin);
   }
 
-  /** A value that was there when the call came must go, also where a touch has given it a newer version since. */
+  /** A value that was there when the call came must go, also where it was counted up and has a newer version since. */
   private stays(location: number, stamp: Stamp): boolean {
-    return this.isNewer(location, stamp) && !this.isTouched(location);
+    return this.isNewer(location, stamp) && !this.isCounted(location);
   }
 
-  private isTouched(location: number): boolean {
-    return (this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]! & FLAG_TOUCHED) !== 0;
+  private isCounted(location: number): boolean {
+    return (this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]! & FLAG_COUNTED) !== 0;
   }
 
   private matches(location: number, pattern: KeyPattern): boolean {

@@ -5,6 +5,7 @@ import {
   FILL_ORIGIN,
   type IncrementOutcome,
   type IncrementRequest,
+  isSame,
   JSON_CONTENT_TYPE,
   type Key,
   MAX_INTEGER_TEXT_BYTES,
@@ -18,7 +19,7 @@ import {
 } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
-import { COUNT_DELETES, COUNT_SETS, FLAG_TOMBSTONE, FLAG_TOUCHED, SHARD_LOCK } from "./layout.ts";
+import { COUNT_DELETES, COUNT_SETS, FLAG_COUNTED, FLAG_TOMBSTONE, SHARD_LOCK } from "./layout.ts";
 import { originOf, versionOf } from "./record.ts";
 import type { NeedsRoom, NewRecord, RecordWriter } from "./record-writer.ts";
 import type { RoomMaker } from "./room-maker.ts";
@@ -124,10 +125,7 @@ export class Writer {
   stampOf(key: Key): Stamp | null {
     const shard = this.lock(key);
     try {
-      if (this.find(shard, key) < 0) return null;
-      const words = this.arena.wordsAt(this.store.foundLocation);
-      const word = this.arena.wordIndex(this.store.foundLocation);
-      return { version: versionOf(words, word) as Version, origin: originOf(words, word) };
+      return this.find(shard, key) < 0 ? null : this.stampAt(this.store.foundLocation);
     } catch (error) {
       throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
@@ -185,25 +183,28 @@ export class Writer {
   }
 
   private tryTouch(shard: number, request: TouchRequest, nowMs: number): TouchOutcome | NeedsRoom {
-    const slot = this.find(shard, request.key);
-    if (this.isSuperseded(shard, slot, request.stamp)) return slot < 0 ? "absent" : "superseded";
+    const { key, expiresAtMs, seen } = request;
+    const slot = this.find(shard, key);
     if (!this.holds(request.condition, slot, nowMs)) return "condition-failed";
     if (!this.isLive(slot, nowMs)) return "absent";
     const location = this.store.foundLocation;
-    if (this.records.canTouchInPlace(location, request)) {
-      this.records.touchInPlace(shard, location, request);
+    const stamp = this.stampAt(location);
+    if (seen !== null && !isSame(seen, stamp)) return "absent";
+    if (this.records.canTouchInPlace(location, expiresAtMs)) {
+      this.records.touchInPlace(shard, location, expiresAtMs);
       return "touched";
     }
     const record: NewRecord = {
-      ...request,
+      ...{ key, expiresAtMs, stamp },
       source: this.store.log.inlineValue(location),
       start: 0,
       end: this.store.valueBytes(location),
       contentType: this.store.contentType(location),
     };
-    this.records.planRecord(record, request.expiresAtMs !== NEVER);
+    this.records.planRecord(record, expiresAtMs !== NEVER);
+    const flags = this.records.countedFlag(location);
     // The blob stays where it is: however large the value is, a touch needs the room of a small one, and copies as little.
-    const needed = this.records.write(shard, slot, record, FLAG_TOUCHED, nowMs, this.store.log.blobOf(location));
+    const needed = this.records.write(shard, slot, record, flags, nowMs, this.store.log.blobOf(location));
     return needed !== 0 ? needed : "touched";
   }
 
@@ -227,7 +228,7 @@ export class Writer {
       stamp: request.stamp,
     };
     if (!this.records.planRecord(record, record.expiresAtMs !== NEVER)) return { kind: "too-large" };
-    const needed = this.records.write(shard, slot, record, live ? FLAG_TOUCHED : 0, nowMs);
+    const needed = this.records.write(shard, slot, record, live ? FLAG_COUNTED : 0, nowMs);
     if (needed !== 0) return needed;
     this.counters[COUNT_SETS]!++;
     return { kind: "incremented", value };
@@ -267,6 +268,12 @@ export class Writer {
     const word = this.arena.wordIndex(this.store.foundLocation);
     const version = versionOf(words, word);
     return version > stamp.version || (version === stamp.version && originOf(words, word) >= stamp.origin);
+  }
+
+  private stampAt(location: number): Stamp {
+    const words = this.arena.wordsAt(location);
+    const word = this.arena.wordIndex(location);
+    return { version: versionOf(words, word) as Version, origin: originOf(words, word) };
   }
 
   private isForgotten(shard: number, stamp: Stamp): boolean {

@@ -203,9 +203,10 @@ export class RemoteEngine implements Engine {
   async touch(request: TouchRequest): Promise<TouchOutcome> {
     const name = this.#names.ofEntry(request.key);
     const ttl = this.#ttl(request.expiresAtMs);
-    const outcome = await this.#mutate(TOUCH, name, request.stamp, request.condition, [ttl]);
-    if (outcome === "touched" || outcome === "absent") return outcome;
-    if (outcome === "superseded" || outcome === "condition-failed") return outcome;
+    const { seen, condition } = request;
+    const seenArgs = seen === null ? ["", ""] : [String(seen.version), String(seen.origin)];
+    const outcome = await this.#mutate(TOUCH, name, null, condition, [ttl, ...seenArgs]);
+    if (outcome === "touched" || outcome === "absent" || outcome === "condition-failed") return outcome;
     throw unexpected(outcome);
   }
 
@@ -306,11 +307,11 @@ export class RemoteEngine implements Engine {
   async #mutate(
     script: ServerScript,
     name: string,
-    stamp: Stamp,
+    stamp: Stamp | null,
     condition: Condition | null,
     args: (string | Buffer)[],
   ): Promise<string> {
-    const { versioned } = this.#options;
+    const versioned = this.#options.versioned && stamp !== null;
     const keys = versioned ? [name, this.#names.tombstoneOf(name), this.#names.floorOf(name)] : [name];
     const stampArgs = versioned ? [String(stamp.version), String(stamp.origin)] : ["", String(this.#revision())];
     // A stamp keeps a second, late execution from undoing what is newer; a condition would find the first one's entry.

@@ -66,15 +66,6 @@ local function revision()
   end
   return text
 end
-local function restamped(stored)
-  if is_envelope(stored) then return string.sub(stored, 1, 2) .. stamp() .. string.sub(stored, 15) end
-  if not versioned then
-    local at = #stored - ${REVISION_CHARACTERS} + 1
-    if at > 1 and string.find(stored, '^[ \\t\\n\\r]+$', at) then return string.sub(stored, 1, at - 1) .. revision() end
-    return stored
-  end
-  return '\\1\\1' .. stamp() .. '\\0' .. stored
-end
 local function store(value, ttl)
   if ttl == 'keep' then redis.call('SET', KEYS[1], value, 'KEEPTTL')
   elseif ttl == '' then redis.call('SET', KEYS[1], value)
@@ -99,11 +90,17 @@ if versioned and ARGV[4] ~= '' then redis.call('SET', KEYS[2], stamp(), 'PX', AR
 if redis.call('UNLINK', KEYS[1]) == 1 then return 'deleted' end
 return 'absent'`);
 
-/** ARGV[4]: TTL in ms or "". */
+/** ARGV[4]: TTL in ms or ""; ARGV[5], ARGV[6]: version and origin of the one that is meant, or "". It takes no stamp. */
 export const TOUCH = script(`${PRELUDE}
 ${REFUSE_FOREIGN}
 if not current then return 'absent' end
-store(restamped(current), ARGV[4])
+if ARGV[5] ~= '' then
+  if not is_envelope(current) then return 'absent' end
+  local high, low, origin = struct.unpack('>I4I4I4', current, 3)
+  if high * 4294967296 + low ~= tonumber(ARGV[5]) or origin ~= tonumber(ARGV[6]) then return 'absent' end
+end
+if ARGV[4] == '' then redis.call('PERSIST', KEYS[1])
+else redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
 return 'touched'`);
 
 /** ARGV[4]: delta; ARGV[5]: TTL in ms or "" of an entry that the call makes. Returns the sum as text after "=". */

@@ -18,7 +18,11 @@ import { readMutations, writeMutations } from "./mutation-codec.ts";
 import type { PeerMutation } from "./peer-mutation.ts";
 import { WireError } from "./wire-error.ts";
 
-export const PROTOCOL = 1;
+/**
+ * 2: a put may be touched, and a batch says what its sender knows (`known`) and what could not be placed (`unplaced`): a
+ * node of form 1 would take for done what is not.
+ */
+export const PROTOCOL = 2;
 
 const MESSAGE_KINDS = ["hello", "batch", "page", "digest", "compare", "repair", "answer"] as const;
 export type MessageKind = (typeof MESSAGE_KINDS)[number];

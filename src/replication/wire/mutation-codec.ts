@@ -9,6 +9,7 @@
  * | key, pattern | varint of the length, UTF-8                                      | not with `IS_EVERYTHING`|
  * | content type | varint of the length, ASCII                                      | `HAS_TYPE`              |
  * | expiry       | varint, difference to the expiry before, twice; +1 = below zero  | `HAS_EXPIRY`            |
+ * | touch        | varint of its version, varint of its origin                      | `HAS_TOUCH`             |
  * | value        | varint of the length, bytes                                      | puts                    |
  */
 import { MAX_PATTERN_BYTES } from "../../cache/glob.ts";
@@ -36,6 +37,7 @@ const IS_OLDER = 8;
 const HAS_TYPE = 16;
 const HAS_EXPIRY = 32;
 const IS_EVERYTHING = 64;
+const HAS_TOUCH = 128;
 
 const MAX_ORIGIN = 0xffff_ffff;
 /** Mutations in one message. */
@@ -63,6 +65,10 @@ export function writeMutations(writer: ByteWriter, mutations: readonly PeerMutat
       writer.varint(difference >= 0 ? difference * 2 : -difference * 2 + 1);
       last.expiresAtMs = mutation.expiresAtMs;
     }
+    if (mutation.touch !== null) {
+      writer.varint(mutation.touch.version);
+      writer.varint(mutation.touch.origin);
+    }
     writer.block(mutation.value);
   }
 }
@@ -78,10 +84,7 @@ export function readMutations(reader: ByteReader): PeerMutation[] {
     if ((head & HAS_ORIGIN) !== 0) last.origin = reader.varint();
     const difference = reader.varint();
     last.version += (head & IS_OLDER) !== 0 ? -difference : difference;
-    if (last.origin > MAX_ORIGIN || last.version < 0 || !Number.isSafeInteger(last.version)) {
-      throw new WireError("the message has a stamp that can't be");
-    }
-    const stamp: Stamp = { version: toVersion(last.version), origin: last.origin };
+    const stamp = stampOf(last.version, last.origin);
     const kind = head & KIND_MASK;
     if (kind === INVALIDATE) {
       const pattern = (head & IS_EVERYTHING) !== 0 ? null : nonEmpty(reader.text(MAX_PATTERN_BYTES));
@@ -101,7 +104,8 @@ export function readMutations(reader: ByteReader): PeerMutation[] {
       last.expiresAtMs += folded % 2 === 0 ? folded / 2 : -(folded - 1) / 2;
       expiresAtMs = last.expiresAtMs;
     }
-    mutations.push({ kind: "put", key, value: reader.block(MAX_VALUE_BYTES), contentType, expiresAtMs, stamp });
+    const touch = (head & HAS_TOUCH) === 0 ? null : stampOf(reader.varint(), reader.varint());
+    mutations.push({ kind: "put", key, value: reader.block(MAX_VALUE_BYTES), contentType, expiresAtMs, stamp, touch });
   }
   return mutations;
 }
@@ -114,7 +118,8 @@ function headOf(mutation: PeerMutation, hasOrigin: boolean, isOlder: boolean): n
         PUT |
         stamp |
         (mutation.contentType === JSON_CONTENT_TYPE ? 0 : HAS_TYPE) |
-        (mutation.expiresAtMs === NEVER ? 0 : HAS_EXPIRY)
+        (mutation.expiresAtMs === NEVER ? 0 : HAS_EXPIRY) |
+        (mutation.touch === null ? 0 : HAS_TOUCH)
       );
     case "delete":
       return DELETE | stamp;
@@ -123,6 +128,13 @@ function headOf(mutation: PeerMutation, hasOrigin: boolean, isOlder: boolean): n
     case "invalidate":
       return INVALIDATE | stamp | (mutation.pattern === null ? IS_EVERYTHING : 0);
   }
+}
+
+function stampOf(version: number, origin: number): Stamp {
+  if (origin > MAX_ORIGIN || version < 0 || !Number.isSafeInteger(version)) {
+    throw new WireError("the message has a stamp that can't be");
+  }
+  return { version: toVersion(version), origin };
 }
 
 function nonEmpty(text: string): string {

@@ -9,6 +9,8 @@ export interface PeerPut {
   /** Absolute, in ms since the Unix epoch; `NEVER` = none. */
   readonly expiresAtMs: number;
   readonly stamp: Stamp;
+  /** Null = as it was put; else the expiry is of this touch, which is newer than the put. */
+  readonly touch: Stamp | null;
 }
 
 interface PeerDelete {

@@ -67,14 +67,12 @@ describe("a memory engine that keeps versions", () => {
     expect([put("a", 11), put("b", 11)]).toEqual(["stored", "stored"]);
   });
 
-  test("refuses what is older than a touched entry that an older delete by pattern removed", async () => {
+  test("refuses what is older than a counter that an older delete by pattern removed", async () => {
     const { engine, put } = house();
-    put("a", 10);
-    engine.touch({
-      key: keyOf("a"),
-      expiresAtMs: NEVER,
-      stamp: { version: 30 as Version, origin: 7 },
-      condition: null,
+    put("a", 10, NEVER, "1");
+    engine.increment({
+      ...{ key: keyOf("a"), delta: 1, expiresAtMsIfNew: NEVER },
+      ...{ stamp: { version: 30 as Version, origin: 7 }, condition: null },
     });
     expect(await engine.deleteMatching(globPattern("*"), { version: 20 as Version, origin: 7 })).toBe(1);
     expect(put("a", 25)).toBe("superseded");

@@ -72,7 +72,7 @@ class Run {
     else if (kind === "delete")
       this.replaced(text, engine.delete({ ...keyed, tombstoneUntilMs: NEVER }) !== "superseded");
     else if (kind === "tombstone") this.bury(engine, text, keyed.stamp);
-    else if (kind === "touch") engine.touch({ ...keyed, expiresAtMs });
+    else if (kind === "touch") engine.touch({ ...keyed, expiresAtMs, seen: null });
     else if (kind === "increment") {
       const { kind: outcome } = engine.increment({ ...keyed, delta: 1, expiresAtMsIfNew: expiresAtMs });
       this.replaced(text, outcome === "incremented");

@@ -240,7 +240,10 @@ describe("walks", () => {
       letOthersRun: async () => {
         for (let number = 0; number < 20_000; number += 7) {
           const key = keyOf(`key:${number}`);
-          engine.touch({ key, expiresAtMs: NEVER, stamp: client.nextStamp(), condition: null });
+          const stamp = client.nextStamp();
+          engine.touch({ key, expiresAtMs: NEVER, seen: null, condition: null });
+          engine.increment({ key, delta: 1, expiresAtMsIfNew: NEVER, stamp, condition: { kind: "present" } });
+          engine.touch({ key, expiresAtMs: Date.now() + 900_000, seen: null, condition: null });
         }
       },
     });

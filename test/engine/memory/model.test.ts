@@ -13,7 +13,7 @@ interface ModelEntry {
   readonly version: number;
   readonly origin: number;
   /** Its value is older than its version. */
-  readonly touched?: boolean;
+  readonly counted?: boolean;
 }
 
 type Operation =
@@ -164,16 +164,14 @@ class Comparison {
   private touch(operation: Operation & { do: "touch" }): void {
     const text = `key:${operation.key}`;
     this.syncEvicted(text);
-    const stamp = this.stamp(operation.age);
+    const live = this.live(text);
+    // Some mean another entry than the one that is there.
+    const seen = operation.age === 0 ? null : stampOf((live?.version ?? 0) + operation.age - 1, live?.origin);
     const expiresAtMs = this.expiry(operation.ttlMs);
-    const outcome = this.engine.touch({ key: keyOf(text), expiresAtMs, stamp, condition: null });
-    if (!this.model.has(text)) expect(outcome).toBe("absent");
-    else if (this.isSuperseded(text, stamp)) expect(outcome).toBe("superseded");
-    else {
-      const live = this.live(text);
-      expect(outcome).toBe(live === null ? "absent" : "touched");
-      if (live !== null) this.model.set(text, { ...live, expiresAtMs, ...stamp, touched: true });
-    }
+    const outcome = this.engine.touch({ key: keyOf(text), expiresAtMs, seen, condition: null });
+    const isMeant = live !== null && (seen === null || seen.version === live.version);
+    expect(outcome).toBe(isMeant ? "touched" : "absent");
+    if (isMeant) this.model.set(text, { ...live, expiresAtMs });
   }
 
   private increment(operation: Operation & { do: "increment" }): void {
@@ -199,7 +197,7 @@ class Comparison {
       contentType: "application/json",
       expiresAtMs,
       ...stamp,
-      touched: live !== null,
+      counted: live !== null,
     });
   }
 
@@ -211,7 +209,7 @@ class Comparison {
       matches: (source, _start, end) => source[end - 1] === digit.charCodeAt(0),
     };
     const matching = [...this.model].filter(
-      ([text, entry]) => text.endsWith(digit) && (isNotNewer(entry, stamp) || entry.touched),
+      ([text, entry]) => text.endsWith(digit) && (isNotNewer(entry, stamp) || entry.counted),
     );
     const live = matching.filter(([text]) => this.live(text) !== null).length;
     const deleted = await this.engine.deleteMatching(pattern, stamp);
@@ -225,7 +223,7 @@ class Comparison {
     await this.engine.clear(stamp);
     if (isNewer(stamp, this.floor)) this.floor = stamp;
     for (const [text, entry] of [...this.model]) {
-      if (isNotNewer(entry, stamp) || entry.touched) this.model.delete(text);
+      if (isNotNewer(entry, stamp) || entry.counted) this.model.delete(text);
     }
   }
 

@@ -92,7 +92,7 @@ async function run(task: StressTask): Promise<StressReport> {
       const tombstoneUntilMs = random() < 0.5 ? Date.now() + 100 : 0;
       engine.delete({ key, stamp, condition: null, tombstoneUntilMs });
     } else if (dice < 0.97) {
-      engine.touch({ key, expiresAtMs: random() < 0.5 ? 0 : Date.now() + 50, stamp, condition: null });
+      engine.touch({ key, expiresAtMs: random() < 0.5 ? 0 : Date.now() + 50, seen: null, condition: null });
     } else if (dice < 0.999) {
       engine.maintain();
     } else if (dice < 0.9997) {

@@ -1,4 +1,4 @@
-import { JSON_CONTENT_TYPE, type Key, NEVER } from "../../../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, type Key, NEVER, type Version } from "../../../../src/engine/engine.ts";
 import type { MemoryHandle, MemoryViews } from "../../../../src/engine/memory/arena.ts";
 import { TICK_MS } from "../../../../src/engine/memory/expiry-wheel.ts";
 import { MemoryEngine } from "../../../../src/engine/memory/memory-engine.ts";
@@ -11,7 +11,8 @@ export interface Content {
   /** Null = what another mutation of the key made, or a counter: where rivals may come first, it isn't known which. */
   readonly bytes: Buffer | null;
   readonly contentType: string;
-  readonly expiresAtMs: number;
+  /** Those that it was given: by the mutation, and by touches since. */
+  readonly expiries: readonly number[];
 }
 
 export interface Shape {
@@ -178,7 +179,7 @@ export class History {
     for (let at = 0; at < length; at++) bytes[at] = (stamp.version * 7 + at * 13 + (at >>> 6)) & 0xff;
     const contentType = number % 4 === 0 ? `text/x-${number}` : JSON_CONTENT_TYPE;
     const expiresAtMs = this.expiry();
-    this.contents.set(stamp.version, { key: number, bytes, contentType, expiresAtMs });
+    this.contents.set(stamp.version, { key: number, bytes, contentType, expiries: [expiresAtMs] });
     // Not from the buffer's start, as values come out of requests.
     const source = Buffer.concat([Buffer.alloc(3), bytes, Buffer.alloc(2)]);
     const request = { key, source, start: 3, end: 3 + length, contentType, expiresAtMs, stamp, condition: null };
@@ -193,13 +194,15 @@ export class History {
   }
 
   private touch(): Step {
-    const { number, key, stamp } = this.mutation();
+    const { number, key } = this.mutation();
     const expiresAtMs = this.expiry();
     return (engine) => {
-      const old = this.found(engine, number);
-      if (this.company === "with rivals") this.contents.set(stamp.version, this.unknown(number));
-      else if (old !== undefined) this.contents.set(stamp.version, { ...old, expiresAtMs });
-      engine.touch({ key, expiresAtMs, stamp, condition: null });
+      const sink = new RecordingSink();
+      const old = engine.peek(key, sink) ? this.contents.get(sink.tag) : undefined;
+      // Rivals may have put another meanwhile.
+      const seen = { version: sink.tag as Version, origin: sink.origin };
+      if (old?.key === number) this.contents.set(sink.tag, { ...old, expiries: [...old.expiries, expiresAtMs] });
+      if (old !== undefined) engine.touch({ key, expiresAtMs, seen, condition: null });
     };
   }
 
@@ -211,9 +214,9 @@ export class History {
       if (this.company === "with rivals") this.contents.set(stamp.version, this.unknown(number));
       const outcome = engine.increment({ key, delta: DELTA, expiresAtMsIfNew, stamp, condition: null });
       if (outcome.kind !== "incremented" || this.company === "with rivals") return;
-      const expiresAtMs = old === undefined ? expiresAtMsIfNew : old.expiresAtMs;
+      const expiries = old === undefined ? [expiresAtMsIfNew] : old.expiries;
       const bytes = Buffer.from(String(outcome.value));
-      this.contents.set(stamp.version, { key: number, bytes, contentType: JSON_CONTENT_TYPE, expiresAtMs });
+      this.contents.set(stamp.version, { key: number, bytes, contentType: JSON_CONTENT_TYPE, expiries });
     };
   }
 
@@ -259,7 +262,7 @@ export class History {
   }
 
   private unknown(key: number): Content {
-    return { key, bytes: null, contentType: "", expiresAtMs: 0 };
+    return { key, bytes: null, contentType: "", expiries: [] };
   }
 
   private found(engine: MemoryEngine, number: number): Content | undefined {

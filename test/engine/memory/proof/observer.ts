@@ -1,4 +1,4 @@
-import type { EntryInfo, EntrySink, Key, Stamp } from "../../../../src/engine/engine.ts";
+import { type EntryInfo, type EntrySink, type Key, NEVER, type Stamp } from "../../../../src/engine/engine.ts";
 import { Arena, type MemoryViews } from "../../../../src/engine/memory/arena.ts";
 import { ExpiryWheel } from "../../../../src/engine/memory/expiry-wheel.ts";
 import { HalfSipHash } from "../../../../src/engine/memory/half-sip-hash.ts";
@@ -95,7 +95,7 @@ export class Observer {
     if (content === undefined || content.key !== number || !this.sink.holds(content, this.history)) {
       throw new Error(`key ${number} gave what it never had: ${this.sink.describe()}`);
     }
-    if (content.expiresAtMs !== 0 && content.expiresAtMs <= nowMs) throw new Error(`key ${number} has expired`);
+    if (this.sink.isExpired(nowMs)) throw new Error(`key ${number} has expired`);
     return this.sink.tag;
   }
 
@@ -151,6 +151,10 @@ class ValueSink implements EntrySink {
   private contentType = "";
   private expiresAtMs = 0;
 
+  isExpired(nowMs: number): boolean {
+    return this.expiresAtMs !== NEVER && this.expiresAtMs <= nowMs;
+  }
+
   begin(entry: EntryInfo): boolean {
     this.tag = entry.tag;
     this.stamp = stampOf(entry.tag, entry.stamp.origin);
@@ -164,7 +168,7 @@ class ValueSink implements EntrySink {
   holds(content: Content, history: History): boolean {
     const found = this.target.subarray(0, this.length);
     if (content.bytes === null) return history.explains(content, found);
-    if (this.contentType !== content.contentType || this.expiresAtMs !== content.expiresAtMs) return false;
+    if (this.contentType !== content.contentType || !content.expiries.includes(this.expiresAtMs)) return false;
     return this.wants === "no value" ? this.length === content.bytes.length : content.bytes.equals(found);
   }
 

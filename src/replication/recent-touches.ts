@@ -1,0 +1,43 @@
+/**
+ * The newest touch of each key that was touched of late. An entry keeps the stamp of its put when it is touched, so that no
+ * touch wins against a newer put; which of two touches of one put is newer can only be told from here.
+ *
+ * Beyond the bound the oldest are forgotten: then the touch that arrives last counts, on this node.
+ */
+import { isNewer, isSame, type Stamp } from "../engine/engine.ts";
+
+export interface Touch {
+  /** Of the put that was touched. */
+  readonly seen: Stamp;
+  readonly stamp: Stamp;
+  /** Absolute, in ms since the Unix epoch; `NEVER` = none. */
+  readonly expiresAtMs: number;
+}
+
+const MOST = 50_000;
+
+export class RecentTouches {
+  readonly #touches = new Map<string, Touch>();
+
+  constructor(private readonly most = MOST) {}
+
+  /** False = a newer touch, or one of a newer put, is known. */
+  note(key: string, touch: Touch): boolean {
+    const known = this.#touches.get(key);
+    if (known !== undefined) {
+      if (!isSame(touch.seen, known.seen) ? isNewer(known.seen, touch.seen) : isNewer(known.stamp, touch.stamp))
+        return false;
+      this.#touches.delete(key);
+    }
+    this.#touches.set(key, touch);
+    const oldest = this.#touches.size > this.most ? this.#touches.keys().next().value : undefined;
+    if (oldest !== undefined) this.#touches.delete(oldest);
+    return true;
+  }
+
+  /** Of the put with this stamp; null = none is known. */
+  of(key: string, seen: Stamp): Touch | null {
+    const known = this.#touches.get(key);
+    return known === undefined || !isSame(known.seen, seen) ? null : known;
+  }
+}
