@@ -145,7 +145,7 @@ export class Applier {
     const making = engine.makeRoom?.(value.length) ?? null;
     if (making !== null) return making.then(() => this.#putAs(put, knowledge));
     // The put itself may be here still, touched, where the news of that has not come: it ends by its own expiry.
-    if (expiresAtMs !== NEVER && expiresAtMs <= nowMs()) return this.#delete(put.key, before(stamp));
+    if (expiresAtMs !== NEVER && expiresAtMs <= nowMs()) return this.#outdate(put.key, stamp);
     const key = keyOf(put.key);
     const newer = invalidations.covering(key, stamp);
     if (newer !== null) return this.#drop(key, newer);
@@ -172,7 +172,18 @@ export class Applier {
 
   #remove(mutation: Extract<PeerMutation, { readonly kind: "delete" | "outdated" }>): Awaitable<Applied> {
     const { key, stamp } = mutation;
-    return this.#delete(key, mutation.kind === "delete" ? stamp : before(stamp));
+    return mutation.kind === "delete" ? this.#delete(key, stamp) : this.#outdate(key, stamp);
+  }
+
+  /** Removes what is older than a stamp, and leaves what has it; another that has it does not come any more. */
+  #outdate(name: string, stamp: Stamp): Awaitable<Applied> {
+    return after(this.#delete(name, before(stamp)), (applied) => {
+      if (applied !== "superseded") return applied;
+      // No delete is between the two: what is just older goes by a delete that leaves all that have another version.
+      const condition: Condition = { kind: "tag-in", tags: [stamp.version] };
+      const request = { key: keyOf(name), stamp, condition, tombstoneUntilMs: NEVER };
+      return after(this.#options.engine.delete(request), (outcome) => (outcome === "deleted" ? "applied" : applied));
+    });
   }
 
   #delete(name: string, stamp: Stamp): Awaitable<Applied> {

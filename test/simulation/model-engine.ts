@@ -194,8 +194,12 @@ export class ModelEngine implements Engine {
     return "stored";
   }
 
-  #delete(name: string, { stamp, tombstoneUntilMs }: DeleteRequest): DeleteOutcome {
+  #delete(name: string, { stamp, tombstoneUntilMs, condition }: DeleteRequest): DeleteOutcome {
     if (this.#isSuperseded(name, stamp)) return "superseded";
+    if (condition?.kind === "tag-in") {
+      const entry = this.live(name);
+      if (entry === null || !condition.tags.includes(entry.stamp.version)) return "condition-failed";
+    }
     const wasThere = this.live(name) !== null;
     this.options.trace(`delete ${name} ${stamp.version}/${stamp.origin}`);
     this.memory.entries.delete(name);
