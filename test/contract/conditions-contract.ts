@@ -29,7 +29,7 @@ export function testConditions(calls: ContractCalls): void {
       expect(await remove("k", { kind: "tag-in", tags: [await tagOf("k")] })).toBe("deleted");
     });
 
-    test("each write and each touch gives another tag, of the same value too", async () => {
+    test("each write gives another tag, of the same value too, and a touch leaves it", async () => {
       for (const contentType of [JSON_CONTENT_TYPE, "text/plain"]) {
         const tags: number[] = [];
         const note = async () => tags.push(await tagOf("k"));
@@ -39,10 +39,10 @@ export function testConditions(calls: ContractCalls): void {
         await put("k", "7", { contentType });
         await note();
         expect(await touch("k", 60_000)).toBe("touched");
-        await note();
+        expect(await tagOf("k")).toBe(tags[1] ?? Number.NaN);
         expect(await textOf("k")).toBe("7");
-        expect(new Set(tags).size).toBe(3);
-        await put("k", "9", { condition: { kind: "tag-in", tags: tags.slice(0, 2) } });
+        expect(new Set(tags).size).toBe(2);
+        await put("k", "9", { condition: { kind: "tag-in", tags: tags.slice(0, 1) } });
         expect(await textOf("k")).toBe("7");
       }
     });
