@@ -9,7 +9,7 @@
  * | 0      | 4    | CRC-32 of the rest of the frame                                |
  * | 4      | 4    | length of the whole frame                                      |
  * | 8      | 1    | kind: number in `OUTBOX_KINDS`                                |
- * | 9      | 1    | 1 = has a value                                                |
+ * | 9      | 1    | 1 = has a value; 2 = it is gone, see `gone-rows.ts`            |
  * | 10     | 2    | length of the destinations' names, with line feeds in between  |
  * | 12     | 2    | length of the key                                              |
  * | 14     | 2    | length of the content type                                     |
@@ -30,12 +30,17 @@ export const JOURNAL_SCHEMA = `
   CREATE TABLE IF NOT EXISTS journal_damaged (id INTEGER PRIMARY KEY, queued_at INTEGER NOT NULL, frames BLOB NOT NULL);
 `;
 
+/** A mutation that waits, or the mark that it does not wait here any more. */
+export interface Journaled extends OutboxMutation {
+  readonly isGone?: true;
+}
+
 /** What one row of the journal holds. */
 export interface JournalGroup {
   readonly id: number;
   /** Ms since the Unix epoch. */
   readonly queuedAtMs: number;
-  readonly mutations: readonly OutboxMutation[];
+  readonly mutations: readonly Journaled[];
   /** Some of it is not what was written. */
   readonly isDamaged: boolean;
 }
@@ -48,6 +53,7 @@ export interface JournalRow {
 
 const HEADER_BYTES = 40;
 const HAS_VALUE = 1;
+const IS_GONE = 2;
 const FIRST_BYTES = 64 * 1024;
 const MOST_KEPT_BYTES = 1024 * 1024;
 
@@ -66,7 +72,7 @@ export class Journal {
     this.#setAside = keep(database.prepare("INSERT OR IGNORE INTO journal_damaged SELECT * FROM journal WHERE id = ?"));
   }
 
-  append(id: number, queuedAtMs: number, mutations: readonly OutboxMutation[]): void {
+  append(id: number, queuedAtMs: number, mutations: readonly Journaled[]): void {
     this.#insert.run(id, queuedAtMs, this.#encode(mutations));
     if (this.#buffer.length > MOST_KEPT_BYTES) this.#buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
   }
@@ -90,7 +96,7 @@ export class Journal {
     }
   }
 
-  #encode(mutations: readonly OutboxMutation[]): Buffer {
+  #encode(mutations: readonly Journaled[]): Buffer {
     let at = 0;
     for (let first = 0; first < mutations.length; ) {
       const mutation = mutations[first];
@@ -107,7 +113,7 @@ export class Journal {
     return this.#buffer.subarray(0, at);
   }
 
-  #write(mutation: OutboxMutation, destinations: string, start: number): number {
+  #write(mutation: Journaled, destinations: string, start: number): number {
     const { key, contentType, traceparent = "", value, stamp } = mutation;
     const letters = destinations.length + key.length + contentType.length + traceparent.length;
     this.#makeRoom(start, HEADER_BYTES + 3 * letters + (value?.length ?? 0));
@@ -122,7 +128,7 @@ export class Journal {
     buffer.writeUInt16LE(at - traceAt, start + 16);
     if (value !== null) at += value.copy(buffer, at);
     buffer[start + 8] = OUTBOX_KINDS.indexOf(mutation.kind);
-    buffer[start + 9] = value === null ? 0 : HAS_VALUE;
+    buffer[start + 9] = (value === null ? 0 : HAS_VALUE) | (mutation.isGone === true ? IS_GONE : 0);
     buffer.writeUInt16LE(0, start + 18);
     buffer.writeUInt32LE(stamp.origin, start + 20);
     buffer.writeDoubleLE(stamp.version, start + 24);
@@ -140,10 +146,11 @@ export class Journal {
   }
 }
 
-function isSame(a: OutboxMutation, b: OutboxMutation): boolean {
+function isSame(a: Journaled, b: Journaled): boolean {
   return (
     a.key === b.key &&
     a.kind === b.kind &&
+    a.isGone === b.isGone &&
     a.value === b.value &&
     a.expiresAtMs === b.expiresAtMs &&
     a.contentType === b.contentType &&
@@ -155,7 +162,7 @@ function isSame(a: OutboxMutation, b: OutboxMutation): boolean {
 /** Frames after one whose length can't be trusted are lost with it. */
 export function groupOf({ id, queued_at: queuedAtMs, frames }: JournalRow): JournalGroup {
   const buffer = Buffer.from(frames.buffer, frames.byteOffset, frames.byteLength);
-  const mutations: OutboxMutation[] = [];
+  const mutations: Journaled[] = [];
   let isDamaged = false;
   for (let at = 0; at < buffer.length; ) {
     const length = at + HEADER_BYTES <= buffer.length ? buffer.readUInt32LE(at + 4) : 0;
@@ -168,22 +175,23 @@ export function groupOf({ id, queued_at: queuedAtMs, frames }: JournalRow): Jour
   return { id, queuedAtMs, mutations, isDamaged };
 }
 
-function readFrame(buffer: Buffer, start: number, end: number): OutboxMutation[] {
+function readFrame(buffer: Buffer, start: number, end: number): Journaled[] {
   let at = start + HEADER_BYTES;
   const [destinations = "", key = "", contentType = "", traceparent = ""] = [0, 1, 2, 3].map((number) => {
     const from = at;
     at += buffer.readUInt16LE(start + 10 + 2 * number);
     return buffer.toString("utf8", from, at);
   });
-  const hasValue = ((buffer[start + 9] ?? 0) & HAS_VALUE) !== 0;
+  const flags = buffer[start + 9] ?? 0;
   const common = {
     key,
     kind: OUTBOX_KINDS[buffer[start + 8] ?? 0] ?? "delete",
-    value: hasValue ? buffer.subarray(at, end) : null,
+    value: (flags & HAS_VALUE) !== 0 ? buffer.subarray(at, end) : null,
     contentType,
     expiresAtMs: buffer.readDoubleLE(start + 32),
     stamp: { version: buffer.readDoubleLE(start + 24) as Version, origin: buffer.readUInt32LE(start + 20) },
     traceparent: traceparent === "" ? undefined : traceparent,
   };
-  return destinations.split("\n").map((destination) => ({ ...common, destination }));
+  const isGone = (flags & IS_GONE) !== 0 ? ({ isGone: true } as const) : {};
+  return destinations.split("\n").map((destination) => ({ ...common, ...isGone, destination }));
 }

@@ -308,7 +308,10 @@ export class Outbox {
 
   /** Forgets everything that waits for a destination, which is no more. */
   forget(destination: string): void {
-    this.#transaction((tally) => this.#queue.clear(destination, tally));
+    this.#transaction((tally, commit) => {
+      this.#queue.clear(destination, tally);
+      return this.#queue.append([], commit, tally);
+    });
   }
 
   /** Commits what was appended, and closes the file. */

@@ -6,8 +6,9 @@
 import { isNewer, isSame } from "../engine/engine.ts";
 import { costBytes, type OutboxEntry, type OutboxMutation, replaces, type Settlement } from "./entry.ts";
 import { Fresh, type FreshRow, type Group } from "./fresh.ts";
+import { ALL_KEYS, GoneRows } from "./gone-rows.ts";
 import type { InFlight } from "./in-flight.ts";
-import type { Journal } from "./journal.ts";
+import type { Journal, Journaled } from "./journal.ts";
 import type { Head, OutboxStore } from "./outbox-store.ts";
 import type { Tally } from "./tally.ts";
 
@@ -31,8 +32,11 @@ const NO_ROW = 0;
 
 export class Queue {
   readonly #fresh = new Fresh();
+  readonly #gone = new GoneRows();
   #nextId: number;
+  /** Up to which row nothing is left in the journal: now, and when the last transaction was done. */
   #cutUpTo = 0;
+  #cutKept = 0;
 
   constructor(
     private readonly store: OutboxStore,
@@ -46,7 +50,7 @@ export class Queue {
 
   /**
    * Takes up what a journal holds from before a restart. It stays where it is, so that nothing has to be written: the disk
-   * may be full. What was done already is delivered once more, for the journal does not say.
+   * may be full.
    */
   adopt(tally: Tally): { readonly damaged: readonly number[]; readonly newestVersion: number } {
     const damaged: number[] = [];
@@ -56,7 +60,8 @@ export class Queue {
       const group = this.#fresh.begin(id, queuedAtMs);
       for (const mutation of mutations) {
         newestVersion = Math.max(newestVersion, mutation.stamp.version);
-        this.#adoptFresh(mutation, group, queuedAtMs, tally);
+        if (mutation.isGone === true) this.#dropFresh(mutation, tally);
+        else this.#adoptFresh(mutation, group, queuedAtMs, tally);
       }
     }
     return { damaged, newestVersion };
@@ -77,16 +82,19 @@ export class Queue {
   append(mutations: readonly OutboxMutation[], commit: number, tally: Tally): boolean {
     const nowMs = this.nowMs();
     const group = this.#fresh.begin(commit, nowMs);
-    const journaled: OutboxMutation[] = [];
+    const queued: OutboxMutation[] = [];
     for (const mutation of mutations) {
-      if (this.#appendFresh(mutation, group, nowMs, tally)) journaled.push(mutation);
+      if (this.#appendFresh(mutation, group, nowMs, tally)) queued.push(mutation);
     }
     const most = MOVES_PER_COMMIT + mutations.length;
     this.#moveSurplus(most);
-    for (const { mutation } of this.#renew(group, nowMs - this.limits.ageMs, most)) journaled.push(mutation);
+    const renewed = this.#renew(group, nowMs - this.limits.ageMs, most);
+    this.#cut();
+    const journaled: Journaled[] = this.#gone.write(this.#cutUpTo);
+    for (const mutation of queued) journaled.push(mutation);
+    for (const { mutation } of renewed) journaled.push(mutation);
     if (journaled.length > 0) this.journal.append(commit, nowMs, journaled);
-    const isCut = this.#cut();
-    return journaled.length > 0 && !isCut;
+    return journaled.length > 0;
   }
 
   /** Moves all to the table: what is in flight, too, for nobody settles it any more. */
@@ -95,10 +103,12 @@ export class Queue {
       for (const row of [...this.#fresh.rows(destination)]) this.#move(row);
     }
     this.journal.removeUpTo(Number.MAX_SAFE_INTEGER);
+    this.#gone.clear();
   }
 
-  /** Forgets all that waits for a destination. */
+  /** Forgets all that waits for a destination. To be followed by `append`. */
   clear(destination: string, tally: Tally): void {
+    if (this.#fresh.count(destination) > 0) this.#gone.addAll(destination);
     for (const { mutation } of [...this.#fresh.rows(destination)]) {
       this.#fresh.remove(destination, mutation.key, mutation.stamp);
     }
@@ -110,11 +120,15 @@ export class Queue {
   /** To be called when the transaction is done … */
   keep(): void {
     this.#fresh.keep();
+    this.#gone.keep();
+    this.#cutKept = this.#cutUpTo;
   }
 
   /** … or has failed. */
   undo(): void {
     this.#fresh.undo();
+    this.#gone.undo();
+    this.#cutUpTo = this.#cutKept;
   }
 
   /** Whether the table has anything of a destination. */
@@ -188,6 +202,17 @@ export class Queue {
     return row === null || replaces(mutation, row);
   }
 
+  /** What the journal says to be gone. */
+  #dropFresh({ destination, key, stamp }: Journaled, tally: Tally): void {
+    const one = this.#fresh.find(destination, key);
+    const rows = key === ALL_KEYS ? [...this.#fresh.rows(destination)] : one === null ? [] : [one];
+    for (const row of rows) {
+      if (key !== ALL_KEYS && isNewer(row.mutation.stamp, stamp)) continue;
+      this.#fresh.removeRow(row);
+      tally.add(destination, { pending: -1, bytes: -row.cost });
+    }
+  }
+
   /** A row of the table that is as new was moved there from the journal, and knows more: what became of it. */
   #adoptFresh(mutation: OutboxMutation, group: Group, queuedAtMs: number, tally: Tally): void {
     const { destination, key } = mutation;
@@ -232,18 +257,19 @@ export class Queue {
   }
 
   /** Removes the beginning of the journal, of which nothing waits any more. */
-  #cut(): boolean {
+  #cut(): void {
     const doneUpTo = this.#fresh.doneUpTo();
     const rows = doneUpTo - this.#cutUpTo;
-    if (rows <= 0 || (rows < CUT_TOGETHER && this.#fresh.size > 0)) return false;
+    if (rows <= 0 || (rows < CUT_TOGETHER && this.#fresh.size > 0)) return;
     this.journal.removeUpTo(doneUpTo);
     this.#cutUpTo = doneUpTo;
-    return true;
   }
 
-  #move({ mutation, queuedAtMs }: FreshRow): number {
+  #move(row: FreshRow): number {
+    const { mutation, queuedAtMs } = row;
     const id = this.#nextId++;
     this.store.insert(id, mutation, queuedAtMs);
+    this.#gone.add(row);
     this.#fresh.remove(mutation.destination, mutation.key, mutation.stamp);
     return id;
   }
@@ -257,6 +283,7 @@ export class Queue {
     if (row === null || replaces(row.mutation, entry)) return;
     if (kind === "done") {
       this.#fresh.removeRow(row);
+      this.#gone.add(row);
       tally.add(destination, { pending: -1, bytes: -row.cost });
       return;
     }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { cpSync } from "node:fs";
 import type { OutboxEntry, Settlement } from "../../src/outbox/entry.ts";
 import type { Outbox } from "../../src/outbox/outbox.ts";
 import { OutboxFullError } from "../../src/outbox/outbox-errors.ts";
@@ -293,6 +294,59 @@ describe("after a restart", () => {
     expect(takeAll(opened.outbox).map(shown)).toEqual(["d=4@4"]);
     opened.scheduler.jump(1000);
     expect(takeAll(opened.outbox).map(shown)).toEqual(["c=3@3"]);
+  });
+
+  test("of a process that was killed, what was done does not come back", async () => {
+    using folder = tempFolder();
+    using copy = tempFolder();
+    {
+      using opened = openTestOutbox(folder.path);
+      const { outbox } = opened;
+      await outbox.append([put("a", "1", 1), put("b", "2", 2), put("c", "3", 3)]);
+      const [a] = takeAll(outbox);
+      if (a === undefined) throw new Error("nothing was taken");
+      await outbox.settle([done(a)]);
+      cpSync(folder.path, copy.path, { recursive: true });
+    }
+    using opened = openTestOutbox(copy.path);
+    expect(opened.outbox.counts("backend").pending).toBe(2);
+    expect(takeAll(opened.outbox).map(shown)).toEqual(["b=2@2", "c=3@3"]);
+  });
+
+  test("of a process that was killed, nothing comes back that a row of the table had replaced", async () => {
+    using folder = tempFolder();
+    using copy = tempFolder();
+    {
+      using opened = openTestOutbox(folder.path);
+      const { outbox, scheduler } = opened;
+      await outbox.append([put("a", "1", 1), put("b", "2", 2)]);
+      const [a] = takeAll(outbox, "backend", 1);
+      if (a === undefined) throw new Error("nothing was taken");
+      // To the table, where the next write of its key takes its place …
+      await outbox.settle([refused(a, scheduler.nowMs())]);
+      scheduler.jump(1);
+      await outbox.append([put("a", "new", 3)]);
+      const all = takeAll(outbox);
+      expect(all.map(shown).sort()).toEqual(["a=new@3", "b=2@2"]);
+      await outbox.settle(all.filter(({ key }) => key === "a").map(done));
+      cpSync(folder.path, copy.path, { recursive: true });
+    }
+    using opened = openTestOutbox(copy.path);
+    expect(takeAll(opened.outbox).map(shown)).toEqual(["b=2@2"]);
+  });
+
+  test("of a process that was killed, what was forgotten does not come back", async () => {
+    using folder = tempFolder();
+    using copy = tempFolder();
+    {
+      using opened = openTestOutbox(folder.path);
+      await opened.outbox.append([put("a", "1", 1), put("b", "2", 2, "other")]);
+      opened.outbox.forget("backend");
+      cpSync(folder.path, copy.path, { recursive: true });
+    }
+    using opened = openTestOutbox(copy.path);
+    expect(opened.outbox.counts("backend").pending).toBe(0);
+    expect(takeAll(opened.outbox, "other").map(shown)).toEqual(["b=2@2"]);
   });
 
   test("closing commits what was appended a moment before", async () => {

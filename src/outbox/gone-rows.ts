@@ -1,0 +1,69 @@
+/**
+ * What does not wait any more, or has a row of its own by now, while the journal still holds it for what stands beside it:
+ * the journal is told, so that a restart does not bring it back. A write that came back could be older than what this node
+ * has learned of its key meanwhile.
+ *
+ * As long as a commit fails, or has no room for them, the marks wait for the next.
+ */
+import type { Version } from "../engine/engine.ts";
+import { NEVER } from "../engine/engine.ts";
+import type { FreshRow } from "./fresh.ts";
+import type { Journaled } from "./journal.ts";
+
+interface Mark {
+  readonly row: Journaled;
+  /** The row of the journal that holds it last. */
+  readonly groupId: number;
+}
+
+/** Stands for all keys of a destination. */
+export const ALL_KEYS = "";
+
+export class GoneRows {
+  #marks: Mark[] = [];
+  /** How many of them come from transactions before. */
+  #kept = 0;
+  #areWritten = false;
+
+  add({ mutation: { destination, key, kind, stamp }, group }: FreshRow): void {
+    this.#marks.push({ row: markOf(destination, key, kind, stamp), groupId: group.id });
+  }
+
+  /** All that waits for a destination. */
+  addAll(destination: string): void {
+    const stamp = { version: 0 as Version, origin: 0 };
+    this.#marks.push({ row: markOf(destination, ALL_KEYS, "delete", stamp), groupId: Number.POSITIVE_INFINITY });
+  }
+
+  /** Those that the journal has to hold, if it holds nothing up to one of its rows. */
+  write(cutUpTo: number): Journaled[] {
+    this.#areWritten = true;
+    const needed: Journaled[] = [];
+    for (const { row, groupId } of this.#marks) if (groupId > cutUpTo) needed.push(row);
+    return needed;
+  }
+
+  /** The journal holds nothing any more. */
+  clear(): void {
+    this.#marks = [];
+    this.#kept = 0;
+  }
+
+  /** To be called when the transaction is done … */
+  keep(): void {
+    if (this.#areWritten) this.#marks = [];
+    this.#kept = this.#marks.length;
+    this.#areWritten = false;
+  }
+
+  /** … or has failed. */
+  undo(): void {
+    this.#marks.length = this.#kept;
+    this.#areWritten = false;
+  }
+}
+
+/** Member by member: a spread costs several times as much. */
+function markOf(destination: string, key: string, kind: Journaled["kind"], stamp: Journaled["stamp"]): Journaled {
+  return { destination, key, kind, value: null, contentType: "", expiresAtMs: NEVER, stamp, isGone: true };
+}
