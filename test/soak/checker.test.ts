@@ -105,6 +105,17 @@ describe("a history is accepted in which", () => {
     expect(written.kinds(rules)).toEqual(["stale"]);
   });
 
+  test("another node shows a write before its own node does", () => {
+    const written = new Written();
+    const rules: Rules = { ...STRICT, shows: (read, { node }) => read.node === node };
+    written.put(0, 10, 1);
+    written.put(20, 60, 2);
+    written.get(30, 31, 2, { node: "m" });
+    written.get(40, 41, 1);
+    expect(written.kinds(rules)).toEqual([]);
+    expect(written.kinds()).toEqual(["stale"]);
+  });
+
   test("what was written in a failover is gone, or there", () => {
     for (const found of [1, 2, null]) {
       const written = new Written();

@@ -17,6 +17,8 @@ export interface Rules {
    * Infinity = the two nodes promise each other nothing until they have agreed.
    */
   readonly lagMs: (read: Operation, newer: Operation, seen?: Operation) => number;
+  /** Whether a read shows that the write which it saw is visible at the node of the write, too. */
+  readonly shows: (read: Operation, written: Operation) => boolean;
 }
 
 export type ViolationKind = "unknown" | "from-the-future" | "refused-but-visible" | "stale" | "resurrected" | "lost";
@@ -29,7 +31,7 @@ export interface Violation {
 }
 
 /** For a store that never forgets, and nodes that see each other's writes at once. */
-export const STRICT: Rules = { allowsMiss: () => false, lagMs: () => 0 };
+export const STRICT: Rules = { allowsMiss: () => false, lagMs: () => 0, shows: () => true };
 
 export function violationsIn(operations: readonly Operation[], rules: Rules): Violation[] {
   return [...byKey(operations).values()].flatMap((ofKey) => violationsOfKey(ofKey, rules));
@@ -72,7 +74,7 @@ function violationsOfKey(operations: readonly Operation[], rules: Rules): Violat
   }
   for (const read of reads) {
     const seen = read.value === null ? undefined : puts.get(read.value);
-    if (seen === undefined || seen.effectiveMs <= read.endMs) continue;
+    if (seen === undefined || seen.effectiveMs <= read.endMs || !rules.shows(read, seen.operation)) continue;
     seen.effectiveMs = read.endMs;
     seen.seenBy = read;
   }

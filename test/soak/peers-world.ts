@@ -69,7 +69,7 @@ export async function peersWorld(options: WorldOptions): Promise<World> {
     },
     async settle() {
       for (const proxy of ways.values()) proxy.mode = { kind: "pass" };
-      await until("all links are up and empty", () => areQuiet(nodes), MEETING_LIMIT_MS);
+      await meet(nodes);
       await Promise.all(nodes.map((node) => node.settle()));
     },
     finalChecks: async (history) => divergentIn(history),
@@ -94,6 +94,8 @@ function rulesOf(nodes: readonly RealNode[]): Rules {
       const isOrdered = seen === undefined || seen.node === newer.node;
       return isOrdered && (read.node === newer.node || isFinal(read)) ? 0 : Number.POSITIVE_INFINITY;
     },
+    // Durable means on its way: a peer can have what the node itself stores only a moment later, before it answers.
+    shows: (read, written) => read.node === written.node,
   };
 }
 
@@ -143,6 +145,23 @@ function clockApart(node: RealNode, { random }: WorldOptions): Fault {
       node.setClock(0);
     },
   };
+}
+
+async function meet(nodes: readonly RealNode[]): Promise<void> {
+  try {
+    await until("all links are up and empty", () => areQuiet(nodes), MEETING_LIMIT_MS);
+  } catch (cause) {
+    const links = await Promise.all(nodes.map(({ name, port }) => linksOf(name, port)));
+    throw new Error(`the nodes do not meet: ${links.join("; ")}`, { cause });
+  }
+}
+
+async function linksOf(name: string, port: number): Promise<string> {
+  try {
+    return `${name}: ${JSON.stringify((await callsOf(port).json("/api/stats")).peers.links)}`;
+  } catch (error) {
+    return `${name}: ${String(error)}`;
+  }
 }
 
 async function areQuiet(nodes: readonly RealNode[]): Promise<boolean> {
