@@ -179,7 +179,7 @@ export class Receiver {
     this.#counts.batches += 1;
     this.#counts.mutations += mutations.length;
     const outcomes = await this.#applyAll(mutations, unknownUntil);
-    await this.#options.note(mutations);
+    await this.#note(mutations, outcomes);
     if (mutations.length > 0 || !this.#options.clockKeeper.hasKept) this.#options.clockKeeper.keep();
     const refused: number[] = [];
     const lost: number[] = [];
@@ -196,6 +196,11 @@ export class Receiver {
     }
     this.#counts.refused += refused.length;
     return this.#acknowledgement(session, { refused, lost, unplaced });
+  }
+
+  /** A stamp from too far ahead is nothing to go by: beside it, all that this node writes would be old. */
+  #note(mutations: readonly PeerMutation[], outcomes: readonly Applied[]): Promise<void> {
+    return this.#options.note(mutations.filter((_, at) => outcomes[at] !== "refused"));
   }
 
   /** What a put that was not taken lost against; null = that is not known, it may be nothing. */
@@ -250,8 +255,9 @@ export class Receiver {
     if (head.number("to") !== node.incarnation) return unknownSession();
     // A repair takes the place of something older, or of a delete that is.
     const unknownUntil = await horizon.horizonOf(session, head);
-    for (const outcome of await this.#applyAll(mutations, unknownUntil)) if (outcome === "applied") this.countRepair();
-    await this.#options.note(mutations);
+    const outcomes = await this.#applyAll(mutations, unknownUntil);
+    for (const outcome of outcomes) if (outcome === "applied") this.countRepair();
+    await this.#note(mutations, outcomes);
     clockKeeper.keep();
     return answer(encodeMessage("answer", node.signature(scheduler.nowMs())));
   }

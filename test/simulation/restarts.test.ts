@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { versionAt } from "../../src/cache/hybrid-clock.ts";
 import { Mesh } from "./mesh.ts";
 
 describe("what was acknowledged while a link was cut", () => {
@@ -69,4 +70,21 @@ describe("a node that lost its disk and is filled by a peer", () => {
     await mesh.run(4000);
     expect(mesh.nodes.map(({ life }) => life.replication.bootstrapState)).toEqual(["done", "done", "done"]);
   });
+
+test("a stamp from an hour ahead that a node refused does not make its own stamps after a restart newer than the time", async () => {
+  const mesh = new Mesh([{}, {}, {}]);
+  await mesh.run(5000);
+  mesh.cut(2, 3);
+  mesh.node(2).put("x", null);
+  await mesh.run(100);
+  mesh.node(1).skewMs = 3_600_000;
+  mesh.node(1).put("x", null);
+  await mesh.run(100);
+  mesh.node(1).skewMs = 0;
+  await mesh.run(2000);
+  mesh.restart(2);
+  mesh.node(2).put("y", null);
+  await mesh.run(100);
+  const stamp = mesh.node(2).life.engine.live("y")?.stamp;
+  expect(stamp?.version).toBeLessThanOrEqual(versionAt(mesh.node(2).nowMs()));
 });
