@@ -3,10 +3,11 @@
  * and are sent again, until this node can say that nothing newer was ever known, or the peer says that something is. See
  * `OwnRows`.
  */
+import { isNewer } from "../engine/engine.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
 import type { OwnRows } from "./own-rows.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
-import { peerMutationOf, unplacedOf } from "./peer-rows.ts";
+import { outdatedRow, peerMutationOf, unplacedOf } from "./peer-rows.ts";
 import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export interface UnplacedPutsOptions {
@@ -68,11 +69,26 @@ export class UnplacedPuts {
     // Something newer of its key waits, and stands for it.
     if (waiting?.version !== stamp.version || waiting.origin !== stamp.origin) return { kind: "done", entry };
     try {
-      outbox.append([{ ...entry, destination: this.#queue }]).catch(() => {});
+      outbox.append([{ ...entry, destination: this.#queue }]).then(
+        () => this.#outdate(entry),
+        () => {},
+      );
     } catch {
       return { kind: "released", entry };
     }
     return { kind: "done", entry };
+  }
+
+  /** What was queued in the commit in which a put moved here could not see it here. */
+  #outdate({ destination, key, stamp }: OutboxEntry): void {
+    const { outbox } = this.#options;
+    const newest = outbox.pendingValue(destination, key)?.stamp;
+    if (newest === undefined || !isNewer(newest, stamp)) return;
+    try {
+      outbox.append([outdatedRow(this.#queue, key, newest)]).catch(() => {});
+    } catch {
+      // The outbox is full: the peer has what is newer before it is sure of this.
+    }
   }
 
   /** Some were placed: others may be, too. */
