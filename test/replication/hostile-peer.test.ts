@@ -64,7 +64,8 @@ class Sender {
   put(key: string, value: string, more: Partial<PeerPut> = {}): PeerPut {
     const stamp = { version: versionAt(Date.now()), origin: this.id };
     const bytes = Buffer.from(value);
-    return { kind: "put", key, value: bytes, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, stamp, ...more };
+    const type = JSON_CONTENT_TYPE;
+    return { kind: "put", key, value: bytes, contentType: type, expiresAtMs: NEVER, stamp, touch: null, ...more };
   }
 }
 

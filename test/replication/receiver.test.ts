@@ -72,7 +72,10 @@ function house(folder: TempFolder = tempFolder()) {
 
 function put(key: string, version: number): PeerPut {
   const stamp = { version: toVersion(version), origin: SENDER.id };
-  return { kind: "put", key, value: Buffer.from("1"), contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, stamp };
+  return {
+    ...{ kind: "put", key, value: Buffer.from("1"), contentType: JSON_CONTENT_TYPE },
+    ...{ expiresAtMs: NEVER, stamp, touch: null },
+  };
 }
 
 /** Rejections that nobody handled while `run` ran: each of them ends a node. */

@@ -90,6 +90,8 @@ export class ModelNode {
     return this.world.clock.nowMs + this.skewMs;
   }
 
+  /** What the life before had: its answers may still be under way when the next begins. Names of stamps. */
+  #toldBefore = new Set<string>();
   /** What it will be told, or has kept, of what was made before it started: names of stamps. */
   #owed = new Set<string>();
   /** Mutations made before it started. */
@@ -97,7 +99,7 @@ export class ModelNode {
 
   start(): void {
     const { settings, world } = this;
-    this.#owed = owedAmong(world.nodes(), this);
+    this.#owed = owedAmong(world.nodes(), this, this.#toldBefore);
     this.#startedAt = world.history.size;
     if (settings.kind === "memory") this.#memory = new ModelMemory();
     let life: Life | null = null;
@@ -192,6 +194,7 @@ export class ModelNode {
     const { life, settings, world } = this;
     life.isOver = true;
     this.#life = null;
+    this.#toldBefore = new Set([...this.#memory.entries.values()].map(({ stamp }) => nameOf(stamp)));
     world.network.listen(settings.url, null);
     if (!losesDisk) return;
     for (const rows of this.#disk.rows.values()) {
@@ -339,7 +342,8 @@ function headOf(body: Buffer): string {
 }
 
 /** What other nodes have yet to tell a node, and what it has yet to tell others: names of stamps. */
-function owedAmong(nodes: readonly ModelNode[], node: ModelNode): Set<string> {
+function owedAmong(nodes: readonly ModelNode[], node: ModelNode, toldBefore: ReadonlySet<string>): Set<string> {
   const destination = destinationOf(node.settings.url);
-  return new Set(nodes.flatMap((other) => other.owes(other === node ? null : destination)));
+  const others = nodes.filter((other) => other !== node).flatMap((other) => other.owes(destination));
+  return new Set([...others.filter((name) => !toldBefore.has(name)), ...node.owes(null)]);
 }

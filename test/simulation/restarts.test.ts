@@ -70,6 +70,7 @@ describe("a node that lost its disk and is filled by a peer", () => {
     await mesh.run(4000);
     expect(mesh.nodes.map(({ life }) => life.replication.bootstrapState)).toEqual(["done", "done", "done"]);
   });
+});
 
 test("a stamp from an hour ahead that a node refused does not make its own stamps after a restart newer than the time", async () => {
   const mesh = new Mesh([{}, {}, {}]);

@@ -10,7 +10,7 @@ import { until } from "../support/until.ts";
 import type { Rules } from "./checker.ts";
 import type { History, Operation } from "./history.ts";
 import { proxyFaults } from "./proxy-faults.ts";
-import { RealNode } from "./soak-node.ts";
+import { IN_ANOTHER_HOUR, RealNode } from "./soak-node.ts";
 import { between, type Fault, type World, type WorldOptions } from "./world.ts";
 
 const NAMES = ["a", "b", "c"] as const;
@@ -50,11 +50,13 @@ export async function peersWorld(options: WorldOptions): Promise<World> {
     name: "three peers",
     nodes,
     faults: [
-      ...nodes.flatMap((node) => node.faults(options)),
+      // What is stamped an hour ahead waits for its time: no round could end.
+      ...nodes.flatMap((node) => node.faults(options)).filter(({ name }) => !name.endsWith(IN_ANOTHER_HOUR)),
       ...[...ways].flatMap(([name, proxy]) => proxyFaults(`way ${name}`, proxy, options)),
       ...nodes.map((node) => cutOff(node, ways, options)),
       ...together(nodes, ways, options),
       ...(RealNode.hasClock ? nodes.map((node) => clockApart(node, options)) : []),
+      ...(RealNode.hasClock ? nodes.map((node) => clockBehind(node, options)) : []),
     ],
     rules: rulesOf(nodes),
     patternsMayMiss: false,
@@ -142,6 +144,17 @@ function clockApart(node: RealNode, { random }: WorldOptions): Fault {
     run: async () => {
       node.setClock(random() < 0.5 ? CLOCK_APART_S : -CLOCK_APART_S);
       await Bun.sleep(between(random, 1_500, 5_000));
+      node.setClock(0);
+    },
+  };
+}
+
+function clockBehind(node: RealNode, { random }: WorldOptions): Fault {
+  return {
+    name: `${node.name} with its clock an hour behind`,
+    run: async () => {
+      node.setClock(-3_600);
+      await Bun.sleep(between(random, 1_500, 4_000));
       node.setClock(0);
     },
   };

@@ -10,6 +10,9 @@ import { between, type Fault, type SoakNode, type WorldOptions } from "./world.t
 /** Where Debian puts libfaketime, by architecture. */
 const FAKETIME = new Bun.Glob("usr/lib/*/faketime/libfaketime.so.1");
 
+/** How the fault's name ends that sets a clock an hour forth or back. */
+export const IN_ANOTHER_HOUR = " in another hour";
+
 /** How long a node may take until it is well again, in ms. */
 const RECOVERY_LIMIT_MS = 90_000;
 
@@ -143,7 +146,7 @@ export class RealNode implements SoakNode {
     return [
       ...lifetimes,
       {
-        name: `${name} in another hour`,
+        name: name + IN_ANOTHER_HOUR,
         run: async () => {
           this.setClock(random() < 0.5 ? 3_600 : -3_600);
           await Bun.sleep(between(random, 1_500, 4_000));

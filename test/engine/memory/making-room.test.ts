@@ -91,10 +91,9 @@ describe("room in a full memory of small entries", () => {
     endTurn();
     evicted.length = 0;
     const usedBytes = engine.stats().usedBytes ?? Number.NaN;
-    const stamp = { version: Number.MAX_SAFE_INTEGER as Version, origin: 0 };
     const expiresAtMs = Date.now() + 3_600_000;
     // Its record has no room for an expiry: it is written anew.
-    expect(engine.touch({ key: keyOf("large"), expiresAtMs, stamp, condition: null })).toBe("touched");
+    expect(engine.touch({ key: keyOf("large"), expiresAtMs, seen: null, condition: null })).toBe("touched");
     endTurn();
     expect(evicted).toEqual([expect.any(Number)]);
     expect(evicted[0]).toBeLessThanOrEqual(MOST_EVICTED_IN_A_TURN);
@@ -103,7 +102,7 @@ describe("room in a full memory of small entries", () => {
     expect(engine.peek(keyOf("large"), sink)).toBe(true);
     expect([sink.bytes.equals(value), sink.info?.expiresAtMs]).toEqual([true, expiresAtMs]);
     checkInvariants(engine.handle);
-    const later = { version: stamp.version, origin: 1 };
+    const later = { version: Number.MAX_SAFE_INTEGER as Version, origin: 1 };
     expect(engine.delete({ key: keyOf("large"), stamp: later, condition: null, tombstoneUntilMs: NEVER })).toBe(
       "deleted",
     );
