@@ -5,13 +5,14 @@ const mayImport = {
   config: [],
   telemetry: ["runtime"],
   runtime: [],
-  engine: ["runtime", "config", "telemetry"],
-  cache: ["engine", "runtime", "config", "telemetry"],
-  outbox: ["engine", "runtime", "config", "telemetry"],
-  backend: ["cache", "engine", "outbox", "runtime", "config", "telemetry"],
-  replication: ["cache", "engine", "outbox", "runtime", "config", "telemetry"],
-  http: ["cache", "engine", "runtime", "config", "telemetry"],
-  node: ["http", "cache", "engine", "backend", "outbox", "replication", "runtime", "config", "telemetry"],
+  model: ["runtime"],
+  engine: ["model", "runtime", "config", "telemetry"],
+  cache: ["model", "engine", "runtime", "config", "telemetry"],
+  outbox: ["model", "engine", "runtime", "config", "telemetry"],
+  backend: ["model", "cache", "engine", "outbox", "runtime", "config", "telemetry"],
+  replication: ["model", "cache", "engine", "outbox", "runtime", "config", "telemetry"],
+  http: ["model", "cache", "engine", "runtime", "config", "telemetry"],
+  node: ["model", "http", "cache", "engine", "backend", "outbox", "replication", "runtime", "config", "telemetry"],
 };
 
 const rooms = Object.entries(mayImport).map(([room, others]) => ({
@@ -25,6 +26,12 @@ const rooms = Object.entries(mayImport).map(([room, others]) => ({
 module.exports = {
   forbidden: [
     ...rooms,
+    {
+      name: "transport-knows-nothing-of-rest",
+      severity: "error",
+      from: { path: "^src/http/transport/" },
+      to: { path: "^src/(http/rest|cache|engine|model)/" },
+    },
     {
       name: "no-circle",
       severity: "error",

@@ -12,15 +12,18 @@ const cruiser = join(root, "node_modules", "dependency-cruiser", "bin", "depende
 
 const badHouse: Readonly<Record<string, string>> = {
   "src/config/config.ts": 'import type { Engine } from "../engine/engine.ts";\nexport type Config = Engine;\n',
-  "src/engine/engine.ts": 'import { serve } from "../http/server.ts";\nexport type Engine = typeof serve;\n',
-  "src/http/server.ts":
-    'import type { Config } from "../config/config.ts";\nexport function serve(_: Config): void {}\n',
-  "src/attic/box.ts": 'export { serve } from "../http/server.ts";\n',
+  "src/engine/engine.ts": 'import { serve } from "../http/transport/server.ts";\nexport type Engine = typeof serve;\n',
+  "src/http/transport/server.ts":
+    'import type { Config } from "../../config/config.ts";\nexport function serve(_: Config): void {}\n',
+  "src/http/rest/api.ts": "export const path = 1;\n",
+  "src/http/transport/wait.ts": 'export { path } from "../rest/api.ts";\n',
+  "src/attic/box.ts": 'export { serve } from "../http/transport/server.ts";\n',
 };
 const mustBeFound = [
   "config-imports-only-what-lies-below",
   "engine-imports-only-what-lies-below",
   "no-circle",
+  "transport-knows-nothing-of-rest",
   "every-room-has-its-rule",
 ];
 

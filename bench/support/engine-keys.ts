@@ -1,5 +1,7 @@
-import type { DeleteRequest, EntryInfo, EntrySink, Key, PutRequest, Version } from "../../src/engine/engine.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import type { DeleteRequest, EntryInfo, EntrySink, PutRequest } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import type { Key } from "../../src/model/key.ts";
+import type { Version } from "../../src/model/stamp.ts";
 
 export const KEY_BYTES = 16;
 
@@ -66,7 +68,7 @@ export class FixedSink implements EntrySink {
 
 /** Requests that are reused, each with a newer version than the one before. */
 export class EngineRequests {
-  readonly #stamp = { version: newerThanAllBefore(), origin: 0 };
+  readonly #stamp = { version: newerThanAllBefore(), nodeId: 0 };
   readonly #value: Buffer;
   readonly #put: { -readonly [Field in keyof PutRequest]: PutRequest[Field] };
   readonly #delete: { -readonly [Field in keyof DeleteRequest]: DeleteRequest[Field] };

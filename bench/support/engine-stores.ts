@@ -1,6 +1,7 @@
 import { LRUCache } from "lru-cache";
-import type { Engine, Key } from "../../src/engine/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import type { Key } from "../../src/model/key.ts";
 import { EngineRequests, engineKeys, FixedSink, keyOfNumber, keyText } from "./engine-keys.ts";
 
 export const VALUE_BYTES = 100;

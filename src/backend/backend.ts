@@ -4,7 +4,7 @@
  * Calls are bounded in time by their caller. A backend never throws for what one key or one row is to blame for: that is
  * in the result of the key or row. It never throws for a database that is away, either: each key or row says so.
  */
-import type { Version } from "../engine/engine.ts";
+import type { Version } from "../model/stamp.ts";
 
 export interface CallOptions {
   /** How long the whole call may take. What has no answer by then is `failed` or `retry`. */
@@ -14,7 +14,7 @@ export interface CallOptions {
   /**
    * W3C trace context that goes along where the backend can carry it, as one text: see `trace-context.ts`.
    */
-  readonly traceparent?: string | undefined;
+  readonly traceContext?: string | undefined;
   /** The contexts of all that a call is for, one per key or row; `TracedBackend` makes one of them. */
   readonly traceparents?: readonly (string | undefined)[];
   /** Of writes that were refused before: no row shares a statement with others. */

@@ -1,4 +1,4 @@
-import { MAX_VALUE_BYTES } from "../engine/engine.ts";
+import { MAX_VALUE_BYTES } from "../model/entry.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import type { LoadResult } from "./backend.ts";
 

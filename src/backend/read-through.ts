@@ -5,8 +5,10 @@
  * A load that began before its key was written, deleted or cleared answers those who wait for it already, and nobody
  * else: it is not cached, and who asks after that gets a load of his own.
  */
-import type { Awaitable, Version } from "../engine/engine.ts";
+
+import type { Version } from "../model/stamp.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 import { type Backend, BackendError, type BackendValue, type LoadResult } from "./backend.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import type { LoadRoom } from "./load-room.ts";
@@ -97,7 +99,7 @@ interface Flight {
   readonly answer: PromiseWithResolvers<FillResult>;
   readonly deadlineMs: number;
   mayFill: boolean;
-  readonly traceparent: string | undefined;
+  readonly traceContext: string | undefined;
 }
 
 /** Expiries spread by this share to either side, so that what was loaded together does not expire together. */
@@ -126,13 +128,13 @@ export class ReadThrough {
   }
 
   /** Never rejects: what went wrong is in the result. */
-  load(key: string, traceparent?: string): Promise<FillResult> {
+  load(key: string, traceContext?: string): Promise<FillResult> {
     if (this.#negative.has(key, this.options.scheduler.nowMs())) {
       this.#counts.negativeHits += 1;
       return Promise.resolve({ kind: "absent" });
     }
     const flight = this.#flights.get(key);
-    if (flight === undefined) return this.#begin(key, this.options.look, traceparent);
+    if (flight === undefined) return this.#begin(key, this.options.look, traceContext);
     this.#counts.joined += 1;
     return flight.answer.promise.then(collapsed);
   }
@@ -193,7 +195,7 @@ export class ReadThrough {
   #begin(
     key: string,
     look: ReadThroughOptions["look"],
-    traceparent?: string,
+    traceContext?: string,
     sink = this.options.sink,
   ): Promise<FillResult> {
     const flight: Flight = {
@@ -203,7 +205,7 @@ export class ReadThrough {
       answer: Promise.withResolvers(),
       deadlineMs: this.options.scheduler.nowMs() + this.options.timeoutMs,
       mayFill: true,
-      traceparent,
+      traceContext,
     };
     this.#flights.set(key, flight);
     this.#unsettled.add(flight);
@@ -266,7 +268,7 @@ export class ReadThrough {
     const keys = [...new Set(batch.map((flight) => flight.key))];
     let results: LoadResult[];
     try {
-      results = await backend.load(keys, { timeoutMs, traceparents: batch.map((flight) => flight.traceparent) });
+      results = await backend.load(keys, { timeoutMs, traceparents: batch.map((flight) => flight.traceContext) });
     } catch (error) {
       const failure = new BackendError("ERR_BACKEND_UNAVAILABLE", String(error), { cause: error });
       results = keys.map(() => ({ kind: "failed", error: failure }));

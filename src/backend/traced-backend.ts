@@ -78,9 +78,9 @@ export class TracedBackend implements Backend {
     const { traceparents: _, ...call } = options;
     const { tracer } = this;
     const span = tracer?.startLater(operation, SpanKind.CLIENT, carriers) ?? null;
-    if (tracer === null || span === null) return { call: { ...call, traceparent: carriers[0] }, span };
+    if (tracer === null || span === null) return { call: { ...call, traceContext: carriers[0] }, span };
     this.#describe(span, operation, count);
-    return { call: { ...call, traceparent: tracer.carrierOf(span) }, span };
+    return { call: { ...call, traceContext: tracer.carrierOf(span) }, span };
   }
 
   #describe(span: Span, operation: string, count: number): void {

@@ -5,13 +5,13 @@
  * backend refuses for good is tried a few times and then put to the dead letters, and holds up no other.
  */
 
-import type { Version } from "../engine/engine.ts";
+import type { Version } from "../model/stamp.ts";
 import { backoffMs } from "../outbox/backoff.ts";
 import type { OutboxEntry, OutboxMutation, Settlement } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import { type Backend, BackendError, type BackendRow, type RowResult } from "./backend.ts";
-import { Suspects } from "./suspects.ts";
+import { PoisonRows } from "./poison-rows.ts";
 import { WriteWaiters } from "./write-waiters.ts";
 
 export interface WriteBehindOptions {
@@ -59,7 +59,7 @@ const BUSY_PAUSE_MS = 1000;
 
 export class WriteBehind {
   readonly #waiters = new WriteWaiters();
-  readonly #suspects = new Suspects();
+  readonly #suspects = new PoisonRows();
   readonly #ending = new AbortController();
   #running = 0;
   #failuresInARow = 0;
@@ -167,7 +167,7 @@ export class WriteBehind {
     const isUrgent = this.#drainUntilMs !== null || this.#waiters.size > 0;
     try {
       return outbox.take(destination, {
-        // Suspects are due first; they are not to fill a small batch by themselves.
+        // PoisonRows are due first; they are not to fill a small batch by themselves.
         limitEntries: this.#batchRows + this.#suspects.size,
         limitBytes: batchBytes,
         queuedUntilMs: scheduler.nowMs() - (isUrgent ? 0 : delayMs),
@@ -242,7 +242,7 @@ export class WriteBehind {
       results = await backend.write(batch.map(rowOf), {
         timeoutMs,
         signal: this.#ending.signal,
-        traceparents: batch.map((entry) => entry.traceparent),
+        traceparents: batch.map((entry) => entry.traceContext),
         ...how,
       });
     } catch (error) {

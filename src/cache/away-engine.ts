@@ -1,5 +1,4 @@
 import {
-  type Awaitable,
   type DeleteOutcome,
   type DeleteRequest,
   type Engine,
@@ -8,24 +7,23 @@ import {
   type EngineStats,
   EngineUnavailableError,
   type EntrySink,
-  FILL_ORIGIN,
   type IncrementOutcome,
   type IncrementRequest,
-  isNewer,
-  type Key,
-  type KeyPattern,
   type LateReader,
-  NEVER,
   type PutOutcome,
   type PutRequest,
   type ScanPage,
   type ScanRequest,
-  type Stamp,
   type TouchOutcome,
   type TouchRequest,
 } from "../engine/engine.ts";
+import { NEVER } from "../model/entry.ts";
+import type { Key } from "../model/key.ts";
+import type { KeyPattern } from "../model/matcher.ts";
+import type { Mutation } from "../model/mutation.ts";
+import { FILL_NODE_ID, isNewer, type Stamp } from "../model/stamp.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 import { type CapturedEntry, EntryCapture } from "./entry-capture.ts";
-import type { Mutation } from "./mutation.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 import type { PendingPort, Upstream } from "./upstream.ts";
 
@@ -218,7 +216,7 @@ export class AwayEngine implements Engine {
       if (await this.#engine.get(key, capture)) entry = capture.entry();
     } catch (error) {
       // What waits may be only that a fill is gone, which says nothing of what is behind.
-      if (waits === null || waits.stamp.origin === FILL_ORIGIN) return this.#getBehind(name, sink, error);
+      if (waits === null || waits.stamp.nodeId === FILL_NODE_ID) return this.#getBehind(name, sink, error);
       if (!(error instanceof EngineUnavailableError)) throw error;
     }
     const isCovered = (stamp: Stamp) => invalidations.covering(key, stamp) !== null;
@@ -253,7 +251,7 @@ function entryOf(mutation: Mutation, nowMs: number): CapturedEntry | null {
 
 function deliver({ value, expiresAtMs, stamp }: CapturedEntry, sink: EntrySink): true {
   const { bytes, contentType } = value;
-  const entry = { valueLength: bytes.length, contentType, expiresAtMs, tag: stamp.version, stamp };
+  const entry = { valueLength: bytes.length, contentType, expiresAtMs, revision: stamp.version, stamp };
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
   return true;
 }

@@ -1,23 +1,23 @@
-import {
-  type Awaitable,
-  type Condition,
-  type DeleteOutcome,
-  type Engine,
-  type EngineHealth,
-  type EngineStats,
-  type EntrySink,
-  type IncrementOutcome,
-  type Key,
-  type KeyPattern,
-  type LateReader,
-  NEVER,
-  type PutOutcome,
-  type ScanPage,
-  type ScanRequest,
-  type Stamp,
-  type TouchOutcome,
+import type {
+  Condition,
+  DeleteOutcome,
+  Engine,
+  EngineHealth,
+  EngineStats,
+  EntrySink,
+  IncrementOutcome,
+  LateReader,
+  PutOutcome,
+  ScanPage,
+  ScanRequest,
+  TouchOutcome,
 } from "../engine/engine.ts";
-import type { HybridClock } from "./hybrid-clock.ts";
+import { NEVER } from "../model/entry.ts";
+import type { HybridClock } from "../model/hybrid-clock.ts";
+import { copyKey, type Key } from "../model/key.ts";
+import type { KeyPattern } from "../model/matcher.ts";
+import type { Stamp } from "../model/stamp.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 
 /** The TTL of a write that names none: the default one. */
 export const DEFAULT_TTL = -1;
@@ -33,7 +33,7 @@ export interface MutationContext {
   /** A peer of the original's kind sent it on: it goes neither to the backend nor to peers. */
   readonly isReplicated: boolean;
   /** W3C trace context of the request. */
-  readonly traceparent?: string | undefined;
+  readonly traceContext?: string | undefined;
 }
 
 /** Of a client that says nothing about it. */
@@ -71,7 +71,7 @@ export interface CacheOptions {
   /** TTL of writes that name none, in ms; null = they never expire. */
   readonly defaultTtlMs: number | null;
   /** The id of this node; 0 where it has neither peers nor a backend. */
-  readonly origin: number;
+  readonly nodeId: number;
 }
 
 /** A value to be stored: `source[start .. end)`, which must stay as it is until the put is answered. */
@@ -99,14 +99,14 @@ export class Cache {
   private readonly versions: HybridClock;
   protected readonly nowMs: () => number;
   private readonly defaultTtlMs: number;
-  private readonly origin: number;
+  private readonly nodeId: number;
 
   constructor(options: CacheOptions) {
     this.engine = options.engine;
     this.versions = options.versions;
     this.nowMs = options.nowMs;
     this.defaultTtlMs = options.defaultTtlMs ?? 0;
-    this.origin = options.origin;
+    this.nodeId = options.nodeId;
   }
 
   get engineName(): string {
@@ -169,7 +169,7 @@ export class Cache {
     ttlMs: number,
     condition: Condition | null,
   ): Promise<PutOutcome> {
-    const own = copyOf(key);
+    const own = copyKey(key);
     return making.then(() => this.put(own, value, ttlMs, condition));
   }
 
@@ -264,15 +264,11 @@ export class Cache {
   }
 
   protected stamp(): Stamp {
-    return { version: this.versions.next(), origin: this.origin };
+    return { version: this.versions.next(), nodeId: this.nodeId };
   }
 
   protected expiryOf(ttlMs: number): number {
     const wanted = ttlMs === DEFAULT_TTL ? this.defaultTtlMs : ttlMs;
     return wanted === 0 ? NEVER : this.nowMs() + wanted;
   }
-}
-
-export function copyOf(key: Key): Key {
-  return { bytes: Buffer.from(key.bytes.subarray(0, key.length)), length: key.length };
 }

@@ -1,5 +1,6 @@
-import type { EntryInfo, EntrySink, Stamp } from "../engine/engine.ts";
-import type { CacheValue } from "./mutation.ts";
+import type { EntryInfo, EntrySink } from "../engine/engine.ts";
+import type { CacheValue } from "../model/entry.ts";
+import type { Stamp } from "../model/stamp.ts";
 
 export interface CapturedEntry {
   readonly value: CacheValue;
@@ -19,7 +20,7 @@ export class EntryCapture implements EntrySink {
     this.target = Buffer.allocUnsafeSlow(entry.valueLength);
     this.#contentType = entry.contentType;
     this.#expiresAtMs = entry.expiresAtMs;
-    this.#stamp = { version: entry.stamp.version, origin: entry.stamp.origin };
+    this.#stamp = { version: entry.stamp.version, nodeId: entry.stamp.nodeId };
     return true;
   }
 

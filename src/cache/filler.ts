@@ -1,14 +1,9 @@
 /** Puts what was read from the backend into the engine, unless something newer is known of its key. */
-import {
-  type Condition,
-  type Engine,
-  FILL_ORIGIN,
-  type Key,
-  NEVER,
-  type Stamp,
-  type Version,
-} from "../engine/engine.ts";
-import type { CacheValue } from "./mutation.ts";
+
+import type { Condition, Engine } from "../engine/engine.ts";
+import { type CacheValue, NEVER } from "../model/entry.ts";
+import { keyOf } from "../model/key.ts";
+import { FILL_NODE_ID, type Stamp, type Version } from "../model/stamp.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 
 export interface FillerOptions {
@@ -63,7 +58,7 @@ export class Filler {
 
   /** What was filled with this version, and what is older, goes: a mutation has come that the load did not see. */
   undo(name: string, version: Version): Promise<void> {
-    const stamp = { version: (version + 1) as Version, origin: FILL_ORIGIN };
+    const stamp = { version: (version + 1) as Version, nodeId: FILL_NODE_ID };
     return this.absent(name, stamp, this.options.late?.untilMs() ?? NEVER);
   }
 
@@ -76,9 +71,4 @@ export class Filler {
       await this.options.late?.keepGone(name, stamp);
     }
   }
-}
-
-export function keyOf(name: string): Key {
-  const bytes = Buffer.from(name);
-  return { bytes, length: bytes.length };
 }

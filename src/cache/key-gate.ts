@@ -11,7 +11,7 @@
  *
  * Keys share places by their hash. Two keys in one place wait for each other now and then, and nothing worse.
  */
-import type { Key } from "../engine/engine.ts";
+import type { Key } from "../model/key.ts";
 
 const PLACES = 4096;
 /** Of a place: somebody depends on an entry there. The other bits count what is stamped and not applied. */

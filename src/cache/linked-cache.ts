@@ -6,27 +6,25 @@
  * something newer is there already and it has happened before that. What depends on the stored entry (a condition, a counter, a
  * touch) is done first and then recorded; where that fails, the entry is dropped, and the next read loads what is true.
  */
-import {
-  type Awaitable,
-  type Condition,
-  type DeleteOutcome,
-  type EntryInfo,
-  type EntrySink,
-  FILL_ORIGIN,
-  type IncrementOutcome,
-  JSON_CONTENT_TYPE,
-  type Key,
-  type KeyPattern,
-  type LateReader,
-  NEVER,
-  type PutOutcome,
-  type Stamp,
-  type TouchOutcome,
+
+import type {
+  Condition,
+  DeleteOutcome,
+  EntryInfo,
+  EntrySink,
+  IncrementOutcome,
+  LateReader,
+  PutOutcome,
+  TouchOutcome,
 } from "../engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../model/entry.ts";
+import { copyKey, type Key, keyOf, nameOf } from "../model/key.ts";
+import type { KeyPattern } from "../model/matcher.ts";
+import { FILL_NODE_ID, type Stamp } from "../model/stamp.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 import {
   Cache,
   type CacheOptions,
-  copyOf,
   DEFAULT_TTL,
   FROM_CLIENT,
   type LateWriter,
@@ -36,7 +34,6 @@ import {
   type NewValue,
 } from "./cache.ts";
 import { type CapturedEntry, EntryCapture } from "./entry-capture.ts";
-import { keyOf } from "./filler.ts";
 import type { KeyGate } from "./key-gate.ts";
 import { isKept, LinkedPut } from "./linked-put.ts";
 import { LinkedStore, type OwnPut } from "./linked-store.ts";
@@ -97,10 +94,10 @@ export class LinkedCache extends Cache {
     return !this.loads && this.#upstream.refreshAheadMs === 0 && super.getLater(key, reader);
   }
 
-  override async load(key: Key, sink: LoadSink, traceparent?: string): Promise<boolean> {
+  override async load(key: Key, sink: LoadSink, traceContext?: string): Promise<boolean> {
     const name = nameOf(key);
-    if (!this.#gate.isRecorded(key)) await this.#gate.recorded(copyOf(key));
-    const loaded = await this.#upstream.load(name, traceparent);
+    if (!this.#gate.isRecorded(key)) await this.#gate.recorded(copyKey(key));
+    const loaded = await this.#upstream.load(name, traceContext);
     if (loaded.kind === "absent") return false;
     deliver(loaded, sink);
     return true;
@@ -145,7 +142,7 @@ export class LinkedCache extends Cache {
     condition: Condition | null,
     context: MutationContext = FROM_CLIENT,
   ): Promise<DeleteOutcome> {
-    const own = copyOf(key);
+    const own = copyKey(key);
     const name = nameOf(own);
     this.engine.requireReachable?.(own);
     if (condition === null) return this.#deleteRecorded(own, name, context);
@@ -171,7 +168,7 @@ export class LinkedCache extends Cache {
     condition: Condition | null,
     context: MutationContext = FROM_CLIENT,
   ): Promise<TouchOutcome> {
-    const own = copyOf(key);
+    const own = copyKey(key);
     const name = nameOf(own);
     const expiresAtMs = this.expiryOf(ttlMs);
     for (let tries = 1; ; tries++) {
@@ -186,7 +183,7 @@ export class LinkedCache extends Cache {
           isUndone = await this.#store.isInvalidated(own, entry.stamp);
           if (isUndone) return "absent";
           // A copy of what the database has is nobody else's affair, nor is how long it is kept.
-          if (entry.stamp.origin === FILL_ORIGIN) return done;
+          if (entry.stamp.nodeId === FILL_NODE_ID) return done;
           await this.#upstream.record({ kind: "put", key: name, ...entry, touch: stamp, ...context });
           return done;
         },
@@ -203,7 +200,7 @@ export class LinkedCache extends Cache {
     condition: Condition | null,
     context: MutationContext = FROM_CLIENT,
   ): Promise<IncrementOutcome> {
-    const own = copyOf(key);
+    const own = copyKey(key);
     const name = nameOf(own);
     const expiresAtMsIfNew = this.expiryOf(DEFAULT_TTL);
     for (let stamps = 1; ; stamps++) {
@@ -333,9 +330,9 @@ export class LinkedCache extends Cache {
   }
 
   #recordPut({ key: name, value, expiresAtMs }: OwnPut, stamp: Stamp, context: MutationContext): Promise<void> {
-    const { isReplicated, traceparent } = context;
+    const { isReplicated, traceContext } = context;
     const mutation = { kind: "put", key: name, value, expiresAtMs, stamp, touch: null } as const;
-    return this.#upstream.record({ ...mutation, isReplicated, traceparent });
+    return this.#upstream.record({ ...mutation, isReplicated, traceContext });
   }
 
   async #recordCount(key: Key, name: string, value: number, stamp: Stamp, context: MutationContext): Promise<void> {
@@ -426,7 +423,7 @@ function deliver(loaded: Extract<Loaded, { kind: "found" }>, sink: LoadSink): vo
   const { value, expiresAtMs, stamp } = loaded;
   const { bytes, contentType } = value;
   sink.markLoaded(loaded);
-  const entry: EntryInfo = { valueLength: bytes.length, contentType, expiresAtMs, tag: stamp.version, stamp };
+  const entry: EntryInfo = { valueLength: bytes.length, contentType, expiresAtMs, revision: stamp.version, stamp };
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
 }
 
@@ -437,8 +434,4 @@ function unlessStrange(error: unknown): void {
 
 function asFetched(isThere: boolean | null): Condition | null {
   return isThere === null ? null : { kind: isThere ? "present" : "absent" };
-}
-
-function nameOf(key: Key): string {
-  return key.bytes.toString("utf8", 0, key.length);
 }

@@ -1,9 +1,12 @@
-import type { Awaitable, PutOutcome, Stamp } from "../engine/engine.ts";
+import type { PutOutcome } from "../engine/engine.ts";
+import type { CacheValue } from "../model/entry.ts";
+import { keyOf } from "../model/key.ts";
+import type { PutMutation } from "../model/mutation.ts";
+import type { Stamp } from "../model/stamp.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 import { type LateWriter, MOST_STAMPS, type MutationContext } from "./cache.ts";
-import { keyOf } from "./filler.ts";
 import type { KeyGate } from "./key-gate.ts";
 import type { LinkedStore, OwnPut } from "./linked-store.ts";
-import type { CacheValue, PutMutation } from "./mutation.ts";
 import { type RecordListener, type Upstream, UpstreamError } from "./upstream.ts";
 
 /**
@@ -21,7 +24,7 @@ export class LinkedPut implements PutMutation, RecordListener {
   readonly expiresAtMs: number;
   readonly stamp: Stamp;
   readonly isReplicated: boolean;
-  readonly traceparent: string | undefined;
+  readonly traceContext: string | undefined;
   readonly #store: LinkedStore;
   readonly #upstream: Upstream;
   readonly #gate: KeyGate;
@@ -36,7 +39,7 @@ export class LinkedPut implements PutMutation, RecordListener {
     gate: KeyGate,
     { key, value, expiresAtMs }: OwnPut,
     place: number,
-    { isReplicated, traceparent }: MutationContext,
+    { isReplicated, traceContext }: MutationContext,
     writer: LateWriter,
     stamps = 1,
   ) {
@@ -45,7 +48,7 @@ export class LinkedPut implements PutMutation, RecordListener {
     this.expiresAtMs = expiresAtMs;
     this.stamp = store.nextStamp();
     this.isReplicated = isReplicated;
-    this.traceparent = traceparent;
+    this.traceContext = traceContext;
     this.#store = store;
     this.#upstream = upstream;
     this.#gate = gate;

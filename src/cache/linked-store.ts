@@ -1,17 +1,11 @@
 /** The engine of a cache that has something behind it: mutations with their stamps, and the pattern deletes that are newer. */
-import {
-  type Awaitable,
-  type Condition,
-  type Engine,
-  FILL_ORIGIN,
-  type Key,
-  MAX_KEY_BYTES,
-  NEVER,
-  type PutOutcome,
-  type Stamp,
-} from "../engine/engine.ts";
-import { keyOf } from "./filler.ts";
-import type { PutMutation } from "./mutation.ts";
+
+import type { Condition, Engine, PutOutcome } from "../engine/engine.ts";
+import { NEVER } from "../model/entry.ts";
+import { type Key, keyOf, MAX_KEY_BYTES } from "../model/key.ts";
+import type { PutMutation } from "../model/mutation.ts";
+import { FILL_NODE_ID, type Stamp } from "../model/stamp.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
 
 /** What is to be stored, with bytes of its own. */
@@ -54,7 +48,7 @@ export class LinkedStore {
    * that it forgot, and then what it has of this one is older.
    */
   async dropOlder(key: Key, { version }: Stamp): Promise<void> {
-    await this.drop(key, { version, origin: FILL_ORIGIN });
+    await this.drop(key, { version, nodeId: FILL_NODE_ID });
   }
 
   /** Removes what is not newer than the stamp. */
@@ -64,7 +58,7 @@ export class LinkedStore {
 
   /** Removes the entry that was stored with this stamp, unless something else has its place by now. */
   async takeBack(key: Key, { version }: Stamp): Promise<void> {
-    const condition: Condition = { kind: "tag-in", tags: [version] };
+    const condition: Condition = { kind: "revision-in", revisions: [version] };
     await this.engine.delete({ key, stamp: this.nextStamp(), condition, tombstoneUntilMs: NEVER });
   }
 

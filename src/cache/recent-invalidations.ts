@@ -6,8 +6,11 @@
  * the put. Asked before, it keeps the value out; asked after, it finds the invalidation that came in between: one that
  * comes later still is entered here before it walks the engine, and so meets the value itself.
  */
-import { isNewer, type Key, type KeyPattern, type Stamp, type Version } from "../engine/engine.ts";
-import { Glob, MAX_PATTERN_BYTES } from "./glob.ts";
+
+import { Glob, MAX_PATTERN_BYTES } from "../model/glob.ts";
+import type { Key } from "../model/key.ts";
+import type { KeyPattern } from "../model/matcher.ts";
+import { isNewer, type Stamp, type Version } from "../model/stamp.ts";
 
 /** Invalidations that are kept. Of those that had to make way, only the newest stamp is: it covers every key. */
 const SLOTS = 512;
@@ -23,10 +26,10 @@ const ADDED = 1;
 /** Float64 words of the header. */
 const NEWEST = 1;
 const FLOOR_VERSION = 2;
-const FLOOR_ORIGIN = 3;
+const FLOOR_NODE_ID = 3;
 
-/** In a slot: version and origin as Float64, pattern length as Int32 (-1 = all keys), pattern. */
-const SLOT_ORIGIN = 8;
+/** In a slot: version and node id as Float64, pattern length as Int32 (-1 = all keys), pattern. */
+const SLOT_NODE_ID = 8;
 const SLOT_LENGTH = 16;
 const SLOT_PATTERN = 20;
 const ALL_KEYS = -1;
@@ -44,7 +47,7 @@ export class RecentInvalidations {
   /** What this thread has read of the slots so far, the oldest first. */
   #known: Remembered[] = [];
   #knownUntil = 0;
-  #floor: Stamp = { version: 0 as Version, origin: 0 };
+  #floor: Stamp = { version: 0 as Version, nodeId: 0 };
 
   static create(): RecentInvalidations {
     return new RecentInvalidations(new SharedArrayBuffer(HEADER_BYTES + SLOTS * SLOT_BYTES));
@@ -72,7 +75,7 @@ export class RecentInvalidations {
     const slot = HEADER_BYTES + (added % SLOTS) * SLOT_BYTES;
     if (added >= SLOTS) this.#raiseFloor(this.#stampAt(slot));
     this.#bytes.writeDoubleLE(stamp.version, slot);
-    this.#bytes.writeDoubleLE(stamp.origin, slot + SLOT_ORIGIN);
+    this.#bytes.writeDoubleLE(stamp.nodeId, slot + SLOT_NODE_ID);
     this.#bytes.writeInt32LE(text === null ? ALL_KEYS : text.length, slot + SLOT_LENGTH);
     text?.copy(this.#bytes, slot + SLOT_PATTERN);
     if (stamp.version > (this.#numbers[NEWEST] ?? 0)) this.#numbers[NEWEST] = stamp.version;
@@ -108,7 +111,7 @@ export class RecentInvalidations {
     this.#knownUntil = added;
     this.#floor = {
       version: (this.#numbers[FLOOR_VERSION] ?? 0) as Version,
-      origin: this.#numbers[FLOOR_ORIGIN] ?? 0,
+      nodeId: this.#numbers[FLOOR_NODE_ID] ?? 0,
     };
     this.#unlock();
   }
@@ -124,18 +127,18 @@ export class RecentInvalidations {
   #stampAt(slot: number): Stamp {
     return {
       version: this.#bytes.readDoubleLE(slot) as Version,
-      origin: this.#bytes.readDoubleLE(slot + SLOT_ORIGIN),
+      nodeId: this.#bytes.readDoubleLE(slot + SLOT_NODE_ID),
     };
   }
 
   #raiseFloor(stamp: Stamp): void {
     const floor: Stamp = {
       version: (this.#numbers[FLOOR_VERSION] ?? 0) as Version,
-      origin: this.#numbers[FLOOR_ORIGIN] ?? 0,
+      nodeId: this.#numbers[FLOOR_NODE_ID] ?? 0,
     };
     if (!isNewer(stamp, floor)) return;
     this.#numbers[FLOOR_VERSION] = stamp.version;
-    this.#numbers[FLOOR_ORIGIN] = stamp.origin;
+    this.#numbers[FLOOR_NODE_ID] = stamp.nodeId;
   }
 
   #lock(): void {

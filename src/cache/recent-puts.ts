@@ -5,7 +5,7 @@
  * tells the two apart; where two keys share a place, the older put is forgotten, and its entry is dropped: a value may be
  * missed, none is kept that should have gone.
  */
-import type { Key } from "../engine/engine.ts";
+import type { Key } from "../model/key.ts";
 
 const PLACES = 8192;
 

@@ -1,4 +1,5 @@
-import { type EntryInfo, type EntrySink, NEVER } from "../engine/engine.ts";
+import type { EntryInfo, EntrySink } from "../engine/engine.ts";
+import { NEVER } from "../model/entry.ts";
 
 /** Passes an entry on, and notes whether it is to be reloaded before it expires. */
 export class RefreshSink implements EntrySink {

@@ -4,10 +4,13 @@
  * All of that lives once per node, in the main thread. An HTTP thread reaches it through messages, a node of one thread
  * by direct calls; both keep this contract.
  */
-import type { Awaitable, Stamp } from "../engine/engine.ts";
+
+import type { CacheValue } from "../model/entry.ts";
+import type { Mutation } from "../model/mutation.ts";
+import type { Stamp } from "../model/stamp.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 import type { MetricFamily } from "../telemetry/metric-family.ts";
 import type { LoadState } from "./cache.ts";
-import type { CacheValue, Mutation } from "./mutation.ts";
 
 /** What came of a load. */
 export type Loaded =
@@ -57,7 +60,7 @@ export interface Upstream extends UpstreamTraits {
    * What is behind the cache of a key that the engine doesn't have: a write that waits for the backend, or the backend's
    * own value; the engine has it by then. Rejects with `UpstreamError`: a failure is not an absence.
    */
-  load(key: string, traceparent?: string): Promise<Loaded>;
+  load(key: string, traceContext?: string): Promise<Loaded>;
 
   /** Loads a key again in the background. */
   refresh(key: string): void;

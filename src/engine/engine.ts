@@ -6,17 +6,13 @@
  * hit on the memory engine creates neither a promise nor garbage.
  */
 
-/** The largest key, in bytes of UTF-8. */
-export const MAX_KEY_BYTES = 1024;
-
-/** The largest value, in bytes: 16 MiB. */
-export const MAX_VALUE_BYTES = 16 * 1024 * 1024;
+import type { Key } from "../model/key.ts";
+import type { KeyPattern } from "../model/matcher.ts";
+import type { Stamp } from "../model/stamp.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 
 /** For values from this size on, an engine that answers at once may have to make room first (`Engine.makeRoom`). */
 export const LARGE_VALUE_BYTES = 64 * 1024;
-
-/** The longest content type that is kept with a value, in bytes of ASCII. */
-export const MAX_CONTENT_TYPE_BYTES = 255;
 
 /** What a content type is made of, whoever stored it: it goes into a header as it is. */
 export const CONTENT_TYPE_FORM = /^[\x20-\x7e]+$/;
@@ -24,52 +20,11 @@ export const CONTENT_TYPE_FORM = /^[\x20-\x7e]+$/;
 /** The longest JSON text that counts as a counter, white space included. */
 export const MAX_INTEGER_TEXT_BYTES = 1024;
 
-/** Expiry of an entry that never expires. */
-export const NEVER = 0;
-
-/** The content type of a value that is kept as JSON text. */
-export const JSON_CONTENT_TYPE = "application/json";
-
 /** Of a client's text, in the message of an error. */
 const MAX_QUOTED_CHARACTERS = 40;
 
-/**
- * A hybrid logical clock stamp: (ms since 2024-01-01 UTC) × 4096 + counter, a safe integer.
- */
-export type Version = number & { readonly __brand: "Version" };
-
-/**
- * Origin of what was read from a database: a copy, and no mutation. An engine that refuses what is forgotten lets a
- * mutation take its place also where the read began later: the database may not have had the mutation yet.
- */
-export const FILL_ORIGIN = 0;
-
-/** Who made a mutation, and when. The newer (version, origin) wins, however it arrives. */
-export interface Stamp {
-  readonly version: Version;
-  /** The node that made the version, as an unsigned 32-bit number; 0 where the node has no peers. */
-  readonly origin: number;
-}
-
-/** Whether (version, origin) of `a` is newer than that of `b`. */
-export function isNewer(a: Stamp, b: Stamp): boolean {
-  return a.version !== b.version ? a.version > b.version : a.origin > b.origin;
-}
-
 export function isSame(a: Stamp, b: Stamp): boolean {
-  return a.version === b.version && a.origin === b.origin;
-}
-
-/** What a call gives at once, or later. */
-export type Awaitable<T> = T | Promise<T>;
-
-/**
- * The UTF-8 bytes of a key, in a buffer that its owner reuses: `bytes[0 .. length)`.
- * An engine that answers later copies what it needs before it returns.
- */
-export interface Key {
-  readonly bytes: Buffer;
-  readonly length: number;
+  return a.version === b.version && a.nodeId === b.nodeId;
 }
 
 /** What an engine knows of an entry besides its value. Reused by the engine: valid during the call that gets it. */
@@ -83,7 +38,7 @@ export interface EntryInfo {
    * A safe integer that changes whenever the entry does, but not with its expiry: what an ETag is made of. The version
    * where the engine keeps one; else a hash of the value and of what each write is marked with.
    */
-  readonly tag: number;
+  readonly revision: number;
   readonly stamp: Stamp;
   /** For values that are read in parts later. Engines whose memory is elsewhere leave it out. Valid after the call, too. */
   readonly parts?: ValueParts | undefined;
@@ -141,10 +96,10 @@ export interface LateReader extends EntrySink {
 export type Condition =
   | { readonly kind: "absent" }
   | { readonly kind: "present" }
-  /** Present, with one of these tags (`If-Match: "…"`). */
-  | { readonly kind: "tag-in"; readonly tags: readonly number[] }
-  /** Absent, or present with none of these tags (`If-None-Match: "…"`). */
-  | { readonly kind: "tag-not-in"; readonly tags: readonly number[] };
+  /** Present, with one of these revisions (`If-Match: "…"`). */
+  | { readonly kind: "revision-in"; readonly revisions: readonly number[] }
+  /** Absent, or present with none of these revisions (`If-None-Match: "…"`). */
+  | { readonly kind: "revision-not-in"; readonly revisions: readonly number[] };
 
 /** A put. The value is `source[start .. end)`, copied before `put` returns. */
 export interface PutRequest {
@@ -212,13 +167,6 @@ export interface IncrementRequest {
 export type IncrementOutcome =
   | { readonly kind: "incremented"; readonly value: number }
   | { readonly kind: "not-an-integer" | "out-of-range" | "superseded" | "condition-failed" | "too-large" };
-
-/** Which keys a call is about. `matches` looks at `bytes[start .. end)`, UTF-8. */
-export interface KeyPattern {
-  /** The glob as the user wrote it. */
-  readonly text: string;
-  matches(bytes: Buffer, start: number, end: number): boolean;
-}
 
 /** One step of a scan: the keys found, and where to go on; null = the end. */
 export interface ScanPage {

@@ -6,24 +6,19 @@ import { Reachability } from "../backend/reachability.ts";
 import { type FillResult, type Kept, ReadThrough } from "../backend/read-through.ts";
 import { WriteBehind } from "../backend/write-behind.ts";
 import { Filler, type LateFills } from "../cache/filler.ts";
-import { Glob } from "../cache/glob.ts";
-import { type HybridClock, VERSIONS_PER_MS } from "../cache/hybrid-clock.ts";
-import type { CacheValue, Mutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
 import type { BackendConfig } from "../config/config.ts";
-import {
-  type Awaitable,
-  type Engine,
-  EngineUnavailableError,
-  FILL_ORIGIN,
-  NEVER,
-  type Stamp,
-  type Version,
-} from "../engine/engine.ts";
+import { type Engine, EngineUnavailableError } from "../engine/engine.ts";
+import { type CacheValue, NEVER } from "../model/entry.ts";
+import { Glob } from "../model/glob.ts";
+import { type HybridClock, VERSIONS_PER_MS } from "../model/hybrid-clock.ts";
+import type { Mutation } from "../model/mutation.ts";
+import { FILL_NODE_ID, type Stamp, type Version } from "../model/stamp.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 import type { ByteBudget } from "../runtime/byte-budget.ts";
 import { backendCounts, backendProblem } from "./backend-health.ts";
 import { BACKEND, BackendRows } from "./backend-rows.ts";
@@ -47,7 +42,7 @@ export interface BackendPartOptions {
   readonly staleEngine: Engine | null;
   readonly invalidations: RecentInvalidations;
   readonly versions: HybridClock;
-  readonly origin: number;
+  readonly nodeId: number;
   readonly scheduler: Scheduler;
   readonly random: () => number;
   readonly log: (message: string) => void;
@@ -119,7 +114,7 @@ export class BackendPart {
       nextVersion: () => options.versions.next(),
       sink: {
         fill: (key, value, expiresAtMs, version) => {
-          const stamp = { version, origin: options.origin };
+          const stamp = { version, nodeId: options.nodeId };
           this.#keep(this.#stale?.keep(key, value, expiresAtMs, stamp));
           const filled = this.#fill(key, value, expiresAtMs, version);
           return options.engine.answersAtOnce ? undefined : filled;
@@ -128,7 +123,7 @@ export class BackendPart {
         absent: (key, version) => {
           const deleted = this.#recentWrites.stampOf(key);
           if (deleted !== null) this.#keep(this.#absent(key, deleted));
-          this.#keep(this.#stale?.drop(key, { version, origin: options.origin }));
+          this.#keep(this.#stale?.drop(key, { version, nodeId: options.nodeId }));
         },
       },
       room: options.inFlight === null ? null : new LoadRoom(options.inFlight, OWN_HEAP.collectAll),
@@ -232,7 +227,7 @@ export class BackendPart {
    * to be told whether the database takes it. Where it took the place of one that readers have seen, neither it nor what the
    * database has from before may be shown.
    */
-  async load(key: string, traceparent?: string): Promise<Loaded> {
+  async load(key: string, traceContext?: string): Promise<Loaded> {
     if (!this.#rows.concerns(key)) return ABSENT;
     const refusal = this.refusalOf(key);
     if (refusal !== "") return this.#options.config.writeMode === "none" ? ABSENT : { kind: "absent", refusal };
@@ -243,7 +238,7 @@ export class BackendPart {
     }
     if (waiting !== null && !this.#writeBehind.isAwaited(key) && !this.#isReloaded(waiting))
       return this.#fillFrom(waiting);
-    return this.#loaded(key, await this.#readThrough.load(key, traceparent));
+    return this.#loaded(key, await this.#readThrough.load(key, traceContext));
   }
 
   /** Loads a key again in the background; failures show in the statistics. */
@@ -329,14 +324,14 @@ export class BackendPart {
       await this.#absent(key, stamp);
       return { kind: "absent" };
     }
-    const { versions, origin } = this.#options;
+    const { versions, nodeId } = this.#options;
     const version = versions.next();
     // Since the cache was asked, it may have got something newer.
     const kept = await this.#look(key);
     if (kept !== null) {
       const { value, expiresAtMs } = kept;
       const stored = { isStale: false, isStored: true, isCollapsed: true };
-      return { kind: "found", value, expiresAtMs, stamp: { version: kept.version, origin }, ...stored };
+      return { kind: "found", value, expiresAtMs, stamp: { version: kept.version, nodeId }, ...stored };
     }
     const value = { bytes: waiting.value, contentType: waiting.contentType };
     const expiresAtMs = this.#expiryOf(waiting);
@@ -361,13 +356,13 @@ export class BackendPart {
       // A server forgets nothing of that kind: it has something newer, or did not answer.
       if (isKept || !this.#options.engine.refusesForgotten) return;
     }
-    await this.#filler.fill(key, value, expiresAtMs, { version, origin: FILL_ORIGIN });
+    await this.#filler.fill(key, value, expiresAtMs, { version, nodeId: FILL_NODE_ID });
   }
 
   /** It is written, though still in the outbox, and reads are to see what the database made of it. */
   #isReloaded({ key, stamp }: OutboxMutation): boolean {
     const written = this.#reload === null ? null : this.#recentWrites.stampOf(key);
-    return written !== null && written.version === stamp.version && written.origin === stamp.origin;
+    return written !== null && written.version === stamp.version && written.nodeId === stamp.nodeId;
   }
 
   #noteFill(key: string, version: Version, seen?: Version): void {
@@ -377,7 +372,7 @@ export class BackendPart {
   }
 
   #writeReload(): WriteReload {
-    const { outbox, versions, origin, scheduler } = this.#options;
+    const { outbox, versions, nodeId, scheduler } = this.#options;
     return new WriteReload({
       readThrough: this.#readThrough,
       filler: this.#filler,
@@ -388,9 +383,9 @@ export class BackendPart {
         this.#noteFill(key, version, seen);
         return version;
       },
-      origin,
+      nodeId,
       onLoaded: (key, value, expiresAtMs, version) =>
-        this.#keep(this.#stale?.keep(key, value, expiresAtMs, { version, origin })),
+        this.#keep(this.#stale?.keep(key, value, expiresAtMs, { version, nodeId })),
       nowMs: () => scheduler.nowMs(),
       lateMs: LATE_MS,
     });
@@ -416,7 +411,7 @@ export class BackendPart {
     if (result.kind === "absent") return { kind: "absent" };
     if (result.kind === "found") {
       const { version, ...found } = result;
-      return { ...found, stamp: { version, origin: this.#options.origin }, isStale: false };
+      return { ...found, stamp: { version, nodeId: this.#options.nodeId }, isStale: false };
     }
     const stale = (await this.#stale?.get(key)) ?? null;
     if (stale !== null) return stale;

@@ -1,8 +1,9 @@
 /** What of the cache's mutations is for the database: which keys, and which of their mutations. */
-import { Glob } from "../cache/glob.ts";
-import type { Mutation } from "../cache/mutation.ts";
+
 import type { BackendConfig } from "../config/config.ts";
-import { NEVER } from "../engine/engine.ts";
+import { NEVER } from "../model/entry.ts";
+import { Glob } from "../model/glob.ts";
+import type { Mutation } from "../model/mutation.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import { keyMatches } from "./kept-entry.ts";
 
@@ -37,7 +38,7 @@ export class BackendRows {
       contentType: isPut ? mutation.value.contentType : "",
       expiresAtMs: isPut ? mutation.expiresAtMs : NEVER,
       stamp: mutation.stamp,
-      traceparent: mutation.traceparent,
+      traceContext: mutation.traceContext,
     };
   }
 }

@@ -3,7 +3,6 @@
 import manifest from "../../package.json";
 import { AwayEngine, PendingFlags } from "../cache/away-engine.ts";
 import { Cache } from "../cache/cache.ts";
-import { HybridClock } from "../cache/hybrid-clock.ts";
 import { KeyGate } from "../cache/key-gate.ts";
 import { LinkedCache } from "../cache/linked-cache.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
@@ -12,10 +11,11 @@ import type { PendingPort, Upstream, UpstreamAdmin } from "../cache/upstream.ts"
 import { isLoopback } from "../config/address.ts";
 import type { Config, PeersConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
-import { admitsBody } from "../http/admission.ts";
-import { createApi } from "../http/api.ts";
-import { type HttpServer, startHttpServer } from "../http/server.ts";
-import { Gate } from "../replication/gate.ts";
+import { admitsBody } from "../http/rest/admission.ts";
+import { createApi } from "../http/rest/api.ts";
+import { type HttpServer, startHttpServer } from "../http/transport/server.ts";
+import { HybridClock } from "../model/hybrid-clock.ts";
+import { PeerAuthenticator } from "../replication/peer-authenticator.ts";
 import { hostOf } from "../replication/replication.ts";
 import { ByteBudget } from "../runtime/byte-budget.ts";
 import { LoopWatch } from "../telemetry/loop-watch.ts";
@@ -106,7 +106,7 @@ function cacheOf(config: Config, shared: SharedParts, given: Engine, upstream: (
     versions: HybridClock.attach(shared.versions, Date.now),
     nowMs: Date.now,
     defaultTtlMs: config.defaultTtlMs,
-    origin: shared.link?.origin ?? 0,
+    nodeId: shared.link?.nodeId ?? 0,
   };
   if (upstream === null) return new Cache(options);
   const recentPuts = RecentPuts.attach(shared.recentPuts);
@@ -115,8 +115,8 @@ function cacheOf(config: Config, shared: SharedParts, given: Engine, upstream: (
 }
 
 /** Tells peers from others; what their names stand for is looked up again and again. */
-function watchDoor({ urls, token }: PeersConfig): { readonly gate: Gate; stop(): void } {
-  const gate = new Gate({ token, hosts: urls.map(hostOf), resolve: addressesOf });
+function watchDoor({ urls, token }: PeersConfig): { readonly gate: PeerAuthenticator; stop(): void } {
+  const gate = new PeerAuthenticator({ token, hosts: urls.map(hostOf), resolve: addressesOf });
   void gate.refresh();
   const timer = setInterval(() => void gate.refresh(), RESOLVE_EVERY_MS);
   timer.unref();

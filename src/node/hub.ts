@@ -5,7 +5,6 @@
  * whatever happens to the process.
  */
 
-import type { Mutation } from "../cache/mutation.ts";
 import {
   type DeadWrite,
   type Loaded,
@@ -21,7 +20,8 @@ import {
   UpstreamError,
   type UpstreamTraits,
 } from "../cache/upstream.ts";
-import type { Stamp } from "../engine/engine.ts";
+import type { Mutation } from "../model/mutation.ts";
+import type { Stamp } from "../model/stamp.ts";
 import type { DeadLetters } from "../outbox/dead-letters.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
@@ -186,8 +186,8 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     return this.#options.peers?.receive(request) ?? null;
   }
 
-  async load(key: string, traceparent?: string): Promise<Loaded> {
-    return this.#options.backend?.load(key, traceparent) ?? { kind: "absent" };
+  async load(key: string, traceContext?: string): Promise<Loaded> {
+    return this.#options.backend?.load(key, traceContext) ?? { kind: "absent" };
   }
 
   refresh(key: string): void {

@@ -12,14 +12,15 @@
  * | 4      | 2    | length of the content type                                    |
  * | 6      | 2    | length of the trace context                                   |
  * | 8      | 4    | length of the value                                           |
- * | 12     | 4    | origin                                                        |
+ * | 12     | 4    | node id                                                        |
  * | 16     | 8    | version                                                       |
  * | 24     | 8    | expiry                                                        |
  * | 32     | …    | key, content type, trace context, value                       |
- * | …      | 12   | of a touch: its version and origin                            |
+ * | …      | 12   | of a touch: its version and node id                            |
  */
-import type { Mutation } from "../cache/mutation.ts";
-import type { Stamp, Version } from "../engine/engine.ts";
+
+import type { Mutation } from "../model/mutation.ts";
+import type { Stamp, Version } from "../model/stamp.ts";
 
 const HEADER_BYTES = 32;
 const KINDS = ["put", "delete", "invalidate"] as const;
@@ -37,12 +38,12 @@ export class MutationWriter {
   #length = 0;
 
   add(mutation: Mutation): void {
-    const { kind, stamp, isReplicated, traceparent = "" } = mutation;
+    const { kind, stamp, isReplicated, traceContext = "" } = mutation;
     const text = kind === "invalidate" ? (mutation.pattern ?? "") : mutation.key;
     const contentType = kind === "put" ? mutation.value.contentType : "";
     const value = kind === "put" ? mutation.value.bytes : NOTHING;
     const textBytes = Buffer.byteLength(text);
-    const traceBytes = Buffer.byteLength(traceparent);
+    const traceBytes = Buffer.byteLength(traceContext);
     const touch = kind === "put" ? mutation.touch : null;
     this.#makeRoom(TOUCH_BYTES + HEADER_BYTES + textBytes + contentType.length + traceBytes + value.length);
     const buffer = this.#buffer;
@@ -56,17 +57,17 @@ export class MutationWriter {
     buffer.writeUInt16LE(contentType.length, at + 4);
     buffer.writeUInt16LE(traceBytes, at + 6);
     buffer.writeUInt32LE(value.length, at + 8);
-    buffer.writeUInt32LE(stamp.origin, at + 12);
+    buffer.writeUInt32LE(stamp.nodeId, at + 12);
     buffer.writeDoubleLE(stamp.version, at + 16);
     buffer.writeDoubleLE(kind === "put" ? mutation.expiresAtMs : 0, at + 24);
     at += HEADER_BYTES;
     at += buffer.utf8Write(text, at);
     at += buffer.latin1Write(contentType, at);
-    at += buffer.utf8Write(traceparent, at);
+    at += buffer.utf8Write(traceContext, at);
     at += value.copy(buffer, at);
     if (touch !== null) {
       buffer.writeDoubleLE(touch.version, at);
-      buffer.writeUInt32LE(touch.origin, at + 8);
+      buffer.writeUInt32LE(touch.nodeId, at + 8);
       at += TOUCH_BYTES;
     }
     this.#length = at;
@@ -104,9 +105,9 @@ export function readMutations(taken: Uint8Array<ArrayBuffer>): Mutation[] {
     const end = valueAt + buffer.readUInt32LE(at + 8);
     const text = buffer.toString("utf8", textAt, typeAt);
     const common = {
-      stamp: { version: buffer.readDoubleLE(at + 16) as Version, origin: buffer.readUInt32LE(at + 12) },
+      stamp: { version: buffer.readDoubleLE(at + 16) as Version, nodeId: buffer.readUInt32LE(at + 12) },
       isReplicated: (flags & REPLICATED) !== 0,
-      traceparent: valueAt === traceAt ? undefined : buffer.toString("utf8", traceAt, valueAt),
+      traceContext: valueAt === traceAt ? undefined : buffer.toString("utf8", traceAt, valueAt),
     };
     const kind = KINDS[buffer[at] ?? 0];
     if (kind === "put") {
@@ -126,5 +127,5 @@ export function readMutations(taken: Uint8Array<ArrayBuffer>): Mutation[] {
 }
 
 function stampAt(buffer: Buffer, at: number): Stamp {
-  return { version: buffer.readDoubleLE(at) as Version, origin: buffer.readUInt32LE(at + 8) };
+  return { version: buffer.readDoubleLE(at) as Version, nodeId: buffer.readUInt32LE(at + 8) };
 }

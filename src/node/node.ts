@@ -5,7 +5,7 @@ import { BackendConfigError } from "../backend/backend.ts";
 import type { Config } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { MemoryEngine } from "../engine/memory/memory-engine.ts";
-import { surplusOf } from "../http/server.ts";
+import { surplusOf } from "../http/transport/server.ts";
 import type { DataDirectory } from "../outbox/data-directory.ts";
 import { LoopWatch } from "../telemetry/loop-watch.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
@@ -16,7 +16,7 @@ import { exportMetrics } from "./export-metrics.ts";
 import { HeapKeeper, OWN_HEAP } from "./heap-keeper.ts";
 import { startHttpThreads } from "./http-threads.ts";
 import type { Hub } from "./hub.ts";
-import { isLinked, linkOf, openDataDirectory, openHub, originOf } from "./open-hub.ts";
+import { isLinked, linkOf, nodeIdOf, openDataDirectory, openHub } from "./open-hub.ts";
 import { checkAddress } from "./port-check.ts";
 import { lockPort } from "./port-lock.ts";
 import { Readiness } from "./readiness.ts";
@@ -162,7 +162,7 @@ interface Link {
 function openLink(config: Config, closing: Closing): Link {
   const directory = openDataDirectory(config);
   closing.add(() => directory[Symbol.dispose]());
-  return { directory, parts: linkOf(config, originOf(config, directory)) };
+  return { directory, parts: linkOf(config, nodeIdOf(config, directory)) };
 }
 
 function addHub(

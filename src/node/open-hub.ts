@@ -9,12 +9,12 @@ import { DAY_MS, TOLERANCE_MS } from "../backend/sql/ahead-rows.ts";
 import { type BackendPlace, TracedBackend } from "../backend/traced-backend.ts";
 import { PendingFlags } from "../cache/away-engine.ts";
 import type { LateFills } from "../cache/filler.ts";
-import { InvalidPatternError } from "../cache/glob.ts";
-import { HybridClock } from "../cache/hybrid-clock.ts";
-import type { PutMutation } from "../cache/mutation.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { BackendConfig, Config, PeersConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
+import { InvalidPatternError } from "../model/glob.ts";
+import { HybridClock } from "../model/hybrid-clock.ts";
+import type { PutMutation } from "../model/mutation.ts";
 import { DataDirectory } from "../outbox/data-directory.ts";
 import { Outbox } from "../outbox/outbox.ts";
 import { DataDirectoryInUseError, OutboxOpenError } from "../outbox/outbox-errors.ts";
@@ -61,7 +61,7 @@ export function openDataDirectory(config: Config): DataDirectory {
 }
 
 /** The id of this node: as configured, or made once and kept. Throws `NodeError`. */
-export function originOf(config: Config, directory: DataDirectory): number {
+export function nodeIdOf(config: Config, directory: DataDirectory): number {
   if (config.outbox.nodeId !== null) return config.outbox.nodeId;
   const path = directory.file("node-id");
   const kept = readIfThere(path);
@@ -88,9 +88,9 @@ export function originOf(config: Config, directory: DataDirectory): number {
 }
 
 /** What the caches of a node need to know of what is behind them. */
-export function linkOf({ backend, peers }: Config, origin: number): LinkParts {
+export function linkOf({ backend, peers }: Config, nodeId: number): LinkParts {
   return {
-    origin,
+    nodeId,
     loads: backend !== null,
     deletes: backend?.deletes === true && backend.writeMode !== "none",
     tombstoneMs: Math.max(backend === null ? 0 : backend.timeoutMs + TOMBSTONE_SLACK_MS, peers?.tombstoneMs ?? 0),
@@ -204,7 +204,7 @@ function backendPart(
     inFlight: ByteBudget.attach(shared.inFlight),
     invalidations: RecentInvalidations.attach(shared.invalidations),
     versions: HybridClock.attach(shared.versions, Date.now),
-    origin: link.origin,
+    nodeId: link.nodeId,
     scheduler: systemScheduler,
     random: Math.random,
     log,
@@ -221,7 +221,7 @@ function peersPart(
   const { shared, engine, link, log } = options;
   return new Replication({
     ...settings,
-    nodeId: link.origin,
+    nodeId: link.nodeId,
     peers: urls,
     outbox,
     engine,

@@ -3,15 +3,18 @@
  * their way to the engine through the outbox like those to any other destination. They are applied with their stamps, in
  * whatever order: the engine keeps the newer one.
  */
+
 import type { PendingFlags } from "../cache/away-engine.ts";
 import { EntryCapture } from "../cache/entry-capture.ts";
-import { keyOf } from "../cache/filler.ts";
-import { Glob } from "../cache/glob.ts";
-import { VERSIONS_PER_MS } from "../cache/hybrid-clock.ts";
-import type { Mutation, PutMutation } from "../cache/mutation.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { PartState } from "../cache/upstream.ts";
-import { type Engine, isNewer, NEVER, type Stamp } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
+import { NEVER } from "../model/entry.ts";
+import { Glob } from "../model/glob.ts";
+import { VERSIONS_PER_MS } from "../model/hybrid-clock.ts";
+import { keyOf } from "../model/key.ts";
+import type { Mutation, PutMutation } from "../model/mutation.ts";
+import { isNewer, type Stamp } from "../model/stamp.ts";
 import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
@@ -213,7 +216,7 @@ export class PendingWrites {
       const capture = new EntryCapture();
       try {
         const entry = (await this.#options.engine.peek(keyOf(key), capture)) ? capture.entry() : null;
-        if (entry !== null && entry.stamp.version === stamp.version && entry.stamp.origin === stamp.origin) {
+        if (entry !== null && entry.stamp.version === stamp.version && entry.stamp.nodeId === stamp.nodeId) {
           const put = { kind: "put", key, ...entry, isReplicated: false, touch: null } as const;
           await this.#options.record(put);
         }

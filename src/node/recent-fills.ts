@@ -1,5 +1,5 @@
 /** The last fills by key: a mutation that they did not see, and that is kept later, undoes them. */
-import type { Version } from "../engine/engine.ts";
+import type { Version } from "../model/stamp.ts";
 
 /** More than can be loaded while a mutation is on its way from its thread. */
 const MOST = 10_000;

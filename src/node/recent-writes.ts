@@ -2,7 +2,7 @@
  * The stamps of the last writes by key that the database has. A thread may be late with an older one: what is loaded now
  * is cached with the stamp of the newer, and so is not replaced by it.
  */
-import type { Stamp } from "../engine/engine.ts";
+import type { Stamp } from "../model/stamp.ts";
 
 /** More than can be written while a thread is late. */
 const MOST = 10_000;

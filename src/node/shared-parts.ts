@@ -3,7 +3,6 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { PendingFlags } from "../cache/away-engine.ts";
-import { HybridClock } from "../cache/hybrid-clock.ts";
 import { KeyGate } from "../cache/key-gate.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { RecentPuts } from "../cache/recent-puts.ts";
@@ -19,6 +18,7 @@ import { makeNearEpochs } from "../engine/redis/near-epochs.ts";
 import type { RedisTls } from "../engine/redis/options.ts";
 import { createRedisEngine } from "../engine/redis/redis-engine.ts";
 import { parseRedisUrl, type RedisTarget } from "../engine/redis/redis-url.ts";
+import { HybridClock } from "../model/hybrid-clock.ts";
 import { ByteBudget, type ByteBudgetHandle } from "../runtime/byte-budget.ts";
 import { makeTelemetry, type TelemetryHandle } from "../telemetry/node-telemetry.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
@@ -59,7 +59,7 @@ export interface SharedParts {
 
 export interface LinkParts extends UpstreamTraits {
   /** The id of this node. */
-  readonly origin: number;
+  readonly nodeId: number;
 }
 
 interface SharedRedis {

@@ -1,10 +1,14 @@
 /** Values that the backend is known to have had, kept for a while after their TTL: what is served when it fails. */
+
 import { EntryCapture } from "../cache/entry-capture.ts";
-import { Filler, keyOf } from "../cache/filler.ts";
-import type { Glob } from "../cache/glob.ts";
+import { Filler } from "../cache/filler.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { Loaded } from "../cache/upstream.ts";
-import { type Engine, NEVER, type Stamp } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
+import { NEVER } from "../model/entry.ts";
+import type { Glob } from "../model/glob.ts";
+import { keyOf } from "../model/key.ts";
+import type { Stamp } from "../model/stamp.ts";
 
 export interface StaleValuesOptions {
   /** Of their own: in the node's engine they would take the place of live entries. */

@@ -1,5 +1,5 @@
-import type { Mutation } from "../cache/mutation.ts";
 import type { Loaded, RecordListener, Upstream, UpstreamTraits } from "../cache/upstream.ts";
+import type { Mutation } from "../model/mutation.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import { CallClient, type CallRequest, viewed } from "../runtime/rpc.ts";
 import type { Hub } from "./hub.ts";
@@ -83,11 +83,11 @@ class UpstreamClient implements Upstream {
     return false;
   }
 
-  load(key: string, traceparent = ""): Promise<Loaded> {
+  load(key: string, traceContext = ""): Promise<Loaded> {
     const id = this.#nextId++;
     this.#loadIds.push(id);
     this.#loadKeys.push(key);
-    this.#loadTraces.push(traceparent);
+    this.#loadTraces.push(traceContext);
     this.#schedule();
     return asked(this.#loading, id);
   }

@@ -1,5 +1,5 @@
-import type { Mutation } from "../cache/mutation.ts";
 import type { Loaded } from "../cache/upstream.ts";
+import type { Mutation } from "../model/mutation.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import { answerCall, type CallAnswer, type CallRequest, copied } from "../runtime/rpc.ts";
 import type { Hub } from "./hub.ts";

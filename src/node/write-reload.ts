@@ -4,11 +4,14 @@
  *
  * What is newer than the write stays as it is. Where nothing can be loaded, the entry goes, and the next read loads it.
  */
+
 import type { FillSink, Kept, ReadThrough } from "../backend/read-through.ts";
 import type { Filler } from "../cache/filler.ts";
-import type { CacheValue } from "../cache/mutation.ts";
-import { type Awaitable, type Condition, FILL_ORIGIN, NEVER, type Stamp, type Version } from "../engine/engine.ts";
+import type { Condition } from "../engine/engine.ts";
+import { type CacheValue, NEVER } from "../model/entry.ts";
+import { FILL_NODE_ID, type Stamp, type Version } from "../model/stamp.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 
 export interface WriteReloadOptions {
   readonly readThrough: Pick<ReadThrough, "reload">;
@@ -20,7 +23,7 @@ export interface WriteReloadOptions {
   /** The version of a fill of now. Called before it is filled, so that mutations that it did not see can undo it. */
   readonly fillVersion: (key: string, seen: Version) => Version;
   /** Of what is loaded: it wins over its write, however late that comes. */
-  readonly origin: number;
+  readonly nodeId: number;
   /** The database has it, with this version. */
   readonly onLoaded: (key: string, value: CacheValue, expiresAtMs: number, version: Version) => void;
   readonly nowMs: () => number;
@@ -64,7 +67,7 @@ export class WriteReload {
   }
 
   async #replace(write: OutboxMutation, value: CacheValue): Promise<void> {
-    const { filler, look, fillVersion, origin, nowMs, onLoaded } = this.options;
+    const { filler, look, fillVersion, nodeId, nowMs, onLoaded } = this.options;
     const { key, stamp } = write;
     for (let tries = 0; tries < TRIES; tries++) {
       const version = fillVersion(key, stamp.version);
@@ -74,9 +77,10 @@ export class WriteReload {
       // A touch may have given it another expiry.
       const expiresAtMs = kept !== null && isOf(kept, write) ? kept.expiresAtMs : write.expiresAtMs;
       if (expiresAtMs !== NEVER && expiresAtMs <= nowMs()) return;
-      const condition: Condition = kept === null ? { kind: "absent" } : { kind: "tag-in", tags: [kept.version] };
+      const condition: Condition =
+        kept === null ? { kind: "absent" } : { kind: "revision-in", revisions: [kept.version] };
       onLoaded(key, value, expiresAtMs, version);
-      if (await filler.fill(key, value, expiresAtMs, { version, origin }, condition)) return;
+      if (await filler.fill(key, value, expiresAtMs, { version, nodeId }, condition)) return;
     }
     await this.#remove(write);
   }
@@ -88,7 +92,7 @@ export class WriteReload {
     const kept = asked instanceof Promise ? await asked : asked;
     if (isNewer(kept, write)) return;
     const version = Math.max(write.stamp.version, kept?.version ?? 0) + 1;
-    await filler.absent(write.key, { version: version as Version, origin: FILL_ORIGIN }, nowMs() + lateMs);
+    await filler.absent(write.key, { version: version as Version, nodeId: FILL_NODE_ID }, nowMs() + lateMs);
   }
 }
 

@@ -1,12 +1,12 @@
 /** What was refused for good and waits for an operator. */
 import type { DeadLetter } from "./entry.ts";
 import type { OutboxStore } from "./outbox-store.ts";
-import type { Tally } from "./tally.ts";
+import type { QueueCounts } from "./queue-counts.ts";
 
 export class DeadLetters {
   constructor(
     private readonly store: OutboxStore,
-    private readonly transaction: (work: (tally: Tally) => void) => void,
+    private readonly transaction: (work: (counts: QueueCounts) => void) => void,
     private readonly onRevived: (letter: DeadLetter) => void,
   ) {}
 
@@ -18,10 +18,10 @@ export class DeadLetters {
   /** Queues dead letters again, by id; gives how many. */
   retry(destination: string, ids: readonly number[]): number {
     const letters = this.#among(destination, ids);
-    this.transaction((tally) => {
+    this.transaction((counts) => {
       for (const { id } of letters) {
         this.store.revive(id);
-        tally.add(destination, { dead: -1, pending: 1 });
+        counts.add(destination, { dead: -1, pending: 1 });
       }
     });
     for (const letter of letters) this.onRevived(letter);
@@ -31,9 +31,9 @@ export class DeadLetters {
   /** Forgets dead letters, by id; gives how many. */
   drop(destination: string, ids: readonly number[]): number {
     const letters = this.#among(destination, ids);
-    this.transaction((tally) => {
+    this.transaction((counts) => {
       const costs = this.store.removeAll(letters.map((letter) => letter.id));
-      tally.add(destination, { dead: -costs.length, bytes: -costs.reduce((sum, cost) => sum + cost, 0) });
+      counts.add(destination, { dead: -costs.length, bytes: -costs.reduce((sum, cost) => sum + cost, 0) });
     });
     return letters.length;
   }

@@ -1,6 +1,8 @@
 /** What waits in the outbox, and the checksum that tells a damaged row from a whole one. */
+
 import { crc32 } from "node:zlib";
-import { isNewer, isSame, type Stamp, type Version } from "../engine/engine.ts";
+import { isSame } from "../engine/engine.ts";
+import { isNewer, type Stamp, type Version } from "../model/stamp.ts";
 
 /** One mutation on its way to one destination. */
 export interface OutboxMutation {
@@ -19,7 +21,7 @@ export interface OutboxMutation {
   readonly expiresAtMs: number;
   readonly stamp: Stamp;
   /** W3C trace context of the request that it came with. */
-  readonly traceparent?: string | undefined;
+  readonly traceContext?: string | undefined;
 }
 
 /** In the order of their numbers in the journal. */
@@ -32,18 +34,18 @@ export function isOutboxKind(text: string): text is OutboxKind {
 
 const TOUCH_BYTES = 12;
 
-/** The value of a `touch`: version and origin of the touch, then the value that was put. */
+/** The value of a `touch`: version and node id of the touch, then the value that was put. */
 export function withTouch(value: Buffer, touch: Stamp): Buffer {
   const joined = Buffer.allocUnsafe(TOUCH_BYTES + value.length);
   joined.writeDoubleLE(touch.version, 0);
-  joined.writeUInt32LE(touch.origin, 8);
+  joined.writeUInt32LE(touch.nodeId, 8);
   value.copy(joined, TOUCH_BYTES);
   return joined;
 }
 
 export function touchOf({ kind, value }: Pick<OutboxMutation, "kind" | "value">): Stamp | null {
   if (kind !== "touch" || value === null || value.length < TOUCH_BYTES) return null;
-  return { version: value.readDoubleLE(0) as Version, origin: value.readUInt32LE(8) };
+  return { version: value.readDoubleLE(0) as Version, nodeId: value.readUInt32LE(8) };
 }
 
 /** Whether it brings a value. */
@@ -108,7 +110,7 @@ export function costBytes(mutation: Pick<OutboxMutation, "key" | "value">): numb
 /** Over everything that would do harm if it were wrong. SQLite has no checksums of its own in the database file. */
 export function checksum(mutation: OutboxMutation): number {
   const { destination, key, kind, value, contentType, expiresAtMs, stamp } = mutation;
-  const head = [destination, key, kind, contentType, expiresAtMs, stamp.version, stamp.origin].join("\0");
+  const head = [destination, key, kind, contentType, expiresAtMs, stamp.version, stamp.nodeId].join("\0");
   const headSum = crc32(head);
   return value === null ? headSum : crc32(value, headSum);
 }

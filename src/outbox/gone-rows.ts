@@ -5,10 +5,10 @@
  *
  * As long as a commit fails, or has no room for them, the marks wait for the next.
  */
-import type { Version } from "../engine/engine.ts";
-import { NEVER } from "../engine/engine.ts";
-import type { FreshRow } from "./fresh.ts";
-import type { Journaled } from "./journal.ts";
+import { NEVER } from "../model/entry.ts";
+import type { Version } from "../model/stamp.ts";
+import type { MemtableRow } from "./memtable.ts";
+import type { Journaled } from "./write-ahead-log.ts";
 
 interface Mark {
   readonly row: Journaled;
@@ -25,13 +25,13 @@ export class GoneRows {
   #kept = 0;
   #areWritten = false;
 
-  add({ mutation: { destination, key, kind, stamp }, group }: FreshRow): void {
+  add({ mutation: { destination, key, kind, stamp }, group }: MemtableRow): void {
     this.#marks.push({ row: markOf(destination, key, kind, stamp), groupId: group.id });
   }
 
   /** All that waits for a destination. */
   addAll(destination: string): void {
-    const stamp = { version: 0 as Version, origin: 0 };
+    const stamp = { version: 0 as Version, nodeId: 0 };
     this.#marks.push({ row: markOf(destination, ALL_KEYS, "delete", stamp), groupId: Number.POSITIVE_INFINITY });
   }
 

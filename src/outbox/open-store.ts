@@ -6,10 +6,10 @@ import { Database } from "bun:sqlite";
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
-import { JOURNAL_SCHEMA } from "./journal.ts";
 import { OutboxOpenError } from "./outbox-errors.ts";
 import { OutboxStore, SCHEMA } from "./outbox-store.ts";
 import { salvage } from "./salvage.ts";
+import { JOURNAL_SCHEMA } from "./write-ahead-log.ts";
 
 export interface StoreOptions {
   /** `full` survives the loss of power, `normal` the loss of the process. */

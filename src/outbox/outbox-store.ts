@@ -4,8 +4,9 @@
  * Rows keep their place in the queue (`id`) when a newer mutation of the key replaces what waits, so a key that is written
  * all the time is not put off for ever.
  */
+
 import type { Database, Statement } from "bun:sqlite";
-import type { Version } from "../engine/engine.ts";
+import type { Version } from "../model/stamp.ts";
 import {
   checksum,
   costBytes,
@@ -15,7 +16,7 @@ import {
   type OutboxEntry,
   type OutboxMutation,
 } from "./entry.ts";
-import { Journal } from "./journal.ts";
+import { WriteAheadLog } from "./write-ahead-log.ts";
 
 /** Ready rows are taken by id; delayed ones when they are due; dead ones wait for an operator. */
 const READY = 0;
@@ -25,9 +26,9 @@ const DEAD = 2;
 export const SCHEMA = `
   CREATE TABLE IF NOT EXISTS entries (
     id INTEGER PRIMARY KEY, destination TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,
-    version INTEGER NOT NULL, origin INTEGER NOT NULL, expires_at INTEGER NOT NULL, content_type TEXT NOT NULL,
+    version INTEGER NOT NULL, nodeId INTEGER NOT NULL, expires_at INTEGER NOT NULL, content_type TEXT NOT NULL,
     state INTEGER NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER NOT NULL, queued_at INTEGER NOT NULL,
-    reason TEXT NOT NULL, checksum INTEGER NOT NULL, cost INTEGER NOT NULL, value BLOB, traceparent TEXT);
+    reason TEXT NOT NULL, checksum INTEGER NOT NULL, cost INTEGER NOT NULL, value BLOB, traceContext TEXT);
   CREATE UNIQUE INDEX IF NOT EXISTS entry_of_key ON entries (destination, key);
   CREATE INDEX IF NOT EXISTS ready ON entries (destination, id) WHERE state = ${READY};
   CREATE INDEX IF NOT EXISTS delayed ON entries (destination, due_at) WHERE state = ${DELAYED};
@@ -46,7 +47,7 @@ export interface Head {
   readonly id: number;
   readonly key: string;
   readonly version: Version;
-  readonly origin: number;
+  readonly nodeId: number;
   readonly state: number;
   readonly cost: number;
   readonly queued_at: number;
@@ -61,7 +62,7 @@ export interface Row extends Head {
   readonly reason: string;
   readonly checksum: number;
   readonly value: Uint8Array | null;
-  readonly traceparent: string | null;
+  readonly traceContext: string | null;
 }
 
 export interface Totals {
@@ -71,7 +72,7 @@ export interface Totals {
   readonly bytes: number;
 }
 
-const HEAD = "id, key, version, origin, state, cost, queued_at";
+const HEAD = "id, key, version, nodeId, state, cost, queued_at";
 
 export class OutboxStore {
   readonly #find: Statement<Head>;
@@ -92,7 +93,7 @@ export class OutboxStore {
   readonly #begin: Statement;
   readonly #commit: Statement;
 
-  readonly journal: Journal;
+  readonly journal: WriteAheadLog;
 
   /** Closing the file waits for these: one that is left open keeps the lock. */
   readonly #statements: Statement[] = [];
@@ -107,8 +108,8 @@ export class OutboxStore {
     );
     this.#replace = this.#keep(
       database.prepare(
-        `UPDATE entries SET kind = ?2, version = ?3, origin = ?4, expires_at = ?5, content_type = ?6, state = ${READY},
-       attempts = 0, due_at = 0, reason = '', checksum = ?7, cost = ?8, value = ?9, traceparent = ?10 WHERE id = ?1`,
+        `UPDATE entries SET kind = ?2, version = ?3, nodeId = ?4, expires_at = ?5, content_type = ?6, state = ${READY},
+       attempts = 0, due_at = 0, reason = '', checksum = ?7, cost = ?8, value = ?9, traceContext = ?10 WHERE id = ?1`,
       ),
     );
     this.#remove = this.#keep(database.prepare("DELETE FROM entries WHERE id = ?"));
@@ -152,7 +153,7 @@ export class OutboxStore {
     this.#soonest = this.#keep(
       database.prepare(`SELECT min(due_at) AS due_at FROM entries WHERE destination = ? AND state = ${DELAYED}`),
     );
-    this.journal = new Journal(database, (statement) => this.#keep(statement));
+    this.journal = new WriteAheadLog(database, (statement) => this.#keep(statement));
     this.#note = this.#keep(
       database.prepare(
         `UPDATE meta SET number = max(number, CASE name WHEN 'commits' THEN ?1 ELSE ?2 END)
@@ -250,18 +251,18 @@ export class OutboxStore {
   }
 
   insert(id: number, mutation: OutboxMutation, queuedAtMs: number): void {
-    const { destination, key, kind, stamp, expiresAtMs, contentType, value, traceparent } = mutation;
+    const { destination, key, kind, stamp, expiresAtMs, contentType, value, traceContext } = mutation;
     this.#insert.run(
-      ...[id, destination, key, kind, stamp.version, stamp.origin, expiresAtMs, contentType],
-      ...[queuedAtMs, checksum(mutation), costBytes(mutation), value, traceparent ?? null],
+      ...[id, destination, key, kind, stamp.version, stamp.nodeId, expiresAtMs, contentType],
+      ...[queuedAtMs, checksum(mutation), costBytes(mutation), value, traceContext ?? null],
     );
   }
 
   replace(id: number, mutation: OutboxMutation): void {
-    const { kind, stamp, expiresAtMs, contentType, value, traceparent } = mutation;
+    const { kind, stamp, expiresAtMs, contentType, value, traceContext } = mutation;
     this.#replace.run(
-      ...[id, kind, stamp.version, stamp.origin, expiresAtMs, contentType],
-      ...[checksum(mutation), costBytes(mutation), value, traceparent ?? null],
+      ...[id, kind, stamp.version, stamp.nodeId, expiresAtMs, contentType],
+      ...[checksum(mutation), costBytes(mutation), value, traceContext ?? null],
     );
   }
 
@@ -380,10 +381,10 @@ export function entryOf(row: Row): OutboxEntry | null {
     value: hasValue({ kind }) ? (bytes ?? Buffer.alloc(0)) : null,
     contentType: row.content_type,
     expiresAtMs: row.expires_at,
-    stamp: { version: row.version, origin: row.origin },
+    stamp: { version: row.version, nodeId: row.nodeId },
     attempts: row.attempts,
     queuedAtMs: row.queued_at,
-    traceparent: row.traceparent ?? undefined,
+    traceContext: row.traceContext ?? undefined,
   };
   return checksum(entry) === row.checksum ? entry : null;
 }

@@ -17,9 +17,9 @@ import { openStore, type StoreOptions } from "./open-store.ts";
 import { OutboxFullError } from "./outbox-errors.ts";
 import type { OutboxStore } from "./outbox-store.ts";
 import { FRESH_LIMITS, type FreshLimits, Queue } from "./queue.ts";
+import { QueueCounts } from "./queue-counts.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { type TakeRequest, Taker } from "./taker.ts";
-import { Tally } from "./tally.ts";
 
 export interface OutboxOptions extends Omit<StoreOptions, "nowMs"> {
   /** Bound on what waits, dead letters included, in bytes. */
@@ -68,7 +68,7 @@ export class Outbox {
   readonly dead: DeadLetters;
   readonly #store: OutboxStore;
   readonly #mark: CommitMark;
-  readonly #tally: Tally;
+  readonly #counts: QueueCounts;
   readonly #queue: Queue;
   readonly #inFlight = new InFlight();
   readonly #taker: Taker;
@@ -97,7 +97,7 @@ export class Outbox {
     this.limitBytes = options.limitBytes;
     this.#store = opened.store;
     this.#mark = opened.mark;
-    this.#tally = new Tally(opened.store.totals());
+    this.#counts = new QueueCounts(opened.store.totals());
     const { store } = opened;
     const nowMs = () => options.scheduler.nowMs();
     this.#queue = new Queue(store, store.journal, this.#inFlight, nowMs, options.fresh ?? FRESH_LIMITS);
@@ -105,7 +105,7 @@ export class Outbox {
       store,
       queue: this.#queue,
       inFlight: this.#inFlight,
-      tally: this.#tally,
+      counts: this.#counts,
       nowMs,
       transaction: (work) => this.#transaction(work),
     });
@@ -121,7 +121,7 @@ export class Outbox {
       },
     );
     this.warnings = [...opened.warnings, ...this.#adoptJournal()];
-    this.#mark.write({ commits: this.#commits, entries: this.#tally.entries });
+    this.#mark.write({ commits: this.#commits, entries: this.#counts.entries });
     this.#watch = new DirectoryWatch(opened.path, options.scheduler, () => {
       this.#isGone = true;
     });
@@ -191,7 +191,7 @@ export class Outbox {
 
   /** Bytes that wait, those of appends under way included. */
   get usedBytes(): number {
-    return this.#tally.bytes + this.#group.bytes;
+    return this.#counts.bytes + this.#group.bytes;
   }
 
   /**
@@ -269,7 +269,7 @@ export class Outbox {
 
   /** When a delayed entry is due next, in ms since the Unix epoch; null = none is delayed. */
   nextDueAtMs(destination: string): number | null {
-    if (!this.#queue.hasRows(destination, this.#tally)) return null;
+    if (!this.#queue.hasRows(destination, this.#counts)) return null;
     return this.#store.soonestDueAtMs(destination);
   }
 
@@ -280,37 +280,37 @@ export class Outbox {
 
   /** Costs nothing: no row is looked at. */
   counts(destination: string): OutboxCounts {
-    const { pending, dead, bytes } = this.#tally.of(destination);
+    const { pending, dead, bytes } = this.#counts.of(destination);
     return { pending, dead, bytes, inFlight: this.#inFlight.of(destination).size };
   }
 
   stats(destination: string): OutboxStats {
     const counts = this.counts(destination);
-    const inTable = this.#queue.hasRows(destination, this.#tally) ? this.#store.oldestQueuedAtMs(destination) : null;
+    const inTable = this.#queue.hasRows(destination, this.#counts) ? this.#store.oldestQueuedAtMs(destination) : null;
     const nowMs = this.options.scheduler.nowMs();
     const oldestMs = Math.min(inTable ?? nowMs, this.#queue.oldestQueuedAtMs(destination) ?? nowMs);
     return { ...counts, oldestAgeMs: nowMs - oldestMs };
   }
 
   destinations(): string[] {
-    return this.#tally.destinations();
+    return this.#counts.destinations();
   }
 
   /** Replaces all that waits for a destination by a few mutations that say enough. Throws where the disk is full. */
   replaceAll(destination: string, mutations: readonly OutboxMutation[]): void {
     for (const { stamp } of mutations) this.#newestVersion = Math.max(this.#newestVersion, stamp.version);
-    this.#transaction((tally, commit) => {
-      this.#queue.clear(destination, tally);
-      return this.#queue.append(mutations, commit, tally);
+    this.#transaction((counts, commit) => {
+      this.#queue.clear(destination, counts);
+      return this.#queue.append(mutations, commit, counts);
     });
     this.#listeners.get(destination)?.();
   }
 
   /** Forgets everything that waits for a destination, which is no more. */
   forget(destination: string): void {
-    this.#transaction((tally, commit) => {
-      this.#queue.clear(destination, tally);
-      return this.#queue.append([], commit, tally);
+    this.#transaction((counts, commit) => {
+      this.#queue.clear(destination, counts);
+      return this.#queue.append([], commit, counts);
     });
   }
 
@@ -331,10 +331,10 @@ export class Outbox {
 
   /** What a process that was killed had in its journal. */
   #adoptJournal(): string[] {
-    const tally = this.#tally.fork();
-    const { damaged, newestVersion } = this.#queue.adopt(tally);
+    const counts = this.#counts.fork();
+    const { damaged, newestVersion } = this.#queue.adopt(counts);
     this.#queue.keep();
-    this.#tally.adopt(tally);
+    this.#counts.adopt(counts);
     this.#newestVersion = Math.max(this.#newestVersion, newestVersion);
     if (damaged.length === 0) return [];
     try {
@@ -353,12 +353,12 @@ export class Outbox {
   #goneMessage(): string {
     return (
       `SERV_CACHE_DATA_DIR ${this.directory.path} was removed or replaced while the node runs: ` +
-      `${this.#tally.entries} writes wait in this process alone; let them drain, stop the node, and start it again`
+      `${this.#counts.entries} writes wait in this process alone; let them drain, stop the node, and start it again`
     );
   }
 
   #pendingRow(destination: string, key: string): OutboxMutation | null {
-    if (!this.#queue.hasRows(destination, this.#tally)) return null;
+    if (!this.#queue.hasRows(destination, this.#counts)) return null;
     const head = this.#store.find(destination, key);
     return head === null || this.#store.isDead(head) ? null : this.#store.read(head.id);
   }
@@ -384,9 +384,9 @@ export class Outbox {
     if (this.#isClosed || (group.mutations.length === 0 && group.settlements.length === 0)) return;
     this.#group = newGroup();
     try {
-      this.#transaction((tally, commit) => {
-        this.#queue.settle(group.settlements, tally);
-        return this.#queue.append(group.mutations, commit, tally);
+      this.#transaction((counts, commit) => {
+        this.#queue.settle(group.settlements, counts);
+        return this.#queue.append(group.mutations, commit, counts);
       });
     } catch (error) {
       group.committed.reject(diskFull(error));
@@ -411,7 +411,7 @@ export class Outbox {
     this.#ballast.drop();
     let left = settlements;
     try {
-      this.#transaction((tally) => this.#queue.settle(settlements, tally));
+      this.#transaction((counts) => this.#queue.settle(settlements, counts));
       this.#land(settlements);
       left = [];
     } catch {
@@ -435,21 +435,21 @@ export class Outbox {
    * The counts change when the commit is done, and not before. `work` gets the commit's number, and gives true where it
    * has left it in the journal.
    */
-  #transaction(work: (tally: Tally, commit: number) => unknown): void {
-    const tally = this.#tally.fork();
+  #transaction(work: (counts: QueueCounts, commit: number) => unknown): void {
+    const counts = this.#counts.fork();
     const commit = this.#commits + 1;
     try {
       this.#store.transaction(() => {
-        if (work(tally, commit) !== true) this.#store.note(commit, this.#newestVersion);
+        if (work(counts, commit) !== true) this.#store.note(commit, this.#newestVersion);
       });
     } catch (error) {
       this.#queue.undo();
       throw error;
     }
     this.#queue.keep();
-    this.#tally.adopt(tally);
+    this.#counts.adopt(counts);
     this.#commits = commit;
-    this.#mark.write({ commits: commit, entries: this.#tally.entries });
+    this.#mark.write({ commits: commit, entries: this.#counts.entries });
   }
 }
 

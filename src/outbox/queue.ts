@@ -3,14 +3,16 @@
  * waits longer, was postponed or refused has a row in the table (`outbox-store.ts`). A key of a destination is in one of
  * them only. Whatever changes is called within a transaction, and the counts go along.
  */
-import { isNewer, isSame } from "../engine/engine.ts";
+
+import { isSame } from "../engine/engine.ts";
+import { isNewer } from "../model/stamp.ts";
 import { costBytes, type OutboxEntry, type OutboxMutation, replaces, type Settlement } from "./entry.ts";
-import { Fresh, type FreshRow, type Group } from "./fresh.ts";
 import { ALL_KEYS, GoneRows } from "./gone-rows.ts";
 import type { InFlight } from "./in-flight.ts";
-import type { Journal, Journaled } from "./journal.ts";
+import { type Group, Memtable, type MemtableRow } from "./memtable.ts";
 import type { Head, OutboxStore } from "./outbox-store.ts";
-import type { Tally } from "./tally.ts";
+import type { QueueCounts } from "./queue-counts.ts";
+import type { Journaled, WriteAheadLog } from "./write-ahead-log.ts";
 
 export interface FreshLimits {
   readonly rows: number;
@@ -31,7 +33,7 @@ const CUT_TOGETHER = 16;
 const NO_ROW = 0;
 
 export class Queue {
-  readonly #fresh = new Fresh();
+  readonly #memtable = new Memtable();
   readonly #gone = new GoneRows();
   #nextId: number;
   /** Up to which row nothing is left in the journal: now, and when the last transaction was done. */
@@ -40,7 +42,7 @@ export class Queue {
 
   constructor(
     private readonly store: OutboxStore,
-    private readonly journal: Journal,
+    private readonly journal: WriteAheadLog,
     private readonly inFlight: InFlight,
     private readonly nowMs: () => number,
     private readonly limits: FreshLimits,
@@ -52,26 +54,26 @@ export class Queue {
    * Takes up what a journal holds from before a restart. It stays where it is, so that nothing has to be written: the disk
    * may be full.
    */
-  adopt(tally: Tally): { readonly damaged: readonly number[]; readonly newestVersion: number } {
+  adopt(counts: QueueCounts): { readonly damaged: readonly number[]; readonly newestVersion: number } {
     const damaged: number[] = [];
     let newestVersion = 0;
     for (const { id, queuedAtMs, mutations, isDamaged } of this.journal.groups()) {
       if (isDamaged) damaged.push(id);
-      const group = this.#fresh.begin(id, queuedAtMs);
+      const group = this.#memtable.begin(id, queuedAtMs);
       for (const mutation of mutations) {
         newestVersion = Math.max(newestVersion, mutation.stamp.version);
-        if (mutation.isGone === true) this.#dropFresh(mutation, tally);
-        else this.#adoptFresh(mutation, group, queuedAtMs, tally);
+        if (mutation.isGone === true) this.#dropFresh(mutation, counts);
+        else this.#adoptFresh(mutation, group, queuedAtMs, counts);
       }
     }
     return { damaged, newestVersion };
   }
 
-  settle(settlements: readonly Settlement[], tally: Tally): void {
-    this.#removeDone(settlements, tally);
+  settle(settlements: readonly Settlement[], counts: QueueCounts): void {
+    this.#removeDone(settlements, counts);
     for (const settlement of settlements) {
-      if (settlement.entry.id === NO_ROW) this.#settleFresh(settlement, tally);
-      else this.#settleRow(settlement, tally);
+      if (settlement.entry.id === NO_ROW) this.#settleFresh(settlement, counts);
+      else this.#settleRow(settlement, counts);
     }
   }
 
@@ -79,12 +81,12 @@ export class Queue {
    * Queues mutations, but those whose key waits with something as new; tidies up what is older. Gives whether the journal
    * has a row of this commit.
    */
-  append(mutations: readonly OutboxMutation[], commit: number, tally: Tally): boolean {
+  append(mutations: readonly OutboxMutation[], commit: number, counts: QueueCounts): boolean {
     const nowMs = this.nowMs();
-    const group = this.#fresh.begin(commit, nowMs);
+    const group = this.#memtable.begin(commit, nowMs);
     const queued: OutboxMutation[] = [];
     for (const mutation of mutations) {
-      if (this.#appendFresh(mutation, group, nowMs, tally)) queued.push(mutation);
+      if (this.#appendFresh(mutation, group, nowMs, counts)) queued.push(mutation);
     }
     const most = MOVES_PER_COMMIT + mutations.length;
     this.#moveSurplus(most);
@@ -99,51 +101,51 @@ export class Queue {
 
   /** Moves all to the table: what is in flight, too, for nobody settles it any more. */
   moveAll(): void {
-    for (const destination of this.#fresh.destinations()) {
-      for (const row of [...this.#fresh.rows(destination)]) this.#move(row);
+    for (const destination of this.#memtable.destinations()) {
+      for (const row of [...this.#memtable.rows(destination)]) this.#move(row);
     }
     this.journal.removeUpTo(Number.MAX_SAFE_INTEGER);
     this.#gone.clear();
   }
 
   /** Forgets all that waits for a destination. To be followed by `append`. */
-  clear(destination: string, tally: Tally): void {
-    if (this.#fresh.count(destination) > 0) this.#gone.addAll(destination);
-    for (const { mutation } of [...this.#fresh.rows(destination)]) {
-      this.#fresh.remove(destination, mutation.key, mutation.stamp);
+  clear(destination: string, counts: QueueCounts): void {
+    if (this.#memtable.count(destination) > 0) this.#gone.addAll(destination);
+    for (const { mutation } of [...this.#memtable.rows(destination)]) {
+      this.#memtable.remove(destination, mutation.key, mutation.stamp);
     }
     this.store.removeDestination(destination);
-    const { pending, dead, bytes } = tally.of(destination);
-    tally.add(destination, { pending: -pending, dead: -dead, bytes: -bytes });
+    const { pending, dead, bytes } = counts.of(destination);
+    counts.add(destination, { pending: -pending, dead: -dead, bytes: -bytes });
   }
 
   /** To be called when the transaction is done … */
   keep(): void {
-    this.#fresh.keep();
+    this.#memtable.keep();
     this.#gone.keep();
     this.#cutKept = this.#cutUpTo;
   }
 
   /** … or has failed. */
   undo(): void {
-    this.#fresh.undo();
+    this.#memtable.undo();
     this.#gone.undo();
     this.#cutUpTo = this.#cutKept;
   }
 
   /** Whether the table has anything of a destination. */
-  hasRows(destination: string, tally: Tally): boolean {
-    const { pending, dead } = tally.of(destination);
-    return pending + dead > this.#fresh.count(destination);
+  hasRows(destination: string, counts: QueueCounts): boolean {
+    const { pending, dead } = counts.of(destination);
+    return pending + dead > this.#memtable.count(destination);
   }
 
   find(destination: string, key: string): OutboxMutation | null {
-    return this.#fresh.find(destination, key)?.mutation ?? null;
+    return this.#memtable.find(destination, key)?.mutation ?? null;
   }
 
   /** What waits and is as new as a version, in whatever order. */
   recent(destination: string, sinceVersion: number): OutboxMutation[] {
-    const fresh = [...this.#fresh.rows(destination)].map(({ mutation }) => mutation);
+    const fresh = [...this.#memtable.rows(destination)].map(({ mutation }) => mutation);
     return [
       ...fresh.filter(({ stamp }) => stamp.version >= sinceVersion),
       ...this.store.recent(destination, sinceVersion),
@@ -151,48 +153,48 @@ export class Queue {
   }
 
   /** Gives what can be taken of the first tier, the longest waiting first, until `take` wants no more. */
-  eachWaiting(destination: string, take: (row: FreshRow) => boolean): void {
+  eachWaiting(destination: string, take: (row: MemtableRow) => boolean): void {
     const flight = this.inFlight.of(destination);
-    for (const row of this.#fresh.rows(destination)) if (!flight.has(row.mutation.key) && !take(row)) return;
+    for (const row of this.#memtable.rows(destination)) if (!flight.has(row.mutation.key) && !take(row)) return;
   }
 
   entry(destination: string, key: string): OutboxEntry | null {
-    const row = this.#fresh.find(destination, key);
+    const row = this.#memtable.find(destination, key);
     return row === null ? null : entryOf(row);
   }
 
   /** In ms since the Unix epoch; null = nothing waits in the first tier. */
   oldestQueuedAtMs(destination: string): number | null {
-    for (const row of this.#fresh.rows(destination)) return row.queuedAtMs;
+    for (const row of this.#memtable.rows(destination)) return row.queuedAtMs;
     return null;
   }
 
   /** False = it is not for the journal. */
-  #appendFresh(mutation: OutboxMutation, group: Group, nowMs: number, tally: Tally): boolean {
+  #appendFresh(mutation: OutboxMutation, group: Group, nowMs: number, counts: QueueCounts): boolean {
     const { destination, key } = mutation;
     const cost = costBytes(mutation);
-    const other = this.#fresh.find(destination, key);
+    const other = this.#memtable.find(destination, key);
     if (other !== null) {
       if (!replaces(mutation, other.mutation)) return false;
-      this.#fresh.add(mutation, cost, group, nowMs, other);
-      tally.add(destination, { bytes: cost - other.cost });
+      this.#memtable.add(mutation, cost, group, nowMs, other);
+      counts.add(destination, { bytes: cost - other.cost });
       return true;
     }
-    const head = this.hasRows(destination, tally) ? this.store.find(destination, key) : null;
+    const head = this.hasRows(destination, counts) ? this.store.find(destination, key) : null;
     if (head !== null) {
       if (!this.#replacesRow(mutation, head)) return false;
-      tally.add(destination, { bytes: cost - head.cost });
+      counts.add(destination, { bytes: cost - head.cost });
       if (this.store.isReady(head) && !this.inFlight.of(destination).has(key)) {
         // Its place in the queue is kept: a key that is written all the time is not to be put off for ever.
         this.store.replace(head.id, mutation);
         return false;
       }
       this.store.remove(head.id);
-      if (this.store.isDead(head)) tally.add(destination, { dead: -1, pending: 1 });
+      if (this.store.isDead(head)) counts.add(destination, { dead: -1, pending: 1 });
     } else {
-      tally.add(destination, { pending: 1, bytes: cost });
+      counts.add(destination, { pending: 1, bytes: cost });
     }
-    this.#fresh.add(mutation, cost, group, nowMs, null);
+    this.#memtable.add(mutation, cost, group, nowMs, null);
     return true;
   }
 
@@ -203,41 +205,41 @@ export class Queue {
   }
 
   /** What the journal says to be gone. */
-  #dropFresh({ destination, key, stamp }: Journaled, tally: Tally): void {
-    const one = this.#fresh.find(destination, key);
-    const rows = key === ALL_KEYS ? [...this.#fresh.rows(destination)] : one === null ? [] : [one];
+  #dropFresh({ destination, key, stamp }: Journaled, counts: QueueCounts): void {
+    const one = this.#memtable.find(destination, key);
+    const rows = key === ALL_KEYS ? [...this.#memtable.rows(destination)] : one === null ? [] : [one];
     for (const row of rows) {
       if (key !== ALL_KEYS && isNewer(row.mutation.stamp, stamp)) continue;
-      this.#fresh.removeRow(row);
-      tally.add(destination, { pending: -1, bytes: -row.cost });
+      this.#memtable.removeRow(row);
+      counts.add(destination, { pending: -1, bytes: -row.cost });
     }
   }
 
   /** A row of the table that is as new was moved there from the journal, and knows more: what became of it. */
-  #adoptFresh(mutation: OutboxMutation, group: Group, queuedAtMs: number, tally: Tally): void {
+  #adoptFresh(mutation: OutboxMutation, group: Group, queuedAtMs: number, counts: QueueCounts): void {
     const { destination, key } = mutation;
     const head = this.store.find(destination, key);
     if (head !== null && !this.#replacesRow(mutation, head)) return;
     const cost = costBytes(mutation);
-    const other = this.#fresh.find(destination, key);
+    const other = this.#memtable.find(destination, key);
     if (other !== null && !replaces(mutation, other.mutation)) return;
     if (head !== null) {
       this.store.remove(head.id);
       const isDead = this.store.isDead(head);
-      tally.add(destination, { pending: isDead ? 0 : -1, dead: isDead ? -1 : 0, bytes: -head.cost });
+      counts.add(destination, { pending: isDead ? 0 : -1, dead: isDead ? -1 : 0, bytes: -head.cost });
     }
-    tally.add(destination, { pending: other === null ? 1 : 0, bytes: cost - (other?.cost ?? 0) });
-    this.#fresh.add(mutation, cost, group, queuedAtMs, other);
+    counts.add(destination, { pending: other === null ? 1 : 0, bytes: cost - (other?.cost ?? 0) });
+    this.#memtable.add(mutation, cost, group, queuedAtMs, other);
   }
 
   /** What is too much in memory, the longest waiting first; not what is in flight, for that is about to be settled. */
   #moveSurplus(most: number): void {
     const { rows, bytes } = this.limits;
     let left = most;
-    for (const destination of this.#fresh.destinations()) {
+    for (const destination of this.#memtable.destinations()) {
       const flight = this.inFlight.of(destination);
-      for (const row of this.#fresh.rows(destination)) {
-        if (left === 0 || (this.#fresh.size <= rows && this.#fresh.bytes <= bytes)) return;
+      for (const row of this.#memtable.rows(destination)) {
+        if (left === 0 || (this.#memtable.size <= rows && this.#memtable.bytes <= bytes)) return;
         if (flight.has(row.mutation.key)) continue;
         left -= 1;
         this.#move(row);
@@ -246,52 +248,52 @@ export class Queue {
   }
 
   /** Those that the journal holds for too long get a new place in it. */
-  #renew(group: Group, untilMs: number, most: number): FreshRow[] {
-    const renewed: FreshRow[] = [];
-    for (const row of this.#fresh.journaled()) {
+  #renew(group: Group, untilMs: number, most: number): MemtableRow[] {
+    const renewed: MemtableRow[] = [];
+    for (const row of this.#memtable.journaled()) {
       if (row.group.atMs > untilMs || renewed.length === most) break;
       renewed.push(row);
     }
-    for (const row of renewed) this.#fresh.renew(row, group);
+    for (const row of renewed) this.#memtable.renew(row, group);
     return renewed;
   }
 
   /** Removes the beginning of the journal, of which nothing waits any more. */
   #cut(): void {
-    const doneUpTo = this.#fresh.doneUpTo();
+    const doneUpTo = this.#memtable.doneUpTo();
     const rows = doneUpTo - this.#cutUpTo;
-    if (rows <= 0 || (rows < CUT_TOGETHER && this.#fresh.size > 0)) return;
+    if (rows <= 0 || (rows < CUT_TOGETHER && this.#memtable.size > 0)) return;
     this.journal.removeUpTo(doneUpTo);
     this.#cutUpTo = doneUpTo;
   }
 
-  #move(row: FreshRow): number {
+  #move(row: MemtableRow): number {
     const { mutation, queuedAtMs } = row;
     const id = this.#nextId++;
     this.store.insert(id, mutation, queuedAtMs);
     this.#gone.add(row);
-    this.#fresh.remove(mutation.destination, mutation.key, mutation.stamp);
+    this.#memtable.remove(mutation.destination, mutation.key, mutation.stamp);
     return id;
   }
 
-  #settleFresh(settlement: Settlement, tally: Tally): void {
+  #settleFresh(settlement: Settlement, counts: QueueCounts): void {
     const { entry, kind } = settlement;
     const { destination, key, attempts } = entry;
     if (kind === "released") return;
-    const row = this.#fresh.find(destination, key);
+    const row = this.#memtable.find(destination, key);
     // A newer one has its place, and waits for its own turn.
     if (row === null || replaces(row.mutation, entry)) return;
     if (kind === "done") {
-      this.#fresh.removeRow(row);
+      this.#memtable.removeRow(row);
       this.#gone.add(row);
-      tally.add(destination, { pending: -1, bytes: -row.cost });
+      counts.add(destination, { pending: -1, bytes: -row.cost });
       return;
     }
-    this.#settleRow({ ...settlement, entry: { ...entry, id: this.#move(row), attempts } }, tally);
+    this.#settleRow({ ...settlement, entry: { ...entry, id: this.#move(row), attempts } }, counts);
   }
 
   /** All in one statement: this is what a drain does most. */
-  #removeDone(settlements: readonly Settlement[], tally: Tally): void {
+  #removeDone(settlements: readonly Settlement[], counts: QueueCounts): void {
     const idsOf = new Map<string, number[]>();
     for (const { kind, entry } of settlements) {
       if (kind !== "done" || entry.id === NO_ROW) continue;
@@ -301,11 +303,11 @@ export class Queue {
     }
     for (const [destination, ids] of idsOf) {
       const costs = this.store.removeAll(ids);
-      tally.add(destination, { pending: -costs.length, bytes: -costs.reduce((sum, cost) => sum + cost, 0) });
+      counts.add(destination, { pending: -costs.length, bytes: -costs.reduce((sum, cost) => sum + cost, 0) });
     }
   }
 
-  #settleRow(settlement: Settlement, tally: Tally): void {
+  #settleRow(settlement: Settlement, counts: QueueCounts): void {
     const { entry, kind } = settlement;
     const { destination, id, attempts } = entry;
     // Where nothing changes, the entry was replaced while it was in flight: the newer one waits for its own turn.
@@ -313,7 +315,7 @@ export class Queue {
     if (kind === "postponed") {
       this.store.delay(id, attempts, settlement.dueAtMs, settlement.reason);
     } else if (settlement.dueAtMs === null) {
-      if (this.store.bury(id, attempts + 1, settlement.reason)) tally.add(destination, { pending: -1, dead: 1 });
+      if (this.store.bury(id, attempts + 1, settlement.reason)) counts.add(destination, { pending: -1, dead: 1 });
     } else {
       this.store.delay(id, attempts + 1, settlement.dueAtMs, settlement.reason);
     }
@@ -321,8 +323,8 @@ export class Queue {
 }
 
 /** As it is taken from the first tier. Member by member: a spread costs several times as much. */
-export function entryOf({ mutation, queuedAtMs }: FreshRow): OutboxEntry {
-  const { destination, key, kind, value, contentType, expiresAtMs, stamp, traceparent } = mutation;
+export function entryOf({ mutation, queuedAtMs }: MemtableRow): OutboxEntry {
+  const { destination, key, kind, value, contentType, expiresAtMs, stamp, traceContext } = mutation;
   return {
     destination,
     key,
@@ -331,7 +333,7 @@ export function entryOf({ mutation, queuedAtMs }: FreshRow): OutboxEntry {
     contentType,
     expiresAtMs,
     stamp,
-    traceparent,
+    traceContext,
     id: NO_ROW,
     attempts: 0,
     queuedAtMs,

@@ -1,9 +1,10 @@
 /** Takes over what can still be read of a damaged outbox: every row and every frame whose checksum is right. */
+
 import { Database, type Statement } from "bun:sqlite";
-import { isNewer } from "../engine/engine.ts";
+import { isNewer } from "../model/stamp.ts";
 import type { OutboxMutation } from "./entry.ts";
-import { groupOf, type JournalRow } from "./journal.ts";
 import { entryOf, type OutboxStore, type Row } from "./outbox-store.ts";
+import { groupOf, type JournalRow } from "./write-ahead-log.ts";
 
 /** Rows that can't be read are stepped over; after this many in a row the steps double, to reach the end in time. */
 const PATIENCE_ROWS = 256;

@@ -3,7 +3,7 @@ import type { OutboxEntry } from "./entry.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { OutboxStore } from "./outbox-store.ts";
 import { entryOf, type Queue } from "./queue.ts";
-import type { Tally } from "./tally.ts";
+import type { QueueCounts } from "./queue-counts.ts";
 
 export interface TakeRequest {
   readonly limitEntries: number;
@@ -16,9 +16,9 @@ export interface TakerOptions {
   readonly store: OutboxStore;
   readonly queue: Queue;
   readonly inFlight: InFlight;
-  readonly tally: Tally;
+  readonly counts: QueueCounts;
   readonly nowMs: () => number;
-  readonly transaction: (work: (tally: Tally) => void) => void;
+  readonly transaction: (work: (counts: QueueCounts) => void) => void;
 }
 
 export class Taker {
@@ -26,7 +26,7 @@ export class Taker {
 
   /** Takes what waits longest; it is in flight until it is settled. Of a key, one mutation is in flight at a time. */
   take(destination: string, request: TakeRequest): OutboxEntry[] {
-    const { store, queue, inFlight, tally } = this.options;
+    const { store, queue, inFlight, counts } = this.options;
     const taken: OutboxEntry[] = [];
     let bytes = 0;
     const flight = inFlight.of(destination);
@@ -42,7 +42,7 @@ export class Taker {
     const nowMs = this.options.nowMs();
     // Queued in the future: the clock was set back since; waiting for that time would hold up everything behind it.
     const isRipe = (queuedAtMs: number) => queuedAtMs <= request.queuedUntilMs || queuedAtMs > nowMs;
-    if (queue.hasRows(destination, tally)) {
+    if (queue.hasRows(destination, counts)) {
       const due = store.due(destination, nowMs, request.limitEntries + flight.size);
       for (const head of due) if (room()) take(head.id, head.key, head.cost);
       while (room()) {
@@ -81,7 +81,7 @@ export class Taker {
   }
 
   #readyRow(destination: string, key: string): OutboxEntry | null {
-    if (!this.options.queue.hasRows(destination, this.options.tally)) return null;
+    if (!this.options.queue.hasRows(destination, this.options.counts)) return null;
     const head = this.options.store.find(destination, key);
     return head === null || !this.options.store.isReady(head) ? null : this.#readOrBury(destination, head.id);
   }
@@ -91,9 +91,9 @@ export class Taker {
     const { store, transaction } = this.options;
     const entry = store.read(id);
     if (entry !== null) return entry;
-    transaction((tally) => {
+    transaction((counts) => {
       store.bury(id, 0, "damaged in the outbox file; it can't be delivered");
-      tally.add(destination, { pending: -1, dead: 1 });
+      counts.add(destination, { pending: -1, dead: 1 });
     });
     return null;
   }

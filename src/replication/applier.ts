@@ -1,23 +1,19 @@
 /**
- * Does what peers say, by the one rule: the newer (version, origin) wins, however it arrives. What can't be known to be
+ * Does what peers say, by the one rule: the newer (version, node id) wins, however it arrives. What can't be known to be
  * newer is not stored; a peer may miss what it could have, but never keeps what it shouldn't.
  */
-import { Glob } from "../cache/glob.ts";
-import { type HybridClock, versionAt } from "../cache/hybrid-clock.ts";
+
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
-import {
-  type Awaitable,
-  type Condition,
-  type Engine,
-  type Key,
-  NEVER,
-  type PutOutcome,
-  type Stamp,
-  type Version,
-} from "../engine/engine.ts";
+import type { Condition, Engine, PutOutcome } from "../engine/engine.ts";
+import { NEVER } from "../model/entry.ts";
+import { Glob } from "../model/glob.ts";
+import { type HybridClock, versionAt } from "../model/hybrid-clock.ts";
+import type { Key } from "../model/key.ts";
+import { before, type Stamp, type Version } from "../model/stamp.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 import type { RecentTouches } from "./recent-touches.ts";
-import type { SeenVersions } from "./seen-versions.ts";
-import { before, type PeerInvalidate, type PeerMutation, type PeerPut } from "./wire/peer-mutation.ts";
+import type { VersionFloors } from "./version-floors.ts";
+import type { PeerInvalidate, PeerMutation, PeerPut } from "./wire/peer-mutation.ts";
 
 /**
  * - `applied`: it is done, or there was nothing to do.
@@ -32,7 +28,7 @@ export interface ApplierOptions {
   readonly clock: HybridClock;
   readonly invalidations: RecentInvalidations;
   /** Null where the engine knows by itself. */
-  readonly seen: SeenVersions | null;
+  readonly seen: VersionFloors | null;
   readonly touches: RecentTouches;
   readonly nowMs: () => number;
   readonly maxSkewMs: number;
@@ -180,7 +176,7 @@ export class Applier {
     return after(this.#delete(name, before(stamp)), (applied) => {
       if (applied !== "superseded") return applied;
       // No delete is between the two: what is just older goes by a delete that leaves all that have another version.
-      const condition: Condition = { kind: "tag-in", tags: [stamp.version] };
+      const condition: Condition = { kind: "revision-in", revisions: [stamp.version] };
       const request = { key: keyOf(name), stamp, condition, tombstoneUntilMs: NEVER };
       return after(this.#options.engine.delete(request), (outcome) => (outcome === "deleted" ? "applied" : applied));
     });
@@ -202,7 +198,7 @@ export class Applier {
   }
 
   async #invalidate({ pattern, stamp }: PeerInvalidate): Promise<Applied> {
-    const name = `${stamp.version} ${stamp.origin} ${pattern ?? ""}`;
+    const name = `${stamp.version} ${stamp.nodeId} ${pattern ?? ""}`;
     let done = this.#invalidated.get(name);
     if (done === undefined) {
       done = this.#walk(pattern, stamp);
@@ -231,7 +227,7 @@ export class Applier {
   /** Its stamp is nothing to go by, but what it replaces is not to be served either. */
   #refuse(mutation: PeerMutation): Awaitable<Applied> {
     const { engine, clock } = this.#options;
-    const stamp: Stamp = { version: clock.next(), origin: 0 };
+    const stamp: Stamp = { version: clock.next(), nodeId: 0 };
     if (mutation.kind === "invalidate") return this.#refuseInvalidate(mutation, stamp);
     const request = { key: keyOf(mutation.key), stamp, condition: null, tombstoneUntilMs: NEVER };
     return after(engine.delete(request), () => "refused");

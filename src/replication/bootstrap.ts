@@ -6,14 +6,14 @@
  * corrected here. And only one that was there before this node, or has got all from such a one, has them: one that started
  * later, or is still being filled itself, has nothing that this node would not get anyway.
  */
-import type { Version } from "../engine/engine.ts";
+import type { Version } from "../model/stamp.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { Applier } from "./applier.ts";
-import type { LocalNode } from "./local-node.ts";
+import type { NodeIdentity } from "./node-identity.ts";
 import type { PeerLink } from "./peer-link.ts";
 
 export interface BootstrapOptions {
-  readonly node: LocalNode;
+  readonly node: NodeIdentity;
   readonly applier: Applier;
   readonly scheduler: Scheduler;
   /** Links of peers that are up, the nearest first. */

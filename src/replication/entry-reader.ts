@@ -1,5 +1,8 @@
 /** Reads entries of the engine for peers: with their stamps, uncounted, a page at a time. */
-import type { Awaitable, Engine, EntryInfo, EntrySink, Stamp } from "../engine/engine.ts";
+
+import type { Engine, EntryInfo, EntrySink } from "../engine/engine.ts";
+import type { Stamp } from "../model/stamp.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 import { keyOf } from "./applier.ts";
 import type { KeyFilter } from "./key-filter.ts";
 import type { RecentTouches } from "./recent-touches.ts";
@@ -105,7 +108,7 @@ class EntryCopy implements EntrySink {
   begin({ valueLength, contentType, expiresAtMs, stamp }: EntryInfo): boolean {
     this.#head = null;
     if (valueLength > this.limitBytes) return false;
-    this.#head = { contentType, expiresAtMs, stamp: { version: stamp.version, origin: stamp.origin } };
+    this.#head = { contentType, expiresAtMs, stamp: { version: stamp.version, nodeId: stamp.nodeId } };
     this.target = Buffer.allocUnsafe(valueLength);
     return true;
   }
@@ -125,7 +128,7 @@ class StampSink implements EntrySink {
   stamp: Stamp | null = null;
 
   begin({ stamp }: EntryInfo): boolean {
-    this.stamp = { version: stamp.version, origin: stamp.origin };
+    this.stamp = { version: stamp.version, nodeId: stamp.nodeId };
     return false;
   }
 }

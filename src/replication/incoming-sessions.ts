@@ -1,6 +1,5 @@
 /** What this node knows of those who send to it: one session per sender, as long as the sender lives. */
-import type { Version } from "../engine/engine.ts";
-import { toVersion } from "./wire/peer-mutation.ts";
+import { toVersion, type Version } from "../model/stamp.ts";
 
 /** Senders that are remembered; the one that was silent longest makes way. */
 const MOST_SESSIONS = 1000;

@@ -1,4 +1,4 @@
-import { Glob } from "../cache/glob.ts";
+import { Glob } from "../model/glob.ts";
 
 /** Which keys are replicated (`SERV_CACHE_REPLICATE`): those that match one of some globs, or all where there is none. */
 export class KeyFilter {

@@ -6,8 +6,10 @@
  * Nor can it tell which of two calls is the newer one, so they go in the order of their stamps where that matters: nothing
  * goes along with a delete by pattern, and a put that one has overtaken goes as a delete.
  */
+
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
-import { isNewer, JSON_CONTENT_TYPE, NEVER } from "../engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../model/entry.ts";
+import { isNewer } from "../model/stamp.ts";
 import type { OutboxEntry } from "../outbox/entry.ts";
 import { keyOf } from "./applier.ts";
 import { type Caller, PeerCallError } from "./peer-caller.ts";
@@ -55,7 +57,7 @@ export class LegacyCalls {
       const mutation = this.#asOfNow(peerMutationOf(entry, this.nowMs()));
       const request = requestOf(mutation, this.nowMs());
       try {
-        await this.caller.plain({ ...request, traceparents: [entry.traceparent] }, signal);
+        await this.caller.plain({ ...request, traceparents: [entry.traceContext] }, signal);
         bytes += request.path.length + (request.body?.length ?? 0);
         done.push(entry);
       } catch (cause) {

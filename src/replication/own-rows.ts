@@ -9,15 +9,16 @@
  * So what is newer must be on the disk before it is acknowledged: a put that waits is replaced by "outdated" when something
  * newer of its key comes from a peer, and invalidations are kept as long as anything waits.
  */
-import type { InvalidateMutation, Mutation } from "../cache/mutation.ts";
+
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
-import { isNewer, type Stamp } from "../engine/engine.ts";
+import type { InvalidateMutation, Mutation } from "../model/mutation.ts";
+import { isNewer, type Stamp } from "../model/stamp.ts";
 import { hasValue, type OutboxEntry, type OutboxMutation } from "../outbox/entry.ts";
 import { keyOf } from "./applier.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
 import { invalidateRow, KNOWN_INVALIDATIONS, outdatedRow, peerMutationOf, unplacedOf } from "./peer-rows.ts";
 import { RecentStamps } from "./recent-stamps.ts";
-import type { StartHorizon } from "./start-horizon.ts";
+import type { RecoveryHorizon } from "./recovery-horizon.ts";
 import type { PeerMutation, PeerPut } from "./wire/peer-mutation.ts";
 
 export interface OwnRowsOptions {
@@ -25,7 +26,7 @@ export interface OwnRowsOptions {
   /** Of the peers' queues. */
   readonly destinations: readonly string[];
   readonly invalidations: RecentInvalidations;
-  readonly horizon: Pick<StartHorizon, "isComplete" | "lostUntil">;
+  readonly horizon: Pick<RecoveryHorizon, "isComplete" | "lostUntil">;
   /** Puts an entry of this node's own back, unless something newer is there. */
   readonly restore: (put: PeerPut) => unknown;
   readonly letOthersRun: () => Promise<void>;

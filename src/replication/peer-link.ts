@@ -3,15 +3,17 @@
  * peer has acknowledged. A peer that fails is tried again, with growing pauses, one hello at a time; it holds up nobody
  * else, because each peer has a link of its own.
  */
-import type { HybridClock } from "../cache/hybrid-clock.ts";
-import { type Awaitable, isNewer, type Stamp, type Version } from "../engine/engine.ts";
+
+import type { HybridClock } from "../model/hybrid-clock.ts";
+import { isNewer, type Stamp, toVersion, type Version } from "../model/stamp.ts";
 import { backoffMs } from "../outbox/backoff.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Awaitable } from "../runtime/awaitable.ts";
 import { Bandwidth } from "./bandwidth.ts";
 import { LegacyCalls } from "./legacy-calls.ts";
 import { LinkStats } from "./link-stats.ts";
-import type { LocalNode } from "./local-node.ts";
+import type { NodeIdentity } from "./node-identity.ts";
 import type { OwnRows } from "./own-rows.ts";
 import { type Caller, PeerCallError } from "./peer-caller.ts";
 import type { PeerOutbox, PeerQueue } from "./peer-queue.ts";
@@ -19,7 +21,7 @@ import { peerMutationOf } from "./peer-rows.ts";
 import { UnplacedPuts } from "./unplaced-puts.ts";
 import { OwnWatermark } from "./watermark.ts";
 import { type Message, PROTOCOL } from "./wire/message.ts";
-import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
+import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export interface PeerLinkOptions {
   readonly name: string;
@@ -27,7 +29,7 @@ export interface PeerLinkOptions {
   readonly queue: PeerQueue;
   readonly outbox: PeerOutbox;
   readonly destination: string;
-  readonly node: LocalNode;
+  readonly node: NodeIdentity;
   readonly clock: HybridClock;
   readonly scheduler: Scheduler;
   /** In [0, 1). */
@@ -496,7 +498,7 @@ export class PeerLink {
     };
     const message = caller.encode("batch", head, mutations);
     this.#bandwidth.spend(message.length);
-    const traceparents = batch.map((entry) => entry.traceparent);
+    const traceparents = batch.map((entry) => entry.traceContext);
     const answer = await this.#exchange(message, traceparents, () =>
       caller.encode("batch", head, mutations.map(withoutValue)),
     );
@@ -559,14 +561,14 @@ export class PeerLink {
     });
   }
 
-  /** `lost`: position, version, origin of what is newer, for each. Gives those that could not be dropped here. */
+  /** `lost`: position, version, node id of what is newer, for each. Gives those that could not be dropped here. */
   async #dropLost(batch: readonly OutboxEntry[], lost: readonly number[]): Promise<ReadonlySet<OutboxEntry>> {
     const kept = new Set<OutboxEntry>();
     for (let at = 0; at + 2 < lost.length; at += 3) {
       const entry = batch[lost[at] ?? -1];
       if (entry === undefined) continue;
       this.stats.lost += 1;
-      const newer: Stamp = { version: toVersion(lost[at + 1] ?? 0), origin: lost[at + 2] ?? 0 };
+      const newer: Stamp = { version: toVersion(lost[at + 1] ?? 0), nodeId: lost[at + 2] ?? 0 };
       if (!isNewer(newer, entry.stamp)) continue;
       try {
         await this.#options.onLost(entry.key, newer);

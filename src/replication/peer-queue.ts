@@ -5,8 +5,9 @@
  * served" is. Over the bound on keys, one statement about all keys takes the place of everything. The peer misses what it
  * could have had, and never keeps what it shouldn't.
  */
-import type { Mutation } from "../cache/mutation.ts";
-import type { Stamp } from "../engine/engine.ts";
+
+import type { Mutation } from "../model/mutation.ts";
+import type { Stamp } from "../model/stamp.ts";
 import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { KeyFilter } from "./key-filter.ts";

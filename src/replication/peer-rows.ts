@@ -1,6 +1,7 @@
 /** How mutations for a peer look as rows of the outbox. */
-import type { Mutation, PutMutation } from "../cache/mutation.ts";
-import { NEVER, type Stamp } from "../engine/engine.ts";
+import { NEVER } from "../model/entry.ts";
+import type { Mutation, PutMutation } from "../model/mutation.ts";
+import type { Stamp } from "../model/stamp.ts";
 import { type OutboxMutation, putValueOf, touchOf, withTouch } from "../outbox/entry.ts";
 import type { PeerMutation } from "./wire/peer-mutation.ts";
 
@@ -30,9 +31,9 @@ export function peerDestinationOf(destination: string): string | null {
 
 export function rowOf(destination: string, mutation: Mutation): OutboxMutation {
   if (mutation.kind === "put") return putRow(destination, mutation);
-  const { stamp, traceparent } = mutation;
+  const { stamp, traceContext } = mutation;
   if (mutation.kind === "invalidate") return invalidateRow(destination, mutation.pattern, stamp);
-  return { ...withoutValue(destination, mutation.key, stamp), kind: "delete", traceparent };
+  return { ...withoutValue(destination, mutation.key, stamp), kind: "delete", traceContext };
 }
 
 /** "What is older than this stamp is not to be served": what is left of a put whose value there is no room for. */
@@ -62,9 +63,9 @@ export function peerMutationOf(entry: OutboxMutation, nowMs: number): PeerMutati
 }
 
 function putRow(destination: string, mutation: PutMutation): OutboxMutation {
-  const { key, value, expiresAtMs, stamp, traceparent, touch } = mutation;
+  const { key, value, expiresAtMs, stamp, traceContext, touch } = mutation;
   const { bytes, contentType } = value;
-  const common = { destination, key, contentType, expiresAtMs, stamp, traceparent };
+  const common = { destination, key, contentType, expiresAtMs, stamp, traceContext };
   if (touch === null) return { ...common, kind: "put", value: bytes };
   return { ...common, kind: "touch", value: withTouch(bytes, touch) };
 }

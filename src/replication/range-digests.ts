@@ -2,16 +2,17 @@
  * Finds what bugs or lost state have left different between two nodes, and mends it by the version rule.
  *
  * A node sums up its entries by ranges of their keys' hashes: how many, and the sum of the hashes of (key, version,
- * origin). Where the other comes to something else, it is told the entries of that range and says which of them it has
+ * node id). Where the other comes to something else, it is told the entries of that range and says which of them it has
  * newer, and which it wants because it has them older. What one of them does not have at all is no difference: it may have
  * been evicted there. Only what both must have had is compared: entries up to a version up to which each of them has
  * everything of everybody.
  */
+
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
-import { isNewer, type Stamp } from "../engine/engine.ts";
+import { isNewer, type Stamp } from "../model/stamp.ts";
 import { keyOf } from "./applier.ts";
 import type { EntryHead, EntryReader } from "./entry-reader.ts";
-import type { LocalNode } from "./local-node.ts";
+import type { NodeIdentity } from "./node-identity.ts";
 import { encodeMessage, type Message } from "./wire/message.ts";
 import type { PeerMutation } from "./wire/peer-mutation.ts";
 
@@ -19,7 +20,7 @@ const RANGES = 256;
 const SUM_MODULUS = 2 ** 52;
 
 export interface RangeDigestsOptions {
-  readonly node: LocalNode;
+  readonly node: NodeIdentity;
   readonly entries: EntryReader;
   readonly invalidations: RecentInvalidations;
   readonly hasAllUntil: (version: number) => boolean;
@@ -66,9 +67,9 @@ export class RangeDigests {
   }
 }
 
-/** What was filled from a database has no origin, and is each node's own. */
+/** What was filled from a database has no node id, and is each node's own. */
 function isCompared({ stamp }: EntryHead, until: number): boolean {
-  return stamp.origin !== 0 && stamp.version <= until;
+  return stamp.nodeId !== 0 && stamp.version <= until;
 }
 
 export function rangesThatDiffer(mine: Digests, theirs: Digests): Set<number> {
@@ -114,10 +115,10 @@ async function knownOf(
   theirs: Stamp,
 ): Promise<PeerMutation | null> {
   const put = await entries.read(key);
-  if (put !== null) return put.stamp.origin === 0 ? null : put;
+  if (put !== null) return put.stamp.nodeId === 0 ? null : put;
   const covering = invalidations.covering(keyOf(key), theirs);
   const stamp = (await entries.stampOf(key)) ?? covering;
-  if (stamp === null || stamp.origin === 0) return null;
+  if (stamp === null || stamp.nodeId === 0) return null;
   return { kind: "delete", key, stamp: covering !== null && isNewer(covering, stamp) ? covering : stamp };
 }
 
@@ -126,6 +127,6 @@ function rangeOf(key: string): number {
 }
 
 function hashOf({ key, stamp }: EntryHead): number {
-  const text = `${key}\0${stamp.version}\0${stamp.origin}`;
+  const text = `${key}\0${stamp.version}\0${stamp.nodeId}`;
   return Bun.hash.xxHash32(text, 2) * 2 ** 20 + (Bun.hash.xxHash32(text, 3) & 0xfffff);
 }

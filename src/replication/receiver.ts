@@ -1,17 +1,17 @@
 /** Answers what peers send to `POST /api/replication`. */
-import { isNewer, type Stamp, type Version } from "../engine/engine.ts";
+import { isNewer, type Stamp, toVersion, type Version } from "../model/stamp.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { Applied, Applier } from "./applier.ts";
-import type { ClockKeeper } from "./clock-keeper.ts";
+import type { DurableClock } from "./durable-clock.ts";
 import type { EntryReader } from "./entry-reader.ts";
-import type { Gate } from "./gate.ts";
 import type { IncomingSession, IncomingSessions } from "./incoming-sessions.ts";
-import type { LocalNode } from "./local-node.ts";
+import type { NodeIdentity } from "./node-identity.ts";
+import type { PeerAuthenticator } from "./peer-authenticator.ts";
 import { MESSAGE_TYPE } from "./peer-caller.ts";
 import { answerCompare, answerDigest, type RangeDigests } from "./range-digests.ts";
-import type { StartHorizon } from "./start-horizon.ts";
+import type { RecoveryHorizon } from "./recovery-horizon.ts";
 import { decodeMessage, encodeMessage, type Message, PROTOCOL } from "./wire/message.ts";
-import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
+import type { PeerMutation } from "./wire/peer-mutation.ts";
 import { WireError } from "./wire/wire-error.ts";
 
 export interface ReplicationRequest {
@@ -28,9 +28,9 @@ export interface ReplicationResponse {
 }
 
 export interface ReceiverOptions {
-  readonly node: LocalNode;
+  readonly node: NodeIdentity;
   readonly applier: Applier;
-  readonly gate: Gate;
+  readonly gate: PeerAuthenticator;
   readonly entries: EntryReader;
   readonly digests: RangeDigests;
   readonly scheduler: Scheduler;
@@ -44,8 +44,8 @@ export interface ReceiverOptions {
   /** Newer than all that this node has given or seen. */
   readonly newestStamp: () => Version;
   readonly sessions: IncomingSessions;
-  readonly horizon: StartHorizon;
-  readonly clockKeeper: ClockKeeper;
+  readonly horizon: RecoveryHorizon;
+  readonly clockKeeper: DurableClock;
   /** Keeps what must be on the disk of what a peer has told, before it is acknowledged. */
   readonly note: (mutations: readonly PeerMutation[]) => Promise<void>;
 }
@@ -192,7 +192,7 @@ export class Receiver {
       const newer = await this.#newerThan(mutation.key, mutation.stamp, session);
       if (newer === null) continue;
       this.#counts.won += 1;
-      lost.push(at, newer.version, newer.origin);
+      lost.push(at, newer.version, newer.nodeId);
     }
     this.#counts.refused += refused.length;
     return this.#acknowledgement(session, { refused, lost, unplaced });
@@ -212,7 +212,7 @@ export class Receiver {
     const invalidation = applier.invalidationOf(key, stamp);
     if (invalidation !== null || Math.abs(session.skewMs) <= maxSkewMs) return invalidation;
     // With such a clock, its stamps may be older than what all have forgotten: in doubt, it is to have none either.
-    return { version: toVersion(stamp.version + 1), origin: 1 };
+    return { version: toVersion(stamp.version + 1), nodeId: 1 };
   }
 
   async #applyAll(mutations: readonly PeerMutation[], unknownUntil: Version): Promise<Applied[]> {

@@ -1,5 +1,5 @@
 /** The newest stamps of the keys that were noted last: of at least as many as a generation holds. */
-import { isNewer, type Stamp } from "../engine/engine.ts";
+import { isNewer, type Stamp } from "../model/stamp.ts";
 
 const GENERATION_KEYS = 16_384;
 

@@ -4,7 +4,9 @@
  *
  * Beyond the bound the oldest are forgotten: then the touch that arrives last counts, on this node.
  */
-import { isNewer, isSame, type Stamp } from "../engine/engine.ts";
+
+import { isSame } from "../engine/engine.ts";
+import { isNewer, type Stamp } from "../model/stamp.ts";
 
 export interface Touch {
   /** Of the put that was touched. */

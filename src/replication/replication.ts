@@ -4,24 +4,26 @@
  * Full mesh: every node sends its own mutations to every peer, and nobody sends on what came from another. Nothing here
  * depends on the order in which mutations arrive: versions decide.
  */
-import { type HybridClock, versionAt } from "../cache/hybrid-clock.ts";
-import type { Mutation, PutMutation } from "../cache/mutation.ts";
+
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { PartState } from "../cache/upstream.ts";
-import type { Engine, Stamp, Version } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
+import { type HybridClock, versionAt } from "../model/hybrid-clock.ts";
+import type { Mutation, PutMutation } from "../model/mutation.ts";
+import { type Stamp, toVersion, type Version } from "../model/stamp.ts";
 import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { MetricFamily } from "../telemetry/metric-family.ts";
+import { AntiEntropy } from "./anti-entropy.ts";
 import { Applier } from "./applier.ts";
 import { Bootstrap, type BootstrapState } from "./bootstrap.ts";
-import { ClockKeeper } from "./clock-keeper.ts";
-import { Comparison } from "./comparison.ts";
+import { DurableClock } from "./durable-clock.ts";
 import { EntryReader } from "./entry-reader.ts";
-import { Gate } from "./gate.ts";
 import { IncomingSessions } from "./incoming-sessions.ts";
 import { KeyFilter } from "./key-filter.ts";
-import { LocalNode } from "./local-node.ts";
+import { NodeIdentity } from "./node-identity.ts";
 import { OwnRows } from "./own-rows.ts";
+import { PeerAuthenticator } from "./peer-authenticator.ts";
 import { PeerCaller } from "./peer-caller.ts";
 import { type LinkLimits, PeerLink } from "./peer-link.ts";
 import { peersFamilies } from "./peer-metrics.ts";
@@ -30,12 +32,12 @@ import { destinationOf, peerDestinationOf } from "./peer-rows.ts";
 import { RangeDigests } from "./range-digests.ts";
 import { Receiver, type ReplicationRequest, type ReplicationResponse } from "./receiver.ts";
 import { RecentTouches } from "./recent-touches.ts";
+import { RecoveryHorizon } from "./recovery-horizon.ts";
 import { peersReport, peersState } from "./report.ts";
-import { SeenVersions } from "./seen-versions.ts";
-import { StartHorizon } from "./start-horizon.ts";
 import type { Transport } from "./transport.ts";
 import { DEFAULT_TUNING, type ReplicationTuning } from "./tuning.ts";
-import { type PeerMutation, toVersion } from "./wire/peer-mutation.ts";
+import { VersionFloors } from "./version-floors.ts";
+import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export interface ReplicationOptions {
   /** Origin of this node's stamps, from 1 on. */
@@ -87,12 +89,12 @@ export class Replication {
   readonly #options: ReplicationOptions;
   readonly #tuning: ReplicationTuning;
   readonly #queues: readonly PeerQueue[];
-  readonly #gate: Gate;
+  readonly #gate: PeerAuthenticator;
   readonly #applier: Applier;
-  readonly #seen: SeenVersions | null;
+  readonly #seen: VersionFloors | null;
   readonly #rows: OwnRows;
   readonly #touches = new RecentTouches();
-  readonly #comparison: Comparison;
+  readonly #comparison: AntiEntropy;
   readonly #bootstrap: Bootstrap | null;
   readonly #ending = new AbortController();
   readonly #cancels = new Set<() => void>();
@@ -105,22 +107,26 @@ export class Replication {
     this.#tuning = { ...DEFAULT_TUNING, ...options.tuning };
     this.#startMs = scheduler.nowMs();
     const filter = new KeyFilter(options.keys);
-    const node = new LocalNode(nodeId, Math.floor(options.random() * MAX_INCARNATION));
+    const node = new NodeIdentity(nodeId, Math.floor(options.random() * MAX_INCARNATION));
     const nowMs = () => scheduler.nowMs();
-    this.#seen = engine.refusesForgotten ? null : new SeenVersions();
+    this.#seen = engine.refusesForgotten ? null : new VersionFloors();
     const touches = this.#touches;
     this.#applier = new Applier({
       ...{ engine, clock, invalidations, seen: this.#seen, touches, nowMs, maxSkewMs, tombstoneMs },
       onApply: options.onApply,
     });
-    this.#gate = new Gate({ token: options.token, hosts: options.peers.map(hostOf), resolve: options.resolve });
+    this.#gate = new PeerAuthenticator({
+      token: options.token,
+      hosts: options.peers.map(hostOf),
+      resolve: options.resolve,
+    });
     const entries = new EntryReader({ engine, filter, touches, letOthersRun: options.letOthersRun });
     const digests = new RangeDigests({
       ...{ node, entries, invalidations, nowMs },
       hasAllUntil: (version) => this.#allUntil(null) >= version,
     });
     const sessions = new IncomingSessions();
-    const horizon = new StartHorizon({
+    const horizon = new RecoveryHorizon({
       ...{ scheduler, maxSkewMs, sessions, unheardSkewMs: this.#tuning.unheardSkewMs },
       lastVersion: toVersion(options.outbox.newestVersion),
       seenVersion: toVersion(options.outbox.seenVersion),
@@ -135,7 +141,7 @@ export class Replication {
       ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
       maxSkewMs: options.maxSkewMs,
       newestStamp: () => clock.next(),
-      clockKeeper: new ClockKeeper(clock, options.outbox, horizon),
+      clockKeeper: new DurableClock(clock, options.outbox, horizon),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
       sinceMs: () => this.#sinceMs(),
       onHeard: (senderId) => this.#wake(senderId),
@@ -144,7 +150,7 @@ export class Replication {
     const made = options.peers.map((url) => this.#makeLink(url, node, filter));
     this.links = made.map(({ link }) => link);
     this.#queues = made.map(({ queue }) => queue);
-    this.#comparison = new Comparison({
+    this.#comparison = new AntiEntropy({
       ...{ node, digests, entries, applier: this.#applier, nowMs, signal: this.#ending.signal },
       timeoutMs: this.#tuning.compareTimeoutMs,
       hasAllUntil: () => this.#allUntil(null),
@@ -261,13 +267,13 @@ export class Replication {
     return { links, queues: this.#queues, receiver, outbox, scheduler, maxSkewMs, bootstrapState };
   }
 
-  #makeLink(url: string, node: LocalNode, filter: KeyFilter): { link: PeerLink; queue: PeerQueue } {
+  #makeLink(url: string, node: NodeIdentity, filter: KeyFilter): { link: PeerLink; queue: PeerQueue } {
     const { outbox, clock, scheduler, random, transport, token, log, nodeId } = this.#options;
     const { queueLimitBytes: limitBytes, queueLimitKeys: limitKeys, bytesPerSecond, maxSkewMs } = this.#options;
     const { callTimeoutMs: timeoutMs, backlogRows } = this.#tuning;
     const destination = destinationOf(url);
     const limits: LinkLimits = { ...this.#tuning, bytesPerSecond, maxSkewMs };
-    const nextStamp = (): Stamp => ({ version: clock.next(), origin: nodeId });
+    const nextStamp = (): Stamp => ({ version: clock.next(), nodeId: nodeId });
     const nowMs = () => scheduler.nowMs();
     const queue = new PeerQueue({ outbox, destination, filter, nowMs, nextStamp, limitBytes, limitKeys, backlogRows });
     const link = new PeerLink({

@@ -3,7 +3,7 @@ import type { LinkLimits } from "./peer-link.ts";
 /** What nobody has to set; other values are for tests. */
 export interface ReplicationTuning extends Omit<LinkLimits, "bytesPerSecond" | "maxSkewMs"> {
   readonly callTimeoutMs: number;
-  /** See `StartHorizon`. */
+  /** See `RecoveryHorizon`. */
   readonly unheardSkewMs: number;
   readonly backlogRows: number;
   readonly bootstrapPauseMs: number;

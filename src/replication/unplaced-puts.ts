@@ -3,7 +3,7 @@
  * and are sent again, until this node can say that nothing newer was ever known, or the peer says that something is. See
  * `OwnRows`.
  */
-import { isNewer } from "../engine/engine.ts";
+import { isNewer } from "../model/stamp.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
 import type { OwnRows } from "./own-rows.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
@@ -67,7 +67,7 @@ export class UnplacedPuts {
     const { destination, key, stamp } = entry;
     const waiting = outbox.pendingValue(destination, key)?.stamp;
     // Something newer of its key waits, and stands for it.
-    if (waiting?.version !== stamp.version || waiting.origin !== stamp.origin) return { kind: "done", entry };
+    if (waiting?.version !== stamp.version || waiting.nodeId !== stamp.nodeId) return { kind: "done", entry };
     try {
       outbox.append([{ ...entry, destination: this.#queue }]).then(
         () => this.#outdate(entry),

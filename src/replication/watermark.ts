@@ -3,8 +3,9 @@
  * the watermarks of all its peers has everything up to the least of them, and can say so to somebody who starts empty, or
  * compare what it has with another.
  */
-import { versionAt } from "../cache/hybrid-clock.ts";
-import type { Version } from "../engine/engine.ts";
+
+import { versionAt } from "../model/hybrid-clock.ts";
+import type { Version } from "../model/stamp.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
 

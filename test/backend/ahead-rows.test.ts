@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { createBackend } from "../../src/backend/create-backend.ts";
 import { DAY_MS, TOLERANCE_MS } from "../../src/backend/sql/ahead-rows.ts";
-import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
+import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
 import { deleteRow, jsonRow, textOf } from "../contract/backend-contract.ts";
 import { backendSettings } from "../support/backend-settings.ts";
 import { startMariaDb } from "../support/mariadb.ts";

@@ -1,7 +1,8 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import type { BackendRow } from "../../src/backend/backend.ts";
 import { createBackend } from "../../src/backend/create-backend.ts";
-import { MAX_VALUE_BYTES, type Version } from "../../src/engine/engine.ts";
+import { MAX_VALUE_BYTES } from "../../src/model/entry.ts";
+import type { Version } from "../../src/model/stamp.ts";
 import { deleteRow, jsonRow, testBackend, textOf } from "../contract/backend-contract.ts";
 import { backendSettings } from "../support/backend-settings.ts";
 import { startHttpStore } from "../support/http-store.ts";
@@ -41,7 +42,7 @@ async function writeWith(answer: () => Response, row = jsonRow("a", "1", 5)) {
 describe("loads over HTTP", () => {
   test("the key is one percent-encoded part of the path, with the version and the trace beside it", async () => {
     const backend = createBackend(backendSettings(`${store.url.replace("http://", "http://ann:p%40ss@")}/?token=x`));
-    await backend.write([jsonRow("a/b?c#d ü", "1", 7)], { ...IN_TIME, traceparent: "00-1-2-01" });
+    await backend.write([jsonRow("a/b?c#d ü", "1", 7)], { ...IN_TIME, traceContext: "00-1-2-01" });
     await backend.close();
     const sent = store.requests[0];
     expect(sent?.path).toBe("/base/a%2Fb%3Fc%23d%20%C3%BC?token=x");

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { LoadResult } from "../../src/backend/backend.ts";
 import { LoadRoom } from "../../src/backend/load-room.ts";
-import { MAX_VALUE_BYTES } from "../../src/engine/engine.ts";
+import { MAX_VALUE_BYTES } from "../../src/model/entry.ts";
 import { ByteBudget } from "../../src/runtime/byte-budget.ts";
 
 const MIB = 1024 ** 2;

@@ -1,10 +1,12 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { Worker } from "node:worker_threads";
 import { Cache, DEFAULT_TTL, type NewValue } from "../../src/cache/cache.ts";
-import { Glob } from "../../src/cache/glob.ts";
-import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
-import { type Engine, JSON_CONTENT_TYPE, type Version } from "../../src/engine/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import { Glob } from "../../src/model/glob.ts";
+import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
+import type { Version } from "../../src/model/stamp.ts";
 import { keyOf, ManualClock, RecordingSink, smallEngine } from "../support/engine-io.ts";
 import { OvertakingEngine } from "../support/overtaking-engine.ts";
 
@@ -21,7 +23,7 @@ beforeEach(() => {
 });
 
 function cacheOver(below: Engine, defaultTtlMs: number | null = null): Cache {
-  return new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs, origin: 0 });
+  return new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs, nodeId: 0 });
 }
 
 function json(text: string): NewValue {
@@ -45,7 +47,7 @@ describe("a cache", () => {
     expect(cache.get(keyOf("a"), sink)).toBe(true);
     expect(sink.target.toString()).toBe("[1]");
     expect(sink.contentType).toBe(JSON_CONTENT_TYPE);
-    expect(sink.tag).toBe(versionAt(clock.nowMs));
+    expect(sink.revision).toBe(versionAt(clock.nowMs));
   });
 
   test("puts only the named part of the source", () => {
@@ -165,7 +167,7 @@ describe("a mutation that another thread's overtakes between its stamp and the e
   test("gives way where what is stored stays ahead", () => {
     const ahead = HybridClock.create(() => clock.nowMs + 3_600_000);
     const version: Version = ahead.next();
-    const value = { ...json('"ahead"'), expiresAtMs: 0, stamp: { version, origin: 7 }, condition: null };
+    const value = { ...json('"ahead"'), expiresAtMs: 0, stamp: { version, nodeId: 7 }, condition: null };
     engine.put({ key: keyOf("a"), ...value });
     expect(cache.put(keyOf("a"), json("1"), 0, null)).toBe("superseded");
     expect(cache.delete(keyOf("a"), null)).toBe("superseded");

@@ -1,8 +1,8 @@
 /** One of several threads that count in the same entry; says how many of its increments were not done. */
 import { parentPort, workerData } from "node:worker_threads";
 import { Cache } from "../../src/cache/cache.ts";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { MemoryEngine, type MemoryHandle } from "../../src/engine/memory/memory-engine.ts";
+import { HybridClock } from "../../src/model/hybrid-clock.ts";
 import { keyOf } from "../support/engine-io.ts";
 
 interface CounterTask {
@@ -18,7 +18,7 @@ const cache = new Cache({
   versions: HybridClock.attach(versions, Date.now),
   nowMs: Date.now,
   defaultTtlMs: null,
-  origin: 0,
+  nodeId: 0,
 });
 let lost = 0;
 for (let turn = 0; turn < count; turn++) {

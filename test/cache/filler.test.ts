@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { Filler } from "../../src/cache/filler.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
-import { JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
 import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
 import { keyOf, ManualClock, RecordingSink, smallEngine, stampOf } from "../support/engine-io.ts";
 import { LateEngine } from "../support/late-engine.ts";
 import { OvertakingEngine } from "../support/overtaking-engine.ts";
@@ -43,8 +43,8 @@ describe("a filler", () => {
       target: VALUE.bytes,
       contentType: JSON_CONTENT_TYPE,
       expiresAtMs: clock.nowMs + 1_000,
-      tag: 10,
-      origin: 3,
+      revision: 10,
+      nodeId: 3,
     });
   });
 
@@ -66,7 +66,7 @@ describe("a filler", () => {
     await fillerOf(engine).fill("a", VALUE, 0, stampOf(10));
     expect(stored("a")).toBeNull();
     await fillerOf(engine).fill("a", VALUE, 0, stampOf(12));
-    expect(stored("a")?.tag).toBe(12);
+    expect(stored("a")?.revision).toBe(12);
   });
 
   test("takes back what a pattern delete covers that came in between", async () => {
@@ -84,7 +84,7 @@ describe("a filler", () => {
     put("nobody", 9);
     expect(stored("older")).toBeNull();
     expect(stored("nobody")).toBeNull();
-    expect(stored("newer")?.tag).toBe(11);
+    expect(stored("newer")?.revision).toBe(11);
     expect(failures).toEqual([]);
   });
 

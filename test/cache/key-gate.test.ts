@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { DEFAULT_TTL, type NewValue } from "../../src/cache/cache.ts";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
-import type { Mutation } from "../../src/cache/mutation.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
-import { JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
 import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import { HybridClock } from "../../src/model/hybrid-clock.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
 import { keyOf, ManualClock, RecordingSink, smallEngine } from "../support/engine-io.ts";
 import { FakeUpstream, outboxFull } from "../support/fake-upstream.ts";
 import { settled } from "../support/manual-scheduler.ts";
@@ -32,7 +32,7 @@ beforeEach(() => {
     if (mutation.kind !== "put" || mutation.touch === null) await commit?.promise;
   };
   const shared = {
-    ...{ engine, upstream, nowMs: clock.read, defaultTtlMs: null, origin: 7 },
+    ...{ engine, upstream, nowMs: clock.read, defaultTtlMs: null, nodeId: 7 },
     versions: HybridClock.create(clock.read),
     invalidations: RecentInvalidations.create(),
     recentPuts: RecentPuts.create(),
@@ -67,7 +67,7 @@ function release(): void {
 }
 
 describe("while a put of the key has its stamp and waits for its commit,", () => {
-  const isIfMatch = () => ({ kind: "tag-in", tags: [versionStored()] }) as const;
+  const isIfMatch = () => ({ kind: "revision-in", revisions: [versionStored()] }) as const;
   const calls = [
     ["a touch", () => second.touch(KEY, 60_000, null), "touched", "10"],
     ["an increment", () => second.increment(KEY, 1, null), { kind: "incremented", value: 11 }, "11"],

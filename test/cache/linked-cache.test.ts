@@ -1,28 +1,23 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { LoadSink, LoadState, NewValue } from "../../src/cache/cache.ts";
 import { Filler } from "../../src/cache/filler.ts";
-import { Glob } from "../../src/cache/glob.ts";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { Loaded } from "../../src/cache/upstream.ts";
-import {
-  type Engine,
-  FILL_ORIGIN,
-  type IncrementOutcome,
-  type IncrementRequest,
-  JSON_CONTENT_TYPE,
-  NEVER,
-} from "../../src/engine/engine.ts";
+import type { Engine, IncrementOutcome, IncrementRequest } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { Glob } from "../../src/model/glob.ts";
+import { HybridClock } from "../../src/model/hybrid-clock.ts";
+import { FILL_NODE_ID } from "../../src/model/stamp.ts";
 import { keyOf, ManualClock, RecordingSink, smallEngine } from "../support/engine-io.ts";
 import { FakeUpstream, notInTime, outboxFull, shownMutation } from "../support/fake-upstream.ts";
 import { LateEngine } from "../support/late-engine.ts";
 import { OvertakingEngine } from "../support/overtaking-engine.ts";
 
-const ORIGIN = 7;
+const NODE_ID = 7;
 const LARGE = JSON.stringify("x".repeat(20_000));
 
 class RecordingLoadSink extends RecordingSink implements LoadSink {
@@ -64,7 +59,7 @@ function cacheOver(below: Engine): LinkedCache {
     versions,
     nowMs: clock.read,
     defaultTtlMs: null,
-    origin: ORIGIN,
+    nodeId: NODE_ID,
     upstream,
     invalidations,
     recentPuts: RecentPuts.create(),
@@ -90,7 +85,7 @@ function recorded(): string[] {
 function hasAlways(text: string): (key: string) => Promise<Loaded> {
   const filler = new Filler({ engine, invalidations, onFailure: (error) => expect(error).toBeNull() });
   return async (key) => {
-    const stamp = { version: versions.next(), origin: ORIGIN };
+    const stamp = { version: versions.next(), nodeId: NODE_ID };
     const value = { bytes: Buffer.from(text), contentType: JSON_CONTENT_TYPE };
     await filler.fill(key, value, clock.nowMs + 60_000, stamp);
     return {
@@ -125,12 +120,12 @@ describe("a put of a cache with something behind it", () => {
         key: "a",
         value: { bytes: Buffer.from(text), contentType: JSON_CONTENT_TYPE },
         expiresAtMs: clock.nowMs + 5_000,
-        stamp: { version: sink.tag, origin: ORIGIN },
+        stamp: { version: sink.revision, nodeId: NODE_ID },
         touch: null,
         isReplicated: false,
       },
     ]);
-    expect(sink.origin).toBe(ORIGIN);
+    expect(sink.nodeId).toBe(NODE_ID);
   });
 
   test("keeps copies of key and value: the request's buffers are reused while it waits", async () => {
@@ -191,7 +186,7 @@ describe("a put of a cache with something behind it", () => {
 
   test("that a newer one overtook has happened before it, and is done", async () => {
     const overtaking = new OvertakingEngine(engine);
-    overtaking.next = () => engine.put({ ...request("a", '"theirs"'), stamp: { version: versions.next(), origin: 9 } });
+    overtaking.next = () => engine.put({ ...request("a", '"theirs"'), stamp: { version: versions.next(), nodeId: 9 } });
     expect(await cacheOver(overtaking).put(keyOf("a"), json('"ours"'), 0, null)).toBe("superseded");
     expect([storedText("a"), recorded()]).toEqual(['"theirs"', ['put a="ours"']]);
   });
@@ -199,12 +194,12 @@ describe("a put of a cache with something behind it", () => {
   test("that the engine refuses for what it forgot leaves no older copy of the database's", async () => {
     const limitBytes = 4 * 1024 * 1024;
     const versioned = MemoryEngine.create({ limitBytes, threads: 1, versioned: true, clock: clock.read });
-    const copy = { ...request("a", '"old"'), stamp: { version: versions.next(), origin: FILL_ORIGIN } };
+    const copy = { ...request("a", '"old"'), stamp: { version: versions.next(), nodeId: FILL_NODE_ID } };
     const overtaking = new OvertakingEngine(versioned);
     overtaking.next = () => {
       versioned.put(copy);
       for (let number = 0; number < 5_000; number++) {
-        const stamp = { version: versions.next(), origin: 9 };
+        const stamp = { version: versions.next(), nodeId: 9 };
         versioned.delete({ key: keyOf(`k${number}`), stamp, condition: null, tombstoneUntilMs: NEVER });
       }
     };
@@ -214,7 +209,7 @@ describe("a put of a cache with something behind it", () => {
 
   test("that a pattern delete overtook has happened before it", async () => {
     upstream.onRecord = () => {
-      if (upstream.recorded.length === 0) invalidations.add("a*", { version: versions.next(), origin: ORIGIN });
+      if (upstream.recorded.length === 0) invalidations.add("a*", { version: versions.next(), nodeId: NODE_ID });
     };
     expect(await cache.put(keyOf("a"), json("1"), 0, null)).toBe("superseded");
     expect([storedText("a"), recorded()]).toEqual([null, ["put a=1"]]);
@@ -222,18 +217,18 @@ describe("a put of a cache with something behind it", () => {
 
   test("that a pattern delete meets between two looks is not left behind", async () => {
     const overtaking = new OvertakingEngine(engine);
-    overtaking.next = () => invalidations.add("a*", { version: versions.next(), origin: ORIGIN });
+    overtaking.next = () => invalidations.add("a*", { version: versions.next(), nodeId: NODE_ID });
     expect(await cacheOver(overtaking).put(keyOf("a"), json("1"), 0, null)).toBe("superseded");
     expect([storedText("a"), recorded()]).toEqual([null, ["put a=1"]]);
   });
 
   test("tells who sent it on, and for which trace", async () => {
-    const context = { isReplicated: true, traceparent: "00-1-2-01" };
+    const context = { isReplicated: true, traceContext: "00-1-2-01" };
     await cache.put(keyOf("a"), json("1"), 0, null, context);
     await cache.delete(keyOf("a"), null, context);
     await cache.clear(context);
     await cache.deleteMatching(Glob.parse("x*"), context);
-    expect(upstream.recorded.map(({ isReplicated, traceparent }) => [isReplicated, traceparent])).toEqual(
+    expect(upstream.recorded.map(({ isReplicated, traceContext }) => [isReplicated, traceContext])).toEqual(
       upstream.recorded.map(() => [true, "00-1-2-01"]),
     );
     expect(recorded()).toEqual(["put a=1", "delete a", "invalidate all", "invalidate x*"]);
@@ -256,7 +251,7 @@ describe("what depends on the stored entry", () => {
     expect(await cache.increment(keyOf("a"), 1, null)).toEqual({ kind: "incremented", value: 42 });
     expect(await cache.touch(keyOf("b"), 9_000, null)).toBe("touched");
     expect(recorded()).toEqual(["put a=42", "touch b=41"]);
-    expect(upstream.recorded[1]).toMatchObject({ expiresAtMs: clock.nowMs + 9_000, touch: { origin: ORIGIN } });
+    expect(upstream.recorded[1]).toMatchObject({ expiresAtMs: clock.nowMs + 9_000, touch: { nodeId: NODE_ID } });
   });
 
   test("does not ask the backend where the cache has the entry, or where there is none to ask", async () => {
@@ -308,7 +303,7 @@ describe("what depends on the stored entry", () => {
 
   test("is counted on where somebody else made it meanwhile", async () => {
     const overtaking = new OvertakingEngine(engine);
-    overtaking.next = () => engine.put({ ...request("a", "7"), stamp: { version: versions.next(), origin: ORIGIN } });
+    overtaking.next = () => engine.put({ ...request("a", "7"), stamp: { version: versions.next(), nodeId: NODE_ID } });
     expect(await cacheOver(overtaking).increment(keyOf("a"), 1, null)).toEqual({ kind: "incremented", value: 8 });
   });
 
@@ -318,7 +313,7 @@ describe("what depends on the stored entry", () => {
       kind: "found",
       value: stale,
       expiresAtMs: 1,
-      stamp: { version: versions.next(), origin: ORIGIN },
+      stamp: { version: versions.next(), nodeId: NODE_ID },
       isStale: true,
       isStored: false,
       isCollapsed: false,
@@ -341,7 +336,7 @@ describe("what depends on the stored entry", () => {
   test("is not dropped where something newer has its place by the time that it can't be recorded", async () => {
     await cache.put(keyOf("a"), json("1"), 0, null);
     upstream.onRecord = () => {
-      engine.put({ ...request("a", '"theirs"'), stamp: { version: versions.next(), origin: 9 } });
+      engine.put({ ...request("a", '"theirs"'), stamp: { version: versions.next(), nodeId: 9 } });
       throw outboxFull();
     };
     await expect(cache.increment(keyOf("a"), 1, null)).rejects.toThrow("the outbox is full");
@@ -360,7 +355,7 @@ describe("what depends on the stored entry", () => {
   test("is counted once more where a clear came in between", async () => {
     await cache.put(keyOf("a"), json("41"), 0, null);
     const overtaking = new OvertakingEngine(engine);
-    overtaking.next = () => invalidations.add(null, { version: versions.next(), origin: ORIGIN });
+    overtaking.next = () => invalidations.add(null, { version: versions.next(), nodeId: NODE_ID });
     // The clear is the later one of the two that found the entry: the counter begins anew.
     expect(await cacheOver(overtaking).increment(keyOf("a"), 1, null)).toEqual({ kind: "incremented", value: 1 });
     expect(recorded().at(-1)).toBe("put a=1");
@@ -369,7 +364,7 @@ describe("what depends on the stored entry", () => {
   test("is not touched where a clear came in between", async () => {
     await cache.put(keyOf("a"), json("41"), 0, null);
     const overtaking = new OvertakingEngine(engine);
-    overtaking.next = () => invalidations.add(null, { version: versions.next(), origin: ORIGIN });
+    overtaking.next = () => invalidations.add(null, { version: versions.next(), nodeId: NODE_ID });
     expect(await cacheOver(overtaking).touch(keyOf("a"), 1_000, null)).toBe("absent");
     expect(storedText("a")).toBeNull();
     expect(recorded()).toEqual(["put a=41"]);
@@ -382,7 +377,7 @@ describe("a delete of a cache with something behind it", () => {
     const older = versions.next();
     expect(await cache.delete(keyOf("a"), null)).toBe("deleted");
     expect(recorded()).toEqual(["put a=1", "delete a"]);
-    expect(engine.put({ ...request("a", "0"), stamp: { version: older, origin: ORIGIN } })).toBe("superseded");
+    expect(engine.put({ ...request("a", "0"), stamp: { version: older, nodeId: NODE_ID } })).toBe("superseded");
   });
 
   test("that is refused leaves the entry", async () => {
@@ -406,7 +401,7 @@ describe("a delete of a cache with something behind it", () => {
     expect(seen).toEqual(["1", null]);
     expect(recorded()).toEqual(["put user:1=1", "invalidate user:*", "invalidate all"]);
     const attached = RecentInvalidations.attach(invalidations.buffer);
-    const covering = attached.covering(keyOf("user:2"), { version: older, origin: ORIGIN });
+    const covering = attached.covering(keyOf("user:2"), { version: older, nodeId: NODE_ID });
     expect(covering).toEqual(upstream.recorded.at(-1)?.stamp ?? null);
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Cache } from "../../src/cache/cache.ts";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import type { ScanPage, ScanRequest } from "../../src/engine/engine.ts";
+import { HybridClock } from "../../src/model/hybrid-clock.ts";
 import { ManualClock } from "../support/engine-io.ts";
 import { PlainEngine } from "../support/plain-engine.ts";
 
@@ -21,7 +21,7 @@ class PagedEngine extends PlainEngine {
 
 function cacheOver(engine: PagedEngine): Cache {
   const nowMs = new ManualClock().read;
-  return new Cache({ engine, versions: HybridClock.create(nowMs), nowMs, defaultTtlMs: null, origin: 0 });
+  return new Cache({ engine, versions: HybridClock.create(nowMs), nowMs, defaultTtlMs: null, nodeId: 0 });
 }
 
 const request: ScanRequest = { pattern: null, cursor: null, limit: 3 };

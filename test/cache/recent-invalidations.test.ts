@@ -1,12 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
-import type { Key, Stamp, Version } from "../../src/engine/engine.ts";
+import type { Key } from "../../src/model/key.ts";
+import type { Stamp, Version } from "../../src/model/stamp.ts";
 
 const keyOf = (text: string): Key => {
   const bytes = Buffer.from(text);
   return { bytes, length: bytes.length };
 };
-const at = (version: number, origin = 0): Stamp => ({ version: version as Version, origin });
+const at = (version: number, nodeId = 0): Stamp => ({ version: version as Version, nodeId });
 
 describe("recent invalidations", () => {
   test("cover older mutations of keys that match, and nothing else", () => {
@@ -18,7 +19,7 @@ describe("recent invalidations", () => {
     expect(all.covering(keyOf("order:1"), at(9))).toBeNull();
   });
 
-  test("a clear covers every key, and the origin decides between equal versions", () => {
+  test("a clear covers every key, and the node id decides between equal versions", () => {
     const all = RecentInvalidations.create();
     all.add(null, at(10, 2));
     expect(all.covering(keyOf("x"), at(10, 1))).toEqual(at(10, 2));

@@ -1,7 +1,9 @@
 /** What every backend must do. A backend's own test file calls `testBackend` with a fresh store for each test. */
+
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Backend, BackendRow, LoadResult } from "../../src/backend/backend.ts";
-import { JSON_CONTENT_TYPE, MAX_VALUE_BYTES, type Version } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../../src/model/entry.ts";
+import type { Version } from "../../src/model/stamp.ts";
 
 const IN_TIME = { timeoutMs: 20_000 };
 

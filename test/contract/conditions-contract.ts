@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
 import type { ContractCalls } from "./contract-calls.ts";
 
 /** Mutations that depend on what is stored. */
@@ -16,43 +16,45 @@ export function testConditions(calls: ContractCalls): void {
       expect(await textOf("k")).toBe("4");
     });
 
-    test("a tag names the state that was read", async () => {
+    test("a revision names the state that was read", async () => {
       await put("k", "1");
       const before = await tagOf("k");
       expect(await tagOf("k")).toBe(before);
       expect(Number.isSafeInteger(before)).toBe(true);
-      expect(await put("k", "2", { condition: { kind: "tag-in", tags: [7, before] } })).toBe("stored");
+      expect(await put("k", "2", { condition: { kind: "revision-in", revisions: [7, before] } })).toBe("stored");
       expect(await tagOf("k")).not.toBe(before);
-      expect(await put("k", "3", { condition: { kind: "tag-in", tags: [before] } })).toBe("condition-failed");
-      expect(await remove("k", { kind: "tag-in", tags: [before] })).toBe("condition-failed");
-      expect(await touch("k", 9000, { kind: "tag-in", tags: [before] })).toBe("condition-failed");
-      expect(await remove("k", { kind: "tag-in", tags: [await tagOf("k")] })).toBe("deleted");
+      expect(await put("k", "3", { condition: { kind: "revision-in", revisions: [before] } })).toBe("condition-failed");
+      expect(await remove("k", { kind: "revision-in", revisions: [before] })).toBe("condition-failed");
+      expect(await touch("k", 9000, { kind: "revision-in", revisions: [before] })).toBe("condition-failed");
+      expect(await remove("k", { kind: "revision-in", revisions: [await tagOf("k")] })).toBe("deleted");
     });
 
-    test("each write gives another tag, of the same value too, and a touch leaves it", async () => {
+    test("each write gives another revision, of the same value too, and a touch leaves it", async () => {
       for (const contentType of [JSON_CONTENT_TYPE, "text/plain"]) {
-        const tags: number[] = [];
-        const note = async () => tags.push(await tagOf("k"));
+        const revisions: number[] = [];
+        const note = async () => revisions.push(await tagOf("k"));
         await put("k", "7", { contentType });
         await note();
         await put("k", "8", { contentType });
         await put("k", "7", { contentType });
         await note();
         expect(await touch("k", 60_000)).toBe("touched");
-        expect(await tagOf("k")).toBe(tags[1] ?? Number.NaN);
+        expect(await tagOf("k")).toBe(revisions[1] ?? Number.NaN);
         expect(await textOf("k")).toBe("7");
-        expect(new Set(tags).size).toBe(2);
-        await put("k", "9", { condition: { kind: "tag-in", tags: tags.slice(0, 1) } });
+        expect(new Set(revisions).size).toBe(2);
+        await put("k", "9", { condition: { kind: "revision-in", revisions: revisions.slice(0, 1) } });
         expect(await textOf("k")).toBe("7");
       }
     });
 
-    test("tag-in fails where there is no entry; tag-not-in holds there", async () => {
-      expect(await put("k", "1", { condition: { kind: "tag-in", tags: [1] } })).toBe("condition-failed");
-      expect(await put("k", "1", { condition: { kind: "tag-not-in", tags: [1] } })).toBe("stored");
-      const tag = await tagOf("k");
-      expect(await put("k", "2", { condition: { kind: "tag-not-in", tags: [tag] } })).toBe("condition-failed");
-      expect(await put("k", "2", { condition: { kind: "tag-not-in", tags: [tag - 1] } })).toBe("stored");
+    test("revision-in fails where there is no entry; revision-not-in holds there", async () => {
+      expect(await put("k", "1", { condition: { kind: "revision-in", revisions: [1] } })).toBe("condition-failed");
+      expect(await put("k", "1", { condition: { kind: "revision-not-in", revisions: [1] } })).toBe("stored");
+      const revision = await tagOf("k");
+      expect(await put("k", "2", { condition: { kind: "revision-not-in", revisions: [revision] } })).toBe(
+        "condition-failed",
+      );
+      expect(await put("k", "2", { condition: { kind: "revision-not-in", revisions: [revision - 1] } })).toBe("stored");
     });
 
     test("of many that put an absent key at once, one wins", async () => {
@@ -62,9 +64,9 @@ export function testConditions(calls: ContractCalls): void {
 
     test("of many that replace the same state at once, one wins", async () => {
       await put("k", "0");
-      const tags = [await tagOf("k")];
+      const revisions = [await tagOf("k")];
       const puts = Array.from({ length: 20 }, (_, i) =>
-        put("k", String(i + 1), { condition: { kind: "tag-in", tags } }),
+        put("k", String(i + 1), { condition: { kind: "revision-in", revisions } }),
       );
       expect((await Promise.all(puts)).filter((outcome) => outcome === "stored")).toEqual(["stored"]);
     });
@@ -121,9 +123,12 @@ export function testConditions(calls: ContractCalls): void {
       expect(await increment("n", 1, null, { kind: "present" })).toEqual({ kind: "condition-failed" });
       await put("n", "1");
       expect(await increment("n", 1, null, { kind: "absent" })).toEqual({ kind: "condition-failed" });
-      const tags = [await tagOf("n")];
-      expect(await increment("n", 1, null, { kind: "tag-in", tags })).toEqual({ kind: "incremented", value: 2 });
-      expect(await increment("n", 1, null, { kind: "tag-in", tags })).toEqual({ kind: "condition-failed" });
+      const revisions = [await tagOf("n")];
+      expect(await increment("n", 1, null, { kind: "revision-in", revisions })).toEqual({
+        kind: "incremented",
+        value: 2,
+      });
+      expect(await increment("n", 1, null, { kind: "revision-in", revisions })).toEqual({ kind: "condition-failed" });
     });
   });
 }

@@ -1,12 +1,7 @@
 import { expect } from "bun:test";
-import {
-  type Condition,
-  type Engine,
-  JSON_CONTENT_TYPE,
-  NEVER,
-  type Stamp,
-  type Version,
-} from "../../src/engine/engine.ts";
+import type { Condition, Engine } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import type { Stamp, Version } from "../../src/model/stamp.ts";
 import { CollectingSink, keyOf } from "../support/collecting-sink.ts";
 import { globPattern } from "../support/glob-pattern.ts";
 
@@ -55,7 +50,7 @@ export class ContractCalls {
   }
 
   /** Strictly increasing versions; `back` gives one that is older than the newest by so many. */
-  readonly stamp = (back = 0, origin = 0): Stamp => ({ version: (this.#clock++ - back) as Version, origin });
+  readonly stamp = (back = 0, nodeId = 0): Stamp => ({ version: (this.#clock++ - back) as Version, nodeId });
   readonly reserve = (count: number): void => {
     this.#clock += count;
   };
@@ -84,7 +79,7 @@ export class ContractCalls {
     return (await this.engine.get(keyOf(key), sink)) ? { info: infoOf(sink), bytes: sink.bytes } : null;
   };
   readonly textOf = async (key: string) => (await this.find(key))?.bytes.toString() ?? null;
-  readonly tagOf = async (key: string) => infoOf(await this.found(key)).tag;
+  readonly tagOf = async (key: string) => infoOf(await this.found(key)).revision;
   readonly found = async (key: string) => {
     const sink = new CollectingSink();
     expect(await this.engine.get(keyOf(key), sink)).toBe(true);

@@ -10,7 +10,7 @@ export type { EngineFixture, EngineUnderTest } from "./contract-calls.ts";
 
 /**
  * Checks that an engine keeps the contract `src/engine/engine.ts`. What may differ between engines: whether versions
- * are kept (`versioned`), whether the tag is the version, and how precisely an entry ends.
+ * are kept (`versioned`), whether the revision is the version, and how precisely an entry ends.
  */
 export function testEngine({ name, create }: EngineUnderTest): void {
   describe(`${name} keeps the engine contract`, () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { NEVER } from "../../src/engine/engine.ts";
+import { NEVER } from "../../src/model/entry.ts";
 import type { ContractCalls } from "./contract-calls.ts";
 
 /** Entries end when they should. */

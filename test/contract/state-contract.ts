@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { Version } from "../../src/engine/engine.ts";
+import type { Version } from "../../src/model/stamp.ts";
 import { globPattern } from "../support/glob-pattern.ts";
 import type { ContractCalls } from "./contract-calls.ts";
 
@@ -44,11 +44,11 @@ export function testState(calls: ContractCalls): void {
       expect([outcome, await textOf("k")]).toEqual(versioned() ? ["superseded", "1"] : ["stored", "0"]);
     });
 
-    test("the origin breaks ties", async () => {
+    test("the node id breaks ties", async () => {
       const { version } = stamp();
-      await put("k", '"low"', { stamp: { version, origin: 5 } });
-      expect(await put("k", '"high"', { stamp: { version, origin: 0xffff_ffff } })).toBe("stored");
-      const outcome = await put("k", '"low again"', { stamp: { version, origin: 5 } });
+      await put("k", '"low"', { stamp: { version, nodeId: 5 } });
+      expect(await put("k", '"high"', { stamp: { version, nodeId: 0xffff_ffff } })).toBe("stored");
+      const outcome = await put("k", '"low again"', { stamp: { version, nodeId: 5 } });
       expect(outcome).toBe(versioned() ? "superseded" : "stored");
     });
 
@@ -65,7 +65,7 @@ export function testState(calls: ContractCalls): void {
       expect(await remove("k", null, stamp(5))).toBe(versioned() ? "superseded" : "deleted");
     });
 
-    test("a touch leaves the entry its stamp and its tag: what is newer than the put is newer still", async () => {
+    test("a touch leaves the entry its stamp and its revision: what is newer than the put is newer still", async () => {
       reserve(10);
       await put("k", "1");
       const before = await find("k");
@@ -73,7 +73,7 @@ export function testState(calls: ContractCalls): void {
       expect(await touch("k", null)).toBe("touched");
       expect(await touch("k", 60_000)).toBe("touched");
       const after = await find("k");
-      expect(after?.info.tag).toBe(before?.info.tag ?? Number.NaN);
+      expect(after?.info.revision).toBe(before?.info.revision ?? Number.NaN);
       expect(after?.info.expiresAtMs).toBeGreaterThan(0);
       expect(await put("k", "2")).toBe("stored");
       expect(await textOf("k")).toBe("2");
@@ -128,21 +128,21 @@ export function testState(calls: ContractCalls): void {
       expect(await textOf("p:new")).toBe(versioned() ? "2" : null);
     });
 
-    test("the version and the origin that were given come back, and the tag is the version", async () => {
+    test("the version and the node id that were given come back, and the revision is the version", async () => {
       if (!versioned()) return;
       const given = stamp(0, 0xdead_beef);
       await put("k", "1", { stamp: given });
       expect((await find("k"))?.info.stamp).toEqual(given);
-      expect((await find("k"))?.info.tag).toBe(given.version);
+      expect((await find("k"))?.info.revision).toBe(given.version);
     });
 
     test("versions use all of a safe integer", async () => {
       if (!versioned()) return;
       const far = (2 ** 52) as Version;
-      await put("far", "1", { stamp: { version: (far + 1) as Version, origin: 1 } });
+      await put("far", "1", { stamp: { version: (far + 1) as Version, nodeId: 1 } });
       expect((await find("far"))?.info.stamp.version).toBe((far + 1) as Version);
-      expect(await put("far", "0", { stamp: { version: far, origin: 1 } })).toBe("superseded");
-      expect(await remove("far", null, { version: (far + 2) as Version, origin: 1 })).toBe("deleted");
+      expect(await put("far", "0", { stamp: { version: far, nodeId: 1 } })).toBe("superseded");
+      expect(await remove("far", null, { version: (far + 2) as Version, nodeId: 1 })).toBe("deleted");
     });
   });
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { JSON_CONTENT_TYPE, MAX_KEY_BYTES, MAX_VALUE_BYTES, NEVER } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, MAX_VALUE_BYTES, NEVER } from "../../src/model/entry.ts";
+import { MAX_KEY_BYTES } from "../../src/model/key.ts";
 import { CollectingSink, HeadSink, keyOf } from "../support/collecting-sink.ts";
 import type { ContractCalls } from "./contract-calls.ts";
 

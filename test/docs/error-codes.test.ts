@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { ERROR_STATUS } from "../../src/http/error-codes.ts";
+import { ERROR_STATUS } from "../../src/http/transport/error-codes.ts";
 
 const root = join(import.meta.dir, "..", "..");
 
@@ -16,7 +16,7 @@ const OF_THE_RUNTIME = /^ERR_(MYSQL|POSTGRES|SQLITE|TLS)_/;
 async function namedCodes(): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>();
   for await (const path of new Bun.Glob("src/**/*.ts").scan({ cwd: root })) {
-    if (path === "src/http/error-codes.ts") continue;
+    if (path === "src/http/transport/error-codes.ts") continue;
     const text = await Bun.file(join(root, path)).text();
     for (const [code] of text.matchAll(/ERR_[A-Z][A-Z_]+/g)) found.set(code, [...(found.get(code) ?? []), path]);
   }

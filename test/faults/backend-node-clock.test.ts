@@ -2,7 +2,7 @@
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
 import { join } from "node:path";
-import { versionAt } from "../../src/cache/hybrid-clock.ts";
+import { versionAt } from "../../src/model/hybrid-clock.ts";
 import { callsOf } from "../support/node-calls.ts";
 import { endServed, serve } from "../support/serve.ts";
 import { tempFolder } from "../support/temp-folder.ts";

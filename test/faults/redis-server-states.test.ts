@@ -1,14 +1,10 @@
 import { expect } from "bun:test";
 import { Redis } from "ioredis";
-import {
-  EngineFullError,
-  EngineRefusedError,
-  EngineUnavailableError,
-  JSON_CONTENT_TYPE,
-} from "../../src/engine/engine.ts";
+import { EngineFullError, EngineRefusedError, EngineUnavailableError } from "../../src/engine/engine.ts";
 import type { RedisEngineSettings } from "../../src/engine/redis/options.ts";
 import { createRedisEngine } from "../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../src/engine/redis/redis-url.ts";
+import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
 import { Certificates } from "../support/certificates.ts";
 import { EngineCalls } from "../support/engine-calls.ts";
 import { globPattern } from "../support/glob-pattern.ts";

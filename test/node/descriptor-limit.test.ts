@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { surplusOf } from "../../src/http/server.ts";
+import { surplusOf } from "../../src/http/transport/server.ts";
 import { connectionsPerThread, descriptorLimit } from "../../src/node/descriptor-limit.ts";
 
 const LIMITS = `Limit                     Soft Limit           Hard Limit           Units

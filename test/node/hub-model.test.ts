@@ -2,12 +2,14 @@
  * Two threads with caches of their own over one engine and one hub, calls that overlap in any way, and a backend that
  * fails now and then. When all is quiet, the cache holds nothing else than the database does.
  */
+
 import { expect, test } from "bun:test";
 import type { NewValue } from "../../src/cache/cache.ts";
-import { Glob } from "../../src/cache/glob.ts";
 import type { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { UpstreamError } from "../../src/cache/upstream.ts";
-import { type Condition, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
+import type { Condition } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import { Glob } from "../../src/model/glob.ts";
 import { connectHub } from "../../src/node/upstream-client.ts";
 import type { UpstreamAnswer } from "../../src/node/upstream-messages.ts";
 import { UpstreamServer } from "../../src/node/upstream-server.ts";

@@ -1,12 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import type { NewValue } from "../../src/cache/cache.ts";
-import { Glob } from "../../src/cache/glob.ts";
 import type { Loaded } from "../../src/cache/upstream.ts";
-import { JSON_CONTENT_TYPE, NEVER, type PutRequest } from "../../src/engine/engine.ts";
+import type { PutRequest } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { Glob } from "../../src/model/glob.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { LateEngine } from "../support/late-engine.ts";
 import { settled } from "../support/manual-scheduler.ts";
-import { ORIGIN, openTestHub, type TestHub, WRITE_DELAY_MS } from "../support/test-hub.ts";
+import { NODE_ID, openTestHub, type TestHub, WRITE_DELAY_MS } from "../support/test-hub.ts";
 
 function json(text: string): NewValue {
   const source = Buffer.from(text);
@@ -168,8 +169,8 @@ describe("a hub", () => {
     const [, writeMode, kind, read] = given;
     await using node = openTestHub({ config: { writeMode, deletes: true } });
     node.backend.values.set("a", "0");
-    const late = { version: node.versions.next(), origin: ORIGIN };
-    const stamp = { version: node.versions.next(), origin: ORIGIN };
+    const late = { version: node.versions.next(), nodeId: NODE_ID };
+    const stamp = { version: node.versions.next(), nodeId: NODE_ID };
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const common = { key: "a", stamp, isReplicated: false };
     const isPut = kind === "put";
@@ -184,7 +185,7 @@ describe("a hub", () => {
     await using node = openTestHub();
     node.backend.values.set("a", "1");
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
-    const stamp = { version: node.versions.next(), origin: ORIGIN };
+    const stamp = { version: node.versions.next(), nodeId: NODE_ID };
     expect(await loaded(node, "a")).toBe("1");
     const mutation = { kind: "put", key: "a", value, expiresAtMs: NEVER, stamp, touch: null } as const;
     await node.hub.record({ ...mutation, isReplicated: false });
@@ -411,8 +412,8 @@ describe("a hub that writes through", () => {
 
   test("applies writes of a key as the database has them, whoever is late", async () => {
     await using node = openTestHub({ config: { writeMode: "through" } });
-    const older = { version: node.versions.next(), origin: ORIGIN };
-    const newer = { version: node.versions.next(), origin: ORIGIN };
+    const older = { version: node.versions.next(), nodeId: NODE_ID };
+    const newer = { version: node.versions.next(), nodeId: NODE_ID };
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
     await node.hub.record({ ...common, stamp: newer });
@@ -482,7 +483,7 @@ describe("a hub that writes through", () => {
     next.catch(() => {});
     await settled();
     // As an eviction does.
-    const stamp = { version: node.versions.next(), origin: ORIGIN };
+    const stamp = { version: node.versions.next(), nodeId: NODE_ID };
     await node.engine.delete({ key: keyOf("a"), stamp, condition: null, tombstoneUntilMs: NEVER });
     expect(await loaded(node, "a")).toBe("ERR_BACKEND_BUSY");
     await node.scheduler.advance(1_000);
@@ -623,7 +624,7 @@ describe("a hub that keeps values after their TTL", () => {
     const letGo = node.backend.hold();
     const kept = put(node, "a", "1", 1_000);
     await settled();
-    const stamp = { version: node.versions.next(), origin: 9 };
+    const stamp = { version: node.versions.next(), nodeId: 9 };
     await node.hub.record({ kind: "delete", key: "a", stamp, isReplicated: true });
     letGo();
     await kept;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Mutation } from "../../src/cache/mutation.ts";
-import type { Version } from "../../src/engine/engine.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
+import type { Version } from "../../src/model/stamp.ts";
 import { MutationWriter, readMutations } from "../../src/node/mutation-codec.ts";
 
 /** Any text that UTF-8 can hold: no lone surrogates. */
@@ -11,10 +11,10 @@ const latin = fc.string({ unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) 
 const common = {
   stamp: fc.record({
     version: fc.maxSafeNat().map((version) => version as Version),
-    origin: fc.nat(2 ** 32 - 1),
+    nodeId: fc.nat(2 ** 32 - 1),
   }),
   isReplicated: fc.boolean(),
-  traceparent: fc.option(
+  traceContext: fc.option(
     latin.filter((made) => made !== ""),
     { nil: undefined },
   ),
@@ -58,9 +58,9 @@ describe("mutations as bytes", () => {
       value: { bytes: Buffer.alloc(16 * 1024 * 1024, "x"), contentType: "application/octet-stream" },
       expiresAtMs: 0,
       touch: null,
-      stamp: { version: Number.MAX_SAFE_INTEGER as Version, origin: 2 ** 32 - 1 },
+      stamp: { version: Number.MAX_SAFE_INTEGER as Version, nodeId: 2 ** 32 - 1 },
       isReplicated: false,
-      traceparent: undefined,
+      traceContext: undefined,
     };
     const writer = new MutationWriter();
     writer.add(large);
@@ -75,7 +75,7 @@ describe("mutations as bytes", () => {
     const one: Mutation = {
       kind: "delete",
       key: "a",
-      stamp: { version: 1 as Version, origin: 1 },
+      stamp: { version: 1 as Version, nodeId: 1 },
       isReplicated: false,
     };
     writer.add(one);

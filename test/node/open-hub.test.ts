@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
 import { type Config, loadConfig } from "../../src/config/config.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
-import { linkOf, openDataDirectory, openHub, originOf } from "../../src/node/open-hub.ts";
+import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
+import { linkOf, nodeIdOf, openDataDirectory, openHub } from "../../src/node/open-hub.ts";
 import { makeSharedParts } from "../../src/node/shared-parts.ts";
 import type { Outbox } from "../../src/outbox/outbox.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
@@ -42,20 +42,20 @@ describe("what stands behind a node", () => {
     using folder = tempFolder();
     const config = configOf(folder);
     using directory = openDataDirectory(config);
-    const made = originOf(config, directory);
+    const made = nodeIdOf(config, directory);
     expect(made).toBeWithin(1, 2 ** 32);
-    expect(originOf(config, directory)).toBe(made);
+    expect(nodeIdOf(config, directory)).toBe(made);
     expect(readFileSync(directory.file("node-id"), "utf8")).toBe(`${made}\n`);
-    expect(originOf(configOf(folder, ["--node-id=5"]), directory)).toBe(5);
+    expect(nodeIdOf(configOf(folder, ["--node-id=5"]), directory)).toBe(5);
     writeFileSync(directory.file("node-id"), "seven\n");
-    expect(() => originOf(config, directory)).toThrow("holds no node id: set SERV_CACHE_NODE_ID");
+    expect(() => nodeIdOf(config, directory)).toThrow("holds no node id: set SERV_CACHE_NODE_ID");
   });
 
   test("tells the caches what it is for", () => {
     using folder = tempFolder();
     const flags = ["--backend-delete=true", "--backend-timeout=2s", "--fill-ttl=10s", "--refresh-ahead=20%"];
     expect(linkOf(configOf(folder, flags), 5)).toEqual({
-      origin: 5,
+      nodeId: 5,
       loads: true,
       deletes: true,
       tombstoneMs: 7_000,

@@ -1,17 +1,19 @@
 /** What becomes of writes whose way to Redis, or whose answer from it, is lost: one at a time, at every place. */
+
 import { afterEach, describe, expect, test } from "bun:test";
 import { AwayEngine, PendingFlags } from "../../src/cache/away-engine.ts";
 import { FROM_CLIENT } from "../../src/cache/cache.ts";
 import { Filler } from "../../src/cache/filler.ts";
-import { Glob } from "../../src/cache/glob.ts";
-import { HybridClock, VERSIONS_PER_MS } from "../../src/cache/hybrid-clock.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
-import type { Mutation } from "../../src/cache/mutation.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
-import { EngineUnavailableError, JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
+import { EngineUnavailableError } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import { Glob } from "../../src/model/glob.ts";
+import { HybridClock, VERSIONS_PER_MS } from "../../src/model/hybrid-clock.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
 import { ENGINE, PendingWrites } from "../../src/node/pending-writes.ts";
 import { DoubtfulEngine, type Fate } from "../support/doubtful-engine.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
@@ -20,7 +22,7 @@ import { settled } from "../support/manual-scheduler.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox } from "../support/test-outbox.ts";
 
-const ORIGIN = 7;
+const NODE_ID = 7;
 const closers: (() => unknown)[] = [];
 
 afterEach(async () => {
@@ -54,7 +56,7 @@ function startNode(folder: string, redis: DoubtfulEngine) {
   versions.observe(outbox.newestVersion);
   const cache = new LinkedCache({
     ...{ engine, versions, nowMs, invalidations, upstream: port },
-    ...{ recentPuts: RecentPuts.create(), gate: KeyGate.create(), defaultTtlMs: null, origin: ORIGIN },
+    ...{ recentPuts: RecentPuts.create(), gate: KeyGate.create(), defaultTtlMs: null, nodeId: NODE_ID },
   });
   const filler = new Filler({
     ...{ engine: redis, invalidations, onFailure: () => {} },
@@ -284,7 +286,7 @@ describe("while the engine is away", () => {
     redis.fate = "lost";
     upstream.loads = true;
     const value = { bytes: Buffer.from("9"), contentType: JSON_CONTENT_TYPE };
-    const stamp = { version: 1 as never, origin: 0 };
+    const stamp = { version: 1 as never, nodeId: 0 };
     const state = { isStale: false, isStored: false, isCollapsed: false };
     upstream.onLoad = (key) =>
       key === "k" ? { kind: "found", value, expiresAtMs: 0, stamp, ...state } : { kind: "absent" };
@@ -305,7 +307,7 @@ for (const fate of ["answers", ...FATES] as const) {
     const value = { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE };
     // Loaded before the put was kept, with a version that is newer than the put's stamp.
     redis.fate = "late";
-    await filler.fill("k", value, 0, { version: 5 as never, origin: 0 });
+    await filler.fill("k", value, 0, { version: 5 as never, nodeId: 0 });
     redis.fate = fate;
     await filler.undo("k", 5 as never);
     redis.fate = "answers";
@@ -329,7 +331,7 @@ test("what was recorded right before the end, and may not have reached the engin
   const now = versions.next();
   const row = (key: string, version: number) => ({
     ...{ destination: "backend", key, contentType: JSON_CONTENT_TYPE, expiresAtMs: 0 },
-    ...{ kind: "put" as const, value: Buffer.from("2"), stamp: { version: version as never, origin: ORIGIN } },
+    ...{ kind: "put" as const, value: Buffer.from("2"), stamp: { version: version as never, nodeId: NODE_ID } },
   });
   const longAgo = now - 3_600_000 * VERSIONS_PER_MS;
   const removed = { ...row("deleted", now), kind: "delete" as const, value: null };
@@ -356,7 +358,7 @@ test("what another node has written since wins over what waits here, before and 
   redis.fate = "answers";
   const source = Buffer.from("2");
   const range = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE, expiresAtMs: 0 };
-  const stamp = { version: Number.MAX_SAFE_INTEGER as never, origin: 9 };
+  const stamp = { version: Number.MAX_SAFE_INTEGER as never, nodeId: 9 };
   expect(await redis.put({ key: keyOf("k"), ...range, stamp, condition: null })).toBe("stored");
   expect(await read(node, "k")).toBe("2");
   await recovered(node);

@@ -1,8 +1,9 @@
 /** A hub as an HTTP thread sees it: client and server, with a channel between that copies as threads do. */
+
 import { beforeEach, describe, expect, test } from "bun:test";
-import type { Mutation } from "../../src/cache/mutation.ts";
 import { type DeadWrite, type Loaded, UpstreamError } from "../../src/cache/upstream.ts";
-import { JSON_CONTENT_TYPE } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
 import { connectHub, type HubClient } from "../../src/node/upstream-client.ts";
 import type { UpstreamAnswer, UpstreamRequest } from "../../src/node/upstream-messages.ts";
 import { type ServedHub, UpstreamServer } from "../../src/node/upstream-server.ts";

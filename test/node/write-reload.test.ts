@@ -1,12 +1,13 @@
 /** An entry becomes what the database gives for its key as soon as it was written there. */
+
 import { describe, expect, test } from "bun:test";
 import type { NewValue } from "../../src/cache/cache.ts";
 import type { BackendConfig } from "../../src/config/config.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { LateEngine } from "../support/late-engine.ts";
 import { settled } from "../support/manual-scheduler.ts";
-import { ORIGIN, openTestHub, type TestHub, WRITE_DELAY_MS } from "../support/test-hub.ts";
+import { NODE_ID, openTestHub, type TestHub, WRITE_DELAY_MS } from "../support/test-hub.ts";
 
 const TTL_MS = 300_000;
 
@@ -138,7 +139,7 @@ for (const isLate of [false, true]) {
 
     test("is not what a thread sends that is late", async () => {
       await using node = open("behind", isLate);
-      const stamp = { version: node.versions.next(), origin: ORIGIN };
+      const stamp = { version: node.versions.next(), nodeId: NODE_ID };
       const value = { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE };
       const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
       await node.hub.record({ ...common, stamp });
@@ -151,7 +152,7 @@ for (const isLate of [false, true]) {
     test("is undone by a mutation that is older than the load, and is kept after it", async () => {
       await using node = open("behind", isLate);
       await put(node, "a", "1");
-      const stamp = { version: node.versions.next(), origin: ORIGIN };
+      const stamp = { version: node.versions.next(), nodeId: NODE_ID };
       await written(node);
       expect(node.stored("a")).toBe("[1]");
       const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };

@@ -1,11 +1,12 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
+import { toVersion } from "../../src/model/stamp.ts";
 import { Applier } from "../../src/replication/applier.ts";
 import { RecentTouches } from "../../src/replication/recent-touches.ts";
-import { type PeerPut, toVersion } from "../../src/replication/wire/peer-mutation.ts";
+import type { PeerPut } from "../../src/replication/wire/peer-mutation.ts";
 import { CollectingSink, keyOf } from "../support/collecting-sink.ts";
 
 const NOW_MS = 1_800_000_000_000;
@@ -30,7 +31,7 @@ beforeEach(() => {
 });
 
 function put(key: string, value: string, version: number, more: Partial<PeerPut> = {}): PeerPut {
-  const stamp = { version: toVersion(version), origin: 9 };
+  const stamp = { version: toVersion(version), nodeId: 9 };
   const bytes = Buffer.from(value);
   return {
     kind: "put",
@@ -53,7 +54,7 @@ describe("what a peer says", () => {
   test("is done with the peer's own stamp, and the clock passes it", async () => {
     expect(await applier.apply(put("a", "1", NOW + 5000), ALL_IS_KNOWN)).toBe("applied");
     expect(stored("a")).toBe("1");
-    expect(engine.stampOf(keyOf("a"))).toEqual({ version: toVersion(NOW + 5000), origin: 9 });
+    expect(engine.stampOf(keyOf("a"))).toEqual({ version: toVersion(NOW + 5000), nodeId: 9 });
     expect(clock.next()).toBeGreaterThan(NOW + 5000);
   });
 
@@ -65,7 +66,7 @@ describe("what a peer says", () => {
   });
 
   test("a delete keeps older puts out; a newer one comes in", async () => {
-    const stamp = { version: toVersion(NOW - 10), origin: 9 };
+    const stamp = { version: toVersion(NOW - 10), nodeId: 9 };
     await applier.apply({ kind: "delete", key: "a", stamp }, ALL_IS_KNOWN);
     await applier.apply(put("a", "1", NOW - 20), ALL_IS_KNOWN);
     expect(stored("a")).toBeNull();
@@ -74,7 +75,7 @@ describe("what a peer says", () => {
   });
 
   test("a key that is outdated loses what is older, and keeps or takes what has just that stamp", async () => {
-    const stamp = { version: toVersion(NOW - 10), origin: 9 };
+    const stamp = { version: toVersion(NOW - 10), nodeId: 9 };
     await applier.apply(put("a", "old", NOW - 20), ALL_IS_KNOWN);
     await applier.apply(put("b", "new", NOW - 10), ALL_IS_KNOWN);
     await applier.apply({ kind: "outdated", key: "a", stamp }, ALL_IS_KNOWN);
@@ -88,12 +89,12 @@ describe("what a peer says", () => {
     await applier.apply(put("user:1", "1", NOW - 20), ALL_IS_KNOWN);
     await applier.apply(put("user:2", "2", NOW - 5), ALL_IS_KNOWN);
     await applier.apply(put("other", "3", NOW - 20), ALL_IS_KNOWN);
-    const stamp = { version: toVersion(NOW - 10), origin: 9 };
+    const stamp = { version: toVersion(NOW - 10), nodeId: 9 };
     await applier.apply({ kind: "invalidate", pattern: "user:*", stamp }, ALL_IS_KNOWN);
     expect(await applier.apply(put("user:3", "4", NOW - 15), ALL_IS_KNOWN)).toBe("superseded");
     expect(["user:1", "user:2", "user:3", "other"].map(stored)).toEqual([null, "2", null, "3"]);
     // Whoever sent it is told: where it lost its disk, it may have forgotten even what it deleted itself.
-    const older = { version: toVersion(NOW - 15), origin: 9 };
+    const older = { version: toVersion(NOW - 15), nodeId: 9 };
     expect(applier.invalidationOf("user:3", older)).toEqual(stamp);
     expect(applier.invalidationOf("other", older)).toBeNull();
   });
@@ -101,7 +102,7 @@ describe("what a peer says", () => {
   test("a clear meets everything that is older", async () => {
     await applier.apply(put("a", "1", NOW - 20), ALL_IS_KNOWN);
     await applier.apply(put("b", "2", NOW - 5), ALL_IS_KNOWN);
-    const stamp = { version: toVersion(NOW - 10), origin: 9 };
+    const stamp = { version: toVersion(NOW - 10), nodeId: 9 };
     await applier.apply({ kind: "invalidate", pattern: null, stamp }, ALL_IS_KNOWN);
     await applier.apply(put("c", "3", NOW - 15), ALL_IS_KNOWN);
     expect(["a", "b", "c"].map(stored)).toEqual([null, "2", null]);
@@ -126,7 +127,7 @@ describe("what a peer says", () => {
     await applier.apply(put("a", "1", NOW - 20), ALL_IS_KNOWN);
     await applier.apply(put("user:1", "1", NOW - 20), ALL_IS_KNOWN);
     expect(await applier.apply(put("a", "2", future), ALL_IS_KNOWN)).toBe("refused");
-    const stamp = { version: future, origin: 9 };
+    const stamp = { version: future, nodeId: 9 };
     expect(await applier.apply({ kind: "invalidate", pattern: "user:*", stamp }, ALL_IS_KNOWN)).toBe("refused");
     expect([stored("a"), stored("user:1")]).toEqual([null, null]);
     expect(clock.next()).toBeLessThan(versionAt(NOW_MS + 1000));
@@ -136,7 +137,7 @@ describe("what a peer says", () => {
 
 test("a stamp from too far ahead that a peer says a put lost against keeps nothing out", async () => {
   await applier.apply(put("a", "1", NOW - 20), ALL_IS_KNOWN);
-  const stamp = (version: number) => ({ version: toVersion(version), origin: 9 });
+  const stamp = (version: number) => ({ version: toVersion(version), nodeId: 9 });
   expect(await applier.outdate("a", stamp(versionAt(NOW_MS + 3_600_000)))).toBe("refused");
   expect(stored("a")).toBe("1");
   expect(await applier.outdate("a", stamp(NOW - 10))).toBe("applied");

@@ -1,11 +1,13 @@
 /** The door of the peers, as those see it who would do harm: with the token and without one. */
+
 import { afterEach, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
-import { versionAt } from "../../src/cache/hybrid-clock.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { versionAt } from "../../src/model/hybrid-clock.ts";
+import { toVersion } from "../../src/model/stamp.ts";
 import { MESSAGE_TYPE, REPLICATION_PATH } from "../../src/replication/peer-caller.ts";
 import { decodeMessage, encodeMessage, type MessageKind, PROTOCOL } from "../../src/replication/wire/message.ts";
-import { type PeerMutation, type PeerPut, toVersion } from "../../src/replication/wire/peer-mutation.ts";
+import type { PeerMutation, PeerPut } from "../../src/replication/wire/peer-mutation.ts";
 import { quietPort } from "../support/free-port.ts";
 import { callsOf } from "../support/node-calls.ts";
 import { endServed, serve } from "../support/serve.ts";
@@ -62,7 +64,7 @@ class Sender {
   }
 
   put(key: string, value: string, more: Partial<PeerPut> = {}): PeerPut {
-    const stamp = { version: versionAt(Date.now()), origin: this.id };
+    const stamp = { version: versionAt(Date.now()), nodeId: this.id };
     const bytes = Buffer.from(value);
     const type = JSON_CONTENT_TYPE;
     return { kind: "put", key, value: bytes, contentType: type, expiresAtMs: NEVER, stamp, touch: null, ...more };
@@ -120,7 +122,7 @@ describe("with the token", () => {
       using folder = tempFolder();
       const at = await house(folder.path);
       const sender = await new Sender(at, 5).hello();
-      const stamp = { version: versionAt(Date.now()), origin: 5 };
+      const stamp = { version: versionAt(Date.now()), nodeId: 5 };
       const mutations: PeerMutation[] = [
         sender.put("a", "1"),
         sender.put("b", "text", { contentType: "text/plain", expiresAtMs: Date.now() + 60_000 }),
@@ -157,7 +159,7 @@ describe("with the token", () => {
       const sender = await new Sender(at, 5).hello();
       const contentType = "text/html\r\nSet-Cookie: a=b";
       const deep = Buffer.from(`${"[".repeat(200_000)}`);
-      const stamp = { version: versionAt(Date.now()), origin: 5 };
+      const stamp = { version: versionAt(Date.now()), nodeId: 5 };
       const head = Buffer.from([0x53, PROTOCOL, 1, 0]);
       const varint = (...bytes: number[]) => Buffer.from(bytes);
       for (const [what, body] of Object.entries({
@@ -201,7 +203,7 @@ describe("with the token", () => {
       }
       const ahead = await new Sender(at, 6).hello();
       for (const [number, version] of [versionAt(Date.now() + 86_400_000), 2 ** 53 - 1].entries()) {
-        const stamp = { version: toVersion(version), origin: 6 };
+        const stamp = { version: toVersion(version), nodeId: 6 };
         const told = [ahead.put("k", "9", { stamp }), ahead.put("new", "9", { stamp })];
         const { status, body } = await at.post(ahead.message(number + 1, told));
         expect([status, decodeMessage(body).head.numbers("refused")]).toEqual([200, [0, 1]]);

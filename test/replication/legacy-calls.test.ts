@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { toVersion } from "../../src/model/stamp.ts";
 import type { OutboxEntry } from "../../src/outbox/entry.ts";
 import { LegacyCalls } from "../../src/replication/legacy-calls.ts";
 import { type Caller, PeerCallError } from "../../src/replication/peer-caller.ts";
 import { invalidateRow } from "../../src/replication/peer-rows.ts";
-import { toVersion } from "../../src/replication/wire/peer-mutation.ts";
 
 const NOW_MS = 1_800_000_000_000;
 const DESTINATION = "peer:http://b:1";
@@ -12,7 +12,7 @@ const DESTINATION = "peer:http://b:1";
 let nextId = 1;
 
 function stampOf(version: number) {
-  return { version: toVersion(version), origin: 1 };
+  return { version: toVersion(version), nodeId: 1 };
 }
 
 function put(key: string, version: number): OutboxEntry {

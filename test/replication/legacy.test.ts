@@ -1,6 +1,6 @@
 /** Peers of the original's kind: the plain calls with `replicated=true`, both ways. */
 import { afterEach, expect, test } from "bun:test";
-import { Glob } from "../../src/cache/glob.ts";
+import { Glob } from "../../src/model/glob.ts";
 import { quietPort } from "../support/free-port.ts";
 import { callsOf } from "../support/node-calls.ts";
 import { endServed, serve } from "../support/serve.ts";

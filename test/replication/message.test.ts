@@ -1,15 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { versionAt } from "../../src/cache/hybrid-clock.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { versionAt } from "../../src/model/hybrid-clock.ts";
+import { before, toVersion } from "../../src/model/stamp.ts";
 import { decodeMessage, encodeMessage } from "../../src/replication/wire/message.ts";
-import { before, type PeerMutation, type PeerPut, toVersion } from "../../src/replication/wire/peer-mutation.ts";
+import type { PeerMutation, PeerPut } from "../../src/replication/wire/peer-mutation.ts";
 import { WireError } from "../../src/replication/wire/wire-error.ts";
 import { callOfOriginal, headOfPost } from "../support/original-calls.ts";
 
 const stamps = fc.record({
   version: fc.nat(Number.MAX_SAFE_INTEGER).map(toVersion),
-  origin: fc.nat(0xffff_ffff),
+  nodeId: fc.nat(0xffff_ffff),
 });
 const keys = fc.string({ unit: "grapheme", minLength: 1, maxLength: 200 });
 const mutations: fc.Arbitrary<PeerMutation> = fc.oneof(
@@ -69,7 +70,7 @@ describe("a message between nodes", () => {
       const user = { id: at * 7919, name: `user ${(at * 2_654_435_761) % 99_991}`, mail: `u${at * 31}@example.com` };
       const text = JSON.stringify({ ...user, since: 1_700_000_000 + at * 977, pad: "" });
       const value = Buffer.from(text.replace('"pad":""', `"pad":"${"x".repeat(Math.max(0, 100 - text.length))}"`));
-      const stamp = { version: toVersion(now + at * 3000), origin: 77 };
+      const stamp = { version: toVersion(now + at * 3000), nodeId: 77 };
       return { ...put(`user:${at * 7919}`, 0), value, expiresAtMs: 1_800_000_060_000 + at, stamp };
     });
     for (const together of [1, 20, 200]) {
@@ -86,9 +87,9 @@ describe("a message between nodes", () => {
 describe("the stamp before a stamp", () => {
   test("is older, and nothing is between them", () => {
     fc.assert(
-      fc.property(stamps, ({ version, origin }) => {
-        const { version: earlier, origin: other } = before({ version, origin });
-        if (origin > 0) expect([earlier, other]).toEqual([version, origin - 1]);
+      fc.property(stamps, ({ version, nodeId }) => {
+        const { version: earlier, nodeId: other } = before({ version, nodeId });
+        if (nodeId > 0) expect([earlier, other]).toEqual([version, nodeId - 1]);
         else if (version > 0) expect([earlier, other]).toEqual([toVersion(version - 1), 0xffff_ffff]);
       }),
     );
@@ -96,14 +97,14 @@ describe("the stamp before a stamp", () => {
 });
 
 function put(key: string, version: number): PeerPut {
-  const stamp = { version: toVersion(version), origin: 1 };
+  const stamp = { version: toVersion(version), nodeId: 1 };
   const value = Buffer.from(JSON.stringify(key));
   return { kind: "put", key, value, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, stamp, touch: null };
 }
 
 test("a message is unpacked to its bound and no further", () => {
   const value = Buffer.alloc(1024 * 1024);
-  const stamp = { version: toVersion(1), origin: 1 };
+  const stamp = { version: toVersion(1), nodeId: 1 };
   const packed = encodeMessage("answer", {}, [
     { kind: "put", key: "a", value, contentType: "text/plain", expiresAtMs: 0, stamp, touch: null },
   ]);

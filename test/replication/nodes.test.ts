@@ -1,6 +1,6 @@
 /** FAULTS 12 to 16, with real nodes: what one node does, the others do, whatever is between them. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { SEEN_AHEAD_MS } from "../../src/replication/clock-keeper.ts";
+import { SEEN_AHEAD_MS } from "../../src/replication/durable-clock.ts";
 import { startMesh } from "../support/mesh.ts";
 import { needing } from "../support/needing.ts";
 import { RedisServer } from "../support/redis-server.ts";

@@ -1,10 +1,11 @@
 /** How far a disk is trusted that was new when its node had not heard its peers yet. */
+
 import { expect, test } from "bun:test";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
-import { NEVER } from "../../src/engine/engine.ts";
+import { NEVER } from "../../src/model/entry.ts";
+import { toVersion } from "../../src/model/stamp.ts";
 import type { OutboxEntry } from "../../src/outbox/entry.ts";
 import { OwnRows } from "../../src/replication/own-rows.ts";
-import { toVersion } from "../../src/replication/wire/peer-mutation.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox } from "../support/test-outbox.ts";
 
@@ -12,7 +13,7 @@ const DESTINATION = "peer:http://b:1";
 const BOUND = toVersion(1000);
 const PUT: OutboxEntry = {
   ...{ id: 1, attempts: 0, queuedAtMs: 0, destination: DESTINATION, key: "x", kind: "put", value: Buffer.from("1") },
-  ...{ contentType: "application/json", expiresAtMs: NEVER, stamp: { version: toVersion(500), origin: 1 } },
+  ...{ contentType: "application/json", expiresAtMs: NEVER, stamp: { version: toVersion(500), nodeId: 1 } },
 };
 
 /** One life of a node: all that is kept is its outbox. */

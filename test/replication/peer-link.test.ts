@@ -1,16 +1,16 @@
 import { describe, expect, test } from "bun:test";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
-import type { Mutation } from "../../src/cache/mutation.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { HybridClock } from "../../src/model/hybrid-clock.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
+import { toVersion } from "../../src/model/stamp.ts";
 import type { OutboxMutation } from "../../src/outbox/entry.ts";
 import { KeyFilter } from "../../src/replication/key-filter.ts";
-import { LocalNode } from "../../src/replication/local-node.ts";
+import { NodeIdentity } from "../../src/replication/node-identity.ts";
 import { type Caller, PeerCallError } from "../../src/replication/peer-caller.ts";
 import { PeerLink } from "../../src/replication/peer-link.ts";
 import { PeerQueue } from "../../src/replication/peer-queue.ts";
 import { DEFAULT_TUNING } from "../../src/replication/tuning.ts";
 import { decodeMessage, encodeMessage, type MessageKind, PROTOCOL } from "../../src/replication/wire/message.ts";
-import { toVersion } from "../../src/replication/wire/peer-mutation.ts";
 import { settled } from "../support/manual-scheduler.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox } from "../support/test-outbox.ts";
@@ -50,13 +50,13 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
   const nowMs = () => scheduler.nowMs();
   const queue = new PeerQueue({
     ...{ outbox, destination: DESTINATION, filter: new KeyFilter([]), nowMs },
-    nextStamp: () => ({ version: clock.next(), origin: 1 }),
+    nextStamp: () => ({ version: clock.next(), nodeId: 1 }),
     ...{ limitBytes: 1e9, limitKeys: 1e9, backlogRows: 1000 },
   });
   const clock = HybridClock.create(nowMs);
   const link = new PeerLink({
     ...{ name: "http://b:1", caller, queue, outbox, destination: DESTINATION, clock, scheduler },
-    node: new LocalNode(1, 3),
+    node: new NodeIdentity(1, 3),
     random: () => 0.5,
     onLost: () => {},
     onStamp: () => {},
@@ -67,7 +67,7 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
   });
   const put = async (key: string, bytes = 1) => {
     const value = { bytes: noise(key, bytes), contentType: JSON_CONTENT_TYPE };
-    const stamp = { version: clock.next(), origin: 1 };
+    const stamp = { version: clock.next(), nodeId: 1 };
     const rows: OutboxMutation[] = [];
     const mutation: Mutation = {
       ...{ kind: "put", key, value, expiresAtMs: NEVER, stamp },

@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import type { Mutation } from "../../src/cache/mutation.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
+import { toVersion } from "../../src/model/stamp.ts";
 import type { OutboxMutation } from "../../src/outbox/entry.ts";
 import type { OutboxOptions } from "../../src/outbox/outbox.ts";
 import { KeyFilter } from "../../src/replication/key-filter.ts";
 import { PeerQueue } from "../../src/replication/peer-queue.ts";
 import { peerMutationOf } from "../../src/replication/peer-rows.ts";
-import { toVersion } from "../../src/replication/wire/peer-mutation.ts";
 import { settled } from "../support/manual-scheduler.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox } from "../support/test-outbox.ts";
@@ -14,7 +14,7 @@ import { openTestOutbox } from "../support/test-outbox.ts";
 const DESTINATION = "peer:http://b:1";
 
 function put(key: string, text: string, version: number): Mutation {
-  const stamp = { version: toVersion(version), origin: 1 };
+  const stamp = { version: toVersion(version), nodeId: 1 };
   const value = { bytes: Buffer.from(text), contentType: JSON_CONTENT_TYPE };
   return { kind: "put", key, value, expiresAtMs: NEVER, stamp, touch: null, isReplicated: false };
 }
@@ -33,7 +33,7 @@ function house(
     destination: DESTINATION,
     filter: new KeyFilter(keys),
     nowMs: () => opened.scheduler.nowMs(),
-    nextStamp: () => ({ version: toVersion(newest++), origin: 1 }),
+    nextStamp: () => ({ version: toVersion(newest++), nodeId: 1 }),
     ...{ limitBytes, limitKeys, backlogRows },
   });
   outbox.onQueued(DESTINATION, () => queue.committed());
@@ -59,17 +59,17 @@ describe("what waits for a peer", () => {
     await house1.record(put("a", "1", 1));
     await house1.record(put("b", "1", 2));
     await house1.record(put("a", "2", 3));
-    await house1.record({ kind: "delete", key: "b", stamp: { version: toVersion(4), origin: 1 }, isReplicated: false });
+    await house1.record({ kind: "delete", key: "b", stamp: { version: toVersion(4), nodeId: 1 }, isReplicated: false });
     await house1.record({
       kind: "invalidate",
       pattern: "x*",
-      stamp: { version: toVersion(5), origin: 1 },
+      stamp: { version: toVersion(5), nodeId: 1 },
       isReplicated: false,
     });
     await house1.record({
       kind: "invalidate",
       pattern: null,
-      stamp: { version: toVersion(6), origin: 1 },
+      stamp: { version: toVersion(6), nodeId: 1 },
       isReplicated: false,
     });
     expect(house1.take()).toEqual(["a=2@3", "delete b@4", "invalidate x*@5", "invalidate null@6"]);
@@ -83,7 +83,7 @@ describe("what waits for a peer", () => {
     await filtered.record({
       kind: "invalidate",
       pattern: null,
-      stamp: { version: toVersion(3), origin: 1 },
+      stamp: { version: toVersion(3), nodeId: 1 },
       isReplicated: false,
     });
     expect(filtered.take()).toEqual(["user:1=1@1", "invalidate user:*@3", "invalidate s:*@3"]);

@@ -1,13 +1,14 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
-import type { Mutation } from "../../src/cache/mutation.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
+import { toVersion } from "../../src/model/stamp.ts";
 import { MESSAGE_TYPE } from "../../src/replication/peer-caller.ts";
 import { Replication } from "../../src/replication/replication.ts";
 import type { PeerRequest, PeerResponse } from "../../src/replication/transport.ts";
 import { decodeMessage, encodeMessage, type HeadMembers, PROTOCOL } from "../../src/replication/wire/message.ts";
-import { type PeerMutation, type PeerPut, toVersion } from "../../src/replication/wire/peer-mutation.ts";
+import type { PeerMutation, PeerPut } from "../../src/replication/wire/peer-mutation.ts";
 import { CollectingSink, keyOf } from "../support/collecting-sink.ts";
 import { DoubtfulEngine } from "../support/doubtful-engine.ts";
 import { settled } from "../support/manual-scheduler.ts";
@@ -71,7 +72,7 @@ function house(folder: TempFolder = tempFolder()) {
 }
 
 function put(key: string, version: number): PeerPut {
-  const stamp = { version: toVersion(version), origin: SENDER.id };
+  const stamp = { version: toVersion(version), nodeId: SENDER.id };
   return {
     ...{ kind: "put", key, value: Buffer.from("1"), contentType: JSON_CONTENT_TYPE },
     ...{ expiresAtMs: NEVER, stamp, touch: null },
@@ -98,7 +99,7 @@ describe("a node whose engine is away", () => {
     await at.greet();
     const now = versionAt(at.nowMs());
     const puts = Array.from({ length: 1200 }, (_, number) => put(`k${number}`, now + number));
-    const stamp = { version: toVersion(now + 5000), origin: SENDER.id };
+    const stamp = { version: toVersion(now + 5000), nodeId: SENDER.id };
     const batches: PeerMutation[][] = [puts, [...puts.slice(0, 3), { kind: "invalidate", pattern: "x*", stamp }]];
     at.engine.fate = "lost";
     const statuses: number[] = [];
@@ -115,7 +116,7 @@ describe("a node whose engine is away", () => {
   test("drops what lost against something newer of a peer when the engine is back, and lives", async () => {
     const at = house();
     await at.greet();
-    const stamp = { version: at.clock.next(), origin: 1 };
+    const stamp = { version: at.clock.next(), nodeId: 1 };
     const value = { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE };
     const stored = { ...{ key: keyOf("k"), source: value.bytes, start: 0, end: 1 }, contentType: JSON_CONTENT_TYPE };
     await at.engine.put({ ...stored, expiresAtMs: NEVER, stamp, condition: null });

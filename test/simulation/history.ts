@@ -1,7 +1,8 @@
 /** Every mutation that any node ever made, and what the rule says of what a node has. */
-import { Glob } from "../../src/cache/glob.ts";
-import type { Mutation, PutMutation } from "../../src/cache/mutation.ts";
-import { isNewer, NEVER, type Stamp } from "../../src/engine/engine.ts";
+import { NEVER } from "../../src/model/entry.ts";
+import { Glob } from "../../src/model/glob.ts";
+import type { Mutation, PutMutation } from "../../src/model/mutation.ts";
+import { isNewer, type Stamp } from "../../src/model/stamp.ts";
 import type { OutboxMutation } from "../../src/outbox/entry.ts";
 
 export class History {
@@ -30,10 +31,10 @@ export class History {
   }
 
   /** From now on the node stamps newer than all that its disk knows of. */
-  started(origin: number): void {
-    const newest = this.#newestOf.get(origin);
-    if (newest === undefined) this.#floorOf.delete(origin);
-    else this.#floorOf.set(origin, newest);
+  started(nodeId: number): void {
+    const newest = this.#newestOf.get(nodeId);
+    if (newest === undefined) this.#floorOf.delete(nodeId);
+    else this.#floorOf.set(nodeId, newest);
   }
 
   made(mutation: Mutation): void {
@@ -43,7 +44,7 @@ export class History {
       return;
     }
     const { stamp } = mutation;
-    const before = this.#floorOf.get(stamp.origin);
+    const before = this.#floorOf.get(stamp.nodeId);
     if (before !== undefined && !isNewer(stamp, before)) {
       this.#faults.push(`${nameOf(stamp)} was given after ${nameOf(before)}`);
     }
@@ -59,16 +60,16 @@ export class History {
 
   /** Its node's disk has it: no restart makes the node stamp older. */
   kept(stamp: Stamp): void {
-    const before = this.#newestOf.get(stamp.origin);
-    if (before === undefined || isNewer(stamp, before)) this.#newestOf.set(stamp.origin, stamp);
+    const before = this.#newestOf.get(stamp.nodeId);
+    if (before === undefined || isNewer(stamp, before)) this.#newestOf.set(stamp.nodeId, stamp);
     this.committed(stamp);
   }
 
   /** The disk that kept it is gone: some may know of it, and some never will. */
   lost(row: OutboxMutation): void {
     for (const mutation of this.#required) {
-      const { version, origin } = mutation.stamp;
-      if (origin !== row.stamp.origin || version > row.stamp.version) continue;
+      const { version, nodeId } = mutation.stamp;
+      if (nodeId !== row.stamp.nodeId || version > row.stamp.version) continue;
       // A row stands for the older ones of its key, too, and one about many keys for all that waited.
       const isSame = mutation.kind !== "invalidate" && mutation.key === row.key;
       if (isSame || row.kind === "invalidate" || nameOf(mutation.stamp) === nameOf(row.stamp)) {
@@ -81,15 +82,15 @@ export class History {
    * A node without its disk may stamp older than what it had seen before: its clock may be behind, and the others not heard
    * yet, or too far ahead to be believed. Where they have forgotten all that was newer, nobody can know.
    */
-  lostDisk(origin: number): void {
-    this.#newestOf.delete(origin);
-    this.#diskLostAt.set(origin, this.#mutations.length);
+  lostDisk(nodeId: number): void {
+    this.#newestOf.delete(nodeId);
+    this.#diskLostAt.set(nodeId, this.#mutations.length);
   }
 
   /** Of one node's mutations, those from a version on. */
-  lostSince(origin: number, version: number): void {
+  lostSince(nodeId: number, version: number): void {
     for (const mutation of this.#required) {
-      if (mutation.stamp.origin === origin && mutation.stamp.version >= version) this.#required.delete(mutation);
+      if (mutation.stamp.nodeId === nodeId && mutation.stamp.version >= version) this.#required.delete(mutation);
     }
   }
 
@@ -120,7 +121,7 @@ export class History {
   }
 
   #noteForgotten(made: Mutation): void {
-    const lostAt = this.#diskLostAt.get(made.stamp.origin);
+    const lostAt = this.#diskLostAt.get(made.stamp.nodeId);
     if (lostAt === undefined || made.kind !== "put") return;
     const forgotten = new Set<Mutation>();
     for (const earlier of this.#mutations.slice(0, lostAt)) {
@@ -153,8 +154,8 @@ export class History {
   }
 }
 
-export function nameOf({ version, origin }: Stamp): string {
-  return `${version}/${origin}`;
+export function nameOf({ version, nodeId }: Stamp): string {
+  return `${version}/${nodeId}`;
 }
 
 export function isTouch(mutation: Mutation): mutation is PutMutation {

@@ -6,19 +6,18 @@ import {
   type EngineStats,
   type EntrySink,
   type IncrementOutcome,
-  isNewer,
   isSame,
-  type Key,
-  type KeyPattern,
-  NEVER,
   type PutOutcome,
   type PutRequest,
   type ScanPage,
   type ScanRequest,
-  type Stamp,
   type TouchOutcome,
   type TouchRequest,
 } from "../../src/engine/engine.ts";
+import { NEVER } from "../../src/model/entry.ts";
+import type { Key } from "../../src/model/key.ts";
+import type { KeyPattern } from "../../src/model/matcher.ts";
+import { isNewer, type Stamp } from "../../src/model/stamp.ts";
 
 interface Stored {
   readonly value: Buffer;
@@ -68,7 +67,7 @@ export class ModelEngine implements Engine {
     const entry = this.live(textOf(key));
     if (entry === null) return false;
     const { value, contentType, expiresAtMs, stamp } = entry;
-    const wanted = sink.begin({ valueLength: value.length, contentType, expiresAtMs, tag: stamp.version, stamp });
+    const wanted = sink.begin({ valueLength: value.length, contentType, expiresAtMs, revision: stamp.version, stamp });
     if (wanted) value.copy(sink.target, sink.offset);
     return true;
   }
@@ -95,7 +94,7 @@ export class ModelEngine implements Engine {
       const entry = this.live(name);
       if (entry === null || (seen !== null && !isSame(seen, entry.stamp))) return "absent";
       this.memory.entries.set(name, { ...entry, expiresAtMs });
-      this.options.trace(`touch ${name} ${entry.stamp.version}/${entry.stamp.origin}`);
+      this.options.trace(`touch ${name} ${entry.stamp.version}/${entry.stamp.nodeId}`);
       return "touched";
     });
   }
@@ -170,7 +169,7 @@ export class ModelEngine implements Engine {
   evict(name: string): void {
     const entry = this.memory.entries.get(name);
     if (entry === undefined) return;
-    this.options.trace(`forget ${name} ${entry.stamp.version}/${entry.stamp.origin}`);
+    this.options.trace(`forget ${name} ${entry.stamp.version}/${entry.stamp.nodeId}`);
     this.memory.entries.delete(name);
     this.#forget(name, entry.stamp.version);
   }
@@ -184,24 +183,24 @@ export class ModelEngine implements Engine {
   #put(name: string, request: PutRequest, value: Buffer): PutOutcome {
     const { contentType, expiresAtMs, stamp, condition } = request;
     if (this.#isSuperseded(name, stamp)) {
-      this.options.trace(`put refused ${name} ${stamp.version}/${stamp.origin}`);
+      this.options.trace(`put refused ${name} ${stamp.version}/${stamp.nodeId}`);
       return "superseded";
     }
     if (condition?.kind === "present" && this.live(name) === null) return "condition-failed";
     this.memory.entries.set(name, { value, contentType, expiresAtMs, stamp });
-    this.options.trace(`put ${name} ${stamp.version}/${stamp.origin}`);
+    this.options.trace(`put ${name} ${stamp.version}/${stamp.nodeId}`);
     this.memory.tombstones.delete(name);
     return "stored";
   }
 
   #delete(name: string, { stamp, tombstoneUntilMs, condition }: DeleteRequest): DeleteOutcome {
     if (this.#isSuperseded(name, stamp)) return "superseded";
-    if (condition?.kind === "tag-in") {
+    if (condition?.kind === "revision-in") {
       const entry = this.live(name);
-      if (entry === null || !condition.tags.includes(entry.stamp.version)) return "condition-failed";
+      if (entry === null || !condition.revisions.includes(entry.stamp.version)) return "condition-failed";
     }
     const wasThere = this.live(name) !== null;
-    this.options.trace(`delete ${name} ${stamp.version}/${stamp.origin}`);
+    this.options.trace(`delete ${name} ${stamp.version}/${stamp.nodeId}`);
     this.memory.entries.delete(name);
     // An older tombstone goes, too, as in the real engine: what is known of a key passes before what is remembered of many.
     this.memory.tombstones.delete(name);

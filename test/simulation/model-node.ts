@@ -1,14 +1,14 @@
 /** One node of the simulated world: the real replication, on a model of everything else. */
 
-import { Glob } from "../../src/cache/glob.ts";
-import { HybridClock, versionAt } from "../../src/cache/hybrid-clock.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
-import type { Mutation } from "../../src/cache/mutation.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { RecordListener } from "../../src/cache/upstream.ts";
-import { type Awaitable, isNewer, type Stamp, type Version } from "../../src/engine/engine.ts";
+import { Glob } from "../../src/model/glob.ts";
+import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
+import { isNewer, type Stamp, type Version } from "../../src/model/stamp.ts";
 import { Hub, type HubOptions } from "../../src/node/hub.ts";
 import { hasValue, type OutboxMutation } from "../../src/outbox/entry.ts";
 import type { Scheduler } from "../../src/outbox/scheduler.ts";
@@ -16,6 +16,7 @@ import { keyOf } from "../../src/replication/applier.ts";
 import { destinationOf, peerDestinationOf, peerMutationOf } from "../../src/replication/peer-rows.ts";
 import { Replication } from "../../src/replication/replication.ts";
 import { decodeMessage } from "../../src/replication/wire/message.ts";
+import type { Awaitable } from "../../src/runtime/awaitable.ts";
 import { type History, isTouch, nameOf } from "./history.ts";
 import { ModelEngine, ModelMemory } from "./model-engine.ts";
 import type { ModelNetwork } from "./model-network.ts";
@@ -24,7 +25,7 @@ import type { Random } from "./random.ts";
 import type { WorldClock } from "./world-clock.ts";
 
 const NOTHING = new ModelMemory();
-const OLDEST: Stamp = { version: 0 as Version, origin: 0 };
+const OLDEST: Stamp = { version: 0 as Version, nodeId: 0 };
 
 export interface NodeSettings {
   readonly id: number;
@@ -122,7 +123,7 @@ export class ModelNode {
       limitBytes: 1e9,
       onCommit: (mutations) => {
         // What is newer on another node is kept with that one's stamp.
-        for (const { stamp } of mutations) if (stamp.origin === settings.id) world.history.kept(stamp);
+        for (const { stamp } of mutations) if (stamp.nodeId === settings.id) world.history.kept(stamp);
       },
     });
     const clock = HybridClock.create(() => this.nowMs());
@@ -164,7 +165,7 @@ export class ModelNode {
       world.history,
     );
     const cache = new LinkedCache({
-      ...{ engine, invalidations, upstream: hub, versions: clock, origin: settings.id },
+      ...{ engine, invalidations, upstream: hub, versions: clock, nodeId: settings.id },
       nowMs: () => this.nowMs(),
       defaultTtlMs: null,
       recentPuts: RecentPuts.create(),
@@ -246,8 +247,8 @@ export class ModelNode {
   }
 
   /** Whether a stamp of this node was given when it knew what a disk before had known: see `OwnRows`. */
-  isSureOf({ version, origin }: Stamp): boolean {
-    return origin !== this.settings.id || version > (this.#disk.unsureVersion ?? 0);
+  isSureOf({ version, nodeId }: Stamp): boolean {
+    return nodeId !== this.settings.id || version > (this.#disk.unsureVersion ?? 0);
   }
 
   /** Whether nothing but its expiry can be why a put is not here. */
@@ -331,7 +332,7 @@ function summaryOf(body: Buffer | null): string {
   const { kind, mutations } = decodeMessage(body);
   const told = mutations.map(
     (mutation) =>
-      `${mutation.kind} ${"key" in mutation ? mutation.key : mutation.pattern} ${mutation.stamp.version}/${mutation.stamp.origin}`,
+      `${mutation.kind} ${"key" in mutation ? mutation.key : mutation.pattern} ${mutation.stamp.version}/${mutation.stamp.nodeId}`,
   );
   return `${kind} ${headOf(body)} ${told.join(", ")}`;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { versionAt } from "../../src/cache/hybrid-clock.ts";
+import { versionAt } from "../../src/model/hybrid-clock.ts";
 import { Mesh } from "./mesh.ts";
 
 describe("what was acknowledged while a link was cut", () => {

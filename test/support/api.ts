@@ -1,15 +1,15 @@
 import { expect } from "bun:test";
 import { Cache } from "../../src/cache/cache.ts";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { Upstream, UpstreamAdmin } from "../../src/cache/upstream.ts";
 import type { Engine } from "../../src/engine/engine.ts";
-import { createApi } from "../../src/http/api.ts";
-import { ERROR_STATUS } from "../../src/http/error-codes.ts";
-import type { PeerGate } from "../../src/http/peer-routes.ts";
+import { createApi } from "../../src/http/rest/api.ts";
+import type { PeerGate } from "../../src/http/rest/peer-routes.ts";
+import { ERROR_STATUS } from "../../src/http/transport/error-codes.ts";
+import { HybridClock } from "../../src/model/hybrid-clock.ts";
 import { ByteBudget } from "../../src/runtime/byte-budget.ts";
 import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import type { BucketChoice } from "../../src/telemetry/prometheus.ts";
@@ -68,7 +68,7 @@ export async function startTestApi(testOptions: TestApiOptions = {}): Promise<Te
   const clock = new ManualClock();
   const versions = HybridClock.create(clock.read);
   const below = engine(clock);
-  const cacheOptions = { engine: below, versions, nowMs: clock.read, defaultTtlMs, origin: 0 };
+  const cacheOptions = { engine: below, versions, nowMs: clock.read, defaultTtlMs, nodeId: 0 };
   const cache =
     upstream === null
       ? new Cache(cacheOptions)

@@ -1,4 +1,5 @@
-import type { EntryInfo, EntrySink, Key } from "../../src/engine/engine.ts";
+import type { EntryInfo, EntrySink } from "../../src/engine/engine.ts";
+import type { Key } from "../../src/model/key.ts";
 
 /** A sink that keeps what it got, at an offset that shows whether an engine respects it. */
 export class CollectingSink implements EntrySink {
@@ -38,6 +39,6 @@ export function keyOf(text: string): Key {
 }
 
 /** The engine reuses its object, whose fields may be getters. */
-function copyInfo({ valueLength, contentType, expiresAtMs, tag, stamp }: EntryInfo): EntryInfo {
-  return { valueLength, contentType, expiresAtMs, tag, stamp: { version: stamp.version, origin: stamp.origin } };
+function copyInfo({ valueLength, contentType, expiresAtMs, revision, stamp }: EntryInfo): EntryInfo {
+  return { valueLength, contentType, expiresAtMs, revision, stamp: { version: stamp.version, nodeId: stamp.nodeId } };
 }

@@ -4,13 +4,13 @@ import {
   EngineUnavailableError,
   type EntrySink,
   type IncrementRequest,
-  type Key,
-  type KeyPattern,
   type PutRequest,
   type ScanRequest,
-  type Stamp,
   type TouchRequest,
 } from "../../src/engine/engine.ts";
+import type { Key } from "../../src/model/key.ts";
+import type { KeyPattern } from "../../src/model/matcher.ts";
+import type { Stamp } from "../../src/model/stamp.ts";
 
 /**
  * - `answers`: as the engine below.

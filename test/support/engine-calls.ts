@@ -1,4 +1,6 @@
-import { type Engine, JSON_CONTENT_TYPE, NEVER, type Stamp, type Version } from "../../src/engine/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import type { Stamp, Version } from "../../src/model/stamp.ts";
 import { CollectingSink, keyOf } from "./collecting-sink.ts";
 
 /** An engine's calls with plain arguments, stamped with increasing versions. */
@@ -12,7 +14,7 @@ export class EngineCalls {
   }
 
   stamp(): Stamp {
-    return { version: this.#version++ as Version, origin: 0 };
+    return { version: this.#version++ as Version, nodeId: 0 };
   }
 
   async put(key: string, value: string, options: { expiresAtMs?: number; contentType?: string } = {}) {

@@ -1,5 +1,7 @@
-import type { EntryInfo, EntrySink, Key, Stamp, Version } from "../../src/engine/engine.ts";
+import type { EntryInfo, EntrySink } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import type { Key } from "../../src/model/key.ts";
+import type { Stamp, Version } from "../../src/model/stamp.ts";
 
 /** A key made of text. */
 export function keyOf(text: string): Key {
@@ -7,8 +9,8 @@ export function keyOf(text: string): Key {
   return { bytes, length: bytes.length };
 }
 
-export function stampOf(version: number, origin = 0): Stamp {
-  return { version: version as Version, origin };
+export function stampOf(version: number, nodeId = 0): Stamp {
+  return { version: version as Version, nodeId };
 }
 
 /** Keeps what a get found. */
@@ -17,15 +19,15 @@ export class RecordingSink implements EntrySink {
   readonly offset = 0;
   contentType = "";
   expiresAtMs = 0;
-  tag = 0;
-  origin = 0;
+  revision = 0;
+  nodeId = 0;
 
   begin(entry: EntryInfo): boolean {
     this.target = Buffer.alloc(entry.valueLength);
     this.contentType = entry.contentType;
     this.expiresAtMs = entry.expiresAtMs;
-    this.tag = entry.tag;
-    this.origin = entry.stamp.origin;
+    this.revision = entry.revision;
+    this.nodeId = entry.stamp.nodeId;
     return true;
   }
 }

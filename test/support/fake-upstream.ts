@@ -1,4 +1,3 @@
-import type { Mutation } from "../../src/cache/mutation.ts";
 import {
   type DeadWrite,
   type Loaded,
@@ -10,6 +9,7 @@ import {
   type UpstreamAdmin,
   UpstreamError,
 } from "../../src/cache/upstream.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
 import type { MetricFamily } from "../../src/telemetry/metric-family.ts";
 
 /** What is behind a cache, in memory: it keeps what it is told, and a test says how it answers. */

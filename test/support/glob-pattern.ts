@@ -1,6 +1,6 @@
-import type { KeyPattern } from "../../src/engine/engine.ts";
-
 /** Globs by regular expression: slow and plainly right, for tests to compare with. */
+import type { KeyPattern } from "../../src/model/matcher.ts";
+
 export function globPattern(text: string): KeyPattern {
   const expression = new RegExp(`^${translate(text)}$`, "su");
   return { text, matches: (bytes, start, end) => expression.test(bytes.toString("utf8", start, end)) };

@@ -1,5 +1,5 @@
 // Run as a process of its own by tests that take something away from the process. Prints its port.
-import { startHttpServer } from "../../src/http/server.ts";
+import { startHttpServer } from "../../src/http/transport/server.ts";
 import { echo } from "./http-server.ts";
 
 const server = startHttpServer({

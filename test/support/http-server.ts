@@ -1,7 +1,7 @@
-import type { HttpRequest } from "../../src/http/exchange.ts";
-import type { HttpHandler } from "../../src/http/handler.ts";
-import type { HttpLimits } from "../../src/http/limits.ts";
-import { type HttpServer, type HttpServerOptions, startHttpServer } from "../../src/http/server.ts";
+import type { HttpRequest } from "../../src/http/transport/exchange.ts";
+import type { HttpHandler } from "../../src/http/transport/handler.ts";
+import type { HttpLimits } from "../../src/http/transport/limits.ts";
+import { type HttpServer, type HttpServerOptions, startHttpServer } from "../../src/http/transport/server.ts";
 
 export const TEST_TRACE_ID = "0123456789abcdef0123456789abcdef";
 

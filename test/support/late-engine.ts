@@ -8,18 +8,18 @@ import type {
   EntrySink,
   IncrementOutcome,
   IncrementRequest,
-  Key,
-  KeyPattern,
   LateReader,
   PutOutcome,
   PutRequest,
   ScanPage,
   ScanRequest,
-  Stamp,
   TouchOutcome,
   TouchRequest,
 } from "../../src/engine/engine.ts";
 import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import type { Key } from "../../src/model/key.ts";
+import type { KeyPattern } from "../../src/model/matcher.ts";
+import type { Stamp } from "../../src/model/stamp.ts";
 
 /**
  * An engine whose answers come on a later turn of the event loop, as those of a server elsewhere do: what was asked is
@@ -126,13 +126,13 @@ class KeptEntry implements EntrySink {
   private entry: EntryInfo | null = null;
 
   begin(entry: EntryInfo): boolean {
-    const { valueLength, contentType, expiresAtMs, tag, stamp } = entry;
+    const { valueLength, contentType, expiresAtMs, revision, stamp } = entry;
     this.entry = {
       valueLength,
       contentType,
       expiresAtMs,
-      tag,
-      stamp: { version: stamp.version, origin: stamp.origin },
+      revision,
+      stamp: { version: stamp.version, nodeId: stamp.nodeId },
     };
     this.target = Buffer.alloc(valueLength);
     return true;

@@ -1,4 +1,5 @@
-import type { Engine, EntryInfo, EntrySink, Key, LateReader } from "../../src/engine/engine.ts";
+import type { Engine, EntryInfo, EntrySink, LateReader } from "../../src/engine/engine.ts";
+import type { Key } from "../../src/model/key.ts";
 
 /** An engine whose gets all go by `getLater`, as long as it takes them: for tests that ask by `get`. */
 export function withLateGets(engine: Engine): Engine {

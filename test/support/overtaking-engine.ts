@@ -1,5 +1,4 @@
 import type {
-  Awaitable,
   DeleteOutcome,
   DeleteRequest,
   Engine,
@@ -8,16 +7,17 @@ import type {
   EntrySink,
   IncrementOutcome,
   IncrementRequest,
-  Key,
-  KeyPattern,
   PutOutcome,
   PutRequest,
   ScanPage,
   ScanRequest,
-  Stamp,
   TouchOutcome,
   TouchRequest,
 } from "../../src/engine/engine.ts";
+import type { Key } from "../../src/model/key.ts";
+import type { KeyPattern } from "../../src/model/matcher.ts";
+import type { Stamp } from "../../src/model/stamp.ts";
+import type { Awaitable } from "../../src/runtime/awaitable.ts";
 
 /** An engine in which something else gets in before the next mutation, as another thread's may, after it was stamped. */
 export class OvertakingEngine implements Engine {

@@ -10,18 +10,17 @@ import {
   type IncrementRequest,
   InvalidCursorError,
   isSame,
-  JSON_CONTENT_TYPE,
-  type Key,
-  type KeyPattern,
-  NEVER,
   type PutOutcome,
   type PutRequest,
   type ScanPage,
   type ScanRequest,
-  type Stamp,
   type TouchOutcome,
   type TouchRequest,
 } from "../../src/engine/engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import type { Key } from "../../src/model/key.ts";
+import type { KeyPattern } from "../../src/model/matcher.ts";
+import type { Stamp } from "../../src/model/stamp.ts";
 
 interface Entry {
   value: Buffer;
@@ -58,7 +57,7 @@ export class PlainEngine implements Engine {
     }
     this.#counts.hits++;
     const { value, contentType, expiresAtMs, stamp } = entry;
-    const wanted = sink.begin({ valueLength: value.length, contentType, expiresAtMs, tag: stamp.version, stamp });
+    const wanted = sink.begin({ valueLength: value.length, contentType, expiresAtMs, revision: stamp.version, stamp });
     if (wanted) value.copy(sink.target, sink.offset);
     return true;
   }
@@ -214,12 +213,12 @@ function holds(condition: Condition | null, entry: Entry | null): boolean {
   if (condition === null) return true;
   if (condition.kind === "absent") return entry === null;
   if (condition.kind === "present") return entry !== null;
-  if (condition.kind === "tag-in") return entry !== null && condition.tags.includes(entry.stamp.version);
-  return entry === null || !condition.tags.includes(entry.stamp.version);
+  if (condition.kind === "revision-in") return entry !== null && condition.revisions.includes(entry.stamp.version);
+  return entry === null || !condition.revisions.includes(entry.stamp.version);
 }
 
 function isNewer(a: Stamp, b: Stamp): boolean {
-  return a.version > b.version || (a.version === b.version && a.origin > b.origin);
+  return a.version > b.version || (a.version === b.version && a.nodeId > b.nodeId);
 }
 
 function textOf(key: Key): string {

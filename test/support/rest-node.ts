@@ -1,10 +1,10 @@
 import { connect } from "node:net";
 import { Cache } from "../../src/cache/cache.ts";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
-import { createApi } from "../../src/http/api.ts";
-import { startHttpServer } from "../../src/http/server.ts";
+import { createApi } from "../../src/http/rest/api.ts";
+import { startHttpServer } from "../../src/http/transport/server.ts";
+import { HybridClock } from "../../src/model/hybrid-clock.ts";
 import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import { ManualClock, pruneAll } from "./engine-io.ts";
 import { LateEngine } from "./late-engine.ts";
@@ -58,7 +58,7 @@ export class RestNode implements Disposable {
     this.engine = MemoryEngine.create({ limitBytes, threads: 1, clock: nowMs });
     const versions = HybridClock.create(nowMs);
     const engine = other ?? (answers === "later" ? new LateEngine(this.engine) : this.engine);
-    const cache = new Cache({ engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null, origin: 0 });
+    const cache = new Cache({ engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null, nodeId: 0 });
     this.server = startHttpServer({
       hostname: "127.0.0.1",
       port: 0,

@@ -1,6 +1,5 @@
 /** A hub with all that belongs to it in this process, on a backend in memory and a clock that a test moves. */
 import type { LateFills } from "../../src/cache/filler.ts";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
@@ -9,6 +8,7 @@ import type { Upstream } from "../../src/cache/upstream.ts";
 import type { BackendConfig } from "../../src/config/config.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
+import { HybridClock } from "../../src/model/hybrid-clock.ts";
 import { BackendPart } from "../../src/node/backend-part.ts";
 import { Hub } from "../../src/node/hub.ts";
 import type { Outbox, OutboxOptions } from "../../src/outbox/outbox.ts";
@@ -18,7 +18,7 @@ import { type ManualScheduler, settled } from "./manual-scheduler.ts";
 import { tempFolder } from "./temp-folder.ts";
 import { openTestOutbox } from "./test-outbox.ts";
 
-export const ORIGIN = 7;
+export const NODE_ID = 7;
 export const WRITE_DELAY_MS = 100;
 const MEMORY_BYTES = 4 * 1024 * 1024;
 
@@ -72,7 +72,7 @@ export function openTestHub(options: TestHubOptions = {}): TestHub {
     staleEngine: stale === null ? null : (options.stale?.(stale) ?? stale),
     invalidations,
     versions,
-    origin: ORIGIN,
+    nodeId: NODE_ID,
     scheduler,
     random: () => 0.5,
     log: (message) => log.push(message),
@@ -94,7 +94,7 @@ export function openTestHub(options: TestHubOptions = {}): TestHub {
   hub.start();
   const shared = { engine, versions, nowMs, invalidations, recentPuts: RecentPuts.create(), gate: KeyGate.create() };
   const cacheWith = (upstream: Upstream) =>
-    new LinkedCache({ ...shared, upstream, defaultTtlMs: null, origin: ORIGIN });
+    new LinkedCache({ ...shared, upstream, defaultTtlMs: null, nodeId: NODE_ID });
   return {
     hub,
     cache: cacheWith(hub),

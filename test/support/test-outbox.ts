@@ -1,4 +1,4 @@
-import type { Version } from "../../src/engine/engine.ts";
+import type { Version } from "../../src/model/stamp.ts";
 import { DataDirectory } from "../../src/outbox/data-directory.ts";
 import type { OutboxEntry, OutboxMutation } from "../../src/outbox/entry.ts";
 import { Outbox, type OutboxOptions } from "../../src/outbox/outbox.ts";
@@ -45,7 +45,7 @@ export function put(key: string, text: string, version: number, destination = "b
     value: Buffer.from(text),
     contentType: "application/json",
     expiresAtMs: 0,
-    stamp: { version: version as Version, origin: 1 },
+    stamp: { version: version as Version, nodeId: 1 },
   };
 }
 

@@ -2,9 +2,10 @@
  * A backend behind HTTP, in the original product's form: `GET {base}/{key}` answers the bare JSON value or 404,
  * `POST {base}/{key}` takes it, `DELETE {base}/{key}` removes it. What is not JSON goes with its own content type.
  */
+
 import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
-import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES } from "../../engine/engine.ts";
+import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES } from "../../model/entry.ts";
 import { ResponseTooLargeError, readBody } from "../../runtime/read-body.ts";
 import { traceHeaders } from "../../telemetry/trace/trace-context.ts";
 import {
@@ -192,7 +193,7 @@ export class HttpBackend implements Backend {
     signal: AbortSignal,
   ): Promise<Response> {
     const sent: Record<string, string> = { ...this.#headers, ...headers };
-    Object.assign(sent, traceHeaders(options.traceparent));
+    Object.assign(sent, traceHeaders(options.traceContext));
     const init: BunFetchRequestInit = { method, headers: sent, signal, redirect: "manual", decompress: false };
     if (body !== null) init.body = new Uint8Array(body);
     if (this.options.tlsCa !== null) init.tls = { ca: this.options.tlsCa };

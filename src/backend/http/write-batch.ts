@@ -11,7 +11,7 @@
  * {"results":[{"status":200},{"status":200},{"status":404}]}
  * ```
  */
-import { JSON_CONTENT_TYPE } from "../../engine/engine.ts";
+import { JSON_CONTENT_TYPE } from "../../model/entry.ts";
 import type { BackendRow } from "../backend.ts";
 
 /** What an endpoint says of one row, as it would have said of a call for it alone. */

@@ -6,7 +6,7 @@
  * before that goes out once more, with a ceiling: a row beyond it gives way. Rows that this node wrote itself after it had
  * learned lie ahead, too, and do not.
  */
-import { type HybridClock, VERSIONS_PER_MS, versionAt } from "../../cache/hybrid-clock.ts";
+import { type HybridClock, VERSIONS_PER_MS, versionAt } from "../../model/hybrid-clock.ts";
 import type { BackendRow, RowResult } from "../backend.ts";
 
 export interface AheadRowsOptions {

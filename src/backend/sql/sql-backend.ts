@@ -17,7 +17,7 @@ import {
 import { callSignal } from "../call-signal.ts";
 import { AheadRows, type AheadRowsOptions } from "./ahead-rows.ts";
 import { factsOf } from "./client-error.ts";
-import { DoubtfulWrites } from "./doubtful-writes.ts";
+import { InDoubtWrites } from "./in-doubt-writes.ts";
 import { IsolatedWrites, Witnesses } from "./isolated-writes.ts";
 import type { RunSql, SqlDialect, SqlMapping } from "./mapping.ts";
 import type { Session } from "./session.ts";
@@ -58,9 +58,9 @@ export class SqlBackend implements Backend {
   readonly #writes: SessionPool;
   readonly #ledger: SessionLedger;
   readonly #fence: WriteFence | null;
-  readonly #doubtful: DoubtfulWrites;
+  readonly #doubtful: InDoubtWrites;
   /** Those that replace what is newer. */
-  readonly #doubtfulReplacements: DoubtfulWrites;
+  readonly #doubtfulReplacements: InDoubtWrites;
   readonly #ahead: AheadRows | null;
   readonly #witnesses = new Witnesses();
   #isTableThere = false;
@@ -79,8 +79,8 @@ export class SqlBackend implements Backend {
     this.#ledger = new SessionLedger(options.sessionsFile);
     this.#fence = dialect.sessions === null ? null : new WriteFence(dialect.sessions, this.#ledger);
     const isInDoubt = (session: string) => this.#fence?.isInDoubt(session) === true;
-    this.#doubtful = new DoubtfulWrites(isInDoubt);
-    this.#doubtfulReplacements = new DoubtfulWrites(isInDoubt);
+    this.#doubtful = new InDoubtWrites(isInDoubt);
+    this.#doubtfulReplacements = new InDoubtWrites(isInDoubt);
     this.#ahead = options.aheadRows === null ? null : new AheadRows(options.aheadRows);
     this.#loads = pool(options.loadConnections, options.loadStatementTimeoutMs, null);
     this.#writes = pool(options.writeConnections, options.writeStatementTimeoutMs, this.#fence);
@@ -183,7 +183,7 @@ export class SqlBackend implements Backend {
     work: (run: RunSql, session: Session) => Promise<T>,
   ): Promise<T> {
     const signal = callSignal(options);
-    const comment = this.options.comments ? commentOf(options.traceparent) : "";
+    const comment = this.options.comments ? commentOf(options.traceContext) : "";
     return pool.use(signal, async (session) => {
       const run: RunSql = (text, parameters, form) => session.run(withComment(text, comment), parameters, signal, form);
       await this.#ensureTable(run);

@@ -1,6 +1,7 @@
 /** A value as the default table keeps it: JSON in `value`, anything else in `bytes` with its content type. */
+
 import { isUtf8 } from "node:buffer";
-import { JSON_CONTENT_TYPE } from "../../engine/engine.ts";
+import { JSON_CONTENT_TYPE } from "../../model/entry.ts";
 import { BackendError, type LoadResult } from "../backend.ts";
 import type { JsonForm, PutRow } from "./mapping.ts";
 

@@ -5,7 +5,7 @@
  * they are made, and the user's own use of `:version`.
  */
 
-import { JSON_CONTENT_TYPE } from "../../engine/engine.ts";
+import { JSON_CONTENT_TYPE } from "../../model/entry.ts";
 import type { LoadResult, RowResult } from "../backend.ts";
 import { BackendConfigError, BackendError } from "../backend.ts";
 import { FailedAtRow } from "./isolated-writes.ts";

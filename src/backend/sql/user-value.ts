@@ -5,7 +5,7 @@
  *   a JSON string; binary as bytes (with a column `content_type`: of that type).
  * - Several columns: a JSON object of them, times in ISO 8601.
  */
-import { JSON_CONTENT_TYPE } from "../../engine/engine.ts";
+import { JSON_CONTENT_TYPE } from "../../model/entry.ts";
 import type { BackendValue } from "../backend.ts";
 import type { SqlColumn } from "./mapping.ts";
 

@@ -1,4 +1,4 @@
-import { Forgotten, forgottenBytes } from "./forgotten.ts";
+import { EvictedVersions, forgottenBytes } from "./evicted-versions.ts";
 import {
   BUFFER_BYTES,
   BUFFER_UNIT_MASK,
@@ -82,7 +82,7 @@ function endThread(error: EngineBrokenError): void {
 /** One thread's views of the shared memory, and the arithmetic of addresses. */
 export class Arena {
   readonly geometry: Geometry;
-  readonly forgotten: Forgotten;
+  readonly forgotten: EvictedVersions;
   readonly control: Int32Array;
   /** Words and bytes of the data buffers. A location that a torn read made up finds an empty array, not nothing. */
   readonly words: readonly Int32Array[];
@@ -110,7 +110,7 @@ export class Arena {
     { views = PLAIN_VIEWS, thread = 0, onBroken = endThread }: ArenaOptions = {},
   ) {
     this.geometry = handle.geometry;
-    this.forgotten = new Forgotten(handle.forgotten, handle.geometry.shardCount);
+    this.forgotten = new EvictedVersions(handle.forgotten, handle.geometry.shardCount);
     this.control = views.words(handle.control);
     this.locks = new Locks(this.control, thread, onBroken);
     const words: Int32Array[] = handle.data.map((buffer) => views.words(buffer));

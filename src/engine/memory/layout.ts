@@ -25,7 +25,7 @@ export const MAX_BUFFERS = 28;
 export const SEGMENT_RESERVED_BYTES = UNIT_BYTES;
 
 // ── Record ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-// words 0..3 always; then, if flagged, 4 words for expiry, 1 for the origin, 1 for the blob; then the key's bytes, the
+// words 0..3 always; then, if flagged, 4 words for expiry, 1 for the node id, 1 for the blob; then the key's bytes, the
 // content type (length byte and text, if it isn't a common one), and the value's last bytes. All but the value lies in
 // one segment; the value may go on in the next segment of the chain, at most once.
 
@@ -57,8 +57,8 @@ export const FLAG_EXPIRES = 1 << 20;
 export const FLAG_TOMBSTONE = 1 << 21;
 /** The value's first bytes fill whole segments of their own. */
 export const FLAG_BLOB = 1 << 22;
-/** The stamp's origin isn't 0. */
-export const FLAG_ORIGIN = 1 << 23;
+/** The stamp's node id isn't 0. */
+export const FLAG_NODE_ID = 1 << 23;
 /** The record is in the main queue, else in the small one. */
 export const FLAG_MAIN = 1 << 24;
 
@@ -136,8 +136,8 @@ export const SHARD_MAIN = 24;
 /** The newest version that was ever put into the shard. */
 export const SHARD_NEWEST_LO = 32;
 export const SHARD_NEWEST_HI = 33;
-/** The origin that goes with the floor. */
-export const SHARD_FLOOR_ORIGIN = 34;
+/** The node id that goes with the floor. */
+export const SHARD_FLOOR_NODE_ID = 34;
 /** The queue of tombstones, `CHAIN_WORDS`. */
 export const SHARD_DELETED = 36;
 /** Heads of the timer wheel's buckets. */

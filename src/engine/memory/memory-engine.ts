@@ -1,3 +1,6 @@
+import type { Key } from "../../model/key.ts";
+import type { KeyPattern } from "../../model/matcher.ts";
+import type { Stamp } from "../../model/stamp.ts";
 import {
   type DeleteOutcome,
   type DeleteRequest,
@@ -7,14 +10,11 @@ import {
   type EntrySink,
   type IncrementOutcome,
   type IncrementRequest,
-  type Key,
-  type KeyPattern,
   LARGE_VALUE_BYTES,
   type PutOutcome,
   type PutRequest,
   type ScanPage,
   type ScanRequest,
-  type Stamp,
   type TouchOutcome,
   type TouchRequest,
 } from "../engine.ts";
@@ -48,9 +48,9 @@ import type { EngineBrokenError } from "./mutex.ts";
 import { Prefetch } from "./prefetch.ts";
 import { Pruner } from "./pruner.ts";
 import { Reader } from "./reader.ts";
+import { Reclaimer } from "./reclaimer.ts";
 import { RecordLog } from "./record-log.ts";
 import { RecordWriter } from "./record-writer.ts";
-import { RoomMaker } from "./room-maker.ts";
 import { SegmentPool } from "./segment-pool.ts";
 import { ShardStore } from "./shard-store.ts";
 import { Sweeper } from "./sweeper.ts";
@@ -99,7 +99,7 @@ export class MemoryEngine implements Engine {
   private readonly writer: Writer;
   private readonly sweeper: Sweeper;
   private readonly pruner: Pruner;
-  private readonly room: RoomMaker;
+  private readonly room: Reclaimer;
   private readonly records: RecordWriter;
   private readonly clock: () => number;
   private readonly letOthersRun: () => Promise<void>;
@@ -145,7 +145,7 @@ export class MemoryEngine implements Engine {
     const storeHasher = new HalfSipHash(control[HASH_KEY_0]!, control[HASH_KEY_1]!);
     const store = new ShardStore(arena, index, log, wheel, storeHasher);
     const eviction = new Eviction(arena, pool, store, log, ghosts, storeHasher, counters);
-    this.room = new RoomMaker(arena, pool, eviction);
+    this.room = new Reclaimer(arena, pool, eviction);
     this.arena = arena;
     this.refusesForgotten = arena.forgotten.isEnabled;
     this.reader = new Reader(arena, index, store, hasher, counters, clock);

@@ -1,4 +1,6 @@
-import type { EntrySink, Key, Stamp, ValuePart, ValueParts } from "../engine.ts";
+import type { Key } from "../../model/key.ts";
+import type { Stamp } from "../../model/stamp.ts";
+import type { EntrySink, ValuePart, ValueParts } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import { FLAG_BLOB, SEGMENT_RESERVED_BYTES } from "./layout.ts";
 import type { RecordInfo } from "./record-info.ts";
@@ -24,7 +26,7 @@ export class PartReader implements EntrySink, ValueParts {
   /** The last copy was of the entry that was asked for. */
   isSame = false;
   private version = 0;
-  private origin = 0;
+  private nodeId = 0;
   private part = NO_PART;
 
   constructor(
@@ -44,13 +46,13 @@ export class PartReader implements EntrySink, ValueParts {
   /** What the next read is to copy. */
   expect(stamp: Stamp, part: ValuePart): void {
     this.version = stamp.version;
-    this.origin = stamp.origin;
+    this.nodeId = stamp.nodeId;
     this.part = part;
   }
 
   begin(): boolean {
     const { info } = this;
-    this.isSame = info.tag === this.version && info.origin === this.origin;
+    this.isSame = info.revision === this.version && info.nodeId === this.nodeId;
     if (this.isSame) this.copy();
     return false;
   }

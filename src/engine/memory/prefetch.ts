@@ -1,4 +1,4 @@
-import type { Key } from "../engine.ts";
+import type { Key } from "../../model/key.ts";
 import type { Arena } from "./arena.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
 import type { IndexTable } from "./index-table.ts";

@@ -1,4 +1,5 @@
-import type { EntrySink, Key } from "../engine.ts";
+import type { Key } from "../../model/key.ts";
+import type { EntrySink } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import { fence, fenceWord } from "./fence.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";

@@ -1,7 +1,8 @@
-import type { EntryInfo, Stamp, ValueParts, Version } from "../engine.ts";
+import type { Stamp, Version } from "../../model/stamp.ts";
+import type { EntryInfo, ValueParts } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import { BUFFER_UNIT_MASK, FLAG_BLOB, RECORD_META, RECORD_VALUE_BYTES } from "./layout.ts";
-import { blobWord, contentTypeOf, expiryOf, originOf, prefixBytes, versionOf } from "./record.ts";
+import { blobWord, contentTypeOf, expiryOf, nodeIdOf, prefixBytes, versionOf } from "./record.ts";
 
 /** What is known of the record that was found; one object for all reads of a thread. */
 export class RecordInfo implements EntryInfo, Stamp {
@@ -9,8 +10,8 @@ export class RecordInfo implements EntryInfo, Stamp {
   meta = 0;
   valueLength = 0;
   expiresAtMs = 0;
-  tag = 0;
-  origin = 0;
+  revision = 0;
+  nodeId = 0;
   /** From the record's start, in bytes. */
   valueOffset = 0;
   blobSegment = 0;
@@ -28,8 +29,8 @@ export class RecordInfo implements EntryInfo, Stamp {
     this.meta = words[word + RECORD_META]!;
     this.valueLength = words[word + RECORD_VALUE_BYTES]!;
     this.expiresAtMs = expiryOf(words, word);
-    this.tag = versionOf(words, word);
-    this.origin = originOf(words, word);
+    this.revision = versionOf(words, word);
+    this.nodeId = nodeIdOf(words, word);
     this.valueOffset = prefixBytes(this.meta, this.bytes, word << 2);
     if ((this.meta & FLAG_BLOB) !== 0) this.blobSegment = words[word + blobWord(this.meta)]!;
     this.slotWords = slotWords;
@@ -38,7 +39,7 @@ export class RecordInfo implements EntryInfo, Stamp {
   }
 
   get version(): Version {
-    return this.tag as Version;
+    return this.revision as Version;
   }
 
   get stamp(): Stamp {

@@ -1,4 +1,6 @@
-import { FILL_ORIGIN, type Key, NEVER, type Stamp } from "../engine.ts";
+import { NEVER } from "../../model/entry.ts";
+import type { Key } from "../../model/key.ts";
+import { FILL_NODE_ID, type Stamp } from "../../model/stamp.ts";
 import type { Arena } from "./arena.ts";
 import type { GhostTable } from "./ghost-table.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
@@ -11,7 +13,7 @@ import {
   FLAG_COUNTED,
   FLAG_EXPIRES,
   FLAG_MAIN,
-  FLAG_ORIGIN,
+  FLAG_NODE_ID,
   FLAG_TOMBSTONE,
   type Queue,
   RECORD_EXPIRY_HI,
@@ -28,7 +30,7 @@ import {
   SHARD_SMALL,
   UNIT_BYTES,
 } from "./layout.ts";
-import { blobWord, contentTypeNumber, keyOffset, originWord, RecordPlan, writeSafeInteger } from "./record.ts";
+import { blobWord, contentTypeNumber, keyOffset, nodeIdWord, RecordPlan, writeSafeInteger } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 import type { SegmentPool } from "./segment-pool.ts";
 import type { ShardStore } from "./shard-store.ts";
@@ -86,17 +88,17 @@ export class RecordWriter {
 
   /** Lays out a record. False = it could never be stored. */
   planRecord(record: NewRecord, expires: boolean): boolean {
-    return this.fits(record.key.length, record, expires, record.stamp.origin !== 0);
+    return this.fits(record.key.length, record, expires, record.stamp.nodeId !== 0);
   }
 
   fits(
     keyLength: number,
     { start, end, contentType }: Pick<NewRecord, "start" | "end" | "contentType">,
     expires: boolean,
-    hasOrigin: boolean,
+    hasNodeId: boolean,
   ): boolean {
     const inline = contentTypeNumber(contentType) === CONTENT_TYPE_INLINE ? contentType.length : 0;
-    this.plan.plan(keyLength, inline, end - start, expires, hasOrigin);
+    this.plan.plan(keyLength, inline, end - start, expires, hasNodeId);
     return this.log.fits(this.plan) && this.plan.totalUnits() <= this.maxRecordUnits;
   }
 
@@ -129,7 +131,7 @@ export class RecordWriter {
     } else {
       this.countIfExpired(nowMs);
       // The mutation goes, a copy comes: what is older than the mutation must not take the copy's place.
-      if (record.stamp.origin === FILL_ORIGIN) store.rememberMutation(shard, slot, oldLocation);
+      if (record.stamp.nodeId === FILL_NODE_ID) store.rememberMutation(shard, slot, oldLocation);
       store.replace(shard, slot, oldLocation, location, takenBlob < 0);
     }
     this.rememberNewest(shard, record.stamp.version);
@@ -150,7 +152,7 @@ export class RecordWriter {
     const contentType = contentTypeNumber(record.contentType);
     let meta = record.key.length | (contentType << CONTENT_TYPE_SHIFT) | flags;
     if (record.expiresAtMs !== NEVER) meta |= FLAG_EXPIRES;
-    if (record.stamp.origin !== 0) meta |= FLAG_ORIGIN;
+    if (record.stamp.nodeId !== 0) meta |= FLAG_NODE_ID;
     if (blob >= 0) meta |= FLAG_BLOB;
     words[word + RECORD_META] = meta;
     words[word + RECORD_VALUE_BYTES] = record.end - record.start;
@@ -158,7 +160,7 @@ export class RecordWriter {
     if ((meta & FLAG_EXPIRES) !== 0) {
       writeSafeInteger(words, word + RECORD_EXPIRY_LO, word + RECORD_EXPIRY_HI, record.expiresAtMs);
     }
-    if ((meta & FLAG_ORIGIN) !== 0) words[word + originWord(meta)] = record.stamp.origin;
+    if ((meta & FLAG_NODE_ID) !== 0) words[word + nodeIdWord(meta)] = record.stamp.nodeId;
     if (blob >= 0) words[word + blobWord(meta)] = blob;
     const keyAt = (word << 2) + keyOffset(meta);
     record.key.bytes.copy(bytes, keyAt, 0, record.key.length);

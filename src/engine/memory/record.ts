@@ -6,7 +6,7 @@ import {
   FLAG_BLOB,
   FLAG_EXPIRES,
   FLAG_MAIN,
-  FLAG_ORIGIN,
+  FLAG_NODE_ID,
   FLAG_TOMBSTONE,
   KEY_LENGTH_MASK,
   type Queue,
@@ -66,11 +66,11 @@ export class RecordPlan {
 
   constructor(private readonly blobSegmentBytes: number) {}
 
-  plan(keyBytes: number, contentTypeBytes: number, valueBytes: number, expires: boolean, origin: boolean): void {
+  plan(keyBytes: number, contentTypeBytes: number, valueBytes: number, expires: boolean, nodeId: boolean): void {
     this.blobSegments = Math.trunc(valueBytes / this.blobSegmentBytes);
     this.inlineBytes = valueBytes - this.blobSegments * this.blobSegmentBytes;
     this.prefixBytes =
-      headerWords(expires, origin, this.blobSegments > 0) * 4 +
+      headerWords(expires, nodeId, this.blobSegments > 0) * 4 +
       keyBytes +
       (contentTypeBytes > 0 ? 1 + contentTypeBytes : 0);
     this.recordBytes = padded(this.prefixBytes + this.inlineBytes);
@@ -100,18 +100,18 @@ export function queueOf(meta: number): Queue {
   return (meta & FLAG_MAIN) !== 0 ? SHARD_MAIN : SHARD_SMALL;
 }
 
-function headerWords(expires: boolean, origin: boolean, blob: boolean): number {
-  return RECORD_WORDS + (expires ? RECORD_EXPIRY_WORDS : 0) + (origin ? 1 : 0) + (blob ? 1 : 0);
+function headerWords(expires: boolean, nodeId: boolean, blob: boolean): number {
+  return RECORD_WORDS + (expires ? RECORD_EXPIRY_WORDS : 0) + (nodeId ? 1 : 0) + (blob ? 1 : 0);
 }
 
-/** Where in the header the origin is, in words. */
-export function originWord(meta: number): number {
+/** Where in the header the node id is, in words. */
+export function nodeIdWord(meta: number): number {
   return RECORD_WORDS + (meta & FLAG_EXPIRES ? RECORD_EXPIRY_WORDS : 0);
 }
 
 /** Where in the header the blob's first segment is, in words. */
 export function blobWord(meta: number): number {
-  return originWord(meta) + (meta & FLAG_ORIGIN ? 1 : 0);
+  return nodeIdWord(meta) + (meta & FLAG_NODE_ID ? 1 : 0);
 }
 
 /** Offset of the key from the record's start, in bytes. */
@@ -144,9 +144,9 @@ export function versionOf(words: Int32Array, word: number): number {
   return words[word + RECORD_VERSION_HI]! * TWO_32 + (words[word + RECORD_VERSION_LO]! >>> 0);
 }
 
-export function originOf(words: Int32Array, word: number): number {
+export function nodeIdOf(words: Int32Array, word: number): number {
   const meta = words[word + RECORD_META]!;
-  return meta & FLAG_ORIGIN ? words[word + originWord(meta)]! >>> 0 : 0;
+  return meta & FLAG_NODE_ID ? words[word + nodeIdWord(meta)]! >>> 0 : 0;
 }
 
 /** Writes a safe integer into two words. */

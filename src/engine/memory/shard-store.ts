@@ -1,4 +1,4 @@
-import { FILL_ORIGIN } from "../engine.ts";
+import { FILL_NODE_ID } from "../../model/stamp.ts";
 import type { Arena } from "./arena.ts";
 import type { ExpiryWheel } from "./expiry-wheel.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
@@ -14,13 +14,13 @@ import {
   RECORD_VALUE_BYTES,
   SHARD_FLOOR_HI,
   SHARD_FLOOR_LO,
-  SHARD_FLOOR_ORIGIN,
+  SHARD_FLOOR_NODE_ID,
   SHARD_SLOTS_USED,
   SHARD_TOMBSTONES,
   SLOT_LOCATION,
   USE_COUNT_MASK,
 } from "./layout.ts";
-import { contentTypeOf, expiryOf, keyOffset, originOf, versionOf, writeSafeInteger } from "./record.ts";
+import { contentTypeOf, expiryOf, keyOffset, nodeIdOf, versionOf, writeSafeInteger } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 
 /**
@@ -145,14 +145,14 @@ export class ShardStore {
 
   /** The same for a tombstone whose time isn't over: where nothing forgotten is remembered, its shard's floor is. */
   forgetTombstone(shard: number, slot: number, location: number): void {
-    if (!this.arena.forgotten.isEnabled) this.raiseFloor(shard, this.version(location), this.origin(location));
+    if (!this.arena.forgotten.isEnabled) this.raiseFloor(shard, this.version(location), this.nodeId(location));
     this.forget(shard, slot, location);
   }
 
-  /** Whether a record is a copy of what a database had. A delete may have the same origin. */
+  /** Whether a record is a copy of what a database had. A delete may have the same node id. */
   isFill(location: number): boolean {
-    const origin = originOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
-    return origin === FILL_ORIGIN && !this.isTombstone(location);
+    const nodeId = nodeIdOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
+    return nodeId === FILL_NODE_ID && !this.isTombstone(location);
   }
 
   /** Remembers the version of a record that is about to be replaced, unless that was a copy, too. */
@@ -176,16 +176,16 @@ export class ShardStore {
   }
 
   /** From now on, mutations that are not newer than this stamp are refused. */
-  raiseFloor(shard: number, version: number, origin: number): void {
-    if (this.isUnderFloor(shard, version, origin)) return;
+  raiseFloor(shard: number, version: number, nodeId: number): void {
+    if (this.isUnderFloor(shard, version, nodeId)) return;
     writeSafeInteger(this.control, shard + SHARD_FLOOR_LO, shard + SHARD_FLOOR_HI, version);
-    this.control[shard + SHARD_FLOOR_ORIGIN] = origin;
+    this.control[shard + SHARD_FLOOR_NODE_ID] = nodeId;
   }
 
   /** Whether a stamp is not newer than the floor's. */
-  isUnderFloor(shard: number, version: number, origin: number): boolean {
+  isUnderFloor(shard: number, version: number, nodeId: number): boolean {
     const floor = this.control[shard + SHARD_FLOOR_HI]! * 2 ** 32 + (this.control[shard + SHARD_FLOOR_LO]! >>> 0);
-    return version < floor || (version === floor && origin <= this.control[shard + SHARD_FLOOR_ORIGIN]! >>> 0);
+    return version < floor || (version === floor && nodeId <= this.control[shard + SHARD_FLOOR_NODE_ID]! >>> 0);
   }
 
   isTombstone(location: number): boolean {
@@ -201,8 +201,8 @@ export class ShardStore {
     return versionOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
   }
 
-  origin(location: number): number {
-    return originOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
+  nodeId(location: number): number {
+    return nodeIdOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
   }
 
   /** Absolute, in ms since the Unix epoch; 0 = never. */

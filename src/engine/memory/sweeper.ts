@@ -1,4 +1,6 @@
-import { InvalidCursorError, type KeyPattern, type ScanPage, type ScanRequest, type Stamp } from "../engine.ts";
+import type { KeyPattern } from "../../model/matcher.ts";
+import type { Stamp } from "../../model/stamp.ts";
+import { InvalidCursorError, type ScanPage, type ScanRequest } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import type { ExpiryWheel } from "./expiry-wheel.ts";
 import type { GhostTable } from "./ghost-table.ts";
@@ -16,7 +18,7 @@ import {
   SHARD_TOMBSTONES,
   SLOT_LOCATION,
 } from "./layout.ts";
-import { keyOffset, originOf, versionOf } from "./record.ts";
+import { keyOffset, nodeIdOf, versionOf } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 import type { ShardStore } from "./shard-store.ts";
 
@@ -212,7 +214,7 @@ export class Sweeper {
   private raiseFloor(shard: number, stamp: Stamp): void {
     this.arena.locks.lock(shard + SHARD_LOCK);
     try {
-      this.store.raiseFloor(shard, stamp.version, stamp.origin);
+      this.store.raiseFloor(shard, stamp.version, stamp.nodeId);
     } catch (error) {
       throw this.arena.locks.breakAt(shard + SHARD_LOCK, error);
     } finally {
@@ -247,7 +249,7 @@ export class Sweeper {
     const words = this.arena.wordsAt(location);
     const word = this.arena.wordIndex(location);
     const version = versionOf(words, word);
-    return version > stamp.version || (version === stamp.version && originOf(words, word) > stamp.origin);
+    return version > stamp.version || (version === stamp.version && nodeIdOf(words, word) > stamp.nodeId);
   }
 
   /** A value that was there when the call came must go, also where it was counted up and has a newer version since. */

@@ -1,28 +1,25 @@
+import { JSON_CONTENT_TYPE, NEVER } from "../../model/entry.ts";
+import type { Key } from "../../model/key.ts";
+import { FILL_NODE_ID, type Stamp, type Version } from "../../model/stamp.ts";
 import {
   type Condition,
   type DeleteOutcome,
   type DeleteRequest,
-  FILL_ORIGIN,
   type IncrementOutcome,
   type IncrementRequest,
   isSame,
-  JSON_CONTENT_TYPE,
-  type Key,
   MAX_INTEGER_TEXT_BYTES,
-  NEVER,
   type PutOutcome,
   type PutRequest,
-  type Stamp,
   type TouchOutcome,
   type TouchRequest,
-  type Version,
 } from "../engine.ts";
 import type { Arena } from "./arena.ts";
 import type { HalfSipHash } from "./half-sip-hash.ts";
 import { COUNT_DELETES, COUNT_SETS, FLAG_COUNTED, FLAG_TOMBSTONE, SHARD_LOCK } from "./layout.ts";
-import { originOf, versionOf } from "./record.ts";
+import type { Reclaimer } from "./reclaimer.ts";
+import { nodeIdOf, versionOf } from "./record.ts";
 import type { NeedsRoom, NewRecord, RecordWriter } from "./record-writer.ts";
-import type { RoomMaker } from "./room-maker.ts";
 import type { ShardStore } from "./shard-store.ts";
 import type { Tombstones } from "./tombstones.ts";
 
@@ -39,7 +36,7 @@ export class Writer {
     private readonly arena: Arena,
     private readonly store: ShardStore,
     private readonly records: RecordWriter,
-    private readonly room: RoomMaker,
+    private readonly room: Reclaimer,
     private readonly tombstones: Tombstones,
     private readonly hasher: HalfSipHash,
     private readonly counters: Float64Array,
@@ -251,8 +248,8 @@ export class Writer {
   }
 
   /** What is older than a delete without a tombstone is refused in the whole shard, where versions aren't kept by bucket. */
-  private raiseFloor(shard: number, { version, origin }: Stamp): void {
-    if (!this.arena.forgotten.isEnabled) this.store.raiseFloor(shard, version, origin);
+  private raiseFloor(shard: number, { version, nodeId }: Stamp): void {
+    if (!this.arena.forgotten.isEnabled) this.store.raiseFloor(shard, version, nodeId);
   }
 
   private find(shard: number, key: Key): number {
@@ -261,19 +258,19 @@ export class Writer {
 
   /** The version rule: what is stored, or was cleared, is as new as the stamp or newer. */
   private isSuperseded(shard: number, slot: number, stamp: Stamp): boolean {
-    if (this.store.isUnderFloor(shard, stamp.version, stamp.origin)) return true;
+    if (this.store.isUnderFloor(shard, stamp.version, stamp.nodeId)) return true;
     if (slot < 0) return this.isForgotten(shard, stamp);
-    if (stamp.origin !== FILL_ORIGIN && this.isFillHere()) return this.isForgotten(shard, stamp);
+    if (stamp.nodeId !== FILL_NODE_ID && this.isFillHere()) return this.isForgotten(shard, stamp);
     const words = this.arena.wordsAt(this.store.foundLocation);
     const word = this.arena.wordIndex(this.store.foundLocation);
     const version = versionOf(words, word);
-    return version > stamp.version || (version === stamp.version && originOf(words, word) >= stamp.origin);
+    return version > stamp.version || (version === stamp.version && nodeIdOf(words, word) >= stamp.nodeId);
   }
 
   private stampAt(location: number): Stamp {
     const words = this.arena.wordsAt(location);
     const word = this.arena.wordIndex(location);
-    return { version: versionOf(words, word) as Version, origin: originOf(words, word) };
+    return { version: versionOf(words, word) as Version, nodeId: nodeIdOf(words, word) };
   }
 
   private isForgotten(shard: number, stamp: Stamp): boolean {
@@ -300,10 +297,10 @@ export class Writer {
         return !live;
       case "present":
         return live;
-      case "tag-in":
-        return live && condition.tags.includes(this.store.version(this.store.foundLocation));
-      case "tag-not-in":
-        return !live || !condition.tags.includes(this.store.version(this.store.foundLocation));
+      case "revision-in":
+        return live && condition.revisions.includes(this.store.version(this.store.foundLocation));
+      case "revision-not-in":
+        return !live || !condition.revisions.includes(this.store.version(this.store.foundLocation));
     }
   }
 

@@ -1,4 +1,5 @@
-import { EngineRefusedError, type Key, type LateReader } from "../engine.ts";
+import type { Key } from "../../model/key.ts";
+import { EngineRefusedError, type LateReader } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
 import { mayRetry, messageOf, NO_STRING_MESSAGE } from "./errors.ts";
 import { ReadBatch } from "./read-batch.ts";

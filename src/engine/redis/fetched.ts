@@ -1,5 +1,6 @@
 /** An entry as it was read from Redis: how the stored form becomes one, and how it goes to who asked. */
-import { EngineRefusedError, type EntryInfo, type EntrySink, MAX_VALUE_BYTES, NEVER } from "../engine.ts";
+import { MAX_VALUE_BYTES, NEVER } from "../../model/entry.ts";
+import { EngineRefusedError, type EntryInfo, type EntrySink } from "../engine.ts";
 import { decodeStored, type StoredEntry } from "./stored-form.ts";
 
 /** An entry that was read, and until when it is valid. */
@@ -16,18 +17,18 @@ export interface Reading {
 export function fetchedFrom(reading: Reading | null, sentAtMs: number): Fetched | null {
   if (reading === null) return null;
   const { stored, pttlMs } = reading;
-  const { bytes, start, end, contentType, tag, stamp } = decodeStored(stored);
+  const { bytes, start, end, contentType, revision, stamp } = decodeStored(stored);
   if (end - start > MAX_VALUE_BYTES) throw tooLarge(end - start);
   // -1 = no expiry.
   const expiresAtMs = pttlMs === -1 ? NEVER : sentAtMs + Math.max(0, pttlMs);
-  return { bytes, start, end, contentType, tag, stamp, expiresAtMs };
+  return { bytes, start, end, contentType, revision, stamp, expiresAtMs };
 }
 
 /** Hands an entry to a sink. */
 export function deliver(fetched: Fetched | null, sink: EntrySink): boolean {
   if (fetched === null) return false;
-  const { bytes, start, end, contentType, expiresAtMs, tag, stamp } = fetched;
-  const entry: EntryInfo = { valueLength: end - start, contentType, expiresAtMs, tag, stamp };
+  const { bytes, start, end, contentType, expiresAtMs, revision, stamp } = fetched;
+  const entry: EntryInfo = { valueLength: end - start, contentType, expiresAtMs, revision, stamp };
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset, start, end);
   return true;
 }

@@ -1,5 +1,8 @@
+import type { Key } from "../../model/key.ts";
+import type { KeyPattern } from "../../model/matcher.ts";
+import type { Stamp } from "../../model/stamp.ts";
+import type { Awaitable } from "../../runtime/awaitable.ts";
 import {
-  type Awaitable,
   type DeleteOutcome,
   type DeleteRequest,
   type Engine,
@@ -10,14 +13,11 @@ import {
   type EntrySink,
   type IncrementOutcome,
   type IncrementRequest,
-  type Key,
-  type KeyPattern,
   type LateReader,
   type PutOutcome,
   type PutRequest,
   type ScanPage,
   type ScanRequest,
-  type Stamp,
   type TouchOutcome,
   type TouchRequest,
 } from "../engine.ts";

@@ -1,12 +1,7 @@
 import type { Redis } from "ioredis";
-import {
-  EngineUnavailableError,
-  InvalidCursorError,
-  type KeyPattern,
-  type ScanPage,
-  type ScanRequest,
-  type Stamp,
-} from "../engine.ts";
+import type { KeyPattern } from "../../model/matcher.ts";
+import type { Stamp } from "../../model/stamp.ts";
+import { EngineUnavailableError, InvalidCursorError, type ScanPage, type ScanRequest } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
 import { toMatchPattern } from "./match-pattern.ts";
 import type { Names } from "./names.ts";
@@ -91,7 +86,7 @@ export class Keyspace {
 
   async clear(stamp: Stamp): Promise<number> {
     if (this.#versioned) {
-      const version = [String(stamp.version), String(stamp.origin), ""];
+      const version = [String(stamp.version), String(stamp.nodeId), ""];
       await inBatches(this.#names.allFloors(), (floor) =>
         this.#client.insist(true, () => this.#client.run(RAISE_FLOOR, [floor], version)),
       );
@@ -124,7 +119,7 @@ export class Keyspace {
 
   async #remove(primary: Redis, names: Buffer[], stamp: Stamp): Promise<number> {
     if (this.#versioned) {
-      const args = [String(stamp.version), String(stamp.origin), ""];
+      const args = [String(stamp.version), String(stamp.nodeId), ""];
       const counts = await inBatches(names, (name) =>
         this.#client.insist(true, () => this.#client.run(REMOVE_UNLESS_NEWER, [name.toString()], args)),
       );

@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { type Key, MAX_KEY_BYTES } from "../engine.ts";
+import { type Key, MAX_KEY_BYTES } from "../../model/key.ts";
 import { RedisConfigError } from "./errors.ts";
 import { makeSlotTags, slotOf } from "./slots.ts";
 

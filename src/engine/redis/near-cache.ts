@@ -1,8 +1,11 @@
-import { type Engine, type EntryInfo, type EntrySink, type Key, type KeyPattern, NEVER } from "../engine.ts";
+import { NEVER } from "../../model/entry.ts";
+import type { Key } from "../../model/key.ts";
+import { EVERYTHING, type KeyPattern } from "../../model/matcher.ts";
+import type { Engine, EntryInfo, EntrySink } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
 import { deliver, type Fetched } from "./fetched.ts";
 import { InvalidationFeed } from "./invalidation-feed.ts";
-import { EVERYTHING, LATEST } from "./latest.ts";
+import { LATEST } from "./latest.ts";
 import { copyKey, type Names } from "./names.ts";
 import { KeyEpochs } from "./near-epochs.ts";
 import type { RedisEngineOptions } from "./options.ts";
@@ -16,7 +19,7 @@ import { NO_STAMP, toVersion } from "./stored-form.ts";
  * that every news of a change moves; a fill is kept only if the epoch is still the one from before the read, and is
  * taken back if it moved while it was being put. News that come later find the entry and remove it.
  *
- * An entry stands here under its tag as version, and is removed before it is put, so that the memory engine's version
+ * An entry stands here under its revision as version, and is removed before it is put, so that the memory engine's version
  * rule never prefers an old copy.
  */
 export class NearCache {
@@ -108,7 +111,7 @@ export class NearCache {
     this.#feed.close();
   }
 
-  #keep(key: Key, { bytes, start, end, contentType, expiresAtMs, tag, stamp }: Fetched, epoch: number): void {
+  #keep(key: Key, { bytes, start, end, contentType, expiresAtMs, revision, stamp }: Fetched, epoch: number): void {
     this.#remove(key);
     // It may be kept next time, when there is room.
     if ((this.#near.makeRoom?.(end - start) ?? null) !== null) return;
@@ -119,7 +122,7 @@ export class NearCache {
       end,
       contentType,
       expiresAtMs,
-      stamp: { version: toVersion(tag), origin: stamp.origin },
+      stamp: { version: toVersion(revision), nodeId: stamp.nodeId },
       condition: null,
     });
     // Another thread may have heard of a change between the check and the put.
@@ -161,7 +164,7 @@ export class NearCache {
   }
 }
 
-/** Gives the entry's facts as Redis' own engine would: the version it has here is its tag. */
+/** Gives the entry's facts as Redis' own engine would: the version it has here is its revision. */
 class NearSink implements EntrySink {
   readonly #versioned: boolean;
   #sink: EntrySink | null = null;
@@ -179,11 +182,16 @@ class NearSink implements EntrySink {
 
   begin(entry: EntryInfo): boolean {
     const { valueLength, contentType, expiresAtMs, stamp } = entry;
-    const tag: number = stamp.version;
+    const revision: number = stamp.version;
     if (this.#age === "stale") this.#sink?.markStale?.();
     return (
-      this.#sink?.begin({ valueLength, contentType, expiresAtMs, tag, stamp: this.#versioned ? stamp : NO_STAMP }) ??
-      false
+      this.#sink?.begin({
+        valueLength,
+        contentType,
+        expiresAtMs,
+        revision,
+        stamp: this.#versioned ? stamp : NO_STAMP,
+      }) ?? false
     );
   }
 

@@ -1,4 +1,4 @@
-import type { Key } from "../engine.ts";
+import type { Key } from "../../model/key.ts";
 
 const SLOT_COUNT = 65_536;
 /** The epoch of everything, behind those of the slots. */

@@ -18,7 +18,7 @@ export interface RedisEngineOptions {
   /** Text before every key in Redis. Without a prefix, the whole database belongs to the cache. */
   readonly prefix: string;
   /**
-   * Keep a version and an origin with every entry, and the rule that the newer wins. Needed where mutations can arrive
+   * Keep a version and an node id with every entry, and the rule that the newer wins. Needed where mutations can arrive
    * late: peers, or fills from a backend. Without it entries stay plain JSON texts.
    */
   readonly versioned: boolean;

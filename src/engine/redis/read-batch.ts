@@ -1,4 +1,4 @@
-import type { Key } from "../engine.ts";
+import type { Key } from "../../model/key.ts";
 import { EncodedCommand } from "./encoded-command.ts";
 import { READ_TOGETHER } from "./scripts.ts";
 

@@ -1,4 +1,5 @@
-import type { Engine, Key } from "../engine.ts";
+import type { Key } from "../../model/key.ts";
+import type { Engine } from "../engine.ts";
 import { Breaker, makeOutages } from "./breaker.ts";
 import { RedisClient } from "./client.ts";
 import { Counters, makeCounters } from "./counters.ts";

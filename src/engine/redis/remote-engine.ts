@@ -1,27 +1,24 @@
-import {
-  type Condition,
-  type DeleteOutcome,
-  type DeleteRequest,
-  type Engine,
-  type EngineHealth,
-  type EngineStats,
-  type EntrySink,
-  type IncrementOutcome,
-  type IncrementRequest,
-  isNewer,
-  type Key,
-  type KeyPattern,
-  type LateReader,
-  MAX_CONTENT_TYPE_BYTES,
-  MAX_VALUE_BYTES,
-  NEVER,
-  type PutOutcome,
-  type PutRequest,
-  type ScanPage,
-  type ScanRequest,
-  type Stamp,
-  type TouchOutcome,
-  type TouchRequest,
+import { MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES, NEVER } from "../../model/entry.ts";
+import type { Key } from "../../model/key.ts";
+import type { KeyPattern } from "../../model/matcher.ts";
+import { isNewer, type Stamp } from "../../model/stamp.ts";
+import type {
+  Condition,
+  DeleteOutcome,
+  DeleteRequest,
+  Engine,
+  EngineHealth,
+  EngineStats,
+  EntrySink,
+  IncrementOutcome,
+  IncrementRequest,
+  LateReader,
+  PutOutcome,
+  PutRequest,
+  ScanPage,
+  ScanRequest,
+  TouchOutcome,
+  TouchRequest,
 } from "../engine.ts";
 import { BatchedReads } from "./batched-reads.ts";
 import type { RedisClient } from "./client.ts";
@@ -47,7 +44,7 @@ const MAX_STORED_BYTES = HEADER_BYTES + MAX_CONTENT_TYPE_BYTES + MAX_VALUE_BYTES
 const MAX_ATTEMPTS = 32;
 
 /**
- * The engine on Redis alone: every call is one round trip (two for conditions on tags), and fails when Redis does.
+ * The engine on Redis alone: every call is one round trip (two for conditions on revisions), and fails when Redis does.
  * What to do then is the affair of `GuardedEngine`.
  */
 export class RemoteEngine implements Engine {
@@ -204,7 +201,7 @@ export class RemoteEngine implements Engine {
     const name = this.#names.ofEntry(request.key);
     const ttl = this.#ttl(request.expiresAtMs);
     const { seen, condition } = request;
-    const seenArgs = seen === null ? ["", ""] : [String(seen.version), String(seen.origin)];
+    const seenArgs = seen === null ? ["", ""] : [String(seen.version), String(seen.nodeId)];
     const outcome = await this.#mutate(TOUCH, name, null, condition, [ttl, ...seenArgs]);
     if (outcome === "touched" || outcome === "absent" || outcome === "condition-failed") return outcome;
     throw unexpected(outcome);
@@ -313,7 +310,7 @@ export class RemoteEngine implements Engine {
   ): Promise<string> {
     const versioned = this.#options.versioned && stamp !== null;
     const keys = versioned ? [name, this.#names.tombstoneOf(name), this.#names.floorOf(name)] : [name];
-    const stampArgs = versioned ? [String(stamp.version), String(stamp.origin)] : ["", String(this.#revision())];
+    const stampArgs = versioned ? [String(stamp.version), String(stamp.nodeId)] : ["", String(this.#revision())];
     // A stamp keeps a second, late execution from undoing what is newer; a condition would find the first one's entry.
     const isRepeatable = versioned && script !== INCREMENT && condition === null;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
@@ -334,10 +331,10 @@ export class RemoteEngine implements Engine {
     if (condition.kind === "absent") return "a";
     if (condition.kind === "present") return "p";
     const found = await this.#read(name);
-    if (found === null) return condition.kind === "tag-in" ? null : "0";
+    if (found === null) return condition.kind === "revision-in" ? null : "0";
     const { stored } = found;
-    const isIn = condition.tags.includes(decodeStored(stored).tag);
-    if (isIn !== (condition.kind === "tag-in")) return null;
+    const isIn = condition.revisions.includes(decodeStored(stored).revision);
+    if (isIn !== (condition.kind === "revision-in")) return null;
     return `=${new Bun.CryptoHasher("sha1").update(stored).digest("hex")}`;
   }
 

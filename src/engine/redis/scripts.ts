@@ -12,7 +12,7 @@ export interface ServerScript {
  * What the mutating scripts share.
  *
  * KEYS: entry [, tombstone, floor of the last clear]; the last two only where versions are kept.
- * ARGV[1], ARGV[2]: version and origin; where no versions are kept, "" and a revision.
+ * ARGV[1], ARGV[2]: version and node id; where no versions are kept, "" and a revision.
  * ARGV[3]: what must hold: "" nothing, "a" absent, "p" present; "0" still absent and "=<sha1>" still these bytes for a
  * caller that has decided on what it read before ("changed" tells it to read again).
  * The layout of an envelope is described in `stored-form.ts`.
@@ -29,11 +29,11 @@ local function read(name)
 end
 local function is_newer(stored, offset)
   if not stored or #stored < offset + 11 then return false end
-  local high, low, origin = struct.unpack('>I4I4I4', stored, offset)
+  local high, low, nodeId = struct.unpack('>I4I4I4', stored, offset)
   if high >= 2097152 then return false end
   local version = high * 4294967296 + low
   local mine = tonumber(ARGV[1])
-  return version > mine or (version == mine and origin > tonumber(ARGV[2]))
+  return version > mine or (version == mine and nodeId > tonumber(ARGV[2]))
 end
 local function stamp()
   local version = tonumber(ARGV[1]) or 0
@@ -90,14 +90,14 @@ if versioned and ARGV[4] ~= '' then redis.call('SET', KEYS[2], stamp(), 'PX', AR
 if redis.call('UNLINK', KEYS[1]) == 1 then return 'deleted' end
 return 'absent'`);
 
-/** ARGV[4]: TTL in ms or ""; ARGV[5], ARGV[6]: version and origin of the one that is meant, or "". It takes no stamp. */
+/** ARGV[4]: TTL in ms or ""; ARGV[5], ARGV[6]: version and node id of the one that is meant, or "". It takes no stamp. */
 export const TOUCH = script(`${PRELUDE}
 ${REFUSE_FOREIGN}
 if not current then return 'absent' end
 if ARGV[5] ~= '' then
   if not is_envelope(current) then return 'absent' end
-  local high, low, origin = struct.unpack('>I4I4I4', current, 3)
-  if high * 4294967296 + low ~= tonumber(ARGV[5]) or origin ~= tonumber(ARGV[6]) then return 'absent' end
+  local high, low, nodeId = struct.unpack('>I4I4I4', current, 3)
+  if high * 4294967296 + low ~= tonumber(ARGV[5]) or nodeId ~= tonumber(ARGV[6]) then return 'absent' end
 end
 if ARGV[4] == '' then redis.call('PERSIST', KEYS[1])
 else redis.call('PEXPIRE', KEYS[1], ARGV[4]) end

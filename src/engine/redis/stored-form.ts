@@ -1,5 +1,7 @@
 import { isUtf8 } from "node:buffer";
-import { CONTENT_TYPE_FORM, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, type Stamp, type Version } from "../engine.ts";
+import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES } from "../../model/entry.ts";
+import type { Stamp, Version } from "../../model/stamp.ts";
+import { CONTENT_TYPE_FORM } from "../engine.ts";
 
 /**
  * How an entry looks inside Redis.
@@ -19,14 +21,14 @@ import { CONTENT_TYPE_FORM, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, type Stam
  * | 0      | 1    | 0x01, which no JSON text begins with                           |
  * | 1      | 1    | 0 = the content type says what the value is; 1 = a plain value |
  * | 2      | 8    | version, big-endian                                            |
- * | 10     | 4    | origin, big-endian; the revision where the version is 0        |
+ * | 10     | 4    | node id, big-endian; the revision where the version is 0        |
  * | 14     | 1    | length of the content type; 0 = JSON                           |
  * | 15     | …    | content type in ASCII, then the value                          |
  */
 const ENVELOPE_MARK = 0x01;
 const KIND_AT = 1;
 const VERSION_AT = 2;
-const ORIGIN_AT = 10;
+const NODE_ID_AT = 10;
 const TYPE_LENGTH_AT = 14;
 export const HEADER_BYTES = 15;
 const KIND_PLAIN = 1;
@@ -45,11 +47,11 @@ export interface StoredEntry {
   readonly start: number;
   readonly end: number;
   readonly contentType: string;
-  readonly tag: number;
+  readonly revision: number;
   readonly stamp: Stamp;
 }
 
-export const NO_STAMP: Stamp = { version: toVersion(0), origin: 0 };
+export const NO_STAMP: Stamp = { version: toVersion(0), nodeId: 0 };
 
 /**
  * The bytes to store for a value, copied.
@@ -72,7 +74,7 @@ export function encodeStored(
   const version = typeof mark === "number" ? 0 : mark.version;
   stored.writeUInt32BE(Math.floor(version / TWO_32), VERSION_AT);
   stored.writeUInt32BE(version % TWO_32, VERSION_AT + 4);
-  stored.writeUInt32BE(typeof mark === "number" ? mark : mark.origin, ORIGIN_AT);
+  stored.writeUInt32BE(typeof mark === "number" ? mark : mark.nodeId, NODE_ID_AT);
   stored[TYPE_LENGTH_AT] = typeLength;
   if (!isJson) stored.write(contentType, HEADER_BYTES, typeLength, "latin1");
   source.copy(stored, HEADER_BYTES + typeLength, start, end);
@@ -107,12 +109,12 @@ export function decodeStored(stored: Buffer): StoredEntry {
   if (start > stored.length) return decodePlain(stored, 0, NO_STAMP);
   const version = stored.readUInt32BE(VERSION_AT) * TWO_32 + stored.readUInt32BE(VERSION_AT + 4);
   if (!Number.isSafeInteger(version)) return decodePlain(stored, 0, NO_STAMP);
-  const stamp = version === 0 ? NO_STAMP : { version: toVersion(version), origin: stored.readUInt32BE(ORIGIN_AT) };
+  const stamp = version === 0 ? NO_STAMP : { version: toVersion(version), nodeId: stored.readUInt32BE(NODE_ID_AT) };
   if (stored[KIND_AT] === KIND_PLAIN) return decodePlain(stored, start, stamp);
   if (typeLength === 0) return decodePlain(stored, start, stamp);
   const contentType = stored.toString("latin1", HEADER_BYTES, start);
   if (!isForeignToJson(contentType)) return decodePlain(stored, 0, NO_STAMP);
-  return { bytes: stored, start, end: stored.length, contentType, tag: tagOf(stored, stamp), stamp };
+  return { bytes: stored, start, end: stored.length, contentType, revision: revisionOf(stored, stamp), stamp };
 }
 
 /** Whether a node may have stored this type: it fits a header, and is not that of JSON, which is stored without its name. */
@@ -122,7 +124,7 @@ function isForeignToJson(contentType: string): boolean {
 }
 
 /** A hash of 53 bits of the stored bytes where there is no version; the version where there is one. */
-function tagOf(stored: Buffer, stamp: Stamp): number {
+function revisionOf(stored: Buffer, stamp: Stamp): number {
   if (stamp.version !== 0) return stamp.version;
   return (Bun.hash.xxHash32(stored, 0x5eed) & 0x1f_ffff) * TWO_32 + Bun.hash.crc32(stored);
 }
@@ -132,14 +134,14 @@ export function decodeTombstone(stored: Buffer | null): Stamp | null {
   if (stored === null || stored.length < 12) return null;
   const version = stored.readUInt32BE(0) * TWO_32 + stored.readUInt32BE(4);
   if (!Number.isSafeInteger(version)) return null;
-  return { version: toVersion(version), origin: stored.readUInt32BE(8) };
+  return { version: toVersion(version), nodeId: stored.readUInt32BE(8) };
 }
 
 function decodePlain(stored: Buffer, start: number, stamp: Stamp): StoredEntry {
-  const tag = tagOf(stored, stamp);
+  const revision = revisionOf(stored, stamp);
   const plain = start === 0 ? stored : stored.subarray(start);
   if (!isUtf8(plain)) {
-    return { bytes: plain, start: 0, end: plain.length, contentType: BINARY_CONTENT_TYPE, tag, stamp };
+    return { bytes: plain, start: 0, end: plain.length, contentType: BINARY_CONTENT_TYPE, revision, stamp };
   }
   const text = plain.toString();
   const isJson = isJsonText(text);
@@ -147,7 +149,7 @@ function decodePlain(stored: Buffer, start: number, stamp: Stamp): StoredEntry {
   // JSON in an envelope has no revision behind it, unless it was a plain value.
   const isMarked = isJson && (start === 0 || stored[KIND_AT] === KIND_PLAIN);
   const end = isMarked ? endOfValue(bytes) : bytes.length;
-  return { bytes, start: 0, end, contentType: JSON_CONTENT_TYPE, tag, stamp };
+  return { bytes, start: 0, end, contentType: JSON_CONTENT_TYPE, revision, stamp };
 }
 
 function isJsonText(text: string): boolean {

@@ -9,8 +9,9 @@
  * | 3      | 1    | 0 = as it is, 1 = compressed by zstd                                      |
  * | 4      | …    | varint of the head's length, the head (JSON), mutations (`mutation-codec`) |
  */
+
 import { zstdDecompressSync } from "node:zlib";
-import { MAX_VALUE_BYTES } from "../../engine/engine.ts";
+import { MAX_VALUE_BYTES } from "../../model/entry.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { MessageHead } from "./message-head.ts";

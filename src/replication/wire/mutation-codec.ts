@@ -4,27 +4,23 @@
  * | part         | form                                                             | where                   |
  * |--------------|------------------------------------------------------------------|-------------------------|
  * | head         | one byte: kind in the low two bits, then the flags below         | always                  |
- * | origin       | varint                                                           | `HAS_ORIGIN`            |
+ * | node id       | varint                                                           | `HAS_NODE_ID`            |
  * | version      | varint, difference to the version before                         | always                  |
  * | key, pattern | varint of the length, UTF-8                                      | not with `IS_EVERYTHING`|
  * | content type | varint of the length, ASCII                                      | `HAS_TYPE`              |
  * | expiry       | varint, difference to the expiry before, twice; +1 = below zero  | `HAS_EXPIRY`            |
- * | touch        | varint of its version, varint of its origin                      | `HAS_TOUCH`             |
+ * | touch        | varint of its version, varint of its node id                      | `HAS_TOUCH`             |
  * | value        | varint of the length, bytes                                      | puts                    |
  */
-import { MAX_PATTERN_BYTES } from "../../cache/glob.ts";
-import {
-  CONTENT_TYPE_FORM,
-  JSON_CONTENT_TYPE,
-  MAX_CONTENT_TYPE_BYTES,
-  MAX_KEY_BYTES,
-  MAX_VALUE_BYTES,
-  NEVER,
-  type Stamp,
-} from "../../engine/engine.ts";
+
+import { CONTENT_TYPE_FORM } from "../../engine/engine.ts";
+import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES, NEVER } from "../../model/entry.ts";
+import { MAX_PATTERN_BYTES } from "../../model/glob.ts";
+import { MAX_KEY_BYTES } from "../../model/key.ts";
+import { type Stamp, toVersion } from "../../model/stamp.ts";
 import type { ByteReader } from "./byte-reader.ts";
 import type { ByteWriter } from "./byte-writer.ts";
-import { type PeerMutation, toVersion } from "./peer-mutation.ts";
+import type { PeerMutation } from "./peer-mutation.ts";
 import { WireError } from "./wire-error.ts";
 
 const PUT = 0;
@@ -32,27 +28,27 @@ const DELETE = 1;
 const OUTDATED = 2;
 const INVALIDATE = 3;
 const KIND_MASK = 3;
-const HAS_ORIGIN = 4;
+const HAS_NODE_ID = 4;
 const IS_OLDER = 8;
 const HAS_TYPE = 16;
 const HAS_EXPIRY = 32;
 const IS_EVERYTHING = 64;
 const HAS_TOUCH = 128;
 
-const MAX_ORIGIN = 0xffff_ffff;
+const MAX_NODE_ID = 0xffff_ffff;
 /** Mutations in one message. */
 const MAX_MUTATIONS = 65_536;
 
 export function writeMutations(writer: ByteWriter, mutations: readonly PeerMutation[]): void {
-  const last = { version: 0, origin: 0, expiresAtMs: 0 };
+  const last = { version: 0, nodeId: 0, expiresAtMs: 0 };
   writer.varint(mutations.length);
   for (const mutation of mutations) {
-    const { version, origin } = mutation.stamp;
-    writer.byte(headOf(mutation, origin !== last.origin, version < last.version));
-    if (origin !== last.origin) writer.varint(origin);
+    const { version, nodeId } = mutation.stamp;
+    writer.byte(headOf(mutation, nodeId !== last.nodeId, version < last.version));
+    if (nodeId !== last.nodeId) writer.varint(nodeId);
     writer.varint(Math.abs(version - last.version));
     last.version = version;
-    last.origin = origin;
+    last.nodeId = nodeId;
     if (mutation.kind === "invalidate") {
       if (mutation.pattern !== null) writer.text(mutation.pattern);
       continue;
@@ -67,7 +63,7 @@ export function writeMutations(writer: ByteWriter, mutations: readonly PeerMutat
     }
     if (mutation.touch !== null) {
       writer.varint(mutation.touch.version);
-      writer.varint(mutation.touch.origin);
+      writer.varint(mutation.touch.nodeId);
     }
     writer.block(mutation.value);
   }
@@ -78,13 +74,13 @@ export function readMutations(reader: ByteReader): PeerMutation[] {
   const count = reader.varint();
   if (count > MAX_MUTATIONS) throw new WireError(`the message has ${count} mutations, more than ${MAX_MUTATIONS}`);
   const mutations: PeerMutation[] = [];
-  const last = { version: 0, origin: 0, expiresAtMs: 0 };
+  const last = { version: 0, nodeId: 0, expiresAtMs: 0 };
   for (let at = 0; at < count; at++) {
     const head = reader.byte();
-    if ((head & HAS_ORIGIN) !== 0) last.origin = reader.varint();
+    if ((head & HAS_NODE_ID) !== 0) last.nodeId = reader.varint();
     const difference = reader.varint();
     last.version += (head & IS_OLDER) !== 0 ? -difference : difference;
-    const stamp = stampOf(last.version, last.origin);
+    const stamp = stampOf(last.version, last.nodeId);
     const kind = head & KIND_MASK;
     if (kind === INVALIDATE) {
       const pattern = (head & IS_EVERYTHING) !== 0 ? null : nonEmpty(reader.text(MAX_PATTERN_BYTES));
@@ -110,8 +106,8 @@ export function readMutations(reader: ByteReader): PeerMutation[] {
   return mutations;
 }
 
-function headOf(mutation: PeerMutation, hasOrigin: boolean, isOlder: boolean): number {
-  const stamp = (hasOrigin ? HAS_ORIGIN : 0) | (isOlder ? IS_OLDER : 0);
+function headOf(mutation: PeerMutation, hasNodeId: boolean, isOlder: boolean): number {
+  const stamp = (hasNodeId ? HAS_NODE_ID : 0) | (isOlder ? IS_OLDER : 0);
   switch (mutation.kind) {
     case "put":
       return (
@@ -130,11 +126,11 @@ function headOf(mutation: PeerMutation, hasOrigin: boolean, isOlder: boolean): n
   }
 }
 
-function stampOf(version: number, origin: number): Stamp {
-  if (origin > MAX_ORIGIN || version < 0 || !Number.isSafeInteger(version)) {
+function stampOf(version: number, nodeId: number): Stamp {
+  if (nodeId > MAX_NODE_ID || version < 0 || !Number.isSafeInteger(version)) {
     throw new WireError("the message has a stamp that can't be");
   }
-  return { version: toVersion(version), origin };
+  return { version: toVersion(version), nodeId };
 }
 
 function nonEmpty(text: string): string {

@@ -1,5 +1,5 @@
 /** A mutation as peers tell it to each other. */
-import type { Stamp, Version } from "../../engine/engine.ts";
+import type { Stamp } from "../../model/stamp.ts";
 
 export interface PeerPut {
   readonly kind: "put";
@@ -35,16 +35,3 @@ export interface PeerInvalidate {
 }
 
 export type PeerMutation = PeerPut | PeerDelete | PeerOutdated | PeerInvalidate;
-
-const MAX_ORIGIN = 0xffff_ffff;
-
-/** The newest stamp that is older than this one. */
-export function before(stamp: Stamp): Stamp {
-  if (stamp.origin > 0) return { version: stamp.version, origin: stamp.origin - 1 };
-  return { version: toVersion(Math.max(0, stamp.version - 1)), origin: MAX_ORIGIN };
-}
-
-/** The one place where a number from outside becomes a version. */
-export function toVersion(value: number): Version {
-  return value as Version;
-}

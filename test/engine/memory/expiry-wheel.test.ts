@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { NEVER } from "../../../src/engine/engine.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
+import { NEVER } from "../../../src/model/entry.ts";
 import { checkInvariants } from "../../support/engine-invariants.ts";
 import { keyOf, ManualClock, pruneAll, RecordingSink, smallEngine, stampOf } from "../../support/engine-io.ts";
 import { TracedMemory } from "../../support/traced-memory.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { lru } from "../../../bench/simulators/lru.ts";
-import { NEVER } from "../../../src/engine/engine.ts";
+import { NEVER } from "../../../src/model/entry.ts";
 import { CollectingSink } from "../../support/collecting-sink.ts";
 import { checkInvariants } from "../../support/engine-invariants.ts";
 import { keyOf, smallEngine, stampOf } from "../../support/engine-io.ts";

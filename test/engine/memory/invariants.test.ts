@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { isNewer, JSON_CONTENT_TYPE, NEVER, type Stamp } from "../../../src/engine/engine.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../../src/model/entry.ts";
+import { isNewer, type Stamp } from "../../../src/model/stamp.ts";
 import { checkInvariants } from "../../support/engine-invariants.ts";
 import { keyOf, ManualClock, pruneAll, RecordingSink, stampOf } from "../../support/engine-io.ts";
 
@@ -23,7 +24,7 @@ const step = fc.record({
   bytes,
   ttlMs,
   age,
-  origin: fc.nat(3),
+  nodeId: fc.nat(3),
   thread: fc.nat(1),
 });
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
@@ -58,11 +59,11 @@ class Run {
     for (const engine of this.engines) checkInvariants(engine.handle);
   }
 
-  private async step({ kind, key: number, bytes: length, ttlMs: ttl, age: late, origin, thread }: Step): Promise<void> {
+  private async step({ kind, key: number, bytes: length, ttlMs: ttl, age: late, nodeId, thread }: Step): Promise<void> {
     const engine = this.engines[thread];
     if (engine === undefined) throw new Error("no such thread");
     const text = `key:${number}`;
-    const keyed = { key: keyOf(text), stamp: stampOf(++this.version - late, origin), condition: null };
+    const keyed = { key: keyOf(text), stamp: stampOf(++this.version - late, nodeId), condition: null };
     const expiresAtMs = ttl === 0 ? NEVER : this.clock.nowMs + ttl;
     if (kind === "put") {
       const range = { source: Buffer.alloc(length, text), start: 0, end: length };

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { Cache } from "../../../src/cache/cache.ts";
-import { HybridClock } from "../../../src/cache/hybrid-clock.ts";
-import { NEVER, type Version } from "../../../src/engine/engine.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
+import { NEVER } from "../../../src/model/entry.ts";
+import { HybridClock } from "../../../src/model/hybrid-clock.ts";
+import type { Version } from "../../../src/model/stamp.ts";
 import { CollectingSink } from "../../support/collecting-sink.ts";
 import { checkInvariants } from "../../support/engine-invariants.ts";
 import { keyOf } from "../../support/engine-io.ts";
@@ -29,7 +30,7 @@ function fullCache() {
     before = evictions;
   };
   const versions = HybridClock.create(Date.now);
-  const cache = new Cache({ engine, versions, nowMs: Date.now, defaultTtlMs: null, origin: 0 });
+  const cache = new Cache({ engine, versions, nowMs: Date.now, defaultTtlMs: null, nodeId: 0 });
   const put = (name: string, source: Buffer) =>
     cache.put(keyOf(name), { source, start: 0, end: source.length, contentType: "text/plain" }, 0, null);
   const small = Buffer.alloc(100, 1);
@@ -102,7 +103,7 @@ describe("room in a full memory of small entries", () => {
     expect(engine.peek(keyOf("large"), sink)).toBe(true);
     expect([sink.bytes.equals(value), sink.info?.expiresAtMs]).toEqual([true, expiresAtMs]);
     checkInvariants(engine.handle);
-    const later = { version: Number.MAX_SAFE_INTEGER as Version, origin: 1 };
+    const later = { version: Number.MAX_SAFE_INTEGER as Version, nodeId: 1 };
     expect(engine.delete({ key: keyOf("large"), stamp: later, condition: null, tombstoneUntilMs: NEVER })).toBe(
       "deleted",
     );

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { InvalidCursorError, type KeyPattern, NEVER } from "../../../src/engine/engine.ts";
+import { InvalidCursorError } from "../../../src/engine/engine.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
 import { bytesForEntries, MemoryLimitError } from "../../../src/engine/memory/sizing.ts";
+import { NEVER } from "../../../src/model/entry.ts";
+import type { KeyPattern } from "../../../src/model/matcher.ts";
 import { keyOf, ManualClock, pruneAll, RecordingSink, smallEngine, stampOf } from "../../support/engine-io.ts";
 
 const MIB = 1024 * 1024;
@@ -412,8 +414,8 @@ describe("a walk through a shard that is nearly empty", () => {
 
 describe("stamps of the same version", () => {
   const entry = { source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json", expiresAtMs: NEVER };
-  const put = (engine: MemoryEngine, text: string, origin: number) =>
-    engine.put({ ...entry, key: keyOf(text), stamp: stampOf(10, origin), condition: null });
+  const put = (engine: MemoryEngine, text: string, nodeId: number) =>
+    engine.put({ ...entry, key: keyOf(text), stamp: stampOf(10, nodeId), condition: null });
 
   test("are ordered by their origins: a put against a put, whichever comes first", () => {
     const engine = smallEngine(4 * MIB);
@@ -430,7 +432,7 @@ describe("stamps of the same version", () => {
     await clearFirst.clear(stampOf(10, 5));
     const putFirst = smallEngine(4 * MIB);
     for (const engine of [clearFirst, putFirst]) {
-      for (const origin of [4, 5, 6, 0xffff_ffff]) put(engine, `of:${origin}`, origin);
+      for (const nodeId of [4, 5, 6, 0xffff_ffff]) put(engine, `of:${nodeId}`, nodeId);
     }
     expect(await putFirst.clear(stampOf(10, 5))).toBe(2);
     for (const engine of [clearFirst, putFirst]) {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Condition, KeyPattern } from "../../../src/engine/engine.ts";
+import type { Condition } from "../../../src/engine/engine.ts";
 import { TICK_MS } from "../../../src/engine/memory/expiry-wheel.ts";
 import type { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
+import type { KeyPattern } from "../../../src/model/matcher.ts";
 import { keyOf, ManualClock, pruneAll, RecordingSink, smallEngine, stampOf } from "../../support/engine-io.ts";
 
 /** What the model keeps of a key: a value, or the tombstone of a delete. */
@@ -11,7 +12,7 @@ interface ModelEntry {
   readonly contentType: string;
   readonly expiresAtMs: number;
   readonly version: number;
-  readonly origin: number;
+  readonly nodeId: number;
   /** Its value is older than its version. */
   readonly counted?: boolean;
 }
@@ -166,7 +167,7 @@ class Comparison {
     this.syncEvicted(text);
     const live = this.live(text);
     // Some mean another entry than the one that is there.
-    const seen = operation.age === 0 ? null : stampOf((live?.version ?? 0) + operation.age - 1, live?.origin);
+    const seen = operation.age === 0 ? null : stampOf((live?.version ?? 0) + operation.age - 1, live?.nodeId);
     const expiresAtMs = this.expiry(operation.ttlMs);
     const outcome = this.engine.touch({ key: keyOf(text), expiresAtMs, seen, condition: null });
     const isMeant = live !== null && (seen === null || seen.version === live.version);
@@ -248,8 +249,8 @@ class Comparison {
     expect(this.sink.target.equals(live.value ?? Buffer.alloc(0))).toBe(true);
     expect(this.sink.contentType).toBe(live.contentType);
     expect(this.sink.expiresAtMs).toBe(live.expiresAtMs);
-    expect(this.sink.tag).toBe(live.version);
-    expect(this.sink.origin).toBe(live.origin);
+    expect(this.sink.revision).toBe(live.version);
+    expect(this.sink.nodeId).toBe(live.nodeId);
   }
 
   private compareScan(): void {
@@ -272,7 +273,7 @@ class Comparison {
     // A dropped tombstone, or an expired entry, can't be told from the outside: its shard's floor took its place.
     const probe = this.engine.get(keyOf(text), this.sink);
     if (!probe && this.live(text) !== null) this.model.delete(text);
-    if (probe) expect(this.live(text)?.version).toBe(this.sink.tag);
+    if (probe) expect(this.live(text)?.version).toBe(this.sink.revision);
   }
 
   private live(text: string): ModelEntry | null {
@@ -281,11 +282,11 @@ class Comparison {
     return entry.expiresAtMs === 0 || entry.expiresAtMs > this.clock.nowMs ? entry : null;
   }
 
-  private isSuperseded(text: string, stamp: { version: number; origin: number }): boolean {
+  private isSuperseded(text: string, stamp: { version: number; nodeId: number }): boolean {
     if (!isNewer(stamp, this.floor)) return true;
     const entry = this.model.get(text);
     if (entry === undefined) return false;
-    return entry.version > stamp.version || (entry.version === stamp.version && entry.origin >= stamp.origin);
+    return entry.version > stamp.version || (entry.version === stamp.version && entry.nodeId >= stamp.nodeId);
   }
 
   private holds(condition: Condition | null, text: string): boolean {
@@ -293,16 +294,16 @@ class Comparison {
     if (condition === null) return true;
     if (condition.kind === "absent") return live === null;
     if (condition.kind === "present") return live !== null;
-    if (condition.kind === "tag-in") return live !== null && condition.tags.includes(live.version);
-    return live === null || !condition.tags.includes(live.version);
+    if (condition.kind === "revision-in") return live !== null && condition.revisions.includes(live.version);
+    return live === null || !condition.revisions.includes(live.version);
   }
 
   private condition(choice: number, text: string): Condition | null {
-    const tags = [1, this.model.get(text)?.version ?? 2];
+    const revisions = [1, this.model.get(text)?.version ?? 2];
     if (choice === 1) return { kind: "absent" };
     if (choice === 2) return { kind: "present" };
-    if (choice === 3) return { kind: "tag-in", tags };
-    if (choice === 4) return { kind: "tag-not-in", tags };
+    if (choice === 3) return { kind: "revision-in", revisions };
+    if (choice === 4) return { kind: "revision-not-in", revisions };
     return null;
   }
 
@@ -316,11 +317,11 @@ class Comparison {
   }
 }
 
-function isNewer(stamp: { version: number; origin: number }, than: { version: number; origin: number }): boolean {
-  return stamp.version > than.version || (stamp.version === than.version && stamp.origin > than.origin);
+function isNewer(stamp: { version: number; nodeId: number }, than: { version: number; nodeId: number }): boolean {
+  return stamp.version > than.version || (stamp.version === than.version && stamp.nodeId > than.nodeId);
 }
 
-function isNotNewer(entry: ModelEntry, stamp: { version: number; origin: number }): boolean {
+function isNotNewer(entry: ModelEntry, stamp: { version: number; nodeId: number }): boolean {
   return !isNewer(entry, stamp);
 }
 

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
-import { JSON_CONTENT_TYPE, NEVER } from "../../../src/engine/engine.ts";
 import { IndexTable } from "../../../src/engine/memory/index-table.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
 import { EngineBrokenError, Locks } from "../../../src/engine/memory/mutex.ts";
 import { RecordLog } from "../../../src/engine/memory/record-log.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../../src/model/entry.ts";
 import { keyOf, RecordingSink, stampOf } from "../../support/engine-io.ts";
 
 const never = (error: EngineBrokenError): void => {

@@ -1,8 +1,8 @@
 import { afterEach, expect, spyOn, test } from "bun:test";
-import { JSON_CONTENT_TYPE, NEVER } from "../../../src/engine/engine.ts";
 import { Arena, type MemoryHandle } from "../../../src/engine/memory/arena.ts";
 import { SHARD_INDEX_PAGES, SHARD_RECYCLE_SEQUENCE, SLOT_LOCATION } from "../../../src/engine/memory/layout.ts";
 import { SegmentPool } from "../../../src/engine/memory/segment-pool.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../../src/model/entry.ts";
 import { keyOf, RecordingSink, smallEngine, stampOf } from "../../support/engine-io.ts";
 
 const give = SegmentPool.prototype.give;

@@ -2,9 +2,11 @@
  * One thread of the stress test: random operations on few keys in little memory, for as long as the test says. Every
  * value says whose it is and carries a checksum, so that a torn or a foreign value can't pass.
  */
+
 import { parentPort, workerData } from "node:worker_threads";
-import type { EntryInfo, EntrySink, Version } from "../../../src/engine/engine.ts";
+import type { EntryInfo, EntrySink } from "../../../src/engine/engine.ts";
 import { MemoryEngine, type MemoryHandle } from "../../../src/engine/memory/memory-engine.ts";
+import type { Version } from "../../../src/model/stamp.ts";
 import { keyOf } from "../../support/engine-io.ts";
 
 interface StressTask {
@@ -65,7 +67,7 @@ async function run(task: StressTask): Promise<StressReport> {
     const number = Math.floor(random() * random() * KEYS);
     const key = keys[number];
     if (key === undefined) throw new Error("no such key");
-    const stamp = { version: Atomics.add(versions, 0, 1) as Version, origin: 0 };
+    const stamp = { version: Atomics.add(versions, 0, 1) as Version, nodeId: 0 };
     const dice = random();
     if (dice < 0.55) {
       if (!engine.get(key, sink)) continue;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Worker } from "node:worker_threads";
-import { NEVER } from "../../../src/engine/engine.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
+import { NEVER } from "../../../src/model/entry.ts";
 import { checkInvariants } from "../../support/engine-invariants.ts";
 import { keyOf, RecordingSink, stampOf } from "../../support/engine-io.ts";
 import { race } from "./race/race.ts";

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { NEVER } from "../../../src/engine/engine.ts";
 import { Arena } from "../../../src/engine/memory/arena.ts";
 import { CHAIN_SEGMENTS, SHARD_DELETED } from "../../../src/engine/memory/layout.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
 import { bytesForEntries } from "../../../src/engine/memory/sizing.ts";
+import { NEVER } from "../../../src/model/entry.ts";
 import { CollectingSink } from "../../support/collecting-sink.ts";
 import { checkInvariants } from "../../support/engine-invariants.ts";
 import { keyOf, ManualClock, stampOf } from "../../support/engine-io.ts";

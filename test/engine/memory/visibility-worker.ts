@@ -1,7 +1,9 @@
 /** The other side of a game of catch: waits for its turn, reads what the test wrote, writes back the next number. */
+
 import { workerData } from "node:worker_threads";
-import { NEVER, type Version } from "../../../src/engine/engine.ts";
 import { MemoryEngine, type MemoryHandle } from "../../../src/engine/memory/memory-engine.ts";
+import { NEVER } from "../../../src/model/entry.ts";
+import type { Version } from "../../../src/model/stamp.ts";
 import { keyOf, RecordingSink } from "../../support/engine-io.ts";
 
 const task: { handle: MemoryHandle; turn: SharedArrayBuffer; rounds: number } = workerData;
@@ -21,7 +23,7 @@ for (let round = 1; round < task.rounds; round += 2) {
     end: source.length,
     contentType: "application/json",
     expiresAtMs: NEVER,
-    stamp: { version: (round + 1) as Version, origin: 0 },
+    stamp: { version: (round + 1) as Version, nodeId: 0 },
     condition: null,
   });
   Atomics.store(turn, 0, round + 1);

@@ -45,7 +45,7 @@ function readAll(engine: Engine, keys: readonly string[]) {
       const sink = new CollectingSink();
       const found = await engine.get(keyOf(key), sink);
       return found
-        ? { value: sink.bytes.toString("latin1"), contentType: sink.info?.contentType, tag: sink.info?.tag }
+        ? { value: sink.bytes.toString("latin1"), contentType: sink.info?.contentType, revision: sink.info?.revision }
         : null;
     }),
   );

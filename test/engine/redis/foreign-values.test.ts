@@ -1,8 +1,8 @@
 import { expect } from "bun:test";
 import Redis from "ioredis";
-import { Glob } from "../../../src/cache/glob.ts";
 import { createRedisEngine } from "../../../src/engine/redis/redis-engine.ts";
 import { parseRedisUrl } from "../../../src/engine/redis/redis-url.ts";
+import { Glob } from "../../../src/model/glob.ts";
 import { EngineCalls } from "../../support/engine-calls.ts";
 import { withLateGets } from "../../support/late-gets.ts";
 import { needing } from "../../support/needing.ts";

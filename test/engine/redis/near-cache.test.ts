@@ -47,7 +47,11 @@ describe("the near cache", () => {
     const found = await calls.find("k");
     const after = Number(/total_commands_processed:(\d+)/.exec(await other.info("stats"))?.[1]);
     expect(found?.bytes.toString()).toBe("text");
-    expect(found?.info).toMatchObject({ contentType: "text/plain", tag: fromRedis?.tag, stamp: fromRedis?.stamp });
+    expect(found?.info).toMatchObject({
+      contentType: "text/plain",
+      revision: fromRedis?.revision,
+      stamp: fromRedis?.stamp,
+    });
     // The INFO itself, and perhaps the link's sign of life.
     expect(after - before).toBeLessThanOrEqual(2);
   });

@@ -1,12 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { JSON_CONTENT_TYPE, type Version } from "../../../src/engine/engine.ts";
 import { BINARY_CONTENT_TYPE, decodeStored, encodeStored } from "../../../src/engine/redis/stored-form.ts";
+import { JSON_CONTENT_TYPE } from "../../../src/model/entry.ts";
+import type { Version } from "../../../src/model/stamp.ts";
 
 const REVISION = 0xdead_beef;
 const encode = (text: string | Buffer, contentType: string, version: number | null) => {
   const bytes = Buffer.from(text);
-  const mark = version === null ? REVISION : { version: version as Version, origin: 0xffff_fffe };
+  const mark = version === null ? REVISION : { version: version as Version, nodeId: 0xffff_fffe };
   return encodeStored(bytes, 0, bytes.length, contentType, mark);
 };
 const decode = (stored: Buffer) => {
@@ -30,13 +31,13 @@ describe("the stored form", () => {
     }
   });
 
-  test("has another tag for each write of the same value", () => {
+  test("has another revision for each write of the same value", () => {
     const bytes = Buffer.from('"x"');
     for (const contentType of [JSON_CONTENT_TYPE, "text/plain"]) {
-      const tags = [0, 1, 2 ** 31, 2 ** 32 - 1].map(
-        (revision) => decodeStored(encodeStored(bytes, 0, bytes.length, contentType, revision)).tag,
+      const revisions = [0, 1, 2 ** 31, 2 ** 32 - 1].map(
+        (revision) => decodeStored(encodeStored(bytes, 0, bytes.length, contentType, revision)).revision,
       );
-      expect(new Set(tags).size).toBe(4);
+      expect(new Set(revisions).size).toBe(4);
     }
   });
 
@@ -77,11 +78,11 @@ describe("the stored form", () => {
     );
     fc.assert(
       fc.property(crafted, (stored) => {
-        const { bytes, start, end, contentType, tag, stamp } = decodeStored(stored);
+        const { bytes, start, end, contentType, revision, stamp } = decodeStored(stored);
         expect(contentType).toMatch(/^[\x20-\x7e]{1,255}$/);
         expect(start).toBeLessThanOrEqual(end);
         expect(end).toBeLessThanOrEqual(bytes.length);
-        expect(Number.isSafeInteger(tag) && Number.isSafeInteger(stamp.version)).toBe(true);
+        expect(Number.isSafeInteger(revision) && Number.isSafeInteger(stamp.version)).toBe(true);
         if (contentType === JSON_CONTENT_TYPE) JSON.parse(bytes.toString("utf8", start, end));
       }),
       { numRuns: 500 },
@@ -98,7 +99,7 @@ describe("the stored form", () => {
       expect(stored[0]).toBe(1);
       const { value, contentType: type, stamp } = decode(stored);
       expect([value.toString(), type]).toEqual(["[1]", contentType]);
-      expect(stamp).toEqual({ version: (version ?? 0) as Version, origin: version === null ? 0 : 0xffff_fffe });
+      expect(stamp).toEqual({ version: (version ?? 0) as Version, nodeId: version === null ? 0 : 0xffff_fffe });
     }
   });
 
@@ -131,10 +132,10 @@ describe("the stored form", () => {
     }
   });
 
-  test("has a tag that is the version, or changes with any byte", () => {
-    expect(decodeStored(encode("1", JSON_CONTENT_TYPE, 77)).tag).toBe(77);
-    const tags = new Set(Array.from({ length: 5000 }, (_, i) => decodeStored(Buffer.from(String(i))).tag));
-    expect(tags.size).toBe(5000);
-    for (const tag of tags) expect(Number.isSafeInteger(tag) && tag >= 0).toBe(true);
+  test("has a revision that is the version, or changes with any byte", () => {
+    expect(decodeStored(encode("1", JSON_CONTENT_TYPE, 77)).revision).toBe(77);
+    const revisions = new Set(Array.from({ length: 5000 }, (_, i) => decodeStored(Buffer.from(String(i))).revision));
+    expect(revisions.size).toBe(5000);
+    for (const revision of revisions) expect(Number.isSafeInteger(revision) && revision >= 0).toBe(true);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { EngineUnavailableError, MAX_VALUE_BYTES } from "../../../src/engine/engine.ts";
+import { EngineUnavailableError } from "../../../src/engine/engine.ts";
+import { MAX_VALUE_BYTES } from "../../../src/model/entry.ts";
 import { expectError, later, startTestApi, type TestApi, ttlIn, WAYS_TO_ANSWER } from "../../support/api.ts";
 
 function batch(api: TestApi, operations: string | object[]) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { versionAt } from "../../../src/cache/hybrid-clock.ts";
+import { versionAt } from "../../../src/model/hybrid-clock.ts";
 import { expectError, expectSuccess, startTestApi, type TestApi, WAYS_TO_ANSWER } from "../../support/api.ts";
 import { keyOf } from "../../support/engine-io.ts";
 
@@ -173,7 +173,7 @@ describe.each(WAYS_TO_ANSWER)(
         end: source.length,
         contentType: "application/json",
         expiresAtMs: 0,
-        stamp: { version: versionAt(api.clock.nowMs + 3_600_000), origin: 7 },
+        stamp: { version: versionAt(api.clock.nowMs + 3_600_000), nodeId: 7 },
         condition: null,
       });
       return api;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { MAX_VALUE_BYTES } from "../../../src/engine/engine.ts";
+import { MAX_VALUE_BYTES } from "../../../src/model/entry.ts";
 import { expectError, expectSuccess, startTestApi, ttlIn, WAYS_TO_ANSWER } from "../../support/api.ts";
 
 const JSON_TYPE = { "Content-Type": "application/json" };

@@ -4,9 +4,9 @@ import { GhostTable } from "../../../../src/engine/memory/ghost-table.ts";
 import { IndexTable } from "../../../../src/engine/memory/index-table.ts";
 import { Pruner } from "../../../../src/engine/memory/pruner.ts";
 import { Reader } from "../../../../src/engine/memory/reader.ts";
+import { Reclaimer } from "../../../../src/engine/memory/reclaimer.ts";
 import { RecordLog } from "../../../../src/engine/memory/record-log.ts";
 import { RecordWriter } from "../../../../src/engine/memory/record-writer.ts";
-import { RoomMaker } from "../../../../src/engine/memory/room-maker.ts";
 import { SegmentPool } from "../../../../src/engine/memory/segment-pool.ts";
 import { ShardStore } from "../../../../src/engine/memory/shard-store.ts";
 import { Sweeper } from "../../../../src/engine/memory/sweeper.ts";
@@ -22,7 +22,7 @@ const PARTS = [
   Reader,
   RecordLog,
   RecordWriter,
-  RoomMaker,
+  Reclaimer,
   SegmentPool,
   ShardStore,
   Sweeper,

@@ -1,11 +1,13 @@
-import { JSON_CONTENT_TYPE, type Key, NEVER, type Version } from "../../../../src/engine/engine.ts";
 import type { MemoryHandle, MemoryViews } from "../../../../src/engine/memory/arena.ts";
 import { TICK_MS } from "../../../../src/engine/memory/expiry-wheel.ts";
 import { MemoryEngine } from "../../../../src/engine/memory/memory-engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../../../src/model/entry.ts";
+import type { Key } from "../../../../src/model/key.ts";
+import type { Version } from "../../../../src/model/stamp.ts";
 import { keyOf, ManualClock, RecordingSink, stampOf } from "../../../support/engine-io.ts";
 import { smallMemory } from "../../../support/small-memory.ts";
 
-/** What a reader may find under a key: made by one mutation, which its tag names. */
+/** What a reader may find under a key: made by one mutation, which its revision names. */
 export interface Content {
   readonly key: number;
   /** Null = what another mutation of the key made, or a counter: where rivals may come first, it isn't known which. */
@@ -79,7 +81,7 @@ export class History {
   readonly clock = new ManualClock();
   readonly handle: MemoryHandle;
   readonly keys: readonly Key[];
-  /** By tag. */
+  /** By revision. */
   readonly contents = new Map<number, Content>();
   /** The key of the last step, or -1 if it wasn't about one. */
   lastKey = -1;
@@ -198,10 +200,10 @@ export class History {
     const expiresAtMs = this.expiry();
     return (engine) => {
       const sink = new RecordingSink();
-      const old = engine.peek(key, sink) ? this.contents.get(sink.tag) : undefined;
+      const old = engine.peek(key, sink) ? this.contents.get(sink.revision) : undefined;
       // Rivals may have put another meanwhile.
-      const seen = { version: sink.tag as Version, origin: sink.origin };
-      if (old?.key === number) this.contents.set(sink.tag, { ...old, expiries: [...old.expiries, expiresAtMs] });
+      const seen = { version: sink.revision as Version, nodeId: sink.nodeId };
+      if (old?.key === number) this.contents.set(sink.revision, { ...old, expiries: [...old.expiries, expiresAtMs] });
       if (old !== undefined) engine.touch({ key, expiresAtMs, seen, condition: null });
     };
   }
@@ -245,7 +247,7 @@ export class History {
     const drawn = Math.floor(this.random() * this.random() * this.shape.keys);
     const number = this.givenKey < 0 ? drawn : this.givenKey;
     this.lastKey = number;
-    // A mutation may take the place of a newer copy (origin 0), so that versions of a key would not only grow.
+    // A mutation may take the place of a newer copy (node id 0), so that versions of a key would not only grow.
     const late = this.random() < 0.06 && this.company === "alone" ? 31 : 0;
     const stamp = stampOf(this.nextVersion() - late, this.company === "alone" && this.random() < 0.5 ? 0 : 7);
     return { number, key: this.key(number), stamp };
@@ -267,7 +269,7 @@ export class History {
 
   private found(engine: MemoryEngine, number: number): Content | undefined {
     const sink = new RecordingSink();
-    return engine.peek(this.key(number), sink) ? this.contents.get(sink.tag) : undefined;
+    return engine.peek(this.key(number), sink) ? this.contents.get(sink.revision) : undefined;
   }
 }
 

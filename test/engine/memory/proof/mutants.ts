@@ -63,7 +63,12 @@ const readerMutants: readonly Mutant[] = [
     "Atomics.compareExchange(slotWords, slotWord, slotHash, slotHash + 1);",
     "slotWords[slotWord] = slotHash + 1;",
   ),
-  of("parts: another stamp will do", "part-reader.ts", "this.isSame = info.tag === this.version &&", "this.isSame ="),
+  of(
+    "parts: another stamp will do",
+    "part-reader.ts",
+    "this.isSame = info.revision === this.version &&",
+    "this.isSame =",
+  ),
   of(
     "parts: the next segment isn't looked for",
     "part-reader.ts",
@@ -301,7 +306,7 @@ const writerMutants: readonly Mutant[] = [
   of(
     "writer: what is in the index isn't newer than anything",
     "writer.ts",
-    "return version > stamp.version || (version === stamp.version && originOf(words, word) >= stamp.origin);",
+    "return version > stamp.version || (version === stamp.version && nodeIdOf(words, word) >= stamp.nodeId);",
     "return version < 0;",
   ),
 ];

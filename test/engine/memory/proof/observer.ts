@@ -1,4 +1,4 @@
-import { type EntryInfo, type EntrySink, type Key, NEVER, type Stamp } from "../../../../src/engine/engine.ts";
+import type { EntryInfo, EntrySink } from "../../../../src/engine/engine.ts";
 import { Arena, type MemoryViews } from "../../../../src/engine/memory/arena.ts";
 import { ExpiryWheel } from "../../../../src/engine/memory/expiry-wheel.ts";
 import { HalfSipHash } from "../../../../src/engine/memory/half-sip-hash.ts";
@@ -16,6 +16,9 @@ import { FOUND, MISSED, Reader } from "../../../../src/engine/memory/reader.ts";
 import { RecordLog } from "../../../../src/engine/memory/record-log.ts";
 import { SegmentPool } from "../../../../src/engine/memory/segment-pool.ts";
 import { ShardStore } from "../../../../src/engine/memory/shard-store.ts";
+import { NEVER } from "../../../../src/model/entry.ts";
+import type { Key } from "../../../../src/model/key.ts";
+import type { Stamp } from "../../../../src/model/stamp.ts";
 import { stampOf } from "../../../support/engine-io.ts";
 import type { Store } from "../../../support/traced-memory.ts";
 import type { Content, History } from "./history.ts";
@@ -60,13 +63,13 @@ export class Observer {
   }
 
   /**
-   * Reads a value in parts, each a read of its own, as it was found first. Gives its tag, `ABSENT`, or `UNDECIDED` where it
+   * Reads a value in parts, each a read of its own, as it was found first. Gives its revision, `ABSENT`, or `UNDECIDED` where it
    * was lost in between. Throws on parts that don't make up a value of the key.
    */
   readInParts(number: number, nowMs: number): number {
-    const tag = this.read(number, nowMs, "no value");
-    const content = this.history.contents.get(tag);
-    if (content === undefined || content.bytes === null) return tag;
+    const revision = this.read(number, nowMs, "no value");
+    const content = this.history.contents.get(revision);
+    if (content === undefined || content.bytes === null) return revision;
     const { stamp } = this.sink;
     const { length } = content.bytes;
     const target = Buffer.alloc(length);
@@ -75,28 +78,28 @@ export class Observer {
       const part = { offset, length: Math.min(step, length - offset), target, start: offset };
       if (!this.parts.copyPart(this.history.key(number), stamp, part)) return UNDECIDED;
     }
-    if (content.bytes.equals(target)) return tag;
-    throw new Error(`key ${number} gave parts of what it never had: ${target.toString("hex", 0, 8)} of ${tag}`);
+    if (content.bytes.equals(target)) return revision;
+    throw new Error(`key ${number} gave parts of what it never had: ${target.toString("hex", 0, 8)} of ${revision}`);
   }
 
   /**
-   * The tag of what a key has, `ABSENT` or `UNDECIDED`. Throws on a value that isn't the key's, or isn't whole. Without
+   * The revision of what a key has, `ABSENT` or `UNDECIDED`. Throws on a value that isn't the key's, or isn't whole. Without
    * the value, its length and what else is known of it must be right.
    */
   read(number: number, nowMs: number, wants: "value" | "no value" = "value"): number {
     const key = this.history.key(number);
-    this.sink.tag = ABSENT;
+    this.sink.revision = ABSENT;
     this.sink.wants = wants;
     this.reader.locate(key);
     const attempt = this.reader.attempt(key, this.sink, nowMs);
     if (attempt === MISSED) return ABSENT;
     if (attempt !== FOUND) return UNDECIDED;
-    const content = this.history.contents.get(this.sink.tag);
+    const content = this.history.contents.get(this.sink.revision);
     if (content === undefined || content.key !== number || !this.sink.holds(content, this.history)) {
       throw new Error(`key ${number} gave what it never had: ${this.sink.describe()}`);
     }
     if (this.sink.isExpired(nowMs)) throw new Error(`key ${number} has expired`);
-    return this.sink.tag;
+    return this.sink.revision;
   }
 
   /** Whether somebody is changing the index that has a key, and holds its lock. */
@@ -144,7 +147,7 @@ export class Observer {
 class ValueSink implements EntrySink {
   readonly target = Buffer.alloc(4096);
   readonly offset = 0;
-  tag = 0;
+  revision = 0;
   stamp: Stamp = stampOf(0);
   wants: "value" | "no value" = "value";
   private length = 0;
@@ -156,8 +159,8 @@ class ValueSink implements EntrySink {
   }
 
   begin(entry: EntryInfo): boolean {
-    this.tag = entry.tag;
-    this.stamp = stampOf(entry.tag, entry.stamp.origin);
+    this.revision = entry.revision;
+    this.stamp = stampOf(entry.revision, entry.stamp.nodeId);
     this.length = entry.valueLength;
     this.contentType = entry.contentType;
     this.expiresAtMs = entry.expiresAtMs;
@@ -174,6 +177,6 @@ class ValueSink implements EntrySink {
 
   describe(): string {
     const start = this.target.toString("hex", 0, Math.min(this.length, 8));
-    return `tag ${this.tag}, ${this.contentType}, ${this.length} bytes from ${start}, expires at ${this.expiresAtMs}`;
+    return `revision ${this.revision}, ${this.contentType}, ${this.length} bytes from ${start}, expires at ${this.expiresAtMs}`;
   }
 }

@@ -1,7 +1,7 @@
-import { JSON_CONTENT_TYPE, NEVER } from "../../../../src/engine/engine.ts";
 import { Arena } from "../../../../src/engine/memory/arena.ts";
 import { SHARD_INDEX_SEQUENCE, SHARD_RECYCLE_SEQUENCE } from "../../../../src/engine/memory/layout.ts";
 import { MemoryEngine } from "../../../../src/engine/memory/memory-engine.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../../../src/model/entry.ts";
 import { keyOf, smallEngine, stampOf } from "../../../support/engine-io.ts";
 import { TracedMemory } from "../../../support/traced-memory.ts";
 

@@ -9,7 +9,7 @@ const STEPS = 160;
 
 /** What changes nothing, what reads under the lock, and what is done where nothing at all can leave. */
 const ELSEWHERE =
-  /^(Sweeper\.(scan|entries|position|resume|keyText)|Reader\.(get|peek|read|readLocked|hit|miss)|Writer\.(stampOf|fits|deleteWithoutRoom)|RoomMaker\.(makeSome|segmentsFor|canMake)|RecordWriter\.couldStore|IndexTable\.firstHash)$/;
+  /^(Sweeper\.(scan|entries|position|resume|keyText)|Reader\.(get|peek|read|readLocked|hit|miss)|Writer\.(stampOf|fits|deleteWithoutRoom)|Reclaimer\.(makeSome|segmentsFor|canMake)|RecordWriter\.couldStore|IndexTable\.firstHash)$/;
 
 describe("a reader at every step of a writer", () => {
   const calls = new Map<string, number>();

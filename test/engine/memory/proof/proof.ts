@@ -22,7 +22,7 @@ const READS_PER_STATE = 3;
 
 /** A state of the memory: what each key has in it, and what time it is. */
 interface State {
-  readonly tags: Int32Array;
+  readonly revisions: Int32Array;
   readonly nowMs: number;
 }
 
@@ -141,14 +141,15 @@ export class Proof {
 
   private observe(): State {
     const { nowMs } = this.history.clock;
-    const tags = new Int32Array(this.history.keys.length);
-    for (let number = 0; number < tags.length; number++) {
-      const tag = this.observer.read(number, nowMs);
-      if (tag === UNDECIDED && !this.observer.isChanging(number)) throw new Error(`key ${number}: undecided at rest`);
-      tags[number] = tag;
+    const revisions = new Int32Array(this.history.keys.length);
+    for (let number = 0; number < revisions.length; number++) {
+      const revision = this.observer.read(number, nowMs);
+      if (revision === UNDECIDED && !this.observer.isChanging(number))
+        throw new Error(`key ${number}: undecided at rest`);
+      revisions[number] = revision;
     }
-    this.report.reads += tags.length;
-    return { tags, nowMs };
+    this.report.reads += revisions.length;
+    return { revisions, nowMs };
   }
 
   /** Each key has what it had before, then perhaps nothing, then what it has after the step. */
@@ -156,18 +157,18 @@ export class Proof {
     const before = states[0];
     const after = states[states.length - 1];
     if (before === undefined || after === undefined) throw new Error("a step without a state");
-    for (let number = 0; number < before.tags.length; number++) {
-      const old = before.tags[number];
-      const now = after.tags[number];
+    for (let number = 0; number < before.revisions.length; number++) {
+      const old = before.revisions[number];
+      const now = after.revisions[number];
       if (old === UNDECIDED || now === UNDECIDED) throw new Error(`key ${number}: a step ends in mid-change`);
       let seen = old;
-      for (const { tags } of states) {
-        const tag = tags[number];
-        if (tag === UNDECIDED || tag === seen) continue;
+      for (const { revisions } of states) {
+        const revision = revisions[number];
+        if (revision === UNDECIDED || revision === seen) continue;
         // The step's own key may be evicted in between, to make room for it.
-        const isTurn = tag === now || (tag === ABSENT && number === this.history.lastKey && seen === old);
-        if (!isTurn) throw new Error(`key ${number} had ${old}, has ${now}, and ${tag} after ${seen} in between`);
-        seen = tag;
+        const isTurn = revision === now || (revision === ABSENT && number === this.history.lastKey && seen === old);
+        if (!isTurn) throw new Error(`key ${number} had ${old}, has ${now}, and ${revision} after ${seen} in between`);
+        seen = revision;
       }
     }
   }
@@ -209,25 +210,27 @@ export class Proof {
       this.goTo(Math.min(stores.length, this.at + steps));
     };
     readerTrace.hooks = { load: interrupt, fence: interrupt };
-    const tag = reads.read(number, states[from]?.nowMs ?? 0);
+    const revision = reads.read(number, states[from]?.nowMs ?? 0);
     readerTrace.hooks = {};
     reads.loads = Math.max(loads, Math.round(reads.loads * 0.9));
     this.report.interleavedReads++;
-    if (tag === UNDECIDED) this.report.undecided++;
-    else if (!this.had(number, tag, from, this.at)) {
-      throw new Error(`key ${number} gave ${tag}, which it had at no time between the stores ${from} and ${this.at}`);
+    if (revision === UNDECIDED) this.report.undecided++;
+    else if (!this.had(number, revision, from, this.at)) {
+      throw new Error(
+        `key ${number} gave ${revision}, which it had at no time between the stores ${from} and ${this.at}`,
+      );
     }
   }
 
-  /** Whether a key had this tag in a state of a range, or in the last decided one before it or the first one after. */
-  private had(number: number, tag: number, from: number, to: number): boolean {
+  /** Whether a key had this revision in a state of a range, or in the last decided one before it or the first one after. */
+  private had(number: number, revision: number, from: number, to: number): boolean {
     const { states } = this;
-    const at = (state: number) => states[state]?.tags[number];
+    const at = (state: number) => states[state]?.revisions[number];
     let first = from;
     while (first > 0 && at(first) === UNDECIDED) first--;
     let last = to;
     while (last < states.length - 1 && at(last) === UNDECIDED) last++;
-    for (let state = first; state <= last; state++) if (at(state) === tag) return true;
+    for (let state = first; state <= last; state++) if (at(state) === revision) return true;
     return false;
   }
 

@@ -100,7 +100,7 @@ export class Rivals {
     const found = trace.run(() => this.first.get(history.key(number), sink));
     trace.hooks = {};
     if (!found) return;
-    const content = history.contents.get(sink.tag);
+    const content = history.contents.get(sink.revision);
     if (content?.key !== number || !history.explains(content, sink.target))
       throw new Error(`key ${number}: a wrong value`);
   }
@@ -138,10 +138,11 @@ export class Rivals {
 
   /** No key goes back to an older version. A reader of a shard that is being changed says nothing of it. */
   private note(number: number): void {
-    const tag = this.observer.read(number, this.history.clock.nowMs);
+    const revision = this.observer.read(number, this.history.clock.nowMs);
     const newest = this.newest[number] ?? 0;
-    if (tag <= ABSENT) return;
-    if (tag < newest && this.history.shape.versioned) throw new Error(`key ${number} went from ${newest} to ${tag}`);
-    this.newest[number] = tag;
+    if (revision <= ABSENT) return;
+    if (revision < newest && this.history.shape.versioned)
+      throw new Error(`key ${number} went from ${newest} to ${revision}`);
+    this.newest[number] = revision;
   }
 }

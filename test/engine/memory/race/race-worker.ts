@@ -1,7 +1,9 @@
 /** One thread of the race: a reader, which only reads, or a writer. */
+
 import { parentPort, workerData } from "node:worker_threads";
-import type { EntryInfo, EntrySink, Version } from "../../../../src/engine/engine.ts";
+import type { EntryInfo, EntrySink } from "../../../../src/engine/engine.ts";
 import type { MemoryEngine, MemoryHandle } from "../../../../src/engine/memory/memory-engine.ts";
+import type { Version } from "../../../../src/model/stamp.ts";
 import { keyOf } from "../../../support/engine-io.ts";
 import { faultOf, HEADER_BYTES, writeValue } from "./values.ts";
 
@@ -112,7 +114,7 @@ async function write(): Promise<RaceReport> {
     const key = keys[number];
     if (key === undefined) throw new Error("no such key");
     const generation = Atomics.add(generations, task.keys, 1) + 1;
-    const stamp = { version: generation as Version, origin: 0 };
+    const stamp = { version: generation as Version, nodeId: 0 };
     const dice = random();
     if (dice < 0.92) {
       const bytes = lengthOf(random(), random());

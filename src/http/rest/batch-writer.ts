@@ -1,0 +1,248 @@
+import type { LoadSink, LoadState } from "../../cache/cache.ts";
+import type { EntryInfo } from "../../engine/engine.ts";
+import { JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../../model/entry.ts";
+import type { Key } from "../../model/key.ts";
+import { type ByteBudget, InFlight } from "../../runtime/byte-budget.ts";
+import { CountedBytes } from "../../runtime/counted-bytes.ts";
+import { HeldBytes } from "../transport/answer-part.ts";
+import { TOO_MUCH_IN_FLIGHT } from "../transport/api-error.ts";
+import { freeBuffer } from "../transport/free-buffer.ts";
+import { NO_BYTES } from "../transport/request.ts";
+import { writeShort } from "../transport/response-head.ts";
+import { escapedLength, writeEscaped } from "./entry-answer.ts";
+import { valueTypeOf } from "./value-type.ts";
+
+/** Values that one answer may hold, in bytes: two of the largest. Else a small request could ask for 16 GiB at once. */
+export const MAX_ANSWER_BYTES = 2 * MAX_VALUE_BYTES;
+
+/** What is longer is sent as it is, not copied, and its buffer isn't kept for the next batch. */
+export const MOST_KEPT_BYTES = 1024 * 1024;
+/** From here on, the budget counts a buffer, and it grows by a quarter instead of doubling. */
+const LARGE_BYTES = 64 * 1024;
+/** Encoded in one go: a multiple of three, so that the parts fit together. */
+const BASE64_STEP_BYTES = 48 * 1024;
+const FOUND = Buffer.from('{"status":200,"key":"');
+const JSON_VALUE = Buffer.from('","value":');
+const QUOTE = Buffer.from('"');
+const CONTENT_TYPE = ',"content_type":';
+const CONTENT_ENCODING = ',"content_encoding":';
+const BASE64 = ',"base64":"';
+const STALE = Buffer.from(',"stale":true');
+const COMMA = 0x2c;
+const CLOSING_BRACE = 0x7d;
+
+/** What the results of one batch may still grow by. Shared by the writers of operations that are under way together. */
+export class AnswerRoom {
+  bytesLeft = MAX_ANSWER_BYTES;
+}
+
+/**
+ * Collects the results of a batch as JSON text. Values that are JSON are copied by the engine into the text itself;
+ * others are given as base64 with their content type. What has no room in the budget throws `TOO_MUCH_IN_FLIGHT`.
+ */
+export class BatchWriter implements LoadSink {
+  target: Buffer;
+  offset = 0;
+  /** Length of the value that was found last. */
+  valueBytes = 0;
+  private key: Key = { bytes: Buffer.alloc(0), length: 0 };
+  private position = 0;
+  private count = 0;
+  /** Where the result that is being written starts: behind the comma. */
+  private resultStart = 0;
+  private isJson = true;
+  private bytes: Buffer = NO_BYTES;
+  private collected: Buffer;
+  /** What the result that is being written has taken of the room. */
+  private taken = 0;
+  private refused = false;
+  private isStale = false;
+  private readonly countedText: CountedBytes;
+  private readonly countedValue: CountedBytes;
+
+  /** `initialBytes`: what is at hand before it has to grow. */
+  constructor(
+    private readonly initialBytes: number,
+    private readonly room: AnswerRoom,
+    private readonly budget: ByteBudget,
+  ) {
+    this.countedText = new CountedBytes(budget, InFlight.Answers);
+    this.countedValue = new CountedBytes(budget, InFlight.Answers);
+    this.collected = Buffer.allocUnsafeSlow(initialBytes);
+    this.target = this.collected;
+  }
+
+  /** The last entry that was found had no room any more: it is not in the text. */
+  get hasRefused(): boolean {
+    return this.refused;
+  }
+
+  /** Begins a new text. */
+  reset(): void {
+    this.room.bytesLeft = MAX_ANSWER_BYTES;
+    this.position = 0;
+    this.count = 0;
+    if (this.collected.length > MOST_KEPT_BYTES) this.release();
+  }
+
+  /** Gives large buffers back. */
+  release(): void {
+    this.dropValue();
+    freeBuffer(this.collected);
+    this.renew();
+    this.countedText.giveBack();
+  }
+
+  /** The text, which is the caller's from now on. */
+  handOver(): HeldBytes {
+    const part = new HeldBytes(this.budget, this.collected, 0, this.position, this.countedText.handOver());
+    this.renew();
+    return part;
+  }
+
+  get text(): Buffer {
+    return this.collected;
+  }
+
+  get length(): number {
+    return this.position;
+  }
+
+  /** Begins the next result. */
+  open(): void {
+    if (this.count++ > 0) {
+      this.makeRoom(1);
+      this.collected[this.position++] = COMMA;
+    }
+    this.resultStart = this.position;
+    this.taken = 0;
+    this.refused = false;
+    this.isStale = false;
+  }
+
+  /** To be called before the engine is asked for an entry. */
+  prepare(key: Key): void {
+    this.key = key;
+  }
+
+  markStale(): void {
+    this.isStale = true;
+  }
+
+  markLoaded({ isStale }: LoadState): void {
+    this.isStale = isStale;
+  }
+
+  begin(entry: EntryInfo): boolean {
+    this.position = this.resultStart;
+    this.valueBytes = entry.valueLength;
+    this.isJson = entry.contentType === JSON_CONTENT_TYPE;
+    this.refused = !this.takeRoom(entry.valueLength);
+    if (this.refused) return false;
+    this.makeRoom(escapedLength(this.key) + entry.valueLength + 64);
+    this.write(FOUND);
+    this.position = writeEscaped(this.collected, this.position, this.key);
+    if (!this.isJson) {
+      this.write(QUOTE);
+      this.beginBytes(entry);
+      return true;
+    }
+    this.write(JSON_VALUE);
+    this.target = this.collected;
+    this.offset = this.position;
+    this.position += entry.valueLength;
+    return true;
+  }
+
+  /** To be called after the engine has found the entry. */
+  end(): void {
+    if (!this.isJson) {
+      this.addBase64();
+      this.write(QUOTE);
+    }
+    this.makeRoom(STALE.length + 1);
+    if (this.isStale) this.write(STALE);
+    this.collected[this.position++] = CLOSING_BRACE;
+  }
+
+  /** The result is this JSON text, whatever was written of it before. */
+  instead(json: string): void {
+    this.position = this.resultStart;
+    this.add(json);
+  }
+
+  /** Appends the results that another writer collected. */
+  append(other: BatchWriter): void {
+    this.open();
+    this.makeRoom(other.length);
+    this.position += other.text.copy(this.collected, this.position, 0, other.length);
+    other.release();
+  }
+
+  /** Appends text that belongs to no result. */
+  add(text: string): void {
+    this.makeRoom(text.length * 3);
+    this.position += this.collected.utf8Write(text, this.position);
+  }
+
+  /** An optimistic read may begin anew: what it took the first time is given back. */
+  private takeRoom(bytes: number): boolean {
+    this.room.bytesLeft += this.taken;
+    this.taken = 0;
+    if (bytes > this.room.bytesLeft) return false;
+    this.room.bytesLeft -= bytes;
+    this.taken = bytes;
+    return true;
+  }
+
+  private beginBytes(entry: EntryInfo): void {
+    const { contentType, coding } = valueTypeOf(entry.contentType);
+    const encoding = coding === null ? "" : `${CONTENT_ENCODING}"${coding}"`;
+    this.add(`${CONTENT_TYPE}${JSON.stringify(contentType)}${encoding}${BASE64}`);
+    const { valueLength } = entry;
+    this.dropValue();
+    if (valueLength > LARGE_BYTES && !this.countedValue.take(valueLength)) throw TOO_MUCH_IN_FLIGHT;
+    this.bytes = Buffer.allocUnsafeSlow(valueLength);
+    this.target = this.bytes;
+    this.offset = 0;
+  }
+
+  /** Writes a few bytes for which there is room. */
+  private write(bytes: Buffer): void {
+    this.position = writeShort(this.collected, this.position, bytes);
+  }
+
+  private addBase64(): void {
+    const { bytes } = this;
+    this.makeRoom(Math.ceil(bytes.length / 3) * 4 + QUOTE.length);
+    for (let start = 0; start < bytes.length; start += BASE64_STEP_BYTES) {
+      const text = bytes.base64Slice(start, Math.min(bytes.length, start + BASE64_STEP_BYTES));
+      this.position += this.collected.latin1Write(text, this.position);
+    }
+    this.dropValue();
+  }
+
+  private dropValue(): void {
+    freeBuffer(this.bytes);
+    this.bytes = NO_BYTES;
+    this.countedValue.giveBack();
+  }
+
+  private makeRoom(bytes: number): void {
+    const neededBytes = this.position + bytes;
+    const { length } = this.collected;
+    if (neededBytes <= length) return;
+    const grownBytes = Math.ceil(length * (length < LARGE_BYTES ? 2 : 1.25));
+    const largerBytes = Math.max(grownBytes, neededBytes);
+    if (largerBytes > LARGE_BYTES && !this.countedText.take(largerBytes)) throw TOO_MUCH_IN_FLIGHT;
+    const larger = Buffer.allocUnsafeSlow(largerBytes);
+    this.collected.copy(larger, 0, 0, this.position);
+    freeBuffer(this.collected);
+    this.collected = larger;
+  }
+
+  private renew(): void {
+    this.collected = Buffer.allocUnsafeSlow(this.initialBytes);
+    this.position = 0;
+  }
+}

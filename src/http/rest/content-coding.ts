@@ -1,0 +1,137 @@
+import type { Transform } from "node:stream";
+import zlib from "node:zlib";
+import { MAX_VALUE_BYTES } from "../../model/entry.ts";
+import { type ByteBudget, InFlight } from "../../runtime/byte-budget.ts";
+import { TOO_MUCH_IN_FLIGHT } from "../transport/api-error.ts";
+import { areWholeZstdFrames } from "./zstd-frames.ts";
+
+/** Content codings (RFC 9110, section 8.4.1) that are undone here for clients that don't take them. */
+export const CODINGS = ["gzip", "deflate", "br", "zstd"] as const;
+export type Coding = (typeof CODINGS)[number];
+
+/** At one time, on one thread. */
+const MOST_AT_ONCE = 4;
+
+/** What is decoded is counted in steps: the first leaves nothing to others, further ones do (see `ByteBudget.take`). */
+const FIRST_STEP_BYTES = 32 * 1024;
+const STEP_BYTES = 256 * 1024;
+/** The chunks, and what they are put together in. */
+const COPIES = 2;
+
+/** `bytesWritten` is what it has taken of the encoded bytes. */
+type DecodingStream = Transform & { readonly bytesWritten: number };
+
+const DECODERS: Readonly<Record<Coding, () => DecodingStream>> = {
+  gzip: () => zlib.createGunzip(),
+  deflate: () => zlib.createInflate(),
+  br: () => zlib.createBrotliDecompress(),
+  zstd: () => zlib.createZstdDecompress(),
+};
+
+/** Bytes without their coding, and what the budget counts for them among the answers: the owner gives it back. */
+export interface DecodedBytes {
+  readonly bytes: Buffer;
+  readonly countedBytes: number;
+}
+
+/** Undoes content codings, away from the thread that asks. */
+export class Decoder {
+  private running = 0;
+  private readonly waiting: (() => void)[] = [];
+
+  /**
+   * Rejects with `TOO_MUCH_IN_FLIGHT` where the budget has no room for what comes out.
+   *
+   * @returns null where the bytes are not what the coding says, or more than a value may have come out of them
+   */
+  async decode(coding: Coding, bytes: Buffer, budget: ByteBudget): Promise<DecodedBytes | null> {
+    if (this.running === MOST_AT_ONCE) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    else this.running++;
+    try {
+      // The decoder gives what it has of a frame that is cut short, and reports nothing.
+      if (coding === "zstd" && !areWholeZstdFrames(bytes)) return null;
+      return await new Decoding(budget).run(DECODERS[coding](), bytes);
+    } finally {
+      const next = this.waiting.shift();
+      if (next === undefined) this.running--;
+      else next();
+    }
+  }
+}
+
+/** One value that is being decoded. What comes out of a bomb is counted as it comes, and no more is let out. */
+class Decoding {
+  private readonly chunks: Buffer[] = [];
+  private length = 0;
+  private countedBytes = 0;
+
+  constructor(private readonly budget: ByteBudget) {}
+
+  async run(stream: DecodingStream, encoded: Buffer): Promise<DecodedBytes | null> {
+    const done = Promise.withResolvers<boolean>();
+    stream.on("data", (chunk: Buffer) => {
+      this.length += chunk.length;
+      this.chunks.push(chunk);
+      if (this.length > MAX_VALUE_BYTES) done.resolve(false);
+      else if (!this.count()) done.reject(TOO_MUCH_IN_FLIGHT);
+      else return;
+      stream.destroy();
+    });
+    // The decoders stop where their format ends, and pass over what follows: that belongs to no coding of this name
+    // (RFC 1950, section 2.2; RFC 1952, section 2.2; RFC 7932, section 9.1).
+    stream.on("end", () => done.resolve(stream.bytesWritten === encoded.length));
+    stream.on("error", () => done.resolve(false));
+    stream.end(encoded);
+    let isWhole = false;
+    try {
+      isWhole = await done.promise;
+      return isWhole ? this.putTogether() : null;
+    } finally {
+      if (!isWhole) this.budget.giveBack(InFlight.Answers, this.countedBytes);
+    }
+  }
+
+  /** @returns false where there is no room for what has come out */
+  private count(): boolean {
+    const missing = COPIES * this.length - this.countedBytes;
+    if (missing <= 0) return true;
+    const step = Math.max(missing, this.countedBytes === 0 ? FIRST_STEP_BYTES : STEP_BYTES);
+    if (!this.budget.take(InFlight.Answers, step)) return false;
+    this.countedBytes += step;
+    return true;
+  }
+
+  private putTogether(): DecodedBytes {
+    const bytes = Buffer.concat(this.chunks, this.length);
+    this.budget.giveBack(InFlight.Answers, this.countedBytes - bytes.length);
+    return { bytes, countedBytes: bytes.length };
+  }
+}
+
+/**
+ * The coding that a `Content-Encoding` header names; null = none at all.
+ *
+ * @returns undefined for one that is unknown here, or several at once
+ */
+export function codingOf(header: string | null): Coding | null | undefined {
+  const name = (header ?? "").trim().toLowerCase();
+  if (name === "" || name === "identity") return null;
+  // RFC 9110, section 8.4.1.3.
+  return CODINGS.find((coding) => coding === (name === "x-gzip" ? "gzip" : name));
+}
+
+/**
+ * Whether an `Accept-Encoding` header takes a coding (RFC 9110, section 12.5.3). One that is not there would take any;
+ * but who doesn't send it most often doesn't know of codings.
+ */
+export function accepts(header: string | null, coding: Coding): boolean {
+  if (header === null) return false;
+  let any = false;
+  for (const item of header.toLowerCase().split(",")) {
+    const [name = "", ...parameters] = item.split(";").map((part) => part.trim());
+    const taken = !parameters.some((parameter) => /^q=0(\.0{0,3})?$/.test(parameter));
+    if (name === coding || (coding === "gzip" && name === "x-gzip")) return taken;
+    if (name === "*") any = taken;
+  }
+  return any;
+}

@@ -1,0 +1,51 @@
+import type { LateWriter } from "../../cache/cache.ts";
+import type { PutOutcome } from "../../engine/engine.ts";
+import type { ApiError } from "../transport/api-error.ts";
+import { LateAnswer } from "../transport/late-answer.ts";
+import { asApiError } from "./error-mapping.ts";
+import { sendStored } from "./outcomes.ts";
+
+/** More would only be kept after a crowd has gone. */
+const MAX_SPARE = 256;
+
+/** The writes of one thread that wait to be recorded; each is used again when it is answered. */
+export class LateWrites {
+  private readonly spare: LateWrite[] = [];
+
+  take(): LateWrite {
+    return this.spare.pop() ?? new LateWrite(this);
+  }
+
+  giveBack(write: LateWrite): void {
+    if (this.spare.length < MAX_SPARE) this.spare.push(write);
+  }
+}
+
+/** A POST or PUT without a condition that is answered when it is durable. */
+export class LateWrite extends LateAnswer implements LateWriter {
+  constructor(private readonly owner: LateWrites) {
+    super();
+  }
+
+  stored(outcome: PutOutcome): void {
+    try {
+      sendStored(this.open(), outcome, null);
+    } catch (error) {
+      this.fail(error);
+    }
+    this.close();
+  }
+
+  failed(error: unknown): void {
+    this.fail(error);
+    this.close();
+  }
+
+  protected explain(error: unknown): ApiError {
+    return asApiError(error);
+  }
+
+  protected giveBack(): void {
+    this.owner.giveBack(this);
+  }
+}

@@ -1,0 +1,10 @@
+import { ApiError } from "../transport/api-error.ts";
+
+/**
+ * Tags are announced for a later version: to store an entry without the tags that it came with would be a lie.
+ * Throws `ApiError` (400) unless there are none: absent (null), or the JSON `null` or `[]`.
+ */
+export function refuseTags(tags: string | null): void {
+  if (tags === null || tags === "null" || /^\[\s*\]$/.test(tags)) return;
+  throw new ApiError(400, "ERR_TAGS_UNSUPPORTED", "this version has no tags: leave them out, or delete by pattern");
+}

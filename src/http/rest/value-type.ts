@@ -1,0 +1,97 @@
+import { CONTENT_TYPE_FORM } from "../../engine/engine.ts";
+import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES } from "../../model/entry.ts";
+import { ApiError } from "../transport/api-error.ts";
+import { shortened } from "./body-members.ts";
+import { CODINGS, type Coding } from "./content-coding.ts";
+
+const DEFAULT_CONTENT_TYPE = "application/octet-stream";
+/** A comma outside of quotes: two fields that a proxy has put together. */
+const SEVERAL = /^(?:[^",]|"(?:[^"\\]|\\.)*")*,/;
+/**
+ * The coding of a value stands behind its content type, as a parameter of our own: every engine, database and peer keeps
+ * that text as it is, and none but this file looks into it.
+ */
+const CODING_PARAMETER = ";content-encoding=";
+const CODING_PARAMETER_ANYWHERE = /;\s*content-encoding\s*=/i;
+/** What a browser runs, or shows with what it runs: HTML, XML and what is made of it (SVG), scripts of any name. */
+const ACTIVE = /html|xml|svg|script|xsl|multipart\//i;
+
+/** Kept headers; more types than that are made anew each time. */
+const MOST_KEPT = 1_000;
+
+/** What is known of a value by its stored content type. */
+export interface ValueType {
+  readonly isJson: boolean;
+  /** Without the coding. */
+  readonly contentType: string;
+  /** Null = the value is stored as it is. */
+  readonly coding: Coding | null;
+  /** Headers of an answer with the stored bytes, and of one with the decoded ones: the same where there is no coding. */
+  readonly headers: string;
+  readonly decodedHeaders: string;
+}
+
+const JSON_TYPE: ValueType = {
+  isJson: true,
+  contentType: JSON_CONTENT_TYPE,
+  coding: null,
+  headers: `Content-Type: ${JSON_CONTENT_TYPE}\r\n`,
+  decodedHeaders: `Content-Type: ${JSON_CONTENT_TYPE}\r\n`,
+};
+
+/** Finds what is known of stored content types, without making it anew for each answer. One for each thread. */
+export class ValueTypes {
+  private readonly kept = new Map<string, ValueType>();
+
+  of(stored: string): ValueType {
+    if (stored === JSON_CONTENT_TYPE) return JSON_TYPE;
+    const known = this.kept.get(stored);
+    if (known !== undefined) return known;
+    const made = valueTypeOf(stored);
+    if (this.kept.size < MOST_KEPT) this.kept.set(stored, made);
+    return made;
+  }
+}
+
+/** Reads a stored content type. */
+export function valueTypeOf(stored: string): ValueType {
+  if (stored === JSON_CONTENT_TYPE) return JSON_TYPE;
+  const at = stored.lastIndexOf(CODING_PARAMETER);
+  const named = at < 0 ? "" : stored.slice(at + CODING_PARAMETER.length);
+  const coding = CODINGS.find((known) => known === named) ?? null;
+  const contentType = coding === null ? stored : stored.slice(0, at);
+  const sandbox = ACTIVE.test(contentType) ? "Content-Security-Policy: sandbox\r\n" : "";
+  const plain = `Content-Type: ${contentType}\r\nX-Content-Type-Options: nosniff\r\n${sandbox}`;
+  if (coding === null) return { isJson: false, contentType, coding, headers: plain, decodedHeaders: plain };
+  const decodedHeaders = `${plain}Vary: Accept-Encoding\r\n`;
+  const headers = `${decodedHeaders}Content-Encoding: ${coding}\r\n`;
+  return { isJson: false, contentType, coding, headers, decodedHeaders };
+}
+
+/**
+ * What is stored for a `Content-Type` header. JSON in any spelling and with any parameters is kept as JSON; anything
+ * else as it was named. Throws `ApiError` (400).
+ */
+export function storedContentType(header: string | null, coding: Coding | null): string {
+  const contentType = header?.trim() || DEFAULT_CONTENT_TYPE;
+  const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase();
+  // JSON is stored decoded: documents, counters and batches are made of its text.
+  if (mediaType === JSON_CONTENT_TYPE) return JSON_CONTENT_TYPE;
+  const most = MAX_CONTENT_TYPE_BYTES - (coding === null ? 0 : CODING_PARAMETER.length + coding.length);
+  if (contentType.length > most || !CONTENT_TYPE_FORM.test(contentType)) {
+    throw badContentType(`has ${contentType.length} characters: send up to ${most}, ASCII only`);
+  }
+  if (SEVERAL.test(contentType)) throw badContentType(`is ${quoted(contentType)}: send one type`);
+  if (CODING_PARAMETER_ANYWHERE.test(contentType)) {
+    throw badContentType(`is ${quoted(contentType)}: send the coding as Content-Encoding, not as a parameter`);
+  }
+  return coding === null ? contentType : `${contentType}${CODING_PARAMETER}${coding}`;
+}
+
+function badContentType(what: string): ApiError {
+  return new ApiError(400, "ERR_BAD_CONTENT_TYPE", `Content-Type ${what}`);
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(shortened(text));
+}

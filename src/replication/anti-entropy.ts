@@ -1,0 +1,61 @@
+/** Compares this node's entries with a peer's, now and then, and mends what differs. See `range-digests.ts`. */
+import type { Version } from "../model/stamp.ts";
+import type { Applier } from "./applier.ts";
+import type { EntryHead, EntryReader } from "./entry-reader.ts";
+import type { NodeIdentity } from "./node-identity.ts";
+import type { PeerLink } from "./peer-link.ts";
+import { type RangeDigests, rangesThatDiffer } from "./range-digests.ts";
+import type { PeerMutation } from "./wire/peer-mutation.ts";
+
+export interface ComparisonOptions {
+  readonly node: NodeIdentity;
+  readonly digests: RangeDigests;
+  readonly entries: EntryReader;
+  readonly applier: Applier;
+  /** Everything of everybody up to this version is here. */
+  readonly hasAllUntil: () => Version;
+  readonly onRepair: () => void;
+  readonly nowMs: () => number;
+  /** A peer with many entries takes long to sum them up. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+const ENTRIES_TOGETHER = 500;
+
+export class AntiEntropy {
+  constructor(private readonly options: ComparisonOptions) {}
+
+  /** False = it can't be done now: one of the two does not have everything. Rejects where the peer fails. */
+  async run(link: PeerLink): Promise<boolean> {
+    const { node, digests, hasAllUntil, nowMs, signal, timeoutMs } = this.options;
+    const until = hasAllUntil();
+    if (until === 0) return false;
+    const head = { ...node.signature(nowMs()), until };
+    const { head: theirs } = await link.caller.ask("digest", head, [], signal, timeoutMs);
+    if (!theirs.flag("isSettled")) return false;
+    const mine = await digests.sumUp(until);
+    const ranges = rangesThatDiffer(mine, { counts: theirs.numbers("counts"), sums: theirs.numbers("sums") });
+    if (ranges.size === 0) return true;
+    await digests.list(until, ranges, ENTRIES_TOGETHER, (entries) => this.#compare(link, until, entries));
+    return true;
+  }
+
+  async #compare(link: PeerLink, until: Version, entries: readonly EntryHead[]): Promise<void> {
+    const { node, applier, onRepair, nowMs, signal } = this.options;
+    const head = { ...node.signature(nowMs()), until };
+    const told: PeerMutation[] = entries.map(({ key, stamp }) => ({ kind: "outdated", key, stamp }));
+    const answer = await link.caller.ask("compare", head, told, signal);
+    for (const newer of answer.mutations) {
+      // Only to take the place of what is older: if that went meanwhile, something newer may have come and gone.
+      if ((await applier.apply(newer, newer.stamp.version)) === "applied") onRepair();
+    }
+    const wanted: PeerMutation[] = [];
+    for (const at of answer.head.numbers("wanted")) {
+      const entry = entries[at];
+      const put = entry === undefined ? null : await this.options.entries.read(entry.key);
+      if (put !== null) wanted.push(put);
+    }
+    if (wanted.length > 0) await link.repair(wanted, signal);
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * The newest version of any mutation that this node has seen, per bucket of keys: for engines that can't say what they
+ * have forgotten (`Engine.refusesForgotten`). A put that is not newer may be older than something that was evicted or
+ * has expired, and may only replace what is there.
+ */
+const BUCKETS = 2 ** 18;
+
+export class VersionFloors {
+  readonly #versions = new Float64Array(BUCKETS);
+
+  newest(key: string): number {
+    return this.#versions[bucketOf(key)] ?? 0;
+  }
+
+  note(key: string, version: number): void {
+    const bucket = bucketOf(key);
+    if (version > (this.#versions[bucket] ?? 0)) this.#versions[bucket] = version;
+  }
+}
+
+function bucketOf(key: string): number {
+  return Bun.hash.xxHash32(key) & (BUCKETS - 1);
+}

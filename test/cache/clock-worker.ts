@@ -1,6 +1,0 @@
-import { parentPort, workerData } from "node:worker_threads";
-import { HybridClock } from "../../src/cache/hybrid-clock.ts";
-
-const { buffer, count }: { buffer: SharedArrayBuffer; count: number } = workerData;
-const clock = HybridClock.attach(buffer, Date.now);
-parentPort?.postMessage(Float64Array.from({ length: count }, () => clock.next()));
