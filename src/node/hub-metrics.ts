@@ -1,19 +1,19 @@
 /** What the hub knows, as metrics. */
 
+import type { DatabaseStore } from "../backend/database-store.ts";
 import type { PartHealth } from "../cache/upstream.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { type MetricFamily, single } from "../telemetry/metric-family.ts";
 import { healthFamily } from "../telemetry/node-families.ts";
-import type { BackendPart } from "./backend-part.ts";
 
 export interface HubNumbers {
-  readonly backend: Pick<BackendPart, "stats" | "health"> | null;
+  readonly backend: Pick<DatabaseStore, "stats" | "health"> | null;
   readonly peers: { metrics?(): readonly MetricFamily[] } | null;
   readonly outbox: Pick<Outbox, "destinations" | "stats" | "usedBytes" | "limitBytes">;
   readonly health: Readonly<Record<string, PartHealth>>;
 }
 
-/** Names in `BackendPart.stats`, and what they are. */
+/** Names in `DatabaseStore.stats`, and what they are. */
 const BACKEND_COUNTERS: readonly (readonly [string, string, string, string])[] = [
   ["loads", "servcache.backend.loads", "{load}", "Loads that readers asked for."],
   ["queries", "servcache.backend.queries", "{call}", "Calls that loads made to the database."],
@@ -41,7 +41,7 @@ export function hubFamilies({ backend, peers, outbox, health }: HubNumbers): Met
   ];
 }
 
-function backendFamilies(backend: Pick<BackendPart, "stats" | "health">): MetricFamily[] {
+function backendFamilies(backend: Pick<DatabaseStore, "stats" | "health">): MetricFamily[] {
   const stats = backend.stats();
   const { breaker } = backend.health().facts;
   return [

@@ -5,6 +5,8 @@
  * whatever happens to the process.
  */
 
+import { BACKEND } from "../backend/backend-rows.ts";
+import type { DatabaseStore } from "../backend/database-store.ts";
 import {
   type DeadWrite,
   type Loaded,
@@ -28,8 +30,6 @@ import type { Outbox } from "../outbox/outbox.ts";
 import { OutboxFullError } from "../outbox/outbox-errors.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { MetricFamily } from "../telemetry/metric-family.ts";
-import type { BackendPart } from "./backend-part.ts";
-import { BACKEND } from "./backend-rows.ts";
 import { HealthLog } from "./health-log.ts";
 import { hubFamilies } from "./hub-metrics.ts";
 import type { PendingWrites } from "./pending-writes.ts";
@@ -56,7 +56,7 @@ export type HubOutbox = Pick<
 
 export interface HubOptions {
   readonly outbox: HubOutbox;
-  readonly backend: BackendPart | null;
+  readonly backend: DatabaseStore | null;
   readonly peers: PeersPart | null;
   /** What waits for the engine; left out where the engine is never away. */
   readonly pending?: PendingWrites;
@@ -260,7 +260,7 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     outbox.close();
   }
 
-  async #writeThrough(backend: BackendPart, row: OutboxMutation, peerRows: readonly OutboxMutation[]): Promise<void> {
+  async #writeThrough(backend: DatabaseStore, row: OutboxMutation, peerRows: readonly OutboxMutation[]): Promise<void> {
     // The database may carry it out at any time from now on: what was read before is not to be served after that.
     await backend.unload(row);
     await asUpstreamError(backend.writeThrough(row));
@@ -341,7 +341,7 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
   }
 }
 
-async function changedAll(backend: BackendPart, mutations: readonly Mutation[]): Promise<void> {
+async function changedAll(backend: DatabaseStore, mutations: readonly Mutation[]): Promise<void> {
   for (const mutation of mutations) {
     const changed = backend.changed(mutation);
     if (changed !== undefined) await changed;

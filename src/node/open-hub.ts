@@ -5,6 +5,7 @@ import { lookup } from "node:dns/promises";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { BackendConfigError } from "../backend/backend.ts";
 import { createBackend } from "../backend/create-backend.ts";
+import { DatabaseStore } from "../backend/database-store.ts";
 import { DAY_MS, TOLERANCE_MS } from "../backend/sql/ahead-rows.ts";
 import { type BackendPlace, TracedBackend } from "../backend/traced-backend.ts";
 import { PendingFlags } from "../cache/away-engine.ts";
@@ -25,7 +26,6 @@ import { TracedTransport } from "../replication/traced-transport.ts";
 import type { PeerMutation } from "../replication/wire/peer-mutation.ts";
 import { ByteBudget } from "../runtime/byte-budget.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
-import { BackendPart } from "./backend-part.ts";
 import { NodeError } from "./errors.ts";
 import { Hub } from "./hub.ts";
 import { PendingWrites } from "./pending-writes.ts";
@@ -171,7 +171,7 @@ function backendPart(
   outbox: Outbox,
   pending: PendingWrites | null,
   options: OpenHubOptions,
-): BackendPart {
+): DatabaseStore {
   const { readSql, writeSql, deleteSql } = config;
   const backend = createBackend({
     url: config.url,
@@ -194,7 +194,7 @@ function backendPart(
     },
   });
   const { shared, engine, staleEngine, link, log } = options;
-  return new BackendPart({
+  return new DatabaseStore({
     config,
     backend: new TracedBackend(backend, options.tracer, placeOf(config)),
     outbox,
@@ -214,7 +214,7 @@ function backendPart(
 function peersPart(
   config: PeersConfig,
   outbox: Outbox,
-  database: BackendPart | null,
+  database: DatabaseStore | null,
   options: OpenHubOptions,
 ): Replication {
   const { urls, ...settings } = config;
@@ -239,7 +239,7 @@ function peersPart(
 }
 
 /** A peer's mutation is for the cache what one of this node is: no load that began before it is cached. */
-function noteForeign(database: BackendPart | null, mutation: PeerMutation): void {
+function noteForeign(database: DatabaseStore | null, mutation: PeerMutation): void {
   if (database === null) return;
   const { stamp } = mutation;
   const common = { stamp, isReplicated: true };

@@ -1,4 +1,6 @@
 /** A hub with all that belongs to it in this process, on a backend in memory and a clock that a test moves. */
+
+import { DatabaseStore } from "../../src/backend/database-store.ts";
 import type { LateFills } from "../../src/cache/filler.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
@@ -9,7 +11,6 @@ import type { BackendConfig } from "../../src/config/config.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { HybridClock } from "../../src/model/hybrid-clock.ts";
-import { BackendPart } from "../../src/node/backend-part.ts";
 import { Hub } from "../../src/node/hub.ts";
 import type { Outbox, OutboxOptions } from "../../src/outbox/outbox.ts";
 import { keyOf, RecordingSink } from "./engine-io.ts";
@@ -62,7 +63,7 @@ export function openTestHub(options: TestHubOptions = {}): TestHub {
   const backend = new FakeBackend();
   const log: string[] = [];
   const stale = config.staleIfErrorMs === 0 ? null : makeEngine();
-  const part = new BackendPart({
+  const part = new DatabaseStore({
     config,
     backend,
     inFlight: null,

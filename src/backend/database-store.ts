@@ -1,10 +1,6 @@
 /** The database behind a node, in its main thread: what is loaded from it, and what is on its way to it. */
 
-import { type Backend, BackendConfigError, BackendError } from "../backend/backend.ts";
-import { LoadRoom } from "../backend/load-room.ts";
-import { Reachability } from "../backend/reachability.ts";
-import { type FillResult, type Kept, ReadThrough } from "../backend/read-through.ts";
-import { WriteBehind } from "../backend/write-behind.ts";
+import { fullGC } from "bun:jsc";
 import { Filler, type LateFills } from "../cache/filler.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
@@ -20,16 +16,20 @@ import type { Outbox } from "../outbox/outbox.ts";
 import type { Scheduler } from "../outbox/scheduler.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
 import type { ByteBudget } from "../runtime/byte-budget.ts";
+import { type Backend, BackendConfigError, BackendError } from "./backend.ts";
 import { backendCounts, backendProblem } from "./backend-health.ts";
 import { BACKEND, BackendRows } from "./backend-rows.ts";
-import { OWN_HEAP } from "./heap-keeper.ts";
 import { keptEntry, keyMatches } from "./kept-entry.ts";
+import { LoadRoom } from "./load-room.ts";
+import { Reachability } from "./reachability.ts";
+import { type FillResult, type Kept, ReadThrough } from "./read-through.ts";
 import { RecentFills } from "./recent-fills.ts";
 import { RecentWrites } from "./recent-writes.ts";
 import { StaleValues } from "./stale-values.ts";
+import { WriteBehind } from "./write-behind.ts";
 import { WriteReload } from "./write-reload.ts";
 
-export interface BackendPartOptions {
+export interface DatabaseStoreOptions {
   readonly config: BackendConfig;
   readonly backend: Backend;
   readonly outbox: Outbox;
@@ -62,8 +62,8 @@ const NOTED_AHEAD_MS = 1_000;
 /** Of timers and commits. */
 const SLACK_MS = 5_000;
 
-export class BackendPart {
-  readonly #options: BackendPartOptions;
+export class DatabaseStore {
+  readonly #options: DatabaseStoreOptions;
   readonly #rows: BackendRows;
   readonly #readThrough: ReadThrough;
   readonly #writeBehind: WriteBehind;
@@ -78,7 +78,7 @@ export class BackendPart {
   readonly #replaced = new Map<string, Version>();
 
   /** Throws `InvalidPatternError` for a glob that can't be used. */
-  constructor(options: BackendPartOptions) {
+  constructor(options: DatabaseStoreOptions) {
     this.#options = options;
     const { config, backend, outbox, scheduler, random, staleEngine, invalidations } = options;
     const onFailure = (error: unknown) => {
@@ -126,7 +126,7 @@ export class BackendPart {
           this.#keep(this.#stale?.drop(key, { version, nodeId: options.nodeId }));
         },
       },
-      room: options.inFlight === null ? null : new LoadRoom(options.inFlight, OWN_HEAP.collectAll),
+      room: options.inFlight === null ? null : new LoadRoom(options.inFlight, fullGC),
       look: (key) => this.#look(key),
       scheduler,
       defer: (run) => setImmediate(run),

@@ -1,12 +1,12 @@
 /** The engine's entry of a key that is given by name. */
 
-import type { Kept } from "../backend/read-through.ts";
 import { EntryCapture } from "../cache/entry-capture.ts";
 import type { LateFills } from "../cache/filler.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Glob } from "../model/glob.ts";
 import { keyOf } from "../model/key.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
+import type { Kept } from "./read-through.ts";
 
 /** What the engine has of a key, unless what waits for it is newer; null = nothing. A failure to ask counts as nothing. */
 export function keptEntry(engine: Engine, key: string, late?: Pick<LateFills, "hides">): Awaitable<Kept | null> {

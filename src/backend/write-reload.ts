@@ -5,13 +5,13 @@
  * What is newer than the write stays as it is. Where nothing can be loaded, the entry goes, and the next read loads it.
  */
 
-import type { FillSink, Kept, ReadThrough } from "../backend/read-through.ts";
 import type { Filler } from "../cache/filler.ts";
 import type { Condition } from "../engine/engine.ts";
 import { type CacheValue, NEVER } from "../model/entry.ts";
 import { FILL_NODE_ID, type Stamp, type Version } from "../model/stamp.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
+import type { FillSink, Kept, ReadThrough } from "./read-through.ts";
 
 export interface WriteReloadOptions {
   readonly readThrough: Pick<ReadThrough, "reload">;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type BackendSigns, backendProblem } from "../../src/node/backend-health.ts";
+import { type BackendSigns, backendProblem } from "../../src/backend/backend-health.ts";
 
 const WELL: BackendSigns = {
   unreachable: "",

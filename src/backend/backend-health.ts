@@ -1,5 +1,5 @@
-import type { ReadThroughStats } from "../backend/read-through.ts";
-import type { WriteBehindStats } from "../backend/write-behind.ts";
+import type { ReadThroughStats } from "./read-through.ts";
+import type { WriteBehindStats } from "./write-behind.ts";
 
 /** A failed load is shown for so long, unless the next one succeeds: without readers nobody asks again. */
 const FAILED_LOAD_MS = 10_000;
