@@ -12,6 +12,7 @@ import type {
   ScanRequest,
   TouchOutcome,
 } from "../engine/engine.ts";
+import type { Completion } from "../model/completion.ts";
 import { NEVER } from "../model/entry.ts";
 import type { HybridClock } from "../model/hybrid-clock.ts";
 import { copyKey, type Key } from "../model/key.ts";
@@ -38,13 +39,6 @@ export interface MutationContext {
 
 /** Of a client that says nothing about it. */
 export const FROM_CLIENT: MutationContext = { isReplicated: false };
-
-/** Told once what became of a put, never before the call has returned. It must not throw. */
-export interface LateWriter {
-  stored(outcome: PutOutcome): void;
-  /** With what the promise of `put` would be rejected with. */
-  failed(error: unknown): void;
-}
 
 /** How a value came that was loaded. */
 export interface LoadState {
@@ -174,7 +168,7 @@ export class Cache {
   }
 
   /**
-   * As `put` without a condition, and without a promise where it has to wait: null = the writer is told later; undefined =
+   * As `put` without a condition, and without a promise where it has to wait: null = the completion is told later; undefined =
    * not in this way, ask `put`.
    */
   putLater(
@@ -182,7 +176,7 @@ export class Cache {
     _value: NewValue,
     _ttlMs: number,
     _context: MutationContext,
-    _writer: LateWriter,
+    _completion: Completion<PutOutcome>,
   ): PutOutcome | null | undefined {
     return undefined;
   }

@@ -17,6 +17,7 @@ import type {
   PutOutcome,
   TouchOutcome,
 } from "../engine/engine.ts";
+import type { Completion } from "../model/completion.ts";
 import { JSON_CONTENT_TYPE, NEVER } from "../model/entry.ts";
 import { copyKey, type Key, keyOf, nameOf } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
@@ -27,7 +28,6 @@ import {
   type CacheOptions,
   DEFAULT_TTL,
   FROM_CLIENT,
-  type LateWriter,
   type LoadSink,
   MOST_STAMPS,
   type MutationContext,
@@ -114,8 +114,8 @@ export class LinkedCache extends Cache {
     const put = this.#ownPut(key, value, ttlMs, context);
     if (condition !== null) return this.#putIf(put, condition, context);
     return new Promise((resolve, reject) => {
-      const writer = { stored: resolve, failed: reject };
-      const outcome = this.#begin(put, this.#gate.placeOf(key), context, writer);
+      const completion = { done: resolve, failed: reject };
+      const outcome = this.#begin(put, this.#gate.placeOf(key), context, completion);
       if (outcome !== null) resolve(outcome);
     });
   }
@@ -125,11 +125,11 @@ export class LinkedCache extends Cache {
     value: NewValue,
     ttlMs: number,
     context: MutationContext,
-    writer: LateWriter,
+    completion: Completion<PutOutcome>,
   ): PutOutcome | null | undefined {
     if (this.#isTooLarge(key, value)) return "too-large";
     const put = this.#ownPut(key, value, ttlMs, context);
-    return this.#begin(put, this.#gate.placeOf(key), context, writer);
+    return this.#begin(put, this.#gate.placeOf(key), context, completion);
   }
 
   override async gossipInvalidate(key: Key): Promise<void> {
@@ -263,25 +263,30 @@ export class LinkedCache extends Cache {
     }
   }
 
-  /** Null = the writer is told later. */
-  #begin(put: OwnPut, place: number, context: MutationContext, writer: LateWriter): PutOutcome | null {
-    if (this.#gate.tryEnter(place)) return this.#linkedPut(put, place, context, writer).begin();
-    void this.#beginLater(put, place, context, writer);
+  /** Null = the completion is told later. */
+  #begin(put: OwnPut, place: number, context: MutationContext, completion: Completion<PutOutcome>): PutOutcome | null {
+    if (this.#gate.tryEnter(place)) return this.#linkedPut(put, place, context, completion).begin();
+    void this.#beginLater(put, place, context, completion);
     return null;
   }
 
-  async #beginLater(put: OwnPut, place: number, context: MutationContext, writer: LateWriter): Promise<void> {
+  async #beginLater(
+    put: OwnPut,
+    place: number,
+    context: MutationContext,
+    completion: Completion<PutOutcome>,
+  ): Promise<void> {
     await this.#gate.enter(place);
     try {
-      const outcome = this.#linkedPut(put, place, context, writer).begin();
-      if (outcome !== null) writer.stored(outcome);
+      const outcome = this.#linkedPut(put, place, context, completion).begin();
+      if (outcome !== null) completion.done(outcome);
     } catch (error) {
-      writer.failed(error);
+      completion.failed(error);
     }
   }
 
-  #linkedPut(put: OwnPut, place: number, context: MutationContext, writer: LateWriter): LinkedPut {
-    return new LinkedPut(this.#store, this.#upstream, this.#gate, put, place, context, writer);
+  #linkedPut(put: OwnPut, place: number, context: MutationContext, completion: Completion<PutOutcome>): LinkedPut {
+    return new LinkedPut(this.#store, this.#upstream, this.#gate, put, place, context, completion);
   }
 
   /** What depends on the stored entry is stamped and done while nothing else is under way: see `KeyGate`. */

@@ -1,13 +1,14 @@
 import type { PutOutcome } from "../engine/engine.ts";
+import type { Completion } from "../model/completion.ts";
 import type { CacheValue } from "../model/entry.ts";
 import { keyOf } from "../model/key.ts";
 import type { PutMutation } from "../model/mutation.ts";
 import type { Stamp } from "../model/stamp.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
-import { type LateWriter, MOST_STAMPS, type MutationContext } from "./cache.ts";
+import { MOST_STAMPS, type MutationContext } from "./cache.ts";
 import type { KeyGate } from "./key-gate.ts";
 import type { LinkedStore, OwnPut } from "./linked-store.ts";
-import { type RecordListener, type Upstream, UpstreamError } from "./upstream.ts";
+import { type Upstream, UpstreamError } from "./upstream.ts";
 
 /**
  * A put without a condition: recorded first and stored then, so that nothing is in the cache that was refused. It is the
@@ -16,7 +17,7 @@ import { type RecordListener, type Upstream, UpstreamError } from "./upstream.ts
  * It is stored with the stamp that it was recorded with. Where something newer is stored by then, the put has happened
  * before that and is done. Only a put of which nothing was recorded takes another stamp.
  */
-export class LinkedPut implements PutMutation, RecordListener {
+export class LinkedPut implements PutMutation, Completion<void> {
   readonly kind = "put";
   readonly touch = null;
   readonly key: string;
@@ -29,7 +30,7 @@ export class LinkedPut implements PutMutation, RecordListener {
   readonly #upstream: Upstream;
   readonly #gate: KeyGate;
   readonly #place: number;
-  readonly #writer: LateWriter;
+  readonly #completion: Completion<PutOutcome>;
   readonly #stamps: number;
 
   /** `place`: of the gate, which has been entered; the put leaves it when it is over. */
@@ -40,7 +41,7 @@ export class LinkedPut implements PutMutation, RecordListener {
     { key, value, expiresAtMs }: OwnPut,
     place: number,
     { isReplicated, traceContext }: MutationContext,
-    writer: LateWriter,
+    completion: Completion<PutOutcome>,
     stamps = 1,
   ) {
     this.key = key;
@@ -53,11 +54,11 @@ export class LinkedPut implements PutMutation, RecordListener {
     this.#upstream = upstream;
     this.#gate = gate;
     this.#place = place;
-    this.#writer = writer;
+    this.#completion = completion;
     this.#stamps = stamps;
   }
 
-  /** Null = the writer is told later. */
+  /** Null = the completion is told later. */
   begin(): PutOutcome | null {
     let outcome: Awaitable<PutOutcome>;
     try {
@@ -75,7 +76,7 @@ export class LinkedPut implements PutMutation, RecordListener {
     return null;
   }
 
-  recorded(): void {
+  done(): void {
     let outcome: Awaitable<PutOutcome>;
     try {
       outcome = this.#store.put(this, this.stamp, null);
@@ -87,7 +88,7 @@ export class LinkedPut implements PutMutation, RecordListener {
     else void this.#conclude(outcome, false);
   }
 
-  refused(error: unknown): void {
+  failed(error: unknown): void {
     void this.#fail(error);
   }
 
@@ -127,25 +128,25 @@ export class LinkedPut implements PutMutation, RecordListener {
       this,
       this.#place,
       this,
-      this.#writer,
+      this.#completion,
       this.#stamps + 1,
     );
     try {
       const outcome = again.begin();
-      if (outcome !== null) this.#writer.stored(outcome);
+      if (outcome !== null) this.#completion.done(outcome);
     } catch (error) {
-      this.#writer.failed(error);
+      this.#completion.failed(error);
     }
   }
 
   #stored(outcome: PutOutcome): void {
     this.#gate.leave(this.#place);
-    this.#writer.stored(outcome);
+    this.#completion.done(outcome);
   }
 
   #fails(error: unknown): void {
     this.#gate.leave(this.#place);
-    this.#writer.failed(error);
+    this.#completion.failed(error);
   }
 }
 

@@ -5,6 +5,7 @@
  * by direct calls; both keep this contract.
  */
 
+import type { Completion } from "../model/completion.ts";
 import type { CacheValue } from "../model/entry.ts";
 import type { Mutation } from "../model/mutation.ts";
 import type { Stamp } from "../model/stamp.ts";
@@ -39,13 +40,6 @@ export interface UpstreamTraits {
   readonly refreshAheadMs: number;
 }
 
-/** Told once what became of a mutation that was recorded, never before the call has returned. It must not throw. */
-export interface RecordListener {
-  recorded(): void;
-  /** With what the promise of `record` would be rejected with. */
-  refused(error: unknown): void;
-}
-
 export interface Upstream extends UpstreamTraits {
   /**
    * Takes note of a mutation, and of what has to reach the backend and the peers durably. Settles when that is so: the
@@ -53,8 +47,8 @@ export interface Upstream extends UpstreamTraits {
    */
   record(mutation: Mutation): Promise<void>;
 
-  /** As `record`, without a promise. True = there was nothing to wait for, and the listener is not told. */
-  recordLater(mutation: Mutation, listener: RecordListener): boolean;
+  /** As `record`, without a promise. True = there was nothing to wait for, and the completion is not told. */
+  recordLater(mutation: Mutation, completion: Completion<void>): boolean;
 
   /**
    * What is behind the cache of a key that the engine doesn't have: a write that waits for the backend, or the backend's

@@ -6,6 +6,7 @@
  * hit on the memory engine creates neither a promise nor garbage.
  */
 
+import type { Completion } from "../model/completion.ts";
 import type { Key } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
 import type { Stamp } from "../model/stamp.ts";
@@ -81,16 +82,10 @@ export interface EntrySink {
 }
 
 /**
- * Who reads from an engine that answers later, and is told without a promise. One of `found`, `missed` and `failed` is
- * called, never before `getLater` has returned; `begin`, the copy of the value and `found` come in one go, with nothing
- * of others in between. None of them throws.
+ * Reads from an engine that answers later: done with whether the entry was found. `begin`, the copy of the value and
+ * `done(true)` come in one go, with no other call in between.
  */
-export interface LateReader extends EntrySink {
-  found(): void;
-  missed(): void;
-  /** With what the promise of `get` would be rejected with. */
-  failed(error: unknown): void;
-}
+export type LateReader = EntrySink & Completion<boolean>;
 
 /** What must hold of the stored entry for a mutation to be done. Expired entries are absent. */
 export type Condition =

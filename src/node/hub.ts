@@ -15,13 +15,13 @@ import {
   type PeerRequest,
   type PeerResponse,
   type PendingPort,
-  type RecordListener,
   refusedKey,
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
   type UpstreamTraits,
 } from "../cache/upstream.ts";
+import type { Completion } from "../model/completion.ts";
 import type { Mutation } from "../model/mutation.ts";
 import type { Stamp } from "../model/stamp.ts";
 import type { DeadLetters } from "../outbox/dead-letters.ts";
@@ -69,7 +69,7 @@ export interface HubOptions {
 /** Who waits for the commit of a mutation. */
 interface Listening {
   readonly mutation: Mutation;
-  readonly listener: RecordListener;
+  readonly completion: Completion<void>;
 }
 
 /** From this share of the outbox' bound on, `/health` says so. */
@@ -121,29 +121,29 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     return this.recordAll([mutation]);
   }
 
-  recordLater(mutation: Mutation, listener: RecordListener): boolean {
+  recordLater(mutation: Mutation, completion: Completion<void>): boolean {
     const { backend, peers, writesThrough } = this.#options;
     if (writesThrough) {
       this.record(mutation).then(
-        () => listener.recorded(),
-        (error) => listener.refused(error),
+        () => completion.done(),
+        (error) => completion.failed(error),
       );
       return false;
     }
     const row = backend?.rowOf(mutation) ?? null;
     const refusal = row === null ? "" : (backend?.refusalOf(row.key) ?? "");
     if (refusal !== "") {
-      queueMicrotask(() => listener.refused(refusedKey(refusal)));
+      queueMicrotask(() => completion.failed(refusedKey(refusal)));
       return false;
     }
     const rows = peers?.rowsOf(mutation) ?? [];
     if (row !== null) rows.push(row);
     if (rows.length > 0) {
-      this.#appendLater(rows, { mutation, listener });
+      this.#appendLater(rows, { mutation, completion });
       return false;
     }
     const changed = backend?.changed(mutation);
-    changed?.then(() => listener.recorded());
+    changed?.then(() => completion.done());
     return changed === undefined;
   }
 
@@ -290,7 +290,7 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     try {
       committed = this.#options.outbox.append(rows);
     } catch (error) {
-      queueMicrotask(() => listening.listener.refused(upstreamError(error)));
+      queueMicrotask(() => listening.completion.failed(upstreamError(error)));
       return;
     }
     if (this.#listenedTo === committed) {
@@ -303,17 +303,17 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     committed.then(
       () => this.#tellRecorded(listeners),
       (error) => {
-        for (const { listener } of listeners) listener.refused(upstreamError(error));
+        for (const { completion } of listeners) completion.failed(upstreamError(error));
       },
     );
   }
 
   #tellRecorded(listeners: readonly Listening[]): void {
     const { backend } = this.#options;
-    for (const { mutation, listener } of listeners) {
+    for (const { mutation, completion } of listeners) {
       const changed = backend?.changed(mutation);
-      if (changed === undefined) listener.recorded();
-      else changed.then(() => listener.recorded());
+      if (changed === undefined) completion.done();
+      else changed.then(() => completion.done());
     }
   }
 

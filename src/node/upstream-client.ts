@@ -1,4 +1,5 @@
-import type { Loaded, RecordListener, Upstream, UpstreamTraits } from "../cache/upstream.ts";
+import type { Loaded, Upstream, UpstreamTraits } from "../cache/upstream.ts";
+import type { Completion } from "../model/completion.ts";
 import type { Mutation } from "../model/mutation.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import { CallClient, type CallRequest, viewed } from "../runtime/rpc.ts";
@@ -50,7 +51,7 @@ class UpstreamClient implements Upstream {
   }, errorOf);
   readonly #options: UpstreamClientOptions;
   readonly #writer = new MutationWriter();
-  readonly #recording = new Map<number, RecordListener>();
+  readonly #recording = new Map<number, Completion<void>>();
   readonly #loading = new Map<number, Asked<Loaded>>();
   /** Asked for since `#refreshedSinceMs`. */
   readonly #refreshed = new Set<string>();
@@ -73,13 +74,13 @@ class UpstreamClient implements Upstream {
   }
 
   record(mutation: Mutation): Promise<void> {
-    return new Promise((recorded, refused) => this.recordLater(mutation, { recorded, refused }));
+    return new Promise((done, failed) => this.recordLater(mutation, { done, failed }));
   }
 
-  recordLater(mutation: Mutation, listener: RecordListener): boolean {
+  recordLater(mutation: Mutation, completion: Completion<void>): boolean {
     this.#writer.add(mutation);
     this.#schedule();
-    this.#recording.set(this.#nextRecord++, listener);
+    this.#recording.set(this.#nextRecord++, completion);
     return false;
   }
 
@@ -132,11 +133,11 @@ class UpstreamClient implements Upstream {
   }
 
   #recorded(id: number, failure: Failure | null): void {
-    const listener = this.#recording.get(id);
-    if (listener === undefined) return;
+    const completion = this.#recording.get(id);
+    if (completion === undefined) return;
     this.#recording.delete(id);
-    if (failure === null) listener.recorded();
-    else listener.refused(errorOf(failure));
+    if (failure === null) completion.done();
+    else completion.failed(errorOf(failure));
   }
 
   #schedule(): void {

@@ -98,8 +98,7 @@ describe("while Redis is away", () => {
     const late = Promise.withResolvers<unknown>();
     const sink = new CollectingSink();
     const reader = Object.assign(sink, {
-      found: () => late.resolve("found"),
-      missed: () => late.resolve("missed"),
+      done: (isFound: boolean) => late.resolve(isFound ? "found" : "missed"),
       failed: (error: unknown) => late.resolve(error),
     });
     expect(calls.engine.getLater?.(keyOf("k"), reader)).toBe(true);

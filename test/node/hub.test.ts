@@ -521,8 +521,8 @@ describe("a hub that does not write", () => {
     let early: Promise<string | null> = Promise.resolve(null);
     const recordLater = hub.recordLater.bind(hub);
     // The load begins after the write was noted and before it is put: another thread's GET.
-    hub.recordLater = (mutation, listener) => {
-      const isDone = recordLater(mutation, listener);
+    hub.recordLater = (mutation, completion) => {
+      const isDone = recordLater(mutation, completion);
       early = loaded(node, "a");
       return isDone;
     };

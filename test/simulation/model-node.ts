@@ -4,7 +4,7 @@ import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
-import type { RecordListener } from "../../src/cache/upstream.ts";
+import type { Completion } from "../../src/model/completion.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
@@ -300,9 +300,9 @@ class WatchedHub extends Hub {
     for (const mutation of mutations) this.#committed(mutation);
   }
 
-  override recordLater(mutation: Mutation, listener: RecordListener): boolean {
+  override recordLater(mutation: Mutation, completion: Completion<void>): boolean {
     this.#made(mutation);
-    const isDone = super.recordLater(mutation, listener);
+    const isDone = super.recordLater(mutation, completion);
     if (isDone) this.#committed(mutation);
     return isDone;
   }

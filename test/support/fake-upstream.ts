@@ -4,11 +4,11 @@ import {
   type PartHealth,
   type PeerRequest,
   type PeerResponse,
-  type RecordListener,
   type Upstream,
   type UpstreamAdmin,
   UpstreamError,
 } from "../../src/cache/upstream.ts";
+import type { Completion } from "../../src/model/completion.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
 import type { MetricFamily } from "../../src/telemetry/metric-family.ts";
 
@@ -44,10 +44,10 @@ export class FakeUpstream implements Upstream, UpstreamAdmin {
     this.recorded.push(mutation);
   }
 
-  recordLater(mutation: Mutation, listener: RecordListener): boolean {
+  recordLater(mutation: Mutation, completion: Completion<void>): boolean {
     this.record(mutation).then(
-      () => listener.recorded(),
-      (error) => listener.refused(error),
+      () => completion.done(),
+      (error) => completion.failed(error),
     );
     return false;
   }

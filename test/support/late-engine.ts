@@ -110,8 +110,7 @@ export class UnpromisingEngine extends LateEngine {
     this.later(null).then(
       () => {
         if (wasFound) kept.giveTo(reader);
-        if (wasFound) reader.found();
-        else reader.missed();
+        reader.done(wasFound);
       },
       (error: unknown) => reader.failed(error),
     );

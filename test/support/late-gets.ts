@@ -42,12 +42,8 @@ class PromisedReader implements LateReader {
     return this.#sink.begin(entry);
   }
 
-  found(): void {
-    this.#outcome.resolve(true);
-  }
-
-  missed(): void {
-    this.#outcome.resolve(false);
+  done(isFound: boolean): void {
+    this.#outcome.resolve(isFound);
   }
 
   failed(error: unknown): void {

@@ -273,14 +273,9 @@ class GuardedRead implements LateReader {
     return this.#current().begin(entry);
   }
 
-  found(): void {
+  done(isFound: boolean): void {
     if (this.key !== null) this.guard.readSucceeded(this.key);
-    this.#release().found();
-  }
-
-  missed(): void {
-    if (this.key !== null) this.guard.readSucceeded(this.key);
-    this.#release().missed();
+    this.#release().done(isFound);
   }
 
   failed(error: unknown): void {

@@ -119,8 +119,7 @@ export class RemoteEngine implements Engine {
   }
 
   #tell(reader: LateReader, fetched: Fetched | null): void {
-    if (deliver(fetched, reader)) reader.found();
-    else reader.missed();
+    reader.done(deliver(fetched, reader));
   }
 
   /** Reads and counts. The expiry is never later than Redis' own. */

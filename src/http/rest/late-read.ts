@@ -73,7 +73,12 @@ export class LateRead extends LateAnswer implements LateReader {
     }
   }
 
-  found(): void {
+  done(isFound: boolean): void {
+    if (!isFound) {
+      this.telemetry?.miss(this.key);
+      this.failed(MISSED);
+      return;
+    }
     try {
       if (this.failure !== null) throw this.failure;
       this.telemetry?.hit(this.key, this.answer.valueBytes);
@@ -97,11 +102,6 @@ export class LateRead extends LateAnswer implements LateReader {
       this.fail(error);
     }
     this.close();
-  }
-
-  missed(): void {
-    this.telemetry?.miss(this.key);
-    this.failed(MISSED);
   }
 
   failed(error: unknown): void {

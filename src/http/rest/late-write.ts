@@ -1,5 +1,5 @@
-import type { LateWriter } from "../../cache/cache.ts";
 import type { PutOutcome } from "../../engine/engine.ts";
+import type { Completion } from "../../model/completion.ts";
 import type { ApiError } from "../transport/api-error.ts";
 import { LateAnswer } from "../transport/late-answer.ts";
 import { asApiError } from "./error-mapping.ts";
@@ -22,12 +22,12 @@ export class LateWrites {
 }
 
 /** A POST or PUT without a condition that is answered when it is durable. */
-export class LateWrite extends LateAnswer implements LateWriter {
+export class LateWrite extends LateAnswer implements Completion<PutOutcome> {
   constructor(private readonly owner: LateWrites) {
     super();
   }
 
-  stored(outcome: PutOutcome): void {
+  done(outcome: PutOutcome): void {
     try {
       sendStored(this.open(), outcome, null);
     } catch (error) {
