@@ -2,7 +2,7 @@
  * Stops asking who fails: after some failures in a row nobody is let through for a while, then one call is, to see.
  * The while doubles with each call that fails again.
  */
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 
 export interface BreakerOptions {
   /** Failures in a row that open it. */

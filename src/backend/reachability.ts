@@ -2,8 +2,8 @@
  * Finds out whether the backend can be used before anybody needs it: looks at the start, and again with growing pauses
  * until it can. A wrong password or host shows in `/health` and in the log, and not only in the first reader's answer.
  */
-import { backoffMs } from "../outbox/backoff.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import { backoffMs } from "../runtime/backoff.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import type { Backend } from "./backend.ts";
 
 export interface ReachabilityOptions {

@@ -7,8 +7,8 @@
  */
 
 import type { Version } from "../model/stamp.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import { type Backend, BackendError, type BackendValue, type LoadResult } from "./backend.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import type { LoadRoom } from "./load-room.ts";

@@ -6,10 +6,10 @@
  */
 
 import type { Version } from "../model/stamp.ts";
-import { backoffMs } from "../outbox/backoff.ts";
 import type { OutboxEntry, OutboxMutation, Settlement } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import { backoffMs } from "../runtime/backoff.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import { type Backend, BackendError, type BackendRow, type RowResult } from "./backend.ts";
 import { PoisonRows } from "./poison-rows.ts";
 import { WriteWaiters } from "./write-waiters.ts";

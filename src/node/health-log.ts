@@ -1,5 +1,5 @@
 import type { PartHealth, PartState } from "../cache/upstream.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 
 /** Parts by their names. */
 type Parts = Record<string, PartState>;

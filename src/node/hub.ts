@@ -28,7 +28,7 @@ import type { DeadLetters } from "../outbox/dead-letters.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { OutboxFullError } from "../outbox/outbox-errors.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { HealthLog } from "./health-log.ts";
 import { hubFamilies } from "./hub-metrics.ts";

@@ -17,9 +17,9 @@ import type { Mutation, PutMutation } from "../model/mutation.ts";
 import { isNewer, type Stamp } from "../model/stamp.ts";
 import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
 import { peerMutationOf, rowOf } from "../replication/peer-rows.ts";
 import type { PeerMutation } from "../replication/wire/peer-mutation.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 
 /** The engine's queue in the outbox. */
 export const ENGINE = "engine";

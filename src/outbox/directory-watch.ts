@@ -3,7 +3,7 @@
  * written to them is gone with it: nothing may be acknowledged on their strength.
  */
 import { statSync } from "node:fs";
-import type { Scheduler } from "./scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 
 const LOOK_EVERY_MS = 1_000;
 

@@ -6,6 +6,7 @@
  * it waits again, so whoever takes must do no harm when he writes twice.
  */
 
+import type { Scheduler } from "../runtime/scheduler.ts";
 import { Ballast } from "./ballast.ts";
 import type { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
@@ -18,7 +19,6 @@ import { OutboxFullError } from "./outbox-errors.ts";
 import type { OutboxStore } from "./outbox-store.ts";
 import { FRESH_LIMITS, type FreshLimits, Queue } from "./queue.ts";
 import { QueueCounts } from "./queue-counts.ts";
-import type { Scheduler } from "./scheduler.ts";
 import { type TakeRequest, Taker } from "./taker.ts";
 
 export interface OutboxOptions extends Omit<StoreOptions, "nowMs"> {

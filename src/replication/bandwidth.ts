@@ -1,4 +1,4 @@
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 
 /** How much may be sent: a bucket that fills at a rate and may be overdrawn by one message. */
 export class Bandwidth {

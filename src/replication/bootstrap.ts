@@ -7,7 +7,7 @@
  * later, or is still being filled itself, has nothing that this node would not get anyway.
  */
 import type { Version } from "../model/stamp.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import type { Applier } from "./applier.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import type { PeerLink } from "./peer-link.ts";

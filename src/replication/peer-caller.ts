@@ -1,5 +1,5 @@
 /** One peer's end of the wire: messages with their head lines, a time limit on each, and what a failure means. */
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import type { PeerAddress, PeerRequest, PeerResponse, Transport } from "./transport.ts";
 import {
   decodeMessage,

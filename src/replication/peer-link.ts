@@ -6,10 +6,10 @@
 
 import type { HybridClock } from "../model/hybrid-clock.ts";
 import { isNewer, type Stamp, toVersion, type Version } from "../model/stamp.ts";
-import { backoffMs } from "../outbox/backoff.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
+import { backoffMs } from "../runtime/backoff.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import { Bandwidth } from "./bandwidth.ts";
 import { LegacyCalls } from "./legacy-calls.ts";
 import { LinkStats } from "./link-stats.ts";

@@ -1,6 +1,6 @@
 /** Answers what peers send to `POST /api/replication`. */
 import { isNewer, type Stamp, toVersion, type Version } from "../model/stamp.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import type { Applied, Applier } from "./applier.ts";
 import type { DurableClock } from "./durable-clock.ts";
 import type { EntryReader } from "./entry-reader.ts";

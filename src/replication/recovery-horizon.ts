@@ -12,7 +12,7 @@
 
 import { versionAt } from "../model/hybrid-clock.ts";
 import { toVersion, type Version } from "../model/stamp.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import type { IncomingSession, IncomingSessions } from "./incoming-sessions.ts";
 import type { MessageHead } from "./wire/message-head.ts";
 

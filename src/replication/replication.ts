@@ -12,7 +12,7 @@ import { type HybridClock, versionAt } from "../model/hybrid-clock.ts";
 import type { Mutation, PutMutation } from "../model/mutation.ts";
 import { type Stamp, toVersion, type Version } from "../model/stamp.ts";
 import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
 import { Applier } from "./applier.ts";

@@ -1,6 +1,6 @@
 /** How the peers do, for operators. */
 import type { PartState } from "../cache/upstream.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import type { PeerLink } from "./peer-link.ts";
 import type { PeerOutbox, PeerQueue } from "./peer-queue.ts";
 import { destinationOf } from "./peer-rows.ts";

@@ -6,7 +6,7 @@
 
 import { versionAt } from "../model/hybrid-clock.ts";
 import type { Version } from "../model/stamp.ts";
-import type { Scheduler } from "../outbox/scheduler.ts";
+import type { Scheduler } from "../runtime/scheduler.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
 
 /** From the stamp of a mutation to its place in the outbox it takes some ms; a thread that was held up, longer. */

@@ -6,7 +6,7 @@ import { createBackend } from "../../src/backend/create-backend.ts";
 import { WriteBehind } from "../../src/backend/write-behind.ts";
 import { DataDirectory } from "../../src/outbox/data-directory.ts";
 import { Outbox } from "../../src/outbox/outbox.ts";
-import { systemScheduler } from "../../src/outbox/scheduler.ts";
+import { systemScheduler } from "../../src/runtime/scheduler.ts";
 import { jsonRow, textOf } from "../contract/backend-contract.ts";
 import { backendSettings } from "../support/backend-settings.ts";
 import { startHttpStore } from "../support/http-store.ts";

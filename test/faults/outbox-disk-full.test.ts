@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { DataDirectory } from "../../src/outbox/data-directory.ts";
 import { Outbox } from "../../src/outbox/outbox.ts";
 import { OutboxFullError } from "../../src/outbox/outbox-errors.ts";
-import { systemScheduler } from "../../src/outbox/scheduler.ts";
+import { systemScheduler } from "../../src/runtime/scheduler.ts";
 import { needingThat } from "../support/needing.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { put, takeAll } from "../support/test-outbox.ts";

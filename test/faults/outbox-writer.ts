@@ -2,7 +2,7 @@
 
 import { DataDirectory } from "../../src/outbox/data-directory.ts";
 import { Outbox } from "../../src/outbox/outbox.ts";
-import { systemScheduler } from "../../src/outbox/scheduler.ts";
+import { systemScheduler } from "../../src/runtime/scheduler.ts";
 import { put } from "../support/test-outbox.ts";
 
 const [folder, firstVersion] = process.argv.slice(2);

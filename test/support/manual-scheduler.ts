@@ -1,4 +1,4 @@
-import type { Scheduler } from "../../src/outbox/scheduler.ts";
+import type { Scheduler } from "../../src/runtime/scheduler.ts";
 
 /** Time that stands still until a test moves it. As with a real one, timers don't care what the clock is set to. */
 export class ManualScheduler implements Scheduler {
