@@ -11,6 +11,7 @@ import { Glob, MAX_PATTERN_BYTES } from "../model/glob.ts";
 import type { Key } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
 import { isNewer, type Stamp, type Version } from "../model/stamp.ts";
+import { lock, unlock } from "../runtime/shared-lock.ts";
 
 /** Invalidations that are kept. Of those that had to make way, only the newest stamp is: it covers every key. */
 const SLOTS = 512;
@@ -70,7 +71,7 @@ export class RecentInvalidations {
   /** To be called before the entries that match are removed. `pattern` null = all keys. */
   add(pattern: string | null, stamp: Stamp): void {
     const text = pattern === null ? null : Buffer.from(pattern);
-    this.#lock();
+    lock(this.#words, LOCK);
     const added = this.#words[ADDED] ?? 0;
     const slot = HEADER_BYTES + (added % SLOTS) * SLOT_BYTES;
     if (added >= SLOTS) this.#raiseFloor(this.#stampAt(slot));
@@ -80,7 +81,7 @@ export class RecentInvalidations {
     text?.copy(this.#bytes, slot + SLOT_PATTERN);
     if (stamp.version > (this.#numbers[NEWEST] ?? 0)) this.#numbers[NEWEST] = stamp.version;
     this.#words[ADDED] = added + 1;
-    this.#unlock();
+    unlock(this.#words, LOCK);
   }
 
   /**
@@ -102,7 +103,7 @@ export class RecentInvalidations {
   /** Reads what other threads have added since the last call. */
   #catchUp(): void {
     if (Atomics.load(this.#words, ADDED) === this.#knownUntil) return;
-    this.#lock();
+    lock(this.#words, LOCK);
     const added = this.#words[ADDED] ?? 0;
     const oldest = Math.max(0, added - SLOTS);
     const known = this.#known.slice(Math.max(0, oldest - (this.#knownUntil - this.#known.length)));
@@ -113,7 +114,7 @@ export class RecentInvalidations {
       version: (this.#numbers[FLOOR_VERSION] ?? 0) as Version,
       nodeId: this.#numbers[FLOOR_NODE_ID] ?? 0,
     };
-    this.#unlock();
+    unlock(this.#words, LOCK);
   }
 
   #read(at: number): Remembered {
@@ -139,14 +140,5 @@ export class RecentInvalidations {
     if (!isNewer(stamp, floor)) return;
     this.#numbers[FLOOR_VERSION] = stamp.version;
     this.#numbers[FLOOR_NODE_ID] = stamp.nodeId;
-  }
-
-  #lock(): void {
-    while (Atomics.compareExchange(this.#words, LOCK, 0, 1) !== 0) Atomics.wait(this.#words, LOCK, 1, 1);
-  }
-
-  #unlock(): void {
-    Atomics.store(this.#words, LOCK, 0);
-    Atomics.notify(this.#words, LOCK, 1);
   }
 }

@@ -1,6 +1,7 @@
-/** Versions count from here: 2024-01-01 UTC, in ms since the Unix epoch. */
+import { lock, unlock } from "../runtime/shared-lock.ts";
 import type { Version } from "./stamp.ts";
 
+/** Versions count from here: 2024-01-01 UTC, in ms since the Unix epoch. */
 export const VERSION_EPOCH_MS = Date.UTC(2024, 0, 1);
 /** Versions in a millisecond, before they run on into the next. */
 export const VERSIONS_PER_MS = 4096;
@@ -42,25 +43,25 @@ export class HybridClock {
   /** A stamp that is newer than all before, of every thread. */
   next(): Version {
     const physical = versionAt(this.nowMs());
-    this.lock();
+    lock(this.words, LOCK);
     const next = Math.max(physical, this.last() + 1);
     this.remember(next);
-    this.unlock();
+    unlock(this.words, LOCK);
     return next as Version;
   }
 
   /** Later stamps will be newer than this one, which came from elsewhere. */
   observe(version: number): void {
-    this.lock();
+    lock(this.words, LOCK);
     if (version > this.last()) this.remember(version);
-    this.unlock();
+    unlock(this.words, LOCK);
   }
 
   /** The newest stamp that was made or seen. */
   newest(): number {
-    this.lock();
+    lock(this.words, LOCK);
     const newest = this.last();
-    this.unlock();
+    unlock(this.words, LOCK);
     return newest;
   }
 
@@ -71,16 +72,6 @@ export class HybridClock {
   private remember(version: number): void {
     this.words[LAST_LO] = version;
     this.words[LAST_HI] = Math.floor(version / TWO_32);
-  }
-
-  /** Held for some nanoseconds; a thread that was interrupted meanwhile is waited for asleep. */
-  private lock(): void {
-    while (Atomics.compareExchange(this.words, LOCK, 0, 1) !== 0) Atomics.wait(this.words, LOCK, 1, 1);
-  }
-
-  private unlock(): void {
-    Atomics.store(this.words, LOCK, 0);
-    Atomics.notify(this.words, LOCK, 1);
   }
 }
 

@@ -6,6 +6,8 @@
  * thread counts in a region of its own, with plain arithmetic.
  */
 
+import { lock, unlock } from "../runtime/shared-lock.ts";
+
 /** The same few bytes that the engine's keys are. */
 interface KeyBytes {
   readonly bytes: Buffer;
@@ -145,7 +147,7 @@ class SharedNames {
   }
 
   #enter(name: string): number {
-    while (Atomics.compareExchange(this.#words, LOCK, 0, 1) !== 0);
+    lock(this.#words, LOCK);
     try {
       this.#learn();
       const place = this.#known.get(name) ?? this.#known.size;
@@ -159,7 +161,7 @@ class SharedNames {
       }
       return place;
     } finally {
-      Atomics.store(this.#words, LOCK, 0);
+      unlock(this.#words, LOCK);
     }
   }
 
