@@ -20,6 +20,7 @@ import { DataDirectory } from "../outbox/data-directory.ts";
 import { Outbox } from "../outbox/outbox.ts";
 import { DataDirectoryInUseError, OutboxOpenError } from "../outbox/outbox-errors.ts";
 import { HttpTransport } from "../replication/http-transport.ts";
+import { NodeState } from "../replication/node-state.ts";
 import { Replication } from "../replication/replication.ts";
 import { TracedTransport } from "../replication/traced-transport.ts";
 import type { PeerMutation } from "../replication/wire/peer-mutation.ts";
@@ -111,7 +112,9 @@ export function openHub(options: OpenHubOptions): Hub {
     });
     for (const warning of outbox.warnings) log(warning);
     // Where the clock was set back since, a write of now would look older than one of before the restart.
-    HybridClock.attach(shared.versions, Date.now).observe(Math.max(outbox.newestVersion, outbox.seenVersion));
+    HybridClock.attach(shared.versions, Date.now).observe(
+      Math.max(outbox.newestVersion, new NodeState(outbox).seenVersion),
+    );
     try {
       return hubOn(outbox, options);
     } catch (error) {

@@ -34,7 +34,7 @@ export const SCHEMA = `
   CREATE INDEX IF NOT EXISTS delayed ON entries (destination, due_at) WHERE state = ${DELAYED};
   CREATE INDEX IF NOT EXISTS dead ON entries (destination, id) WHERE state = ${DEAD};
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
-  INSERT OR IGNORE INTO meta VALUES ('commits', 0), ('newest', 0), ('seen', 0), ('unsure', -1);
+  INSERT OR IGNORE INTO meta VALUES ('commits', 0), ('newest', 0);
 `;
 
 /** What is due later was delayed before the clock was set back: it is due. */
@@ -180,39 +180,21 @@ export class OutboxStore {
   /** The number of the last commit: of the journal's last row, or of one that was noted after it. */
   commits(): number {
     const last = this.database.query<{ id: number | null }, []>("SELECT max(id) AS id FROM journal").get()?.id ?? 0;
-    return Math.max(last, this.#number("commits"));
+    return Math.max(last, this.#number("commits") ?? 0);
   }
 
   /** The newest version that was ever queued here, but for what is in the journal. */
   newestVersion(): number {
-    return this.#number("newest");
+    return this.#number("newest") ?? 0;
   }
 
-  /** See `Outbox.seenVersion`. */
-  seenVersion(): number {
-    return this.#number("seen");
+  /** See `Outbox.numberOf`. */
+  numberOf(name: string): number | null {
+    return this.#number(keptName(name));
   }
 
-  noteSeen(version: number): void {
-    this.database.run("UPDATE meta SET number = ? WHERE name = 'seen'", [version]);
-  }
-
-  /** See `Outbox.unsureVersion`. */
-  unsureVersion(): number | null {
-    const version = this.#number("unsure");
-    return version < 0 ? null : version;
-  }
-
-  noteUnsure(version: number): void {
-    this.database.run("UPDATE meta SET number = ? WHERE name = 'unsure'", [version]);
-  }
-
-  isMarked(name: string): boolean {
-    return this.database.query<object, [string]>("SELECT 1 FROM meta WHERE name = ?").get(`mark ${name}`) !== null;
-  }
-
-  mark(name: string): void {
-    this.database.run("INSERT OR IGNORE INTO meta VALUES (?, 1)", [`mark ${name}`]);
+  keepNumber(name: string, value: number): void {
+    this.database.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", [keptName(name), value]);
   }
 
   /** Keeps what the journal's rows say as long as there are any. */
@@ -356,9 +338,9 @@ export class OutboxStore {
     this.database.close();
   }
 
-  #number(name: "commits" | "newest" | "seen" | "unsure"): number {
+  #number(name: string): number | null {
     const meta = this.database.query<{ number: number }, [string]>("SELECT number FROM meta WHERE name = ?");
-    return meta.get(name)?.number ?? 0;
+    return meta.get(name)?.number ?? null;
   }
 
   #keep<S extends Statement>(statement: S): S {
@@ -387,6 +369,11 @@ export function entryOf(row: Row): OutboxEntry | null {
     traceContext: row.traceContext ?? undefined,
   };
   return checksum(entry) === row.checksum ? entry : null;
+}
+
+/** Apart from the names of the outbox' own numbers. */
+function keptName(name: string): string {
+  return `kept ${name}`;
 }
 
 /** Parameters: 1 = destination, 3 = limit. */

@@ -8,6 +8,7 @@
 
 import type { Scheduler } from "../runtime/scheduler.ts";
 import { Ballast } from "./ballast.ts";
+import { CommitBuffer, type CommitGroup } from "./commit-buffer.ts";
 import type { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import { DeadLetters } from "./dead-letters.ts";
@@ -15,7 +16,7 @@ import { DirectoryWatch } from "./directory-watch.ts";
 import { costBytes, type OutboxEntry, type OutboxMutation, type Settlement } from "./entry.ts";
 import { InFlight } from "./in-flight.ts";
 import { openStore, type StoreOptions } from "./open-store.ts";
-import { OutboxFullError } from "./outbox-errors.ts";
+import { diskFull, OutboxFullError } from "./outbox-errors.ts";
 import type { OutboxStore } from "./outbox-store.ts";
 import { FRESH_LIMITS, type FreshLimits, Queue } from "./queue.ts";
 import { QueueCounts } from "./queue-counts.ts";
@@ -43,23 +44,8 @@ export interface OutboxStats extends OutboxCounts {
   readonly oldestAgeMs: number;
 }
 
-/** A group is committed at once when it has grown to this. */
-const GROUP_LIMIT_BYTES = 8 * 1024 * 1024;
-const GROUP_LIMIT_MUTATIONS = 4096;
-
-/** Turns of the event loop that a group may grow for, beside its first one. */
-const TURNS_TO_GATHER = 3;
-
 /** After a failed commit, the next look for room. */
 const RETRY_MS = 1000;
-const FULL_RETRY_AFTER_MS = 1000;
-
-interface Group {
-  readonly mutations: OutboxMutation[];
-  readonly settlements: Settlement[];
-  readonly committed: PromiseWithResolvers<void>;
-  bytes: number;
-}
 
 export class Outbox {
   /** What an operator must know of how the file was found; empty when all is well. */
@@ -79,11 +65,9 @@ export class Outbox {
   /** The folder was removed under the node: what is written now is lost with the process. */
   #isGone = false;
   readonly #watch: DirectoryWatch;
-  #group = newGroup();
-  #isScheduled = false;
+  readonly #buffer: CommitBuffer;
   #commits: number;
   #newestVersion: number;
-  #seenVersion: number;
   #isClosed = false;
 
   private constructor(
@@ -109,9 +93,9 @@ export class Outbox {
       nowMs,
       transaction: (work) => this.#transaction(work),
     });
+    this.#buffer = new CommitBuffer(options.defer, () => this.#commit());
     this.#commits = store.commits();
     this.#newestVersion = opened.store.newestVersion();
-    this.#seenVersion = opened.store.seenVersion();
     this.dead = new DeadLetters(
       opened.store,
       (work) => this.#transaction(work),
@@ -142,38 +126,14 @@ export class Outbox {
     return this.#newestVersion;
   }
 
-  /** Nothing newer was taken from peers, ever, on this data directory; 0 = that is not known. */
-  get seenVersion(): number {
-    return this.#seenVersion;
+  /** A number that another keeps beside the queue, by its name; null = none is kept. */
+  numberOf(name: string): number | null {
+    return this.#store.numberOf(name);
   }
 
-  /** Keeps a newer `seenVersion` before it gives control back. Throws where the disk is full. */
-  noteSeen(version: number): void {
-    this.#transaction(() => this.#store.noteSeen(version));
-    this.#seenVersion = version;
-  }
-
-  /**
-   * What was queued up to this version may be older than what this node knew on another data directory, which it lost;
-   * null = nothing was noted, the data directory is new.
-   */
-  get unsureVersion(): number | null {
-    return this.#store.unsureVersion();
-  }
-
-  /** Keeps `unsureVersion` before it gives control back. Throws where the disk is full. */
-  noteUnsure(version: number): void {
-    this.#transaction(() => this.#store.noteUnsure(version));
-  }
-
-  /** Whether `noteDelivered` was ever called for a destination. */
-  wasDelivered(destination: string): boolean {
-    return this.#store.isMarked(destination);
-  }
-
-  /** Keeps that a destination has taken something, before it gives control back. Throws where the disk is full. */
-  noteDelivered(destination: string): void {
-    this.#transaction(() => this.#store.mark(destination));
+  /** Keeps such a number, in a commit that is done when it gives control back. Throws where the disk is full. */
+  keepNumber(name: string, value: number): void {
+    this.#transaction(() => this.#store.keepNumber(name, value));
   }
 
   /** Keeps a version, if it is newer than `newestVersion`, before it gives control back. Throws where the disk is full. */
@@ -191,7 +151,7 @@ export class Outbox {
 
   /** Bytes that wait, those of appends under way included. */
   get usedBytes(): number {
-    return this.#counts.bytes + this.#group.bytes;
+    return this.#counts.bytes + this.#buffer.bytes;
   }
 
   /**
@@ -204,7 +164,6 @@ export class Outbox {
     if (this.usedBytes + bytes > this.limitBytes) {
       throw new OutboxFullError(
         `the outbox is full (SERV_CACHE_OUTBOX_MAX, ${this.limitBytes} bytes): the backend or a peer takes nothing; try again`,
-        FULL_RETRY_AFTER_MS,
       );
     }
     return this.#add(mutations, bytes);
@@ -219,18 +178,11 @@ export class Outbox {
   }
 
   #add(mutations: readonly OutboxMutation[], bytes: number): Promise<void> {
-    if (this.#isClosed) throw new OutboxFullError("the node stops; try another", FULL_RETRY_AFTER_MS);
-    if (this.#isGone) throw new OutboxFullError(this.#goneMessage(), FULL_RETRY_AFTER_MS);
+    if (this.#isClosed) throw new OutboxFullError("the node stops; try another");
+    if (this.#isGone) throw new OutboxFullError(this.#goneMessage());
     if (!this.#hasDisk) throw diskFull("it was full a moment ago");
-    const group = this.#group;
-    group.bytes += bytes;
-    for (const mutation of mutations) {
-      this.#newestVersion = Math.max(this.#newestVersion, mutation.stamp.version);
-      group.mutations.push(mutation);
-    }
-    if (group.bytes > GROUP_LIMIT_BYTES || group.mutations.length >= GROUP_LIMIT_MUTATIONS) this.#commit();
-    else this.#schedule();
-    return group.committed.promise;
+    for (const { stamp } of mutations) this.#newestVersion = Math.max(this.#newestVersion, stamp.version);
+    return this.#buffer.append(mutations, bytes);
   }
 
   /**
@@ -259,12 +211,8 @@ export class Outbox {
 
   /** Says what became of entries that were taken; resolves when that is durable. */
   settle(settlements: readonly Settlement[]): Promise<void> {
-    this.#group.settlements.push(...settlements);
-    const { promise } = this.#group.committed;
-    this.#schedule();
     // The caller may go on without waiting; a failed commit is tried again.
-    promise.catch(() => {});
-    return promise;
+    return this.#buffer.settle(settlements);
   }
 
   /** When a delayed entry is due next, in ms since the Unix epoch; null = none is delayed. */
@@ -363,26 +311,9 @@ export class Outbox {
     return head === null || this.#store.isDead(head) ? null : this.#store.read(head.id);
   }
 
-  #schedule(): void {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    this.#gather(TURNS_TO_GATHER);
-  }
-
-  /** As long as a turn of the event loop brings more, the commit waits for the next: the larger the group, the cheaper. */
-  #gather(turnsLeft: number): void {
-    const seen = this.#group.mutations.length;
-    this.options.defer(() => {
-      if (turnsLeft > 0 && this.#group.mutations.length > seen) this.#gather(turnsLeft - 1);
-      else this.#commit();
-    });
-  }
-
   #commit(): void {
-    this.#isScheduled = false;
-    const group = this.#group;
-    if (this.#isClosed || (group.mutations.length === 0 && group.settlements.length === 0)) return;
-    this.#group = newGroup();
+    const group = this.#isClosed ? null : this.#buffer.take();
+    if (group === null) return;
     try {
       this.#transaction((counts, commit) => {
         this.#queue.settle(group.settlements, counts);
@@ -453,22 +384,9 @@ export class Outbox {
   }
 }
 
-function newGroup(): Group {
-  return { mutations: [], settlements: [], committed: Promise.withResolvers(), bytes: 0 };
-}
-
-function destinationsOf(group: Group): Set<string> {
+function destinationsOf({ mutations, settlements }: CommitGroup): Set<string> {
   const destinations = new Set<string>();
-  for (const mutation of group.mutations) destinations.add(mutation.destination);
-  for (const { entry } of group.settlements) destinations.add(entry.destination);
+  for (const mutation of mutations) destinations.add(mutation.destination);
+  for (const { entry } of settlements) destinations.add(entry.destination);
   return destinations;
-}
-
-function diskFull(cause: unknown): OutboxFullError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new OutboxFullError(
-    `the outbox can't be written (${reason}): make room on the disk of SERV_CACHE_DATA_DIR`,
-    FULL_RETRY_AFTER_MS,
-    { cause },
-  );
 }

@@ -1,4 +1,5 @@
 import { type HybridClock, VERSIONS_PER_MS } from "../model/hybrid-clock.ts";
+import type { NodeState } from "./node-state.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
 import type { RecoveryHorizon } from "./recovery-horizon.ts";
 
@@ -17,21 +18,22 @@ export const SEEN_AHEAD_MS = 200;
 export class DurableClock {
   constructor(
     private readonly clock: HybridClock,
-    private readonly outbox: Pick<PeerOutbox, "newestVersion" | "noteVersion" | "seenVersion" | "noteSeen">,
+    private readonly outbox: Pick<PeerOutbox, "newestVersion" | "noteVersion">,
+    private readonly state: Pick<NodeState, "seenVersion" | "noteSeen">,
     private readonly horizon: Pick<RecoveryHorizon, "isComplete">,
   ) {}
 
   /** Whether it is on the disk how far this node has come. */
   get hasKept(): boolean {
-    return this.outbox.seenVersion > 0;
+    return this.state.seenVersion > 0;
   }
 
   /** To be called before what was seen is acknowledged. Throws where the disk is full. */
   keep(): void {
-    const { clock, outbox } = this;
+    const { clock, outbox, state } = this;
     const newest = clock.next();
     if (this.horizon.isComplete) {
-      if (newest > outbox.seenVersion) outbox.noteSeen(newest + SEEN_AHEAD_MS * VERSIONS_PER_MS);
+      if (newest > state.seenVersion) state.noteSeen(newest + SEEN_AHEAD_MS * VERSIONS_PER_MS);
     } else if (newest > outbox.newestVersion) {
       // Also what is not ahead of this node's time: that may be set back before the next start.
       outbox.noteVersion(newest + AHEAD_MS * VERSIONS_PER_MS);

@@ -15,6 +15,7 @@ import type { InvalidateMutation, Mutation } from "../model/mutation.ts";
 import { isNewer, type Stamp } from "../model/stamp.ts";
 import { hasValue, type OutboxEntry, type OutboxMutation } from "../outbox/entry.ts";
 import { keyOf } from "./applier.ts";
+import type { NodeState } from "./node-state.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
 import { invalidateRow, KNOWN_INVALIDATIONS, outdatedRow, peerMutationOf, unplacedOf } from "./peer-rows.ts";
 import { RecentStamps } from "./recent-stamps.ts";
@@ -23,6 +24,7 @@ import type { PeerMutation, PeerPut } from "./wire/peer-mutation.ts";
 
 export interface OwnRowsOptions {
   readonly outbox: PeerOutbox;
+  readonly state: Pick<NodeState, "seenVersion" | "unsureVersion" | "noteUnsure">;
   /** Of the peers' queues. */
   readonly destinations: readonly string[];
   readonly invalidations: RecentInvalidations;
@@ -50,11 +52,11 @@ export class OwnRows {
 
   constructor(options: OwnRowsOptions) {
     this.#options = options;
-    const noted = options.outbox.unsureVersion;
+    const noted = options.state.unsureVersion;
     // Where this node was restarted before it had heard its peers, it goes on learning what they had told it.
-    this.#isLearning = noted === null || options.outbox.seenVersion === 0;
+    this.#isLearning = noted === null || options.state.seenVersion === 0;
     this.#unsureUntil = noted ?? options.horizon.lostUntil;
-    if (noted === null) options.outbox.noteUnsure(this.#unsureUntil);
+    if (noted === null) options.state.noteUnsure(this.#unsureUntil);
     this.#queues = options.destinations.flatMap((destination) => [destination, unplacedOf(destination)]);
   }
 
@@ -103,10 +105,10 @@ export class OwnRows {
   }
 
   #learn(): void {
-    const { horizon, outbox } = this.#options;
+    const { horizon, state } = this.#options;
     if (!this.#isLearning || !horizon.isComplete) return;
     this.#unsureUntil = Math.min(this.#unsureUntil, horizon.lostUntil);
-    outbox.noteUnsure(this.#unsureUntil);
+    state.noteUnsure(this.#unsureUntil);
     this.#isLearning = false;
   }
 

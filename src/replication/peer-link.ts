@@ -14,6 +14,7 @@ import { Bandwidth } from "./bandwidth.ts";
 import { LegacyCalls } from "./legacy-calls.ts";
 import { LinkStats } from "./link-stats.ts";
 import type { NodeIdentity } from "./node-identity.ts";
+import type { NodeState } from "./node-state.ts";
 import type { OwnRows } from "./own-rows.ts";
 import { type Caller, PeerCallError } from "./peer-caller.ts";
 import type { PeerOutbox, PeerQueue } from "./peer-queue.ts";
@@ -28,6 +29,7 @@ export interface PeerLinkOptions {
   readonly caller: Caller;
   readonly queue: PeerQueue;
   readonly outbox: PeerOutbox;
+  readonly state: Pick<NodeState, "wasDelivered" | "noteDelivered">;
   readonly destination: string;
   readonly node: NodeIdentity;
   readonly clock: HybridClock;
@@ -135,7 +137,7 @@ export class PeerLink {
     this.stats = new LinkStats(scheduler.nowMs());
     this.#backlog = outbox.counts(destination).pending;
     this.#lastVersionBefore = outbox.newestVersion;
-    this.#wasDelivered = outbox.wasDelivered(destination);
+    this.#wasDelivered = options.state.wasDelivered(destination);
   }
 
   get name(): string {
@@ -524,9 +526,9 @@ export class PeerLink {
   }
 
   #noteDelivered(): void {
-    const { outbox, destination } = this.#options;
+    const { state, destination } = this.#options;
     if (this.#wasDelivered) return;
-    outbox.noteDelivered(destination);
+    state.noteDelivered(destination);
     this.#wasDelivered = true;
   }
 

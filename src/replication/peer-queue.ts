@@ -31,12 +31,8 @@ export type PeerOutbox = Pick<
   | "limitBytes"
   | "newestVersion"
   | "noteVersion"
-  | "seenVersion"
-  | "noteSeen"
-  | "unsureVersion"
-  | "noteUnsure"
-  | "wasDelivered"
-  | "noteDelivered"
+  | "numberOf"
+  | "keepNumber"
   | "warnings"
 >;
 

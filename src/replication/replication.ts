@@ -22,6 +22,7 @@ import { EntryReader } from "./entry-reader.ts";
 import { IncomingSessions } from "./incoming-sessions.ts";
 import { KeyFilter } from "./key-filter.ts";
 import { NodeIdentity } from "./node-identity.ts";
+import { NodeState } from "./node-state.ts";
 import { OwnRows } from "./own-rows.ts";
 import { PeerAuthenticator } from "./peer-authenticator.ts";
 import { PeerCaller } from "./peer-caller.ts";
@@ -125,15 +126,16 @@ export class Replication {
       ...{ node, entries, invalidations, nowMs },
       hasAllUntil: (version) => this.#allUntil(null) >= version,
     });
+    const state = new NodeState(options.outbox);
     const sessions = new IncomingSessions();
     const horizon = new RecoveryHorizon({
       ...{ scheduler, maxSkewMs, sessions, unheardSkewMs: this.#tuning.unheardSkewMs },
       lastVersion: toVersion(options.outbox.newestVersion),
-      seenVersion: toVersion(options.outbox.seenVersion),
+      seenVersion: state.seenVersion,
       peerIds: () => this.#peerIds(),
     });
     this.#rows = new OwnRows({
-      ...{ outbox: options.outbox, invalidations, horizon, nowMs, letOthersRun: options.letOthersRun },
+      ...{ outbox: options.outbox, state, invalidations, horizon, nowMs, letOthersRun: options.letOthersRun },
       destinations: options.peers.map(destinationOf),
       restore: (put) => this.#applier.restore(put),
     });
@@ -141,13 +143,13 @@ export class Replication {
       ...{ node, applier: this.#applier, gate: this.#gate, entries, digests, scheduler, sessions, horizon },
       maxSkewMs: options.maxSkewMs,
       newestStamp: () => clock.next(),
-      clockKeeper: new DurableClock(clock, options.outbox, horizon),
+      clockKeeper: new DurableClock(clock, options.outbox, state, horizon),
       hasAllUntil: (version, exceptId) => this.#allUntil(exceptId) >= version,
       sinceMs: () => this.#sinceMs(),
       onHeard: (senderId) => this.#wake(senderId),
       note: (mutations) => this.#rows.note(mutations),
     });
-    const made = options.peers.map((url) => this.#makeLink(url, node, filter));
+    const made = options.peers.map((url) => this.#makeLink(url, node, state, filter));
     this.links = made.map(({ link }) => link);
     this.#queues = made.map(({ queue }) => queue);
     this.#comparison = new AntiEntropy({
@@ -267,7 +269,12 @@ export class Replication {
     return { links, queues: this.#queues, receiver, outbox, scheduler, maxSkewMs, bootstrapState };
   }
 
-  #makeLink(url: string, node: NodeIdentity, filter: KeyFilter): { link: PeerLink; queue: PeerQueue } {
+  #makeLink(
+    url: string,
+    node: NodeIdentity,
+    state: NodeState,
+    filter: KeyFilter,
+  ): { link: PeerLink; queue: PeerQueue } {
     const { outbox, clock, scheduler, random, transport, token, log, nodeId } = this.#options;
     const { queueLimitBytes: limitBytes, queueLimitKeys: limitKeys, bytesPerSecond, maxSkewMs } = this.#options;
     const { callTimeoutMs: timeoutMs, backlogRows } = this.#tuning;
@@ -277,7 +284,7 @@ export class Replication {
     const nowMs = () => scheduler.nowMs();
     const queue = new PeerQueue({ outbox, destination, filter, nowMs, nextStamp, limitBytes, limitKeys, backlogRows });
     const link = new PeerLink({
-      ...{ name: url, queue, outbox, destination, node, clock, scheduler, random, limits, log },
+      ...{ name: url, queue, outbox, state, destination, node, clock, scheduler, random, limits, log },
       caller: new PeerCaller({ address: { url }, transport, scheduler, timeoutMs, token }),
       onLost: (key, newer) => this.#applier.outdate(key, newer),
       onStamp: (version) => void this.#applier.observe(version),

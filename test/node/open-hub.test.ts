@@ -7,6 +7,7 @@ import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
 import { linkOf, nodeIdOf, openDataDirectory, openHub } from "../../src/node/open-hub.ts";
 import { makeSharedParts } from "../../src/node/shared-parts.ts";
 import type { Outbox } from "../../src/outbox/outbox.ts";
+import { NodeState } from "../../src/replication/node-state.ts";
 import { type TempFolder, tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox, put } from "../support/test-outbox.ts";
 
@@ -20,7 +21,7 @@ function configOf(folder: TempFolder, flags: readonly string[] = []): Config {
 describe("what stands behind a node", () => {
   test.each([
     ["that it made", (outbox: Outbox, ahead: number) => outbox.append([put("a", "1", ahead)])],
-    ["that peers made", (outbox: Outbox, ahead: number) => outbox.noteSeen(ahead)],
+    ["that peers made", (outbox: Outbox, ahead: number) => new NodeState(outbox).noteSeen(ahead)],
   ])("gives stamps that are newer than all before %s, also where the clock was set back since", async (_, note) => {
     using folder = tempFolder();
     const config = configOf(folder);

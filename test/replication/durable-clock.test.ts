@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
+import { toVersion } from "../../src/model/stamp.ts";
 import { DurableClock } from "../../src/replication/durable-clock.ts";
 
 const NOW = Date.UTC(2026, 0, 1);
@@ -8,14 +9,14 @@ const NOW = Date.UTC(2026, 0, 1);
 function disk() {
   return {
     newestVersion: 0,
-    seenVersion: 0,
+    seenVersion: toVersion(0),
     commits: 0,
     noteVersion(version: number) {
       this.newestVersion = version;
       this.commits++;
     },
     noteSeen(version: number) {
-      this.seenVersion = version;
+      this.seenVersion = toVersion(version);
       this.commits++;
     },
   };
@@ -28,7 +29,7 @@ describe("what a node keeps of its clock before it acknowledges", () => {
   ])("is as new as all that it has seen, where it %s", (_, isComplete) => {
     const kept = disk();
     const clock = HybridClock.create(() => NOW);
-    const keeper = new DurableClock(clock, kept, { isComplete });
+    const keeper = new DurableClock(clock, kept, kept, { isComplete });
     // Behind this node's time: which may be set back before the next start.
     const behind = versionAt(NOW - 10_000);
     clock.observe(behind);
@@ -44,7 +45,7 @@ describe("what a node keeps of its clock before it acknowledges", () => {
     const kept = disk();
     let nowMs = NOW;
     const clock = HybridClock.create(() => nowMs);
-    const keeper = new DurableClock(clock, kept, { isComplete: true });
+    const keeper = new DurableClock(clock, kept, kept, { isComplete: true });
     for (let ms = 0; ms < 1_000; ms++) {
       nowMs++;
       keeper.keep();

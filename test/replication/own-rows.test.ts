@@ -5,6 +5,7 @@ import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { NEVER } from "../../src/model/entry.ts";
 import { toVersion } from "../../src/model/stamp.ts";
 import type { OutboxEntry } from "../../src/outbox/entry.ts";
+import { NodeState } from "../../src/replication/node-state.ts";
 import { OwnRows } from "../../src/replication/own-rows.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox } from "../support/test-outbox.ts";
@@ -20,7 +21,13 @@ const PUT: OutboxEntry = {
 function lifeOn({ outbox }: ReturnType<typeof openTestOutbox>) {
   const horizon = { isComplete: false, lostUntil: BOUND };
   const rows = new OwnRows({
-    ...{ outbox, horizon, destinations: [DESTINATION], invalidations: RecentInvalidations.create() },
+    ...{
+      outbox,
+      state: new NodeState(outbox),
+      horizon,
+      destinations: [DESTINATION],
+      invalidations: RecentInvalidations.create(),
+    },
     ...{ restore: () => null, letOthersRun: async () => {}, nowMs: () => 0 },
   });
   return { rows, horizon };
@@ -42,7 +49,7 @@ test("what the peers have said is on the disk before it is noted there what was 
   const first = lifeOn(opened);
   Object.assign(first.horizon, { isComplete: true, lostUntil: toVersion(0) });
   await first.rows.note([]);
-  opened.outbox.noteSeen(600);
+  new NodeState(opened.outbox).noteSeen(600);
   expect(lifeOn(opened).rows.areSure([PUT])).toBe(true);
 });
 
@@ -53,7 +60,7 @@ test("what a lost disk may have known more of stays unsure, through any number o
   const second = lifeOn(opened);
   Object.assign(second.horizon, { isComplete: true, lostUntil: toVersion(700) });
   await second.rows.note([]);
-  opened.outbox.noteSeen(800);
+  new NodeState(opened.outbox).noteSeen(800);
   const { rows } = lifeOn(opened);
   expect([rows.areSure([PUT]), rows.isUnsureForGood(PUT)]).toEqual([false, true]);
 });

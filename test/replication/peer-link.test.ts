@@ -6,6 +6,7 @@ import { toVersion } from "../../src/model/stamp.ts";
 import type { OutboxMutation } from "../../src/outbox/entry.ts";
 import { KeyFilter } from "../../src/replication/key-filter.ts";
 import { NodeIdentity } from "../../src/replication/node-identity.ts";
+import { NodeState } from "../../src/replication/node-state.ts";
 import { type Caller, PeerCallError } from "../../src/replication/peer-caller.ts";
 import { PeerLink } from "../../src/replication/peer-link.ts";
 import { PeerQueue } from "../../src/replication/peer-queue.ts";
@@ -55,7 +56,16 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
   });
   const clock = HybridClock.create(nowMs);
   const link = new PeerLink({
-    ...{ name: "http://b:1", caller, queue, outbox, destination: DESTINATION, clock, scheduler },
+    ...{
+      name: "http://b:1",
+      caller,
+      queue,
+      outbox,
+      state: new NodeState(outbox),
+      destination: DESTINATION,
+      clock,
+      scheduler,
+    },
     node: new NodeIdentity(1, 3),
     random: () => 0.5,
     onLost: () => {},

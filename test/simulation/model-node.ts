@@ -8,10 +8,11 @@ import type { Completion } from "../../src/model/completion.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
-import { isNewer, type Stamp, type Version } from "../../src/model/stamp.ts";
+import { isNewer, type Stamp, toVersion, type Version } from "../../src/model/stamp.ts";
 import { Hub, type HubOptions } from "../../src/node/hub.ts";
 import { hasValue, type OutboxMutation } from "../../src/outbox/entry.ts";
 import { keyOf } from "../../src/replication/applier.ts";
+import { NodeState } from "../../src/replication/node-state.ts";
 import { destinationOf, peerDestinationOf, peerMutationOf } from "../../src/replication/peer-rows.ts";
 import { Replication } from "../../src/replication/replication.ts";
 import { decodeMessage } from "../../src/replication/wire/message.ts";
@@ -127,7 +128,7 @@ export class ModelNode {
       },
     });
     const clock = HybridClock.create(() => this.nowMs());
-    clock.observe(Math.max(this.#disk.newestVersion, this.#disk.seenVersion) as Version);
+    clock.observe(toVersion(Math.max(outbox.newestVersion, new NodeState(outbox).seenVersion)));
     const invalidations = RecentInvalidations.create();
     const replication = new Replication({
       onApply: () => {},
@@ -248,7 +249,7 @@ export class ModelNode {
 
   /** Whether a stamp of this node was given when it knew what a disk before had known: see `OwnRows`. */
   isSureOf({ version, nodeId }: Stamp): boolean {
-    return nodeId !== this.settings.id || version > (this.#disk.unsureVersion ?? 0);
+    return nodeId !== this.settings.id || version > (new NodeState(this.#disk).unsureVersion ?? 0);
   }
 
   /** Whether nothing but its expiry can be why a put is not here. */

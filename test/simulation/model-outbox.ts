@@ -15,10 +15,16 @@ interface Row {
 export class ModelDisk {
   readonly rows = new Map<string, Map<string, Row>>();
   nextId = 1;
-  readonly delivered = new Set<string>();
+  readonly #numbers = new Map<string, number>();
   newestVersion = 0;
-  seenVersion = 0;
-  unsureVersion: number | null = null;
+
+  numberOf(name: string): number | null {
+    return this.#numbers.get(name) ?? null;
+  }
+
+  keepNumber(name: string, value: number): void {
+    this.#numbers.set(name, value);
+  }
 }
 
 interface Group {
@@ -60,28 +66,12 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
     return this.disk.newestVersion;
   }
 
-  get seenVersion(): number {
-    return this.disk.seenVersion;
+  numberOf(name: string): number | null {
+    return this.disk.numberOf(name);
   }
 
-  noteSeen(version: number): void {
-    this.disk.seenVersion = version;
-  }
-
-  get unsureVersion(): number | null {
-    return this.disk.unsureVersion;
-  }
-
-  noteUnsure(version: number): void {
-    this.disk.unsureVersion = version;
-  }
-
-  wasDelivered(destination: string): boolean {
-    return this.disk.delivered.has(destination);
-  }
-
-  noteDelivered(destination: string): void {
-    this.disk.delivered.add(destination);
+  keepNumber(name: string, value: number): void {
+    this.disk.keepNumber(name, value);
   }
 
   noteVersion(version: number): void {
