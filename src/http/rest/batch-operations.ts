@@ -1,4 +1,4 @@
-import { byteAt, JsonError, skipSpace, skipValue } from "./json-grammar.ts";
+import { byteAt, JsonError, skipSpace, skipValue } from "../../model/json-grammar.ts";
 import { JsonObjectScanner, type JsonRange, type ValueReader } from "./json-scan.ts";
 
 /** Operations in a batch at most. */

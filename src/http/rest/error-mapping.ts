@@ -8,9 +8,9 @@ import {
   InvalidCursorError,
 } from "../../engine/engine.ts";
 import { InvalidPatternError } from "../../model/glob.ts";
+import { JsonError } from "../../model/json-grammar.ts";
 import { ApiError } from "../transport/api-error.ts";
 import { ERROR_STATUS, type ErrorCode } from "../transport/error-codes.ts";
-import { JsonError } from "./json-grammar.ts";
 import { BadKeyError } from "./key-buffer.ts";
 
 /** What an error means to the client. Throws it again if it is no client's affair nor the engine's, but a bug. */

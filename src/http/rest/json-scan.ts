@@ -2,8 +2,17 @@
  * A strict scanner of JSON text (RFC 8259) over bytes. It validates everything and says where the members of the
  * top-level object are; it builds no values, so that a value of 16 MiB is kept as it was sent and costs no garbage.
  */
-import { isUtf8 } from "node:buffer";
-import { byteAt, hasBytesAt, isDigit, JsonError, skipColon, skipName, skipSpace, skipValue } from "./json-grammar.ts";
+import {
+  byteAt,
+  hasBytesAt,
+  isDigit,
+  JsonError,
+  requireUtf8,
+  skipColon,
+  skipName,
+  skipSpace,
+  skipValue,
+} from "../../model/json-grammar.ts";
 
 /** Reads the value that starts at `start` in place of the scanner; gives where it ends. Throws `JsonError`. */
 export interface ValueReader {
@@ -35,9 +44,6 @@ const CLOSE_BRACE = 0x7d;
 const LOWER_K = 0x6b;
 
 const BYTE_ORDER_MARK = Buffer.from("\ufeff");
-
-/** Up to so many bytes a look at each of them costs about what a view for `isUtf8` does, and leaves no garbage. */
-const SHORT_TEXT_BYTES = 512;
 
 /** The longest way to write a known name: `operations`, each letter as an escape like `\u006f`. */
 const MAX_WRITTEN_NAME_BYTES = 10 * 6;
@@ -158,26 +164,6 @@ export class JsonObjectScanner {
   }
 }
 
-/** True where the whole range is one JSON value in UTF-8, with optional white space around it. */
-export function isJson(buffer: Buffer, start: number, end: number): boolean {
-  try {
-    requireUtf8(buffer, start, end);
-    return skipSpace(buffer, skipValue(buffer, skipSpace(buffer, start, end), end), end) === end;
-  } catch (error) {
-    if (error instanceof JsonError) return false;
-    throw error;
-  }
-}
-
-/** Throws `JsonError` where the range is not UTF-8. */
-export function requireUtf8(buffer: Buffer, start: number, end: number): void {
-  const isWhole = start === 0 && end === buffer.length;
-  if (!isWhole && end - start <= SHORT_TEXT_BYTES && isAscii(buffer, start, end)) return;
-  if (!isUtf8(isWhole ? buffer : buffer.subarray(start, end))) {
-    throw new JsonError(start, "UTF-8", "body must be JSON in UTF-8: it has bytes that are not");
-  }
-}
-
 export function isPresent(range: JsonRange): boolean {
   return range.start >= 0;
 }
@@ -199,12 +185,6 @@ export function readSafeInteger(buffer: Buffer, range: JsonRange): number | null
     if (value > Number.MAX_SAFE_INTEGER) return null;
   }
   return negative ? 0 - value : value;
-}
-
-function isAscii(buffer: Buffer, start: number, end: number): boolean {
-  let seen = 0;
-  for (let at = start; at < end; at++) seen |= buffer[at] ?? 0;
-  return seen < 0x80;
 }
 
 function hasBackslash(buffer: Buffer, start: number, end: number): boolean {

@@ -1,5 +1,5 @@
+import { hexDigit } from "../../model/json-grammar.ts";
 import { type Key, MAX_KEY_BYTES } from "../../model/key.ts";
-import { hexDigit } from "./json-grammar.ts";
 
 /** A key that can't be one. */
 export class BadKeyError extends Error {

@@ -1,15 +1,13 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { JsonError, MAX_JSON_DEPTH, skipValue } from "../../../src/http/rest/json-grammar.ts";
 import {
-  isJson,
   isPresent,
   isString,
   JsonObjectScanner,
   type JsonRange,
   readSafeInteger,
-  requireUtf8,
 } from "../../../src/http/rest/json-scan.ts";
+import { isJson, JsonError, MAX_JSON_DEPTH, requireUtf8, skipValue } from "../../../src/model/json-grammar.ts";
 
 const NAMES = ["key", "value", "ttl", "tags", "increment", "op", "operations"] as const;
 

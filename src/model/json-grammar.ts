@@ -2,6 +2,7 @@
  * The grammar of JSON text (RFC 8259), over bytes: validates a value and says where it ends. It builds nothing.
  */
 
+import { isUtf8 } from "node:buffer";
 import { skipPlainText } from "./plain-text.ts";
 
 /** The deepest nesting of arrays and objects that is read. A level costs one bit. */
@@ -32,6 +33,9 @@ export class JsonError extends Error {
 
 /** So much of a string is looked at byte by byte: to begin with words costs about as much. */
 const SHORT_TEXT_BYTES = 128;
+
+/** Up to so many bytes a look at each of them costs about what a view for `isUtf8` does, and leaves no garbage. */
+const SHORT_ASCII_BYTES = 512;
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -106,6 +110,32 @@ export function skipValue(buffer: Buffer, start: number, end: number): number {
       kinds = depth > 0 && depth % 32 === 0 ? (outerKinds?.pop() ?? 0) : kinds >>> 1;
     }
   }
+}
+
+/** True where the whole range is one JSON value in UTF-8, with optional white space around it. */
+export function isJson(buffer: Buffer, start: number, end: number): boolean {
+  try {
+    requireUtf8(buffer, start, end);
+    return skipSpace(buffer, skipValue(buffer, skipSpace(buffer, start, end), end), end) === end;
+  } catch (error) {
+    if (error instanceof JsonError) return false;
+    throw error;
+  }
+}
+
+/** Throws `JsonError` where the range is not UTF-8. */
+export function requireUtf8(buffer: Buffer, start: number, end: number): void {
+  const isWhole = start === 0 && end === buffer.length;
+  if (!isWhole && end - start <= SHORT_ASCII_BYTES && isAscii(buffer, start, end)) return;
+  if (!isUtf8(isWhole ? buffer : buffer.subarray(start, end))) {
+    throw new JsonError(start, "UTF-8", "body must be JSON in UTF-8: it has bytes that are not");
+  }
+}
+
+function isAscii(buffer: Buffer, start: number, end: number): boolean {
+  let seen = 0;
+  for (let at = start; at < end; at++) seen |= buffer[at] ?? 0;
+  return seen < 0x80;
 }
 
 function skipScalar(buffer: Buffer, at: number, end: number, byte: number): number {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { JsonError, skipValue } from "../../../src/http/rest/json-grammar.ts";
-import { skipPlainText } from "../../../src/http/rest/plain-text.ts";
+import { JsonError, skipValue } from "../../src/model/json-grammar.ts";
+import { skipPlainText } from "../../src/model/plain-text.ts";
 
 const isPlain = (byte: number): boolean => byte >= 0x20 && byte !== 0x22 && byte !== 0x5c;
 
