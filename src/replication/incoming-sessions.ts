@@ -3,6 +3,8 @@ import { toVersion, type Version } from "../model/stamp.ts";
 
 /** Senders that are remembered; the one that was silent longest makes way. */
 const MOST_SESSIONS = 1000;
+/** Batches that are done while one below them is missing: a sender has far fewer under way. */
+export const MOST_BEYOND = 1024;
 /** Answers that are kept for batches that may come again. */
 const MOST_ANSWERS = 64;
 
@@ -34,6 +36,11 @@ export class IncomingSession {
   /** Batches above it of which one or more below are missing. */
   get isGapped(): boolean {
     return this.#beyond.size > 0;
+  }
+
+  /** Whether so many batches are missing that the sender has to say first which of them still come. */
+  isAhead(number: number): boolean {
+    return this.#beyond.size >= MOST_BEYOND && number > this.#acknowledged + 1;
   }
 
   /** What is below `next` will not come any more. */

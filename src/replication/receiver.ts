@@ -162,6 +162,7 @@ export class Receiver {
     const isKnown = (head.numberOrNull("known") ?? 0) >= horizonVersion;
     const unknownUntil = isKnown ? toVersion(0) : horizonVersion;
     const number = head.number("number");
+    if (session.isAhead(number)) return unknownSession();
     let isFirst = false;
     const work = session.once(number, () => {
       isFirst = true;

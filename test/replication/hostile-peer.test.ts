@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { versionAt } from "../../src/model/hybrid-clock.ts";
 import { toVersion } from "../../src/model/stamp.ts";
+import { MOST_BEYOND } from "../../src/replication/incoming-sessions.ts";
 import { MESSAGE_TYPE, REPLICATION_PATH } from "../../src/replication/peer-caller.ts";
 import { decodeMessage, encodeMessage, type MessageKind, PROTOCOL } from "../../src/replication/wire/message.ts";
 import type { PeerMutation, PeerPut } from "../../src/replication/wire/peer-mutation.ts";
@@ -45,14 +46,14 @@ class Sender {
     private readonly incarnation = 1,
   ) {}
 
-  helloMessage(): Buffer {
+  helloMessage(next = 1): Buffer {
     const nowMs = Date.now();
     const signature = { id: this.id, incarnation: this.incarnation, clock: nowMs };
-    return encodeMessage("hello", { protocol: PROTOCOL, ...signature, next: 1, stamp: versionAt(nowMs) });
+    return encodeMessage("hello", { protocol: PROTOCOL, ...signature, next, stamp: versionAt(nowMs) });
   }
 
-  async hello(): Promise<this> {
-    const { status, body } = await this.at.post(this.helloMessage());
+  async hello(next = 1): Promise<this> {
+    const { status, body } = await this.at.post(this.helloMessage(next));
     expect(status).toBe(200);
     this.#incarnationThere = decodeMessage(body).head.number("incarnation");
     return this;
@@ -164,6 +165,10 @@ describe("with the token", () => {
       const varint = (...bytes: number[]) => Buffer.from(bytes);
       for (const [what, body] of Object.entries({
         header: sender.message(1, [sender.put("header", "x", { contentType })]),
+        "control character in a key": sender.message(1, [sender.put("control\u0000", "1")]),
+        "control character beyond ASCII in a key": sender.message(1, [{ kind: "delete", key: "control\u0085", stamp }]),
+        "no JSON": sender.message(1, [sender.put("no JSON", "1}, {")]),
+        "no UTF-8": sender.message(1, [sender.put("no UTF-8", "", { value: Buffer.from([0x22, 0xff, 0x22]) })]),
         "no type": sender.message(1, [sender.put("no type", "x", { contentType: "" })]),
         "no pattern": sender.message(1, [{ kind: "invalidate", pattern: "", stamp }]),
         "deep head": Buffer.concat([head, varint(0xc0, 0x9a, 0x0c), deep, varint(0)]),
@@ -176,7 +181,9 @@ describe("with the token", () => {
         const answer = await at.post(body);
         expect([what, answer.status, String(answer.body)]).toEqual([what, 400, expect.stringContaining('"error"')]);
       }
-      expect((await at.calls.get("header")).status).toBe(404);
+      for (const key of ["header", "no JSON", "no UTF-8"]) {
+        expect([key, (await at.calls.get(key)).status]).toEqual([key, 404]);
+      }
       expect((await at.post(sender.message(1, [sender.put("fine", "1")]))).status).toBe(200);
       expect((await at.calls.get("fine")).status).toBe(200);
     },
@@ -214,6 +221,32 @@ describe("with the token", () => {
         }
         await at.calls.remove("new");
       }
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a sender that leaves gaps in its numbers is told to say hello, and goes on after it",
+    async () => {
+      using folder = tempFolder();
+      const at = await house(folder.path);
+      const sender = await new Sender(at, 5).hello();
+      const statuses = new Map<number, number>();
+      for (let number = 2; number < 3000; number += 2) {
+        const { status } = await at.post(sender.message(number, []));
+        statuses.set(status, (statuses.get(status) ?? 0) + 1);
+      }
+      expect(statuses).toEqual(
+        new Map([
+          [200, MOST_BEYOND],
+          [409, 1499 - MOST_BEYOND],
+        ]),
+      );
+      expect((await at.post(sender.message(1, [sender.put("first", "1")]))).status).toBe(200);
+      expect((await at.calls.get("first")).status).toBe(200);
+      await sender.hello(3001);
+      expect((await at.post(sender.message(3001, [sender.put("after", "1")]))).status).toBe(200);
+      expect((await at.calls.get("after")).status).toBe(200);
     },
     TIMEOUT_MS,
   );

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { IncomingSessions } from "../../src/replication/incoming-sessions.ts";
+import { IncomingSessions, MOST_BEYOND } from "../../src/replication/incoming-sessions.ts";
 
 const answerOf = (text: string) => async () => Buffer.from(text);
 
@@ -40,6 +40,18 @@ describe("the batches of a sender", () => {
     expect(sessions.greet(1, 10, 3)).toBe(session);
     expect(session.acknowledged).toBe(2);
     expect(session.once(1, answerOf("late"))).toBeNull();
+  });
+
+  test("are remembered beyond a missing one up to a bound, until the sender says what still comes", async () => {
+    const sessions = new IncomingSessions();
+    const session = sessions.greet(1, 10, 1);
+    for (let number = 2; number < MOST_BEYOND + 2; number++) {
+      expect(session.isAhead(number)).toBe(false);
+      await session.once(number, answerOf(""));
+    }
+    expect([session.isAhead(MOST_BEYOND + 2), session.isAhead(1)]).toEqual([true, false]);
+    sessions.greet(1, 10, 2);
+    expect([session.isAhead(MOST_BEYOND + 2), session.acknowledged]).toEqual([false, MOST_BEYOND + 1]);
   });
 
   test("count from the start when the sender has started anew", async () => {

@@ -12,17 +12,25 @@ const stamps = fc.record({
   version: fc.nat(Number.MAX_SAFE_INTEGER).map(toVersion),
   nodeId: fc.nat(0xffff_ffff),
 });
-const keys = fc.string({ unit: "grapheme", minLength: 1, maxLength: 200 });
-const mutations: fc.Arbitrary<PeerMutation> = fc.oneof(
+const keys = fc.string({ unit: "grapheme", minLength: 1, maxLength: 200 }).filter((key) => !/\p{Cc}/u.test(key));
+/** What is said to be JSON is JSON. */
+const values = fc.oneof(
   fc.record({
-    kind: fc.constant("put" as const),
-    key: keys,
     value: fc.uint8Array({ maxLength: 2000 }).map((bytes) => Buffer.from(bytes)),
-    contentType: fc.constantFrom(JSON_CONTENT_TYPE, "text/plain", "image/png"),
-    expiresAtMs: fc.oneof(fc.constant(NEVER), fc.integer({ min: 1, max: 2 ** 45 })),
-    stamp: stamps,
-    touch: fc.option(stamps),
+    contentType: fc.constantFrom("text/plain", "image/png"),
   }),
+  fc.json().map((text) => ({ value: Buffer.from(text), contentType: JSON_CONTENT_TYPE })),
+);
+const mutations: fc.Arbitrary<PeerMutation> = fc.oneof(
+  fc
+    .record({
+      kind: fc.constant("put" as const),
+      key: keys,
+      expiresAtMs: fc.oneof(fc.constant(NEVER), fc.integer({ min: 1, max: 2 ** 45 })),
+      stamp: stamps,
+      touch: fc.option(stamps),
+    })
+    .chain((put) => values.map((value) => ({ ...put, ...value }))),
   fc.record({ kind: fc.constantFrom("delete" as const, "outdated" as const), key: keys, stamp: stamps }),
   fc.record({ kind: fc.constant("invalidate" as const), pattern: fc.oneof(keys, fc.constant(null)), stamp: stamps }),
 );

@@ -76,7 +76,8 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
     log: (line) => void told.push(line),
   });
   const put = async (key: string, bytes = 1) => {
-    const value = { bytes: noise(key, bytes), contentType: JSON_CONTENT_TYPE };
+    const small = { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE };
+    const value = bytes === 1 ? small : { bytes: noise(key, bytes), contentType: "application/octet-stream" };
     const stamp = { version: clock.next(), nodeId: 1 };
     const rows: OutboxMutation[] = [];
     const mutation: Mutation = {

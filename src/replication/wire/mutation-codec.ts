@@ -16,6 +16,7 @@
 import { CONTENT_TYPE_FORM } from "../../engine/engine.ts";
 import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES, NEVER } from "../../model/entry.ts";
 import { MAX_PATTERN_BYTES } from "../../model/glob.ts";
+import { isJson } from "../../model/json-grammar.ts";
 import { MAX_KEY_BYTES } from "../../model/key.ts";
 import { type Stamp, toVersion } from "../../model/stamp.ts";
 import type { ByteReader } from "./byte-reader.ts";
@@ -35,6 +36,7 @@ const HAS_EXPIRY = 32;
 const IS_EVERYTHING = 64;
 const HAS_TOUCH = 128;
 
+const CONTROL_CHARACTER = /\p{Cc}/u;
 const MAX_NODE_ID = 0xffff_ffff;
 /** Mutations in one message. */
 const MAX_MUTATIONS = 65_536;
@@ -88,6 +90,7 @@ export function readMutations(reader: ByteReader): PeerMutation[] {
       continue;
     }
     const key = nonEmpty(reader.text(MAX_KEY_BYTES));
+    if (CONTROL_CHARACTER.test(key)) throw new WireError("the message has a key with control characters");
     if (kind !== PUT) {
       mutations.push({ kind: kind === DELETE ? "delete" : "outdated", key, stamp });
       continue;
@@ -101,7 +104,11 @@ export function readMutations(reader: ByteReader): PeerMutation[] {
       expiresAtMs = last.expiresAtMs;
     }
     const touch = (head & HAS_TOUCH) === 0 ? null : stampOf(reader.varint(), reader.varint());
-    mutations.push({ kind: "put", key, value: reader.block(MAX_VALUE_BYTES), contentType, expiresAtMs, stamp, touch });
+    const value = reader.block(MAX_VALUE_BYTES);
+    if (contentType === JSON_CONTENT_TYPE && !isJson(value, 0, value.length)) {
+      throw new WireError(`the message has a value of ${JSON.stringify(key)} that is not JSON`);
+    }
+    mutations.push({ kind: "put", key, value, contentType, expiresAtMs, stamp, touch });
   }
   return mutations;
 }
