@@ -1,4 +1,4 @@
-/** The options of the database behind the cache, and of the outbox before it. */
+/** The options of the database behind the cache, and of the outbox. */
 
 import { parseByteSize } from "./byte-size.ts";
 import { type Option, within } from "./option.ts";
@@ -31,7 +31,7 @@ const backendTable: Option<string> = {
   env: "SERV_CACHE_BACKEND_TABLE",
   flags: ["backend-table"],
   placeholder: "NAME",
-  meaning: "the table that holds the entries; made if there is none",
+  meaning: "the table that holds the entries; created if it is missing",
   defaultText: "servcache_entries",
   defaultValue: () => "servcache_entries",
   expected: "the name of a table, with or without its schema, such as cache.entries",
@@ -42,7 +42,7 @@ const backendReadSql = textOption(
   {
     env: "SERV_CACHE_BACKEND_READ_SQL",
     flag: "backend-read-sql",
-    meaning: "your own query for the value of :key (or of its parts :1, :2 …), in place of the table",
+    meaning: "your own query for the value of :key (or of its parts :1, :2 …), instead of the table",
   },
   "SQL",
 );
@@ -69,7 +69,7 @@ const backendKeys: Option<readonly string[]> = {
   env: "SERV_CACHE_BACKEND_KEYS",
   flags: ["backend-keys"],
   placeholder: "GLOBS",
-  meaning: "keys that the database is for: globs, separated by commas; others never touch it",
+  meaning: "keys that are loaded from and written to the database: globs, separated by commas",
   defaultText: "all",
   defaultValue: () => [],
   expected: "globs separated by commas, such as user:*,order:*",
@@ -83,7 +83,7 @@ const backendDelete = booleanOption(
   {
     env: "SERV_CACHE_BACKEND_DELETE",
     flag: "backend-delete",
-    meaning: "true deletes from the database, too, what is deleted from the cache",
+    meaning: "true = deletes from the cache also delete from the database",
   },
   false,
 );
@@ -92,7 +92,7 @@ const backendCaFile = textOption(
   {
     env: "SERV_CACHE_BACKEND_CA",
     flag: "backend-ca",
-    meaning: "PEM file of the authorities that sign the database's certificate",
+    meaning: "PEM file of the authorities that sign the certificate of the database",
   },
   "FILE",
   "the system's",
@@ -103,7 +103,7 @@ const backendBatchPath: Option<string | null> = {
     {
       env: "SERV_CACHE_BACKEND_BATCH_PATH",
       flag: "backend-batch-path",
-      meaning: "path below an HTTP backend's URL that takes many writes in one POST; see the guide for its form",
+      meaning: "path below the URL of an HTTP backend that accepts many writes in one POST; see the guide for its form",
     },
     "PATH",
   ),
@@ -115,7 +115,7 @@ const backendHtml = booleanOption(
   {
     env: "SERV_CACHE_BACKEND_HTML",
     flag: "backend-html",
-    meaning: "true takes text/html of an HTTP backend for a value; false takes it for the error page of a proxy",
+    meaning: "true accepts text/html of an HTTP backend as a value; false treats it as the error page of a proxy",
   },
   false,
 );
@@ -124,7 +124,7 @@ const backendTimeoutMs = durationOption(
   {
     env: "SERV_CACHE_BACKEND_TIMEOUT",
     flag: "backend-timeout",
-    meaning: "how long a load may take, waiting for its turn included",
+    meaning: "how long a load may take, including the wait for a connection",
   },
   [SECOND_MS, "1s"],
   { minMs: 1, maxMs: MINUTE_MS, range: "from 1ms to 1m such as 500ms" },
@@ -134,7 +134,7 @@ const backendWriteTimeoutMs = durationOption(
   {
     env: "SERV_CACHE_BACKEND_WRITE_TIMEOUT",
     flag: "backend-write-timeout",
-    meaning: "how long a batch of writes may take before it is tried again",
+    meaning: "how long a batch of writes may take before it is retried",
   },
   [10 * SECOND_MS, "10s"],
   { minMs: 100, maxMs: 10 * MINUTE_MS, range: "from 100ms to 10m such as 30s" },
@@ -144,7 +144,7 @@ const backendConnections = numberOption(
   {
     env: "SERV_CACHE_BACKEND_CONNECTIONS",
     flag: "backend-connections",
-    meaning: "loads under way at the same time; writes have connections of their own",
+    meaning: "concurrent loads; writes have their own connections",
   },
   8,
   1,
@@ -155,7 +155,7 @@ const backendWriteConnections = numberOption(
   {
     env: "SERV_CACHE_BACKEND_WRITE_CONNECTIONS",
     flag: "backend-write-connections",
-    meaning: "batches of writes under way at the same time",
+    meaning: "concurrent batches of writes",
   },
   2,
   1,
@@ -166,7 +166,7 @@ const fillTtlMs = durationOption(
   {
     env: "SERV_CACHE_FILL_TTL",
     flag: "fill-ttl",
-    meaning: "TTL of what is loaded, give or take a tenth; 0 = it never expires",
+    meaning: "TTL of loaded values, plus or minus a tenth; 0 = they never expire",
   },
   [MINUTE_MS, "1m"],
   { minMs: 0, maxMs: Number.MAX_SAFE_INTEGER, range: "such as 30s or 1h, or 0 for none" },
@@ -176,7 +176,7 @@ const negativeTtlMs = durationOption(
   {
     env: "SERV_CACHE_NEGATIVE_TTL",
     flag: "negative-ttl",
-    meaning: "how long it is remembered that the database does not have a key; 0 = not at all",
+    meaning: "how long the absence of a key in the database is remembered; 0 = not at all",
   },
   [5 * SECOND_MS, "5s"],
   { minMs: 0, maxMs: DAY_MS, range: "from 0 to 24h such as 5s" },
@@ -187,7 +187,7 @@ const staleIfErrorMs = durationOption(
     env: "SERV_CACHE_STALE_IF_ERROR",
     flag: "stale-if-error",
     meaning:
-      "how long after its TTL a value may be served while the database fails, and a near cache while Redis is away",
+      "how long after its TTL a stale value may be served while the database fails, or from the near cache while Redis is away",
   },
   [0, "off"],
   { minMs: 1, maxMs: 365 * DAY_MS, range: "from 1ms to 8760h such as 10m", offWord: "off" },
@@ -197,7 +197,7 @@ const staleMemoryBytes: Option<number | null> = {
   env: "SERV_CACHE_STALE_MEMORY",
   flags: ["stale-memory"],
   placeholder: "SIZE",
-  meaning: "memory for values that are kept after their TTL; part of SERV_CACHE_ENTRY_MEMORY",
+  meaning: "memory for stale values; part of SERV_CACHE_ENTRY_MEMORY",
   defaultText: "a fifth of SERV_CACHE_ENTRY_MEMORY",
   defaultValue: () => null,
   expected: "a size from 4MiB to 28GiB such as 64MiB",
@@ -208,8 +208,7 @@ const refreshAhead: Option<number> = {
   env: "SERV_CACHE_REFRESH_AHEAD",
   flags: ["refresh-ahead"],
   placeholder: "SHARE",
-  meaning:
-    "entries that are read when they have less than this share of SERV_CACHE_FILL_TTL left are reloaded in the background",
+  meaning: "share of SERV_CACHE_FILL_TTL: an entry that is read with less than this left is reloaded in the background",
   defaultText: "off",
   defaultValue: () => 0,
   expected: "off, or a share from 1% to 90% such as 20%",
@@ -225,7 +224,8 @@ const writeMode = wordOption(
   {
     env: "SERV_CACHE_WRITE_MODE",
     flag: "write-mode",
-    meaning: "behind = writes reach the database in the background, through = before they are answered, none = never",
+    meaning:
+      "behind = writes reach the database in the background, through = before they are acknowledged, none = never",
   },
   ["behind", "through", "none"],
   "behind",
@@ -235,7 +235,7 @@ const writeReload = booleanOption(
   {
     env: "SERV_CACHE_WRITE_RELOAD",
     flag: "write-reload",
-    meaning: "true makes an entry what the database gives for its key, as soon as it was written there",
+    meaning: "true reloads an entry from the database as soon as it was written there",
   },
   false,
 );
@@ -244,7 +244,7 @@ const writeDelayMs = durationOption(
   {
     env: "SERV_CACHE_WRITE_BEHIND_DELAY",
     flag: "write-behind-delay",
-    meaning: "how long a write waits for newer ones of its key before it goes to the database",
+    meaning: "how long a write waits for newer writes of its key before it is sent to the database",
   },
   [100, "100ms"],
   { minMs: 0, maxMs: 60 * MINUTE_MS, range: "from 0 to 1h such as 100ms" },
@@ -254,7 +254,7 @@ const writeBatchRows = numberOption(
   {
     env: "SERV_CACHE_WRITE_BEHIND_BATCH",
     flag: "write-behind-batch",
-    meaning: "rows that go to the database together",
+    meaning: "rows in one batch to the database",
   },
   500,
   1,
@@ -265,7 +265,7 @@ const writeAttempts = numberOption(
   {
     env: "SERV_CACHE_WRITE_BEHIND_ATTEMPTS",
     flag: "write-behind-attempts",
-    meaning: "how often the database may refuse a row before it goes to the dead letters",
+    meaning: "how often the database may refuse a row before it becomes a dead letter",
   },
   10,
   1,
@@ -276,7 +276,8 @@ const outboxMaxBytes = sizeOption(
   {
     env: "SERV_CACHE_OUTBOX_MAX",
     flag: "outbox-max",
-    meaning: "bound on what waits for the database and the peers; beyond it writes are refused with 503",
+    meaning:
+      "limit on the size of the outbox for the database and the peers; when it is full, writes are refused with 503",
   },
   [GIB, "1GiB"],
   { minBytes: MIB, maxBytes: 100 * TIB, range: "from 1MiB to 100TiB such as 512MiB" },
@@ -286,7 +287,7 @@ const outboxSync = wordOption(
   {
     env: "SERV_CACHE_OUTBOX_SYNC",
     flag: "outbox-sync",
-    meaning: "normal survives the end of the process, full also the loss of power",
+    meaning: "normal = acknowledged writes survive a crash of the process, full = also a loss of power",
   },
   ["normal", "full"],
   "normal",
@@ -296,7 +297,7 @@ const drainTimeoutMs = durationOption(
   {
     env: "SERV_CACHE_DRAIN_TIMEOUT",
     flag: "drain-timeout",
-    meaning: "how long a stop goes on writing what waits; the rest is kept for the next start",
+    meaning: "how long a shutdown continues to drain the outbox; the rest is kept for the next start",
   },
   [10 * SECOND_MS, "10s"],
   { minMs: 0, maxMs: 60 * MINUTE_MS, range: "from 0 to 1h such as 10s" },
@@ -306,7 +307,7 @@ const dataDirectory: Option<string> = {
   env: "SERV_CACHE_DATA_DIR",
   flags: ["data-dir"],
   placeholder: "FOLDER",
-  meaning: "where the outbox is kept; made only when a database or peers are set, and for one running node alone",
+  meaning: "directory of the outbox; created only with a database or peers; only one running node can use it",
   defaultText: "./servcache-data",
   defaultValue: () => "./servcache-data",
   expected: "a folder",
@@ -317,7 +318,7 @@ const nodeId: Option<number | null> = {
   env: "SERV_CACHE_NODE_ID",
   flags: ["node-id"],
   placeholder: "N",
-  meaning: "number of this node among its peers, different from theirs",
+  meaning: "id of this node, unique among its peers",
   defaultText: "made once, kept in the data directory",
   defaultValue: () => null,
   expected: `a whole number from 1 to ${MAX_NODE_ID}`,
@@ -351,7 +352,7 @@ export const backendOptions = {
   writeAttempts,
 } as const;
 
-/** Of what waits for the backend and the peers. */
+/** The options of the outbox, which queues writes for the backend and the peers. */
 export const outboxOptions = {
   outboxMaxBytes,
   outboxSync,

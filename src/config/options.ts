@@ -1,4 +1,6 @@
-/** The table of everything that can be set: `--help`, the reading of the environment and the guide follow it. */
+/**
+ * The option table: `--help`, the parsing of environment and flags, and the guide are derived from it or tested against it.
+ */
 
 import { type Address, parseAddress } from "./address.ts";
 import { backendOptions, outboxOptions } from "./backend-options.ts";
@@ -16,14 +18,14 @@ const GIB = 1024 ** 3;
 const MIN_MEMORY_BYTES = MIB;
 const MAX_MEMORY_BYTES = 32 * GIB;
 const DEFAULT_MEMORY_SHARE = 0.25;
-/** A small machine or container is there for the cache: it gets more than a share of it, up to that much. */
+/** On a small machine or container the cache takes more than its usual share, up to this size. */
 const DEFAULT_MEMORY_BYTES = 512 * MIB;
 const MOST_MEMORY_SHARE = 0.875;
 const MAX_WORKERS = 64;
-/** More threads are of no use where entries get nothing beside them. */
+/** Each thread takes memory from the entries, so small machines get fewer threads. */
 const MEMORY_PER_WORKER_BYTES = 192 * MIB;
 const MAX_CONNECTIONS = 1_000_000;
-/** The longest delay that a timer takes, 2^31 - 1 ms: about 24 days. */
+/** The longest delay that a timer accepts, 2^31 - 1 ms: about 24 days. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const address: Option<Address> = {
@@ -42,7 +44,7 @@ const maxMemoryBytes: Option<number> = {
   env: "SERV_CACHE_MAX_MEMORY",
   flags: ["max-memory"],
   placeholder: "SIZE",
-  meaning: "memory of the whole process: entries, bytes in flight, and the runtime",
+  meaning: "memory limit of the whole process: entries, bytes in flight, and the runtime",
   defaultText: "25% of the machine's or cgroup's memory, and 512MiB at least where that is no more than 87.5%",
   defaultValue: ({ memoryBytes }) => {
     const most = memoryBytes * MOST_MEMORY_SHARE;
@@ -80,7 +82,7 @@ const defaultTtlMs: Option<number | null> = {
   env: "SERV_CACHE_DEFAULT_TTL",
   flags: ["default-ttl"],
   placeholder: "DURATION",
-  meaning: "TTL of writes that give none; 0 = they never expire",
+  meaning: "TTL of writes without one; 0 = they never expire",
   defaultText: "none",
   defaultValue: () => null,
   expected: "a duration such as 300ms, 1.5h or 1h30m, or 0 for none",
@@ -94,7 +96,7 @@ const shutdownGraceMs: Option<number> = {
   env: "SERV_CACHE_SHUTDOWN_GRACE",
   flags: ["shutdown-grace"],
   placeholder: "DURATION",
-  meaning: "how long a stop on SIGTERM or SIGINT waits for requests that are under way",
+  meaning: "how long a shutdown on SIGTERM or SIGINT waits for requests in flight",
   defaultText: "10s",
   defaultValue: () => 10_000,
   expected: "a duration from 0 to 1h such as 10s or 1m30s",
@@ -105,7 +107,7 @@ const maxConnections: Option<number> = {
   env: "SERV_CACHE_MAX_CONNECTIONS",
   flags: ["max-connections"],
   placeholder: "N",
-  meaning: "connections that are open at one time on each HTTP thread; more are refused with 503",
+  meaning: "open connections on each HTTP thread; further ones are refused with 503",
   defaultText: "10000",
   defaultValue: () => 10_000,
   expected: "a whole number from 1 to 1000000",
@@ -116,7 +118,7 @@ const idleTimeoutMs: Option<number> = {
   env: "SERV_CACHE_IDLE_TIMEOUT",
   flags: ["idle-timeout"],
   placeholder: "DURATION",
-  meaning: "how long a connection may rest between two requests before it is closed",
+  meaning: "how long a connection may be idle between two requests before it is closed",
   defaultText: "1m",
   defaultValue: () => 60_000,
   expected: "a duration from 1ms to 24 days such as 30s or 5m",
@@ -128,7 +130,7 @@ const httpMaxAge = booleanOption(
     env: "SERV_CACHE_HTTP_MAX_AGE",
     flag: "http-max-age",
     meaning:
-      "answer entries with max-age instead of no-cache: caches in front then serve them until they expire, also after a delete or a newer write",
+      "true answers entries with max-age instead of no-cache: caches in front of the node then serve them until they expire, even after a delete or a newer write",
   },
   false,
 );

@@ -16,7 +16,7 @@ const peers: Option<readonly string[] | null> = {
   env: "SERV_CACHE_PEERS",
   flags: ["peers"],
   placeholder: "URLS",
-  meaning: "the other nodes: URLs, separated by commas; this node's own does no harm",
+  meaning: "URLs of the other nodes, separated by commas; this node's own URL is ignored",
   defaultText: "none",
   defaultValue: () => null,
   expected: "URLs separated by commas, such as http://10.0.0.2:8088,https://cache.eu.example.com",
@@ -30,7 +30,7 @@ const peerToken = textOption(
   {
     env: "SERV_CACHE_PEER_TOKEN",
     flag: "peer-token",
-    meaning: "secret that all nodes share; without one, peers are known by their addresses",
+    meaning: "secret that all nodes share; without one, peers are recognised by their addresses",
   },
   "TEXT",
 );
@@ -39,7 +39,7 @@ const replicatedKeys: Option<readonly string[]> = {
   env: "SERV_CACHE_REPLICATE",
   flags: ["replicate"],
   placeholder: "GLOBS",
-  meaning: "keys that are replicated: globs, separated by commas; the same on all nodes",
+  meaning: "keys that are replicated: globs, separated by commas; must be the same on all nodes",
   defaultText: "all",
   defaultValue: () => [],
   expected: "globs separated by commas, such as user:*,session:*",
@@ -53,7 +53,7 @@ const maxClockSkewMs = durationOption(
   {
     env: "SERV_CACHE_MAX_CLOCK_SKEW",
     flag: "max-clock-skew",
-    meaning: "how far ahead a peer's clock may be; what is stamped further ahead is not taken before its time",
+    meaning: "how far ahead a peer's clock may be; mutations stamped further ahead are refused until their time",
   },
   [30 * SECOND_MS, "30s"],
   { minMs: 100, maxMs: HOUR_MS, range: "from 100ms to 1h such as 30s" },
@@ -63,7 +63,7 @@ const tombstoneTtlMs = durationOption(
   {
     env: "SERV_CACHE_TOMBSTONE_TTL",
     flag: "tombstone-ttl",
-    meaning: "how long a deleted key is remembered by itself; after that, together with others",
+    meaning: "how long a delete is remembered by key; after that, by bucket, together with other keys",
   },
   [10 * MINUTE_MS, "10m"],
   { minMs: SECOND_MS, maxMs: 24 * HOUR_MS, range: "from 1s to 24h such as 10m" },
@@ -73,7 +73,7 @@ const bootstrap = wordOption(
   {
     env: "SERV_CACHE_BOOTSTRAP",
     flag: "bootstrap",
-    meaning: "peer = a node that starts empty gets the entries of the nearest peer before it is ready",
+    meaning: "peer = a node that starts empty copies the entries of the nearest peer before it is ready",
   },
   ["none", "peer"],
   "none",
@@ -83,7 +83,7 @@ const bootstrapTimeoutMs = durationOption(
   {
     env: "SERV_CACHE_BOOTSTRAP_TIMEOUT",
     flag: "bootstrap-timeout",
-    meaning: "how long a node waits for these entries; then it is ready with what it has",
+    meaning: "how long a node waits for these entries before it is ready without the rest",
   },
   [MINUTE_MS, "1m"],
   { minMs: SECOND_MS, maxMs: 24 * HOUR_MS, range: "from 1s to 24h such as 5m" },
@@ -93,7 +93,7 @@ const compareEveryMs = durationOption(
   {
     env: "SERV_CACHE_PEER_COMPARE",
     flag: "peer-compare",
-    meaning: "how often entries are compared with each peer's, and what differs is mended",
+    meaning: "how often entries are compared with those of each peer, and differences repaired",
   },
   [10 * MINUTE_MS, "10m"],
   { minMs: SECOND_MS, maxMs: 24 * HOUR_MS, range: "from 1s to 24h such as 10m", offWord: "off" },
@@ -103,7 +103,7 @@ const peerQueueBytes = sizeOption(
   {
     env: "SERV_CACHE_PEER_QUEUE",
     flag: "peer-queue",
-    meaning: "what may wait for one peer; beyond it, it is told which keys changed, not to what",
+    meaning: "size of the queue for one peer; above it, the peer gets the changed keys without their values",
   },
   [256 * MIB, "256MiB"],
   { minBytes: MIB, maxBytes: 100 * TIB, range: "from 1MiB to 100TiB such as 1GiB" },
@@ -113,7 +113,7 @@ const peerQueueKeys = numberOption(
   {
     env: "SERV_CACHE_PEER_QUEUE_KEYS",
     flag: "peer-queue-keys",
-    meaning: "keys that may wait for one peer; beyond them, it is told to drop everything that is older",
+    meaning: "keys in the queue for one peer; above it, the peer is told to drop all older entries",
   },
   2_000_000,
   1_000,
@@ -124,7 +124,7 @@ const peerBandwidth: Option<number> = {
   env: "SERV_CACHE_PEER_BANDWIDTH",
   flags: ["peer-bandwidth"],
   placeholder: "SIZE",
-  meaning: "bytes a second that may be sent to one peer",
+  meaning: "bytes per second that may be sent to one peer",
   defaultText: "off",
   defaultValue: () => 0,
   expected: "off, or a size from 64KiB to 100GiB such as 10MiB",

@@ -15,7 +15,7 @@ const redisUrl: Option<string | null> = {
       env: "REDIS_URL",
       flag: "redis-url",
       meaning:
-        "keeps the entries in Redis or Valkey: one server, seeds of a cluster, or redis+sentinel://h1,h2/mymaster",
+        "stores the entries in Redis or Valkey: one server, seeds of a cluster, or redis+sentinel://h1,h2/mymaster",
     },
     "URL",
     "in memory",
@@ -29,7 +29,7 @@ const redisPrefix: Option<string> = {
   env: "SERV_CACHE_REDIS_PREFIX",
   flags: ["redis-prefix"],
   placeholder: "TEXT",
-  meaning: "text before every key in Redis; without one, the whole database belongs to the cache",
+  meaning: "prefix of every key in Redis; without one, the whole database belongs to the cache",
   defaultText: "none",
   defaultValue: () => "",
   expected: "any text",
@@ -40,7 +40,7 @@ const nearCacheBytes: Option<number | null> = {
   env: "SERV_CACHE_NEAR_CACHE",
   flags: ["near-cache"],
   placeholder: "SIZE",
-  meaning: "memory for hot entries in front of Redis, kept right by its invalidation messages",
+  meaning: "memory for hot entries in front of Redis, kept consistent by its invalidation messages",
   defaultText: "off",
   defaultValue: () => null,
   expected: "off, or a size from 4MiB to 28GiB such as 256MiB",
@@ -57,23 +57,31 @@ const redisCommandTimeoutMs = timeout("SERV_CACHE_REDIS_COMMAND_TIMEOUT", "redis
 });
 
 const redisCaFile = textOption(
-  { env: "SERV_CACHE_REDIS_CA", flag: "redis-ca", meaning: "PEM file of the authorities that sign Redis' certificate" },
+  {
+    env: "SERV_CACHE_REDIS_CA",
+    flag: "redis-ca",
+    meaning: "PEM file of the authorities that sign the certificate of Redis",
+  },
   "FILE",
   "the system's",
 );
 
 const redisCertFile = textOption(
-  { env: "SERV_CACHE_REDIS_CERT", flag: "redis-cert", meaning: "PEM file of the certificate to show to Redis" },
+  { env: "SERV_CACHE_REDIS_CERT", flag: "redis-cert", meaning: "PEM file of the client certificate" },
   "FILE",
 );
 
 const redisKeyFile = textOption(
-  { env: "SERV_CACHE_REDIS_KEY", flag: "redis-key", meaning: "PEM file of that certificate's private key" },
+  { env: "SERV_CACHE_REDIS_KEY", flag: "redis-key", meaning: "PEM file of the client certificate's private key" },
   "FILE",
 );
 
 const redisServerName = textOption(
-  { env: "SERV_CACHE_REDIS_SERVER_NAME", flag: "redis-server-name", meaning: "name to expect in Redis' certificate" },
+  {
+    env: "SERV_CACHE_REDIS_SERVER_NAME",
+    flag: "redis-server-name",
+    meaning: "name to expect in the certificate of Redis",
+  },
   "NAME",
   "the host of the URL",
 );
@@ -90,7 +98,11 @@ const redisTlsVerify: Option<boolean> = {
 };
 
 const redisSentinelUser = textOption(
-  { env: "SERV_CACHE_REDIS_SENTINEL_USER", flag: "redis-sentinel-user", meaning: "user at the sentinels themselves" },
+  {
+    env: "SERV_CACHE_REDIS_SENTINEL_USER",
+    flag: "redis-sentinel-user",
+    meaning: "user name for the Sentinels themselves",
+  },
   "NAME",
 );
 
@@ -98,7 +110,7 @@ const redisSentinelPassword = textOption(
   {
     env: "SERV_CACHE_REDIS_SENTINEL_PASSWORD",
     flag: "redis-sentinel-password",
-    meaning: "password at the sentinels themselves",
+    meaning: "password for the Sentinels themselves",
   },
   "TEXT",
 );

@@ -7,7 +7,7 @@ const logLevel = wordOption(
   {
     env: "LOG_LEVEL",
     flag: "log-level",
-    meaning: "what is logged: messages of this level and above",
+    meaning: "lowest level that is logged",
   },
   ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
   "info",
@@ -17,7 +17,7 @@ const telemetryKeys = wordOption(
   {
     env: "SERV_CACHE_TELEMETRY_KEYS",
     flag: "telemetry-keys",
-    meaning: "how traces name cache keys: on = as they are, hashed = the start of their SHA-256, off = not at all",
+    meaning: "how traces show cache keys: on = unchanged, hashed = the first digits of their SHA-256, off = not at all",
   },
   ["on", "hashed", "off"],
   "hashed",
@@ -27,7 +27,7 @@ const otlpEndpoint: Option<string | null> = {
   env: "SERV_OTLP_ENDPOINT",
   flags: ["otlp-endpoint"],
   placeholder: "URL",
-  meaning: "where traces and metrics go over OTLP/HTTP; OTEL_EXPORTER_OTLP_ENDPOINT means the same and wins",
+  meaning: "OTLP/HTTP endpoint for traces and metrics; OTEL_EXPORTER_OTLP_ENDPOINT means the same and has precedence",
   defaultText: "none",
   defaultValue: () => null,
   expected: "a URL such as http://localhost:4318, or a host and a port such as localhost:4318",
