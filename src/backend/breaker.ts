@@ -2,6 +2,7 @@
  * Stops asking who fails: after some failures in a row nobody is let through for a while, then one call is, to see.
  * The while doubles with each call that fails again.
  */
+import { doubledMs } from "../runtime/backoff.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 
 export interface BreakerOptions {
@@ -56,7 +57,7 @@ export class Breaker {
     if (this.#openings > 0 && !wasProbe) return;
     if (this.#failures < this.options.failures && !wasProbe) return;
     const { openMs, openMaxMs, scheduler } = this.options;
-    this.#openUntilMs = scheduler.nowMs() + Math.min(openMaxMs, openMs * 2 ** this.#openings);
     this.#openings += 1;
+    this.#openUntilMs = scheduler.nowMs() + doubledMs(this.#openings, { firstMs: openMs, maxMs: openMaxMs });
   }
 }

@@ -14,6 +14,7 @@ import { FILL_NODE_ID, type Stamp, type Version } from "../model/stamp.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
+import { BoundedMap } from "../runtime/bounded-map.ts";
 import type { ByteBudget } from "../runtime/byte-budget.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import { type Backend, BackendConfigError, BackendError } from "./backend.ts";
@@ -24,7 +25,6 @@ import { LoadRoom } from "./load-room.ts";
 import { Reachability } from "./reachability.ts";
 import { type FillResult, type Kept, ReadThrough } from "./read-through.ts";
 import { RecentFills } from "./recent-fills.ts";
-import { RecentWrites } from "./recent-writes.ts";
 import { StaleValues } from "./stale-values.ts";
 import { WriteBehind } from "./write-behind.ts";
 import { WriteReload } from "./write-reload.ts";
@@ -49,6 +49,8 @@ export interface DatabaseStoreOptions {
 }
 
 const WAITING_KEYS = 10_000;
+/** More than can be written while a thread is late. */
+const MOST_WRITES = 10_000;
 const NEGATIVE_KEYS = 100_000;
 const BREAKER = { failures: 10, openMs: 500, openMaxMs: 10_000 };
 const WRITE_BATCH_BYTES = 8 * 1024 * 1024;
@@ -73,7 +75,11 @@ export class DatabaseStore {
   /** Null = what was written stays as it was sent. */
   readonly #reload: WriteReload | null;
   readonly #recentFills = new RecentFills();
-  readonly #recentWrites = new RecentWrites();
+  /**
+   * Stamps of the last writes by key that the database has. A thread may be late with an older one: what is loaded now is
+   * cached with the stamp of the newer, and so is not replaced by it.
+   */
+  readonly #recentWrites = new BoundedMap<string, Stamp>(MOST_WRITES);
   /** Writes that readers may have seen in the outbox, and that others now wait in place of; by key. */
   readonly #replaced = new Map<string, Version>();
 
@@ -121,7 +127,7 @@ export class DatabaseStore {
         },
         // The entry itself stays: a write for the cache alone, or one that a peer has yet to write, is not in the database.
         absent: (key, version) => {
-          const deleted = this.#recentWrites.stampOf(key);
+          const deleted = this.#recentWrites.get(key) ?? null;
           if (deleted !== null) this.#keep(this.#absent(key, deleted));
           this.#keep(this.#stale?.drop(key, { version, nodeId: options.nodeId }));
         },
@@ -152,7 +158,7 @@ export class DatabaseStore {
         if (entry.stamp.version >= (this.#replaced.get(entry.key) ?? Number.POSITIVE_INFINITY)) {
           this.#replaced.delete(entry.key);
         }
-        if (!isSuperseded) this.#recentWrites.add(entry.key, entry.stamp);
+        if (!isSuperseded) this.#recentWrites.set(entry.key, entry.stamp);
         if (config.writeMode === "through") return this.#writtenThrough(entry, isSuperseded);
         if (entry.kind === "put") this.#keep(this.#reload?.after(entry));
         return;
@@ -348,7 +354,7 @@ export class DatabaseStore {
     value: CacheValue,
     expiresAtMs: number,
     version: Version,
-    written: Stamp | null = this.#recentWrites.stampOf(key),
+    written: Stamp | null = this.#recentWrites.get(key) ?? null,
   ): Promise<void> {
     this.#noteFill(key, version);
     if (written !== null) {
@@ -361,7 +367,7 @@ export class DatabaseStore {
 
   /** It is written, though still in the outbox, and reads are to see what the database made of it. */
   #isReloaded({ key, stamp }: OutboxMutation): boolean {
-    const written = this.#reload === null ? null : this.#recentWrites.stampOf(key);
+    const written = this.#reload === null ? null : (this.#recentWrites.get(key) ?? null);
     return written !== null && written.version === stamp.version && written.nodeId === stamp.nodeId;
   }
 

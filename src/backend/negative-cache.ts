@@ -1,12 +1,16 @@
+import { BoundedMap } from "../runtime/bounded-map.ts";
+
 /** Keys that the backend does not have, remembered for a while. Bounded; the oldest are forgotten first. */
 export class NegativeCache {
   /** In the order in which they expire, since all live equally long. */
-  readonly #expiresAtMs = new Map<string, number>();
+  readonly #expiresAtMs: BoundedMap<string, number>;
 
   constructor(
-    private readonly limitKeys: number,
+    limitKeys: number,
     private readonly ttlMs: number,
-  ) {}
+  ) {
+    this.#expiresAtMs = new BoundedMap(limitKeys);
+  }
 
   has(key: string, nowMs: number): boolean {
     const expiresAtMs = this.#expiresAtMs.get(key);
@@ -18,13 +22,7 @@ export class NegativeCache {
 
   add(key: string, nowMs: number): void {
     if (this.ttlMs === 0) return;
-    this.#expiresAtMs.delete(key);
     this.#expiresAtMs.set(key, nowMs + this.ttlMs);
-    if (this.#expiresAtMs.size <= this.limitKeys) return;
-    for (const oldest of this.#expiresAtMs.keys()) {
-      this.#expiresAtMs.delete(oldest);
-      return;
-    }
   }
 
   forget(key: string): void {

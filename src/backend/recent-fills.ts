@@ -1,5 +1,6 @@
 /** The last fills by key: a mutation that they did not see, and that is kept later, undoes them. */
 import type { Version } from "../model/stamp.ts";
+import { BoundedMap } from "../runtime/bounded-map.ts";
 
 /** More than can be loaded while a mutation is on its way from its thread. */
 const MOST = 10_000;
@@ -11,17 +12,11 @@ interface Fill {
 }
 
 export class RecentFills {
-  readonly #fills = new Map<string, Fill>();
+  readonly #fills = new BoundedMap<string, Fill>(MOST);
   readonly #pinned = new Map<string, Fill>();
 
   add(key: string, version: Version, seen = 0 as Version): void {
-    this.#fills.delete(key);
     this.#fills.set(key, { version, seen });
-    if (this.#fills.size <= MOST) return;
-    for (const oldest of this.#fills.keys()) {
-      this.#fills.delete(oldest);
-      return;
-    }
   }
 
   /** As `add`, and it is not forgotten before it is taken. */

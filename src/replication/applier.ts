@@ -11,6 +11,7 @@ import { type HybridClock, versionAt } from "../model/hybrid-clock.ts";
 import type { Key } from "../model/key.ts";
 import { before, type Stamp, type Version } from "../model/stamp.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
+import { BoundedMap } from "../runtime/bounded-map.ts";
 import type { RecentTouches } from "./recent-touches.ts";
 import type { VersionFloors } from "./version-floors.ts";
 import type { PeerInvalidate, PeerMutation, PeerPut } from "./wire/peer-mutation.ts";
@@ -49,7 +50,7 @@ const MOST_DONE = 1000;
 
 export class Applier {
   readonly #options: ApplierOptions;
-  readonly #invalidated = new Map<string, Promise<void>>();
+  readonly #invalidated = new BoundedMap<string, Promise<void>>(MOST_DONE);
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -203,8 +204,6 @@ export class Applier {
     if (done === undefined) {
       done = this.#walk(pattern, stamp);
       this.#invalidated.set(name, done);
-      const oldest = this.#invalidated.size > MOST_DONE ? this.#invalidated.keys().next().value : undefined;
-      if (oldest !== undefined) this.#invalidated.delete(oldest);
     }
     try {
       await done;

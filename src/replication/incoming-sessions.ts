@@ -1,5 +1,6 @@
 /** What this node knows of those who send to it: one session per sender, as long as the sender lives. */
 import { toVersion, type Version } from "../model/stamp.ts";
+import { BoundedMap } from "../runtime/bounded-map.ts";
 
 /** Senders that are remembered; the one that was silent longest makes way. */
 const MOST_SESSIONS = 1000;
@@ -16,7 +17,7 @@ export class IncomingSession {
   heardAtMs = 0;
   #acknowledged: number;
   readonly #beyond = new Set<number>();
-  readonly #answers = new Map<number, Promise<Buffer>>();
+  readonly #answers = new BoundedMap<number, Promise<Buffer>>(MOST_ANSWERS);
 
   /** `next`: what is below was settled before this session. */
   constructor(
@@ -66,8 +67,6 @@ export class IncomingSession {
   #done(number: number): void {
     if (number > this.#acknowledged) this.#beyond.add(number);
     this.#closeUp();
-    const oldest = this.#answers.size > MOST_ANSWERS ? this.#answers.keys().next().value : undefined;
-    if (oldest !== undefined) this.#answers.delete(oldest);
   }
 
   #closeUp(): void {

@@ -7,6 +7,7 @@
 
 import { isSame } from "../engine/engine.ts";
 import { isNewer, type Stamp } from "../model/stamp.ts";
+import { BoundedMap } from "../runtime/bounded-map.ts";
 
 export interface Touch {
   /** Of the put that was touched. */
@@ -19,9 +20,11 @@ export interface Touch {
 const MOST = 50_000;
 
 export class RecentTouches {
-  readonly #touches = new Map<string, Touch>();
+  readonly #touches: BoundedMap<string, Touch>;
 
-  constructor(private readonly most = MOST) {}
+  constructor(most = MOST) {
+    this.#touches = new BoundedMap(most);
+  }
 
   /** False = a newer touch, or one of a newer put, is known. */
   note(key: string, touch: Touch): boolean {
@@ -29,11 +32,8 @@ export class RecentTouches {
     if (known !== undefined) {
       if (!isSame(touch.seen, known.seen) ? isNewer(known.seen, touch.seen) : isNewer(known.stamp, touch.stamp))
         return false;
-      this.#touches.delete(key);
     }
     this.#touches.set(key, touch);
-    const oldest = this.#touches.size > this.most ? this.#touches.keys().next().value : undefined;
-    if (oldest !== undefined) this.#touches.delete(oldest);
     return true;
   }
 

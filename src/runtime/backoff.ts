@@ -1,12 +1,16 @@
-export interface BackoffOptions {
+/** How long to wait before the next try: twice as long after each failure in a row. */
+
+export interface BackoffLimits {
   readonly firstMs: number;
   readonly maxMs: number;
-  /** In [0, 1). */
-  readonly random: () => number;
 }
 
-/** Wait before the next try after `failures` in a row (from 1), in ms: doubling, with the upper half at random. */
-export function backoffMs(failures: number, options: BackoffOptions): number {
-  const fullMs = Math.min(options.maxMs, options.firstMs * 2 ** (failures - 1));
-  return Math.ceil(fullMs * (0.5 + options.random() / 2));
+/** The wait after `failures` in a row (from 1), in ms. */
+export function doubledMs(failures: number, { firstMs, maxMs }: BackoffLimits): number {
+  return Math.min(maxMs, firstMs * 2 ** (failures - 1));
+}
+
+/** As `doubledMs`, with the upper half at random, so that those who failed together don't come back together. */
+export function backoffMs(failures: number, options: BackoffLimits & { readonly random: () => number }): number {
+  return Math.ceil(doubledMs(failures, options) * (0.5 + options.random() / 2));
 }

@@ -1,3 +1,4 @@
+import { backoffMs } from "../../runtime/backoff.ts";
 import { messageOf } from "./errors.ts";
 
 interface BreakerOptions {
@@ -29,8 +30,7 @@ const MAX_CONSECUTIVE = 3;
 const MIN_FAILURES = 5;
 const MIN_FAILURE_SHARE = 0.05;
 const WINDOW_MS = 1000;
-const PROBE_FROM_MS = 50;
-const PROBE_TO_MS = 250;
+const PROBE = { firstMs: 50, maxMs: 250 };
 
 /** Servers that are told apart; those beyond share the last place. */
 const CELLS = 256;
@@ -139,7 +139,7 @@ export class Breaker {
     this.#write(cell, this.#options.clock(), messageOf(error));
     Atomics.add(this.#words, OPEN_CELLS, 1);
     this.#options.log(`${spoken(server)} is away: ${messageOf(error)}`);
-    this.#probeLater(server, name, PROBE_FROM_MS);
+    this.#probeLater(server, name, 1);
   }
 
   close(): void {
@@ -156,22 +156,22 @@ export class Breaker {
     }
   }
 
-  #probeLater(server: string, name: string, delayMs: number): void {
+  #probeLater(server: string, name: string, failures: number): void {
     if (this.#closed) return;
-    const waitMs = delayMs * (1 - this.#options.random() / 4);
+    const waitMs = backoffMs(failures, { ...PROBE, random: this.#options.random });
     this.#timers.set(
       server,
-      setTimeout(() => void this.#tryToClose(server, name, delayMs), waitMs),
+      setTimeout(() => void this.#tryToClose(server, name, failures), waitMs),
     );
   }
 
-  async #tryToClose(server: string, name: string, delayMs: number): Promise<void> {
+  async #tryToClose(server: string, name: string, failures: number): Promise<void> {
     const cell = this.#cellOf(server);
     try {
       await this.#options.probe(name);
     } catch (error) {
       this.#write(cell, this.#bytes.readDoubleLE(cell + SINCE_AT), messageOf(error));
-      this.#probeLater(server, name, Math.min(PROBE_TO_MS, delayMs * 2));
+      this.#probeLater(server, name, failures + 1);
       return;
     }
     if (this.#closed) return;

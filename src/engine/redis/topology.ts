@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from "node:tls";
 import { Cluster, Redis } from "ioredis";
+import { backoffMs } from "../../runtime/backoff.ts";
 import { messageOf, NotConnectedError, RedisConfigError } from "./errors.ts";
 import type { RedisEngineOptions } from "./options.ts";
 import type { RedisAddress } from "./redis-url.ts";
@@ -14,8 +15,7 @@ type TopologyOptions = Pick<
   "target" | "connectTimeoutMs" | "commandTimeoutMs" | "tls" | "sentinelUsername" | "sentinelPassword" | "random"
 >;
 
-const RECONNECT_FROM_MS = 50;
-const RECONNECT_TO_MS = 1000;
+const RECONNECT = { firstMs: 50, maxMs: 1000 };
 
 /**
  * Finds out what the addresses lead to and makes a client for it. The client keeps itself connected.
@@ -106,7 +106,7 @@ function sentinelOptions(options: TopologyOptions) {
     role: "master" as const,
     failoverDetector: true,
     sentinelCommandTimeout: options.connectTimeoutMs,
-    sentinelRetryStrategy: (attempt: number) => reconnectDelayMs(attempt, options.random),
+    sentinelRetryStrategy: (attempt: number) => backoffMs(attempt, { ...RECONNECT, random: options.random }),
     ...(tls === null ? {} : { enableTLSForSentinelMode: true, sentinelTLS: tls }),
     ...(options.sentinelUsername === null ? {} : { sentinelUsername: options.sentinelUsername }),
     ...(options.sentinelPassword === null ? {} : { sentinelPassword: options.sentinelPassword }),
@@ -126,7 +126,7 @@ function nodeOptions(options: TopologyOptions) {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
-    retryStrategy: (attempt: number) => reconnectDelayMs(attempt, random),
+    retryStrategy: (attempt: number) => backoffMs(attempt, { ...RECONNECT, random }),
     reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
     ...(target.username === null ? {} : { username: target.username }),
     ...(target.password === null ? {} : { password: target.password }),
@@ -143,12 +143,6 @@ function tlsOptions({ target, tls }: TopologyOptions): ConnectionOptions | null 
     ...(tls.key === null ? {} : { key: tls.key }),
     ...(tls.serverName === null ? {} : { servername: tls.serverName }),
   };
-}
-
-/** Doubles from 50 ms to 1 s, with up to a quarter of jitter. */
-function reconnectDelayMs(attempt: number, random: () => number): number {
-  const delayMs = Math.min(RECONNECT_TO_MS, RECONNECT_FROM_MS * 2 ** Math.min(attempt - 1, 10));
-  return Math.round(delayMs * (1 - random() / 4));
 }
 
 function reasonOf(error: unknown): string {
