@@ -58,6 +58,8 @@ export function makeOutages(): SharedArrayBuffer {
  *
  * Each thread counts its own failures: a link of one thread may be lost alone. The first failure asks the server at once,
  * so that an outage is known within a second also where calls are few.
+ *
+ * It shares its name alone with the breaker of the backend, which one thread holds and whose next call is the probe.
  */
 export class Breaker {
   readonly #options: BreakerOptions;
