@@ -1,8 +1,12 @@
-import { describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { ExpiryWheel, TICK_MS } from "../../../src/engine/memory/expiry-wheel.ts";
+import { SHARD_SMALL, SHARD_WHEEL_COUNT, SHARD_WHEEL_TICK } from "../../../src/engine/memory/layout.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
 import { NEVER } from "../../../src/model/entry.ts";
 import { checkInvariants } from "../../support/engine-invariants.ts";
 import { keyOf, ManualClock, pruneAll, RecordingSink, smallEngine, stampOf } from "../../support/engine-io.ts";
+import { SmallShard } from "../../support/small-shard.ts";
 import { TracedMemory } from "../../support/traced-memory.ts";
 
 const MINUTE_MS = 60_000;
@@ -64,4 +68,135 @@ test("entries end when they should though the clock went back", () => {
   pruneAll(engine);
   checkInvariants(engine.handle);
   expect(engine.stats()).toMatchObject({ entries: 0, expirations: 2 });
+});
+
+describe("the wheel of one shard", () => {
+  const EPOCH_MS = 1_000;
+  const MANY = 1_000_000;
+  let parts: SmallShard;
+  let wheel: ExpiryWheel;
+
+  function makeWheel(): void {
+    parts = new SmallShard({ segments: 256 });
+    wheel = new ExpiryWheel(parts.arena, EPOCH_MS);
+  }
+  beforeEach(makeWheel);
+
+  /** Files a record that ends in a tick; gives its location. */
+  function file(tick: number): number {
+    const location = parts.append(SHARD_SMALL, Buffer.alloc(8), EPOCH_MS + tick * TICK_MS);
+    wheel.add(parts.shard, location);
+    return location;
+  }
+
+  /** Takes out all that is due, in the order in which it comes. */
+  function dueUntil(tick: number, steps = MANY): number[] {
+    const due: number[] = [];
+    for (;;) {
+      const location = wheel.nextDue(parts.shard, EPOCH_MS + tick * TICK_MS, steps);
+      if (location === 0) return due;
+      if (location < 0) continue;
+      wheel.remove(parts.shard, location);
+      due.push(location);
+    }
+  }
+
+  test.each([
+    [0, 0],
+    [EPOCH_MS, 0],
+    [EPOCH_MS + TICK_MS - 1, 0],
+    [EPOCH_MS + TICK_MS, 1],
+    [EPOCH_MS + 2 ** 31 * TICK_MS, 2 ** 31 - 1],
+    [Number.MAX_SAFE_INTEGER, 2 ** 31 - 1],
+  ])("has %d ms in tick %d", (timeMs, tick) => {
+    expect(wheel.tickOf(timeMs)).toBe(tick);
+  });
+
+  test.each([1, 63, 64, 65, 4095, 4096, 4097, 262_143, 262_144, 16_777_215, 16_777_216, 40_000_000])(
+    "gives what ends in tick %d when that tick has passed, and not before",
+    (tick) => {
+      const location = file(tick);
+      expect(dueUntil(tick)).toEqual([]);
+      expect(dueUntil(tick + 1)).toEqual([location]);
+      expect(parts.control(SHARD_WHEEL_COUNT)).toBe(0);
+    },
+  );
+
+  test("gives what had ended already when it was filed", () => {
+    dueUntil(1000);
+    const location = file(5);
+    expect(dueUntil(1001)).toEqual([location]);
+  });
+
+  test("moves on to the present where nothing is filed, and never back", () => {
+    dueUntil(5000);
+    expect(parts.control(SHARD_WHEEL_TICK)).toBe(5000);
+    dueUntil(10);
+    expect(parts.control(SHARD_WHEEL_TICK)).toBe(5000);
+    expect(wheel.lagMs(parts.shard, EPOCH_MS + 5003 * TICK_MS)).toBe(3 * TICK_MS);
+  });
+
+  test("stops when it has refiled as many as it may, and goes on from there", () => {
+    const locations = [100, 101, 102].map(file);
+    const now = EPOCH_MS + 110 * TICK_MS;
+    expect(wheel.nextDue(parts.shard, now, 2)).toBe(-1);
+    expect(dueUntil(110, 1).toSorted()).toEqual(locations.toSorted());
+  });
+
+  test("takes out the first, the last and one in the midst of a bucket", () => {
+    for (const gone of [0, 1, 2]) {
+      makeWheel();
+      const locations = [7, 7, 7].map(file);
+      wheel.remove(parts.shard, locations[gone] ?? 0);
+      const left = locations.filter((_, at) => at !== gone);
+      expect(dueUntil(8).toSorted()).toEqual(left.toSorted());
+    }
+  });
+
+  test.each([null, 0, 1])("finds a record where it was moved to, wherever it stood; neighbour %p is gone", (gone) => {
+    for (const moved of [0, 1, 2]) {
+      makeWheel();
+      const locations = [7, 7, 7].map(file);
+      parts.reserve(1);
+      const copy = parts.log.copy(parts.shard, locations[moved] ?? 0, SHARD_SMALL);
+      wheel.moved(parts.shard, copy);
+      // The others are taken out first, each beside the one that moved.
+      const others = locations.filter((_, at) => at !== moved);
+      if (gone !== null) wheel.remove(parts.shard, others[gone] ?? 0);
+      const expected = [copy, ...others.filter((_, at) => at !== gone)];
+      expect(dueUntil(8).toSorted()).toEqual(expected.toSorted());
+    }
+  });
+
+  test("forgets everything when it is cleared", () => {
+    for (const tick of [1, 100, 10_000, 1_000_000]) file(tick);
+    wheel.clear(parts.shard);
+    expect([parts.control(SHARD_WHEEL_COUNT), dueUntil(2_000_000)]).toEqual([0, []]);
+  });
+
+  test("gives everything once, in the first look after its tick, whatever the times of looks and records", () => {
+    const ticks = fc.oneof(fc.nat(200), fc.nat(10_000), fc.nat(20_000_000));
+    const call = fc.record({ ahead: ticks, isLook: fc.boolean(), isGone: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(call, { maxLength: 40, size: "max" }), (calls) => {
+        makeWheel();
+        let now = 0;
+        const filed = new Map<number, number>();
+        for (const { ahead, isLook, isGone } of calls) {
+          const first = filed.keys().next().value;
+          if (!isLook) filed.set(file(now + ahead), now + ahead);
+          else if (isGone && first !== undefined) {
+            wheel.remove(parts.shard, first);
+            filed.delete(first);
+          } else {
+            now += ahead;
+            const due = [...filed].filter(([, tick]) => tick < now).map(([location]) => location);
+            expect(dueUntil(now, 3).toSorted()).toEqual(due.toSorted());
+            for (const location of due) filed.delete(location);
+          }
+        }
+        expect(parts.control(SHARD_WHEEL_COUNT)).toBe(filed.size);
+      }),
+    );
+  });
 });
