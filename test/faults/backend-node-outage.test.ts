@@ -83,7 +83,7 @@ async function startNode(flags: readonly string[]) {
 }
 
 function drained(calls: NodeCalls): Promise<void> {
-  return until("all writes are in the database", async () => (await pending(calls)) === 0, 40_000);
+  return until("all writes are in the database", async () => (await pending(calls)) === 0);
 }
 
 async function pending(calls: NodeCalls): Promise<number> {

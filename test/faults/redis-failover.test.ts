@@ -244,9 +244,9 @@ describe("Sentinel", () => {
       await eventually(() => calls.engine.health().status === "unavailable");
       sentinels.thaw();
       sentinels.primary.thaw();
-      await eventually(() => calls.engine.health().status === "ok", 30_000);
+      await eventually(() => calls.engine.health().status === "ok");
     }
-  }, 60_000);
+  }, 300_000);
 
   test("leads to the primary, and to its replica after a failover, without a restart", async () => {
     const sentinels = await RedisSentinels.start();
@@ -257,7 +257,7 @@ describe("Sentinel", () => {
     await sentinels.primary.kill();
     await expect(calls.put("k", "2")).rejects.toBeInstanceOf(EngineUnavailableError);
     await eventually(() => calls.engine.health().status === "unavailable");
-    await eventually(() => calls.engine.health().status === "ok", 20_000);
+    await eventually(() => calls.engine.health().status === "ok");
     expect(await calls.put("k", "2")).toBe("stored");
     expect(await calls.get("k")).toBe("2");
     expect(await (await openEngine(sentinels.replica.url)).get("k")).toBe("2");

@@ -57,5 +57,5 @@ describe.each([
     const { exitCode, stderr } = await node.finished();
     expect(stderr).toMatch(message);
     expect(exitCode).toBe(1);
-  }, 120_000);
+  }, 300_000);
 });

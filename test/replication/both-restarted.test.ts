@@ -2,7 +2,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { type Mesh, type MeshNode, startMesh } from "../support/mesh.ts";
 import { endServed } from "../support/serve.ts";
-import { until } from "../support/until.ts";
 
 const TIMEOUT_MS = 300_000;
 
@@ -40,7 +39,7 @@ describe.each<Signal>(["SIGKILL", "SIGTERM"])(
         await b.calls.put("y", 2);
         await restartAll([a, b], signal);
         mesh.join(0);
-        await until("both are at both", async () => {
+        await mesh.until("both are at both", async () => {
           const found = await Promise.all([a, b].map(({ calls }) => calls.values(["x", "y"])));
           return found.every((values) => values.get("x") === 1 && values.get("y") === 2);
         });
@@ -67,10 +66,10 @@ describe.each<Signal>(["SIGKILL", "SIGTERM"])(
         mesh.join(0);
         mesh.join(1);
         // Whether the later of the two has to wait as well depends on when the other was heard last.
-        await until("it is said what waits", async () => (await unplacedAt(a)) === 1);
+        await mesh.until("it is said what waits", async () => (await unplacedAt(a)) === 1);
         expect([(await a.calls.values(["x"])).get("x"), (await b.calls.values(["y"])).get("y")]).toEqual([1, 2]);
         await c.start();
-        await until("all have all", async () => {
+        await mesh.until("all have all", async () => {
           const found = await Promise.all(mesh.nodes.map(({ calls }) => calls.values(["x", "y"])));
           return found.every((values) => values.get("x") === 1 && values.get("y") === 2);
         });

@@ -4,6 +4,7 @@ import { destinationOf, unplacedOf } from "../../src/replication/peer-rows.ts";
 import { UnplacedPuts } from "../../src/replication/unplaced-puts.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox, put, takeAll } from "../support/test-outbox.ts";
+import { until } from "../support/until.ts";
 
 const PEER = destinationOf("http://b:1");
 
@@ -25,7 +26,6 @@ async function unplacedPut(folder: string) {
 
 type Moved = Awaited<ReturnType<typeof unplacedPut>>;
 
-const settled = () => new Promise<void>((resolve) => setTimeout(resolve, 20));
 const move = ({ outbox, unplaced }: Moved, entry: OutboxEntry) => outbox.settle([unplaced.settle(entry)]);
 const write = ({ outbox }: Moved) => outbox.append([put("k", "new", 2, PEER)]);
 
@@ -44,7 +44,7 @@ describe("a put that a peer could not place", () => {
     using folder = tempFolder();
     using at = await unplacedPut(folder.path);
     await Promise.all([first?.(at, at.entry), second?.(at, at.entry)]);
-    await settled();
-    expect([at.waiting(), at.outbox.counts(PEER).pending]).toEqual(["invalidate", 1]);
+    await until("it is outdated", () => at.waiting() === "invalidate");
+    expect(at.outbox.counts(PEER).pending).toBe(1);
   });
 });

@@ -25,6 +25,8 @@ export interface Mesh extends AsyncDisposable {
   /** Cuts one node off from the others, both ways, or joins it again. */
   cutOff(node: number): void;
   join(node: number): void;
+  /** Waits for a condition; where it does not come, says how the nodes that answer see their peers. */
+  until(what: string, condition: () => Promise<boolean>): Promise<void>;
   /** Waits until every node says that its peers are there. */
   met(): Promise<void>;
   /** Waits until all nodes answer the same for all keys. Gives it: null = there is no entry. */
@@ -90,6 +92,7 @@ export async function startMesh(count: number, settings: MeshSettings = {}): Pro
       each(node, (proxy) => {
         proxy.mode = { kind: "pass" };
       }),
+    until: (what, condition) => untilOrTell(nodes, what, condition),
     met: () => allMet(nodes),
     agreed: (keys) => allAgreed(nodes, keys),
     async [Symbol.asyncDispose]() {
@@ -134,33 +137,36 @@ async function startNode(
   };
 }
 
+async function untilOrTell(nodes: readonly MeshNode[], what: string, condition: () => Promise<boolean>): Promise<void> {
+  try {
+    await until(what, condition);
+  } catch (cause) {
+    const seen = await Promise.all(
+      nodes.map(({ calls }) => calls.json("/health").then(({ peers }) => JSON.stringify(peers), String)),
+    );
+    throw new Error(`${what}: never; the nodes say:\n${seen.join("\n")}`, { cause });
+  }
+}
+
 async function allMet(nodes: readonly MeshNode[]): Promise<void> {
-  await until(
-    "all nodes have met",
-    async () => {
-      const health = await Promise.all(nodes.map((node) => node.calls.json("/health")));
-      return health.every(({ peers }) => peers?.status === "ok");
-    },
-    30_000,
-  );
+  await until("all nodes have met", async () => {
+    const health = await Promise.all(nodes.map((node) => node.calls.json("/health")));
+    return health.every(({ peers }) => peers?.status === "ok");
+  });
 }
 
 async function allAgreed(nodes: readonly MeshNode[], keys: readonly string[]): Promise<Map<string, number | null>> {
   let seen: string[] = [];
   try {
-    await until(
-      "all nodes agree",
-      async () => {
-        const found = await Promise.all(nodes.map((node) => node.calls.values(keys)));
-        seen = found.map((values) => JSON.stringify(keys.map((key) => values.get(key) ?? null)));
-        const stats = await Promise.all(nodes.map((node) => node.calls.json("/api/stats")));
-        const isDrained = stats.every(({ peers }) =>
-          peers.links.every((link: { queue: { mutations: number } }) => link.queue.mutations === 0),
-        );
-        return isDrained && new Set(seen).size === 1;
-      },
-      30_000,
-    );
+    await until("all nodes agree", async () => {
+      const found = await Promise.all(nodes.map((node) => node.calls.values(keys)));
+      seen = found.map((values) => JSON.stringify(keys.map((key) => values.get(key) ?? null)));
+      const stats = await Promise.all(nodes.map((node) => node.calls.json("/api/stats")));
+      const isDrained = stats.every(({ peers }) =>
+        peers.links.every((link: { queue: { mutations: number } }) => link.queue.mutations === 0),
+      );
+      return isDrained && new Set(seen).size === 1;
+    });
   } catch (cause) {
     throw new Error(`the nodes do not agree: ${seen.map((each) => each.slice(0, 300)).join(" / ")}`, { cause });
   }

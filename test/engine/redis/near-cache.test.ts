@@ -19,13 +19,19 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
+/** A pause of this machine is no outage here. */
+const PATIENT = { commandTimeoutMs: 60_000 };
+
 async function setUp(settings: Partial<RedisEngineSettings> = {}) {
   const server = await RedisServer.start();
   cleanups.push(() => server.stop());
   const near = new PlainEngine(() => Date.now());
-  // A pause of this machine is no outage here.
-  const patient = { commandTimeoutMs: 5000, nearEngine: near };
-  const engine = await createRedisEngine({ target: parseRedisUrl(server.url), ...patient, ...settings });
+  const engine = await createRedisEngine({
+    target: parseRedisUrl(server.url),
+    ...PATIENT,
+    nearEngine: near,
+    ...settings,
+  });
   cleanups.push(() => engine.close());
   const other = new Redis({ port: server.port, retryStrategy: () => 20 });
   other.on("error", () => {});
@@ -34,7 +40,17 @@ async function setUp(settings: Partial<RedisEngineSettings> = {}) {
   /** A hit in the near cache is the only one that is answered without a promise. */
   const isNear = (key: string) => engine.get(keyOf(key), new HeadSink()) === true;
   const warm = (key: string) => eventually(async () => (await calls.get(key)) !== null && isNear(key));
-  return { server, near, engine, other, calls, isNear, warm };
+  /** Redis tells of a change before it answers what comes after it; this thread reads it within a few turns. */
+  const heard = async () => {
+    await other.ping();
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { server, near, engine, other, calls, isNear, warm, heard };
+}
+
+async function expired(other: Redis): Promise<void> {
+  await other.pexpire("k", 1);
+  await eventually(async () => (await other.exists("k")) === 0);
 }
 
 describe("the near cache", () => {
@@ -56,13 +72,13 @@ describe("the near cache", () => {
     expect(after - before).toBeLessThanOrEqual(2);
   });
 
-  test("forgets within 50 ms what another program changes, deletes, lets expire or flushes", async () => {
-    const { calls, other, warm } = await setUp();
+  test("forgets, before Redis answers the next command, what another program changes, deletes, lets expire or flushes", async () => {
+    const { calls, other, warm, heard } = await setUp();
     const changes: [string, () => Promise<unknown>, string | null][] = [
       ["set", () => other.set("k", "2"), "2"],
       ["del", () => other.del("k"), null],
       ["unlink", () => other.unlink("k"), null],
-      ["pexpire", () => other.pexpire("k", 1), null],
+      ["pexpire", () => expired(other), null],
       ["rename", () => other.rename("k", "l"), null],
       ["append", () => other.append("k", "5"), "15"],
       ["flushdb", () => other.flushdb(), null],
@@ -72,26 +88,29 @@ describe("the near cache", () => {
       await warm("k");
       expect(await calls.get("k")).toBe("1");
       await change();
-      const changedMs = performance.now();
-      await eventually(async () => (await calls.get("k")) === expected, 1000);
-      expect([name, performance.now() - changedMs < 50]).toEqual([name, true]);
+      await heard();
+      expect([name, await calls.get("k")]).toEqual([name, expected]);
     }
   });
 
   test("hears only of its own prefix, and finds its keys under it", async () => {
-    const { calls, other, warm, isNear } = await setUp({ prefix: "app:" });
+    const { calls, other, warm, isNear, heard } = await setUp({ prefix: "app:" });
     await other.set("app:k", "1");
     await warm("k");
     await other.set("k", "9");
     await other.set("app:k", "2");
-    await eventually(() => !isNear("k"), 50);
+    await heard();
+    expect(isNear("k")).toBe(false);
     expect(await calls.get("k")).toBe("2");
   });
 
   test("never holds an entry past its expiry in Redis", async () => {
-    const { calls, other, warm } = await setUp();
-    await other.set("k", "1", "PX", 500);
-    await warm("k");
+    const { calls, other, isNear } = await setUp();
+    await eventually(async () => {
+      // A busy machine may not come to read it in its time: again, then.
+      if ((await other.exists("k")) === 0) await other.set("k", "1", "PX", 500);
+      return (await calls.get("k")) !== null && isNear("k");
+    });
     await eventually(async () => (await other.exists("k")) === 0);
     expect(await calls.get("k")).toBeNull();
   });
@@ -115,7 +134,6 @@ describe("the near cache", () => {
     const reader = async () => {
       let last = 0;
       while (!isOver) {
-        // Read before: a value acknowledged to the writer more than 50 ms ago must not be missed.
         const value = Number(await calls.get("k"));
         expect(value).toBeGreaterThanOrEqual(last);
         last = value;
@@ -129,31 +147,37 @@ describe("the near cache", () => {
       newest = i;
       if (i % 10 === 0) await Bun.sleep(1);
     }
-    await eventually(async () => (await calls.get("k")) === String(newest), 1000);
+    await eventually(async () => (await calls.get("k")) === String(newest));
     isOver = true;
     await Promise.all(readers);
   }, 300_000);
 
   test("is emptied and bypassed while the invalidation link is lost, and used again after", async () => {
-    const { calls, other, warm, isNear } = await setUp();
+    const { calls, other, warm, isNear, heard } = await setUp();
     await other.set("k", "1");
     await warm("k");
     const clients = await other.call("CLIENT", ["LIST", "TYPE", "pubsub"]);
     const [, id = ""] = /id=(\d+)/.exec(String(clients)) ?? [];
     await other.client("KILL", "ID", id);
-    await eventually(() => !isNear("k"), 50);
+    await eventually(() => !isNear("k"));
     await other.set("k", "2");
     expect(await calls.get("k")).toBe("2");
     await warm("k");
     await other.set("k", "3");
-    await eventually(() => !isNear("k"), 50);
+    await heard();
+    expect(isNear("k")).toBe(false);
     expect(await calls.get("k")).toBe("3");
   });
 
   test("that two threads share answers neither with what the other has replaced", async () => {
     const nearEpochs = makeNearEpochs();
     const { server, near, calls } = await setUp({ nearEpochs });
-    const second = await createRedisEngine({ target: parseRedisUrl(server.url), nearEngine: near, nearEpochs });
+    const second = await createRedisEngine({
+      target: parseRedisUrl(server.url),
+      ...PATIENT,
+      nearEngine: near,
+      nearEpochs,
+    });
     cleanups.push(() => second.close());
     const others = new EngineCalls(second, 1_000_000);
     let isOver = false;
@@ -185,7 +209,7 @@ describe("the near cache", () => {
       } catch {
         return true;
       }
-    }, 2000);
+    });
     server.thaw();
     await eventually(() =>
       calls.get("k").then(
