@@ -119,7 +119,7 @@ export class Outbox {
   }
 
   /**
-   * The newest version that was ever queued or noted here, also before a restart: a node that goes on with older stamps
+   * The newest version that was ever committed or noted here, also before a restart: a node that goes on with older stamps
    * than it gave out before would lose against itself.
    */
   get newestVersion(): number {
@@ -138,9 +138,7 @@ export class Outbox {
 
   /** Keeps a version, if it is newer than `newestVersion`, before it gives control back. Throws where the disk is full. */
   noteVersion(version: number): void {
-    if (version <= this.#newestVersion) return;
-    this.#newestVersion = version;
-    this.#transaction(() => {});
+    if (version > this.#newestVersion) this.#transaction(() => {}, version);
   }
 
   /** Why nothing can be appended now; empty = it can, unless it is full. */
@@ -181,7 +179,6 @@ export class Outbox {
     if (this.#isClosed) throw new OutboxFullError("the node stops; try another");
     if (this.#isGone) throw new OutboxFullError(this.#goneMessage());
     if (!this.#hasDisk) throw diskFull("it was full a moment ago");
-    for (const { stamp } of mutations) this.#newestVersion = Math.max(this.#newestVersion, stamp.version);
     return this.#buffer.append(mutations, bytes);
   }
 
@@ -246,11 +243,10 @@ export class Outbox {
 
   /** Replaces all that waits for a destination by a few mutations that say enough. Throws where the disk is full. */
   replaceAll(destination: string, mutations: readonly OutboxMutation[]): void {
-    for (const { stamp } of mutations) this.#newestVersion = Math.max(this.#newestVersion, stamp.version);
     this.#transaction((counts, commit) => {
       this.#queue.clear(destination, counts);
       return this.#queue.append(mutations, commit, counts);
-    });
+    }, newestOf(mutations));
     this.#listeners.get(destination)?.();
   }
 
@@ -318,7 +314,7 @@ export class Outbox {
       this.#transaction((counts, commit) => {
         this.#queue.settle(group.settlements, counts);
         return this.#queue.append(group.mutations, commit, counts);
-      });
+      }, newestOf(group.mutations));
     } catch (error) {
       group.committed.reject(diskFull(error));
       this.#makeRoom(group.settlements);
@@ -363,15 +359,16 @@ export class Outbox {
   }
 
   /**
-   * The counts change when the commit is done, and not before. `work` gets the commit's number, and gives true where it
-   * has left it in the journal.
+   * The counts and the newest version change when the commit is done, and not before. `work` gets the commit's number, and
+   * gives true where it has left it in the journal.
    */
-  #transaction(work: (counts: QueueCounts, commit: number) => unknown): void {
+  #transaction(work: (counts: QueueCounts, commit: number) => unknown, version = 0): void {
+    const newestVersion = Math.max(this.#newestVersion, version);
     const counts = this.#counts.fork();
     const commit = this.#commits + 1;
     try {
       this.#store.transaction(() => {
-        if (work(counts, commit) !== true) this.#store.note(commit, this.#newestVersion);
+        if (work(counts, commit) !== true) this.#store.note(commit, newestVersion);
       });
     } catch (error) {
       this.#queue.undo();
@@ -379,9 +376,14 @@ export class Outbox {
     }
     this.#queue.keep();
     this.#counts.adopt(counts);
+    this.#newestVersion = newestVersion;
     this.#commits = commit;
     this.#mark.write({ commits: commit, entries: this.#counts.entries });
   }
+}
+
+function newestOf(mutations: readonly OutboxMutation[]): number {
+  return mutations.reduce((newest, { stamp }) => Math.max(newest, stamp.version), 0);
 }
 
 function destinationsOf({ mutations, settlements }: CommitGroup): Set<string> {

@@ -238,6 +238,7 @@ describe("a full disk", () => {
     expect(refusal).toBeInstanceOf(OutboxFullError);
     expect(accepted.length).toBeGreaterThan(10);
     expect(outbox.pendingValue("backend", `key:${accepted.length}`)).toBeNull();
+    expect(outbox.newestVersion).toBe(accepted.length);
     expect(() => outbox.append([put("small", "1", 999)])).toThrow("make room on the disk");
     const taken = takeAll(outbox);
     expect(taken.map((entry) => entry.key)).toEqual(accepted);
@@ -245,5 +246,21 @@ describe("a full disk", () => {
     await opened.scheduler.advance(1_000);
     await outbox.append([put("later", "x".repeat(10_000), 1_000)]);
     expect(takeAll(outbox).map((entry) => entry.key)).toEqual(["later"]);
+  });
+
+  test("a version counts as kept only when its commit is done: one that failed is tried again", async () => {
+    using folder = tempFolder();
+    openTestOutbox(folder.path)[Symbol.dispose]();
+    using database = new Database(join(folder.path, "outbox.db"));
+    database.run(
+      "CREATE TRIGGER full BEFORE UPDATE ON meta WHEN new.number > 1000 BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    );
+    database.close();
+    using opened = openTestOutbox(folder.path);
+    const { outbox } = opened;
+    for (let tries = 0; tries < 2; tries++) expect(() => outbox.noteVersion(5000)).toThrow("no room");
+    expect(outbox.newestVersion).toBe(0);
+    outbox.noteVersion(1000);
+    expect(outbox.newestVersion).toBe(1000);
   });
 });
