@@ -1,6 +1,6 @@
-/** Sizes in bytes as people write them: `512MiB`, `2GB`, `1.5g`, `65536`, and `40%` of a total. */
+/** Parses and formats sizes in bytes: `512MiB`, `2GB`, `1.5g`, `65536`, and `40%` of a total. */
 
-/** `k`, `kb` … are powers of 1000; `Ki`, `KiB` … powers of 1024, as in Kubernetes and IEC 80000-13. Any case. */
+/** `k`, `kb` … are powers of 1000; `Ki`, `KiB` … powers of 1024, as in Kubernetes and IEC 80000-13. Case is ignored. */
 const unitBytes: ReadonlyMap<string, number> = new Map([
   ["", 1],
   ["b", 1],
@@ -14,9 +14,7 @@ const unitBytes: ReadonlyMap<string, number> = new Map([
 
 const SIZE = /^(\d+(?:\.\d+)?) ?([a-z]*|%)$/i;
 
-/**
- * Whole bytes, rounded down; null where the text is no size. `totalBytes` is what a percentage (up to 100 %) is of.
- */
+/** Whole bytes, rounded down; null if the text is not a size. A percentage (up to 100 %) is a share of `totalBytes`. */
 export function parseByteSize(text: string, totalBytes: number): number | null {
   const match = SIZE.exec(text);
   if (match === null) return null;
@@ -37,7 +35,7 @@ const namedUnits: readonly (readonly [string, number])[] = [
   ["KiB", 1024],
 ];
 
-/** For people: `512MiB`, `5.9GiB`; at most one decimal, rounded down, so that a limit is never overstated. */
+/** A readable size: `512MiB`, `5.9GiB`; at most one decimal, rounded down, so that a limit is never overstated. */
 export function formatByteSize(bytes: number): string {
   for (const [unit, scale] of namedUnits) {
     if (bytes >= scale) return `${Math.floor((bytes / scale) * 10) / 10}${unit}`;

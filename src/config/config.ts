@@ -1,4 +1,4 @@
-/** Environment and flags -> one validated `Config`. */
+/** Turns environment and flags into one validated `Config`. */
 
 import type { Address } from "./address.ts";
 import { ConfigError } from "./errors.ts";
@@ -9,7 +9,7 @@ import { options } from "./options.ts";
 import { type OtelConfig, readOtelEnvironment } from "./otel-environment.ts";
 import { openAddress, unknownVariables, withoutEffect } from "./warnings.ts";
 
-/** What one node needs to know. Plain data: it is handed to threads as it is. */
+/** The configuration of one node. Plain data, so that it can be sent to threads. */
 export interface Config {
   readonly address: Address;
   readonly memory: MemoryDivision;
@@ -17,64 +17,64 @@ export interface Config {
   /** Null = writes without a TTL never expire. */
   readonly defaultTtlMs: number | null;
   readonly shutdownGraceMs: number;
-  /** Of each HTTP thread. */
+  /** Per HTTP thread. */
   readonly maxConnections: number;
   readonly idleTimeoutMs: number;
-  /** Entries that expire are answered with `max-age`. */
+  /** Whether entries with a TTL are answered with `max-age`. */
   readonly httpMaxAge: boolean;
-  /** Null = the entries are in this node's memory. */
+  /** Null = the memory engine stores the entries. */
   readonly redis: RedisConfig | null;
-  /** Null = nothing is behind the cache. */
+  /** Null = no database behind the cache. */
   readonly backend: BackendConfig | null;
-  /** Null = this node is alone. */
+  /** Null = no peers. */
   readonly peers: PeersConfig | null;
   readonly outbox: OutboxConfig;
   readonly telemetry: TelemetryConfig;
 }
 
-/** The database behind the cache. Files are named, not read. */
+/** The database behind the cache. Certificates are given as file paths and not read here. */
 export interface BackendConfig {
   readonly url: string;
   readonly table: string;
   readonly readSql: string | null;
   readonly writeSql: string | null;
   readonly deleteSql: string | null;
-  /** Globs; none = all keys. */
+  /** Globs; empty = all keys. */
   readonly keys: readonly string[];
   readonly deletes: boolean;
-  /** Of an HTTP backend; null = each write is a call of its own. */
+  /** Batch endpoint of an HTTP backend; null = one call per write. */
   readonly batchPath: string | null;
-  /** Whether text/html of an HTTP backend is a value. */
+  /** Whether an HTTP backend's `text/html` is accepted as a value. */
   readonly allowsHtml: boolean;
   readonly caFile: string | null;
   readonly timeoutMs: number;
   readonly writeTimeoutMs: number;
   readonly connections: number;
   readonly writeConnections: number;
-  /** 0 = what is loaded never expires. */
+  /** 0 = loaded values never expire. */
   readonly fillTtlMs: number;
   readonly negativeTtlMs: number;
   /** 0 = off. */
   readonly staleIfErrorMs: number;
-  /** Null = a share of the entries' memory. */
+  /** Null = a share of the memory for entries. */
   readonly staleMemoryBytes: number | null;
   /** Share of the fill TTL; 0 = off. */
   readonly refreshAhead: number;
   readonly writeMode: "behind" | "through" | "none";
-  /** Whether an entry becomes what the database gives for its key as soon as it was written there. */
+  /** Whether an entry is reloaded from the database as soon as it was written there. */
   readonly reloadsWrites: boolean;
   readonly writeDelayMs: number;
   readonly writeBatchRows: number;
   readonly writeAttempts: number;
 }
 
-/** The other nodes, and how this one keeps with them. */
+/** The other nodes, and the settings of replication. */
 export interface PeersConfig {
-  /** Without a slash at the end. */
+  /** Without a trailing slash. */
   readonly urls: readonly string[];
-  /** Null = peers are known by their addresses. */
+  /** Null = peers are recognised by their addresses. */
   readonly token: string | null;
-  /** Globs; none = all keys. */
+  /** Globs; empty = all keys. */
   readonly keys: readonly string[];
   readonly maxSkewMs: number;
   readonly tombstoneMs: number;
@@ -84,31 +84,31 @@ export interface PeersConfig {
   readonly compareEveryMs: number;
   readonly queueLimitBytes: number;
   readonly queueLimitKeys: number;
-  /** 0 = no bound. */
+  /** 0 = no limit. */
   readonly bytesPerSecond: number;
 }
 
 interface TelemetryConfig {
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
-  /** How traces name cache keys. */
+  /** How traces show cache keys. */
   readonly keys: "on" | "hashed" | "off";
   readonly sqlComments: boolean;
-  /** Of the histograms in `/metrics`. */
+  /** Buckets of the histograms in `/metrics`. */
   readonly metricsBuckets: "full" | "few";
   readonly otel: OtelConfig;
 }
 
-/** Matters only where there is a backend or a peer. */
+/** The outbox; used only with a backend or peers. */
 interface OutboxConfig {
   readonly limitBytes: number;
   readonly sync: "normal" | "full";
   readonly drainTimeoutMs: number;
   readonly dataDirectory: string;
-  /** Null = the one in the data directory. */
+  /** Null = the id that is stored in the data directory. */
   readonly nodeId: number | null;
 }
 
-/** Files are named, not read. */
+/** The connection to Redis. Certificates are given as file paths and not read here. */
 export interface RedisConfig {
   readonly url: string;
   readonly prefix: string;
@@ -116,7 +116,7 @@ export interface RedisConfig {
   readonly nearCacheBytes: number | null;
   readonly connectTimeoutMs: number;
   readonly commandTimeoutMs: number;
-  /** For how long the near cache may answer while Redis is away; 0 = not at all. */
+  /** How long the near cache may serve stale values while Redis is away; 0 = not at all. */
   readonly staleIfErrorMs: number;
   readonly caFile: string | null;
   readonly certFile: string | null;
@@ -129,15 +129,15 @@ export interface RedisConfig {
 
 export interface LoadedConfig {
   readonly config: Config;
-  /** One line each, for standard error. */
+  /** One line each, written to standard error. */
   readonly warnings: readonly string[];
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Reads the configuration; a flag wins over its variable, a variable that is set to nothing counts as not set.
- * Throws `ConfigError` with one line that names what can't be used.
+ * Loads the configuration. A flag overrides its variable; an empty variable counts as not set. Throws `ConfigError`
+ * with one line that names the invalid value.
  */
 export function loadConfig(args: readonly string[], env: Environment, machine: Machine): LoadedConfig {
   const flags = readFlags(args);
@@ -254,7 +254,7 @@ function peersConfig(read: <T>(option: Option<T>) => T): PeersConfig | null {
   return urls === null ? null : { urls, ...config };
 }
 
-/** SQL of the user's own must be there for whatever is to be done. */
+/** Throws `ConfigError` if the user's own SQL lacks a statement that the configured mode needs. */
 function requireWholeSql(
   config: Pick<BackendConfig, "readSql" | "writeSql" | "deleteSql" | "deletes" | "writeMode">,
 ): void {
@@ -289,7 +289,7 @@ function parsed<T>(option: Option<T>, name: string, text: string, machine: Machi
   return value;
 }
 
-/** What stands before the `@` of a URL is nobody's business who reads logs. */
+/** Removes the credentials before the `@` of a URL, because the text goes to logs. */
 function withoutSecrets(text: string): string {
   return text.replace(/\/\/[^/]*@/g, "//…@");
 }

@@ -1,6 +1,6 @@
 /**
- * Durations as Go's `time.ParseDuration` reads them (go1.22, src/time/format.go), rejected inputs included:
- * `[+-]?(digits[.digits]unit)+`, or `0` without a unit.
+ * Parses durations as Go's `time.ParseDuration` does (go1.22, src/time/format.go), including the inputs that it
+ * rejects: `[+-]?(digits[.digits]unit)+`, or `0` without a unit.
  */
 
 export type ParsedDuration =
@@ -19,16 +19,16 @@ const unitNs: ReadonlyMap<string, bigint> = new Map([
 ]);
 
 const NS_PER_MS = 1_000_000n;
-/** Go adds up without a sign and accepts 2^63 only where the sign makes it fit: the least int64. */
+/** Go sums up without the sign and accepts 2^63 only with a minus: the smallest int64. */
 const MAGNITUDE_LIMIT = 2n ** 63n;
 const INT64_MAX = MAGNITUDE_LIMIT - 1n;
-/** More digits than any int64 has; longer runs are read as an overflow without building the number. */
+/** The most digits of an int64; longer runs overflow, and the number is not built. */
 const MAX_INTEGER_DIGITS = 19;
 
 const OUT_OF_RANGE = "out of range: at most about 292 years (2562047h)";
 const INVALID = 'not a duration like "300ms", "1.5h" or "1h30m"';
 
-/** Reads a Go duration. The result is within int64 nanoseconds. */
+/** Parses a Go duration. The result is within int64 nanoseconds. */
 export function parseGoDuration(text: string): ParsedDuration {
   const negative = text.startsWith("-");
   let rest = negative || text.startsWith("+") ? text.slice(1) : text;
@@ -57,7 +57,7 @@ type Term =
   | { readonly ok: true; readonly ns: bigint; readonly length: number }
   | { readonly ok: false; readonly reason: string };
 
-/** One number with its unit, at the head of `text`. */
+/** Reads one number with its unit at the start of `text`. */
 function readTerm(text: string): Term {
   const integerEnd = endOfDigits(text, 0);
   const hasPoint = text[integerEnd] === ".";
@@ -79,7 +79,7 @@ function readTerm(text: string): Term {
   return { ok: true, ns, length: unitEnd };
 }
 
-/** The number that the digits say; null where it is above 2^63. */
+/** The value of a run of digits; null above 2^63. */
 function wholeNumber(digits: string): bigint | null {
   const significant = digits.replace(/^0+/, "");
   if (significant.length > MAX_INTEGER_DIGITS) return null;
@@ -88,8 +88,8 @@ function wholeNumber(digits: string): bigint | null {
 }
 
 /**
- * What a fraction adds, in ns. Go keeps the digits as long as they fit into an int64, ignores the rest, and multiplies
- * in double precision: the same is done here, so that the last nanosecond agrees.
+ * The nanoseconds of a fraction. Like Go, it keeps the digits that fit into an int64, ignores the rest, and multiplies
+ * in double precision, so that the last nanosecond agrees.
  */
 function fractionOf(digits: string, scaleNs: bigint): bigint {
   let kept = 0n;
@@ -123,7 +123,7 @@ function rejected(reason: string): { readonly ok: false; readonly reason: string
   return { ok: false, reason };
 }
 
-/** The reason is for a line of an answer or a log: it quotes no more than a line's worth. */
+/** Quotes the text for an error message, shortened to fit in one line. */
 function quote(text: string): string {
   return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
 }

@@ -1,4 +1,4 @@
-/** A value that can't be used. Its message is the one line that an operator reads: which name, what value, what to do. */
+/** A configuration value is invalid. The message is one line for the operator: the name, the value, and what to do. */
 export class ConfigError extends Error {
   readonly code = "ERR_CONFIG";
 }

@@ -1,12 +1,12 @@
-/** The command line, read as Go's `flag` package does: `--flag value`, `--flag=value`, and the same with one dash. */
+/** Reads the command line as Go's `flag` package does: `--flag value`, `--flag=value`, and the same with one dash. */
 
 import { ConfigError } from "./errors.ts";
 import { options } from "./options.ts";
 
-/** The text of each flag that was given, by its name without dashes. */
+/** The text of each given flag, by its name without dashes. */
 export type FlagValues = ReadonlyMap<string, string>;
 
-/** Throws `ConfigError` for a flag that does not exist, lacks its value, or comes twice, and for anything else. */
+/** Throws `ConfigError` for an unknown flag, a flag without a value, a repeated flag, and any other argument. */
 export function readFlags(args: readonly string[]): FlagValues {
   const known = knownFlags();
   const values = new Map<string, string>();
@@ -28,7 +28,7 @@ export function readFlags(args: readonly string[]): FlagValues {
   return values;
 }
 
-/** From a flag's name to the variable that it stands for: flags of one variable exclude each other. */
+/** Maps the name of a flag to its variable: flags of one variable exclude each other. */
 function knownFlags(): ReadonlyMap<string, string> {
   const flags = new Map<string, string>();
   for (const option of Object.values(options)) for (const flag of option.flags) flags.set(flag, option.env);

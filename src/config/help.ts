@@ -4,7 +4,7 @@ import { options } from "./options.ts";
 const LINE_LENGTH = 100;
 const INDENT = "      ";
 
-/** What `serve --help` prints: every flag and variable with its meaning and default, from the table of options. */
+/** The text of `serve --help`: every flag and variable with its meaning and default, from the option table. */
 export function serveHelp(): string {
   const entries = Object.values(options).map((option) => {
     const flags = option.flags.map((flag) => `--${flag} ${option.placeholder}`).join(", ");

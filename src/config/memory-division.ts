@@ -1,56 +1,57 @@
-/** How the memory of the process is divided: entries, bytes in flight, and what the runtime itself takes. */
+/** Divides the memory limit of the process into entries, bytes in flight, and the runtime. */
 
 import { formatByteSize } from "./byte-size.ts";
 import { ConfigError } from "./errors.ts";
 
 const MIB = 1024 ** 2;
 
-/** What the process may take, and the parts of it. */
+/** The memory limit of the process, and its parts. */
 export interface MemoryDivision {
-  /** Of the whole process. */
+  /** Limit of the whole process. */
   readonly limitBytes: number;
-  /** The entries, with index and headers; 0 = this node keeps none. */
+  /** Entries with index and headers; 0 = this node stores none. */
   readonly entryBytes: number;
-  /** Bodies that arrive, answers that wait to be sent, answers of databases and peers. */
+  /** Request bodies, pending answers, and answers of databases and peers. */
   readonly inFlightBytes: number;
-  /** Code, heaps, and what parts with a bound of their own hold. */
+  /** Code, heaps, and parts with their own limits. */
   readonly runtimeBytes: number;
 }
 
-/** What the division follows from. */
+/** The settings that determine the division. */
 export interface MemoryDemand {
   readonly limitBytes: number;
-  /** `SERV_CACHE_ENTRY_MEMORY`; null = what the others leave. */
+  /** `SERV_CACHE_ENTRY_MEMORY`; null = the memory that the other parts leave. */
   readonly entryBytes: number | null;
   readonly workers: number;
   readonly hasBackend: boolean;
   readonly hasPeers: boolean;
-  /** Values of the database are kept after their TTL, also where the entries are in Redis. */
+  /** Whether stale values of the database are kept in memory, even if Redis stores the entries. */
   readonly keepsStale: boolean;
-  /** Null = the entries are in this node's memory. */
+  /** Null = the memory engine stores the entries. */
   readonly redis: { readonly nearCacheBytes: number | null } | null;
 }
 
-/** Below it there is no room for the index and a few segments. */
+/** Less leaves no room for the index and a few segments. */
 export const MIN_ENTRY_BYTES = 4 * MIB;
-/** The memory engine addresses 8-byte units with 32 bits (32 GiB) and keeps some of them for itself. */
+/** The memory engine addresses 8-byte units with 32 bits (32 GiB) and reserves some of them. */
 export const MAX_ENTRY_BYTES = 28 * 1024 * MIB;
 
-// Measured in storms (docs/decisions/0070-memory-of-the-process.md), with what the allocator keeps of freed buffers.
+// Measured in load storms (docs/decisions/0070-memory-of-the-process.md), including the pages of freed buffers that the
+// allocator keeps.
 /** The process with one thread: code, heap, compiled code. */
 const PROCESS_BYTES = 144 * MIB;
-/** Each thread more. Beside several HTTP threads, the main thread is one. */
+/** Each further thread. A node with several HTTP threads also has a main thread. */
 const THREAD_BYTES = 60 * MIB;
 const BACKEND_BYTES = 40 * MIB;
 const PEERS_BYTES = 24 * MIB;
 const REDIS_BYTES = 16 * MIB;
 
-/** Two bodies of the largest size. */
+/** Two bodies of the maximum size. */
 const MIN_IN_FLIGHT_BYTES = 32 * MIB;
 const MAX_IN_FLIGHT_BYTES = 512 * MIB;
 const IN_FLIGHT_SHARE = 0.125;
 
-/** Throws `ConfigError` where the limit has no room for all parts, with the smallest that has. */
+/** Throws `ConfigError` with the smallest limit that works if the limit is too small for all parts. */
 export function divideProcessMemory(demand: MemoryDemand): MemoryDivision {
   const { limitBytes } = demand;
   const runtimeBytes = runtimeOf(demand);

@@ -1,20 +1,20 @@
 /**
- * How much memory this process may use: the machine's, or what a control group allows it (a container's limit, a
- * systemd unit's `MemoryMax`), whichever is less.
+ * Finds how much memory this process may use: that of the machine or the limit of its control groups (a container's
+ * limit, a systemd unit's `MemoryMax`), whichever is less.
  */
 
-/** The text of a file, or null where it can't be read. */
+/** Returns the text of a file, or null if it can't be read. */
 export type ReadTextFile = (path: string) => string | null;
 
 const CGROUP_ROOT = "/sys/fs/cgroup";
 
-/** In bytes. Never more than `machineBytes`. */
+/** The available memory in bytes, at most `machineBytes`. */
 export function availableMemoryBytes(machineBytes: number, readTextFile: ReadTextFile): number {
   const limits = limitFiles(readTextFile("/proc/self/cgroup") ?? "").map((file) => limitIn(readTextFile(file)));
   return Math.min(machineBytes, ...limits);
 }
 
-/** The files that may hold a limit: of the process's own group and of every group above it, in v2 and in v1. */
+/** The files that may hold a limit: those of the process's control group and of all groups above it, in v2 and v1. */
 function limitFiles(selfCgroup: string): string[] {
   const files: string[] = [];
   for (const line of selfCgroup.split("\n")) {
@@ -29,7 +29,7 @@ function limitFiles(selfCgroup: string): string[] {
   return files;
 }
 
-/** `/a/b` -> `/a/b`, `/a` and the root, which in a container with its own namespace is the container's group. */
+/** `/a/b` -> `/a/b`, `/a` and the root; in a container with its own namespace the root is the container's group. */
 function groupsUpTo(path: string): string[] {
   const names = path.split("/").filter((name) => name !== "");
   return Array.from({ length: names.length + 1 }, (_, depth) =>
@@ -40,7 +40,7 @@ function groupsUpTo(path: string): string[] {
   );
 }
 
-/** `max` and anything that is not a number of bytes is no limit. */
+/** Infinite for `max` and for anything else that is not a number of bytes. */
 function limitIn(text: string | null): number {
   const digits = text?.trim() ?? "";
   return /^\d+$/.test(digits) ? Number(digits) : Number.POSITIVE_INFINITY;

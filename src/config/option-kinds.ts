@@ -1,11 +1,11 @@
-/** Options of the usual kinds. */
+/** Constructors for the usual kinds of options. */
 
 import { parseByteSize } from "./byte-size.ts";
 import { type Option, parseMs, parseWhole, within } from "./option.ts";
 
 type Name = { readonly env: string; readonly flag: string; readonly meaning: string };
 
-/** A text that is not empty; null = not set. */
+/** A non-empty text; null = not set. */
 export function textOption(
   { env, flag, meaning }: Name,
   placeholder: string,
@@ -28,7 +28,7 @@ export function booleanOption({ env, flag, meaning }: Name, byDefault: boolean):
   };
 }
 
-/** One of some words. */
+/** One of a list of words. */
 export function wordOption<T extends string>(
   { env, flag, meaning }: Name,
   words: readonly [T, ...T[]],
@@ -42,7 +42,7 @@ export function wordOption<T extends string>(
   };
 }
 
-/** A Go duration, in ms. `offWord` = 0, where that is allowed. */
+/** A Go duration in ms. `offWord`, if allowed, means 0. */
 export function durationOption(
   { env, flag, meaning }: Name,
   [defaultMs, defaultText]: readonly [number, string],
@@ -71,7 +71,7 @@ export function numberOption(
   };
 }
 
-/** Bytes; percentages are of the memory that the process may use. */
+/** A size in bytes; a percentage is a share of the memory that the process may use. */
 export function sizeOption(
   { env, flag, meaning }: Name,
   [defaultBytes, defaultText]: readonly [number, string],

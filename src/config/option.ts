@@ -1,10 +1,10 @@
-/** What an option is, and how texts become values. */
+/** The description of an option, and the parsing of texts into values. */
 
 import { durationToMs, parseGoDuration } from "./duration.ts";
 
-/** What defaults and percentages depend on. */
+/** The machine that defaults and percentages depend on. */
 export interface Machine {
-  /** What this process may use, see `availableMemoryBytes`. */
+  /** The memory that this process may use; see `availableMemoryBytes`. */
   readonly memoryBytes: number;
   /** Processors that this process may use. */
   readonly cores: number;
@@ -13,23 +13,23 @@ export interface Machine {
 export interface Option<T> {
   /** The environment variable. */
   readonly env: string;
-  /** A second variable of the same meaning, which counts where the first one is not set. */
+  /** A second variable of the same meaning, used if the first one is not set. */
   readonly otherEnv?: string;
-  /** The flags of the same meaning, without dashes; the first one is shown in the help. */
+  /** The flags of the same meaning, without dashes; the help shows the first one. */
   readonly flags: readonly [string, ...string[]];
-  /** What a value looks like, for the help. */
+  /** The form of a value, shown in the help. */
   readonly placeholder: string;
   readonly meaning: string;
-  /** The default, for people. */
+  /** The default as text. */
   readonly defaultText: string;
   defaultValue(machine: Machine): T;
-  /** What is expected of a value, as the end of "expected …". */
+  /** The expected values, as the end of "expected …". */
   readonly expected: string;
-  /** Undefined where the value can't be used. */
+  /** Undefined if the text is invalid. */
   parse(text: string, machine: Machine): T | undefined;
 }
 
-/** The variables that set it, the first one before the others. */
+/** The variables that set the option, the preferred one first. */
 export function variablesOf({ env, otherEnv }: Pick<Option<unknown>, "env" | "otherEnv">): readonly string[] {
   return otherEnv === undefined ? [env] : [env, otherEnv];
 }

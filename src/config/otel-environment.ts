@@ -1,42 +1,42 @@
 /**
- * The variables of OpenTelemetry that decide whether, where and what is exported. What they say of headers, time limits,
- * compression, certificates and the resource is read by OpenTelemetry's own packages.
+ * Reads the OpenTelemetry variables that decide whether, where and what is exported. OpenTelemetry's own packages read
+ * those for headers, time limits, compression, certificates and the resource.
  *
- * As its specification wants, a value that can't be used is warned of and ignored.
+ * As its specification demands, an invalid value is ignored with a warning.
  */
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Plain data: it is handed to threads as it is. */
+/** Plain data, so that it can be sent to threads. */
 export interface OtelConfig {
-  /** Null = no spans are made. */
+  /** Null = no traces are recorded. */
   readonly traces: OtlpTarget | null;
-  /** Null = metrics are only for `/metrics`. */
+  /** Null = metrics are served only at `/metrics`. */
   readonly metrics: (OtlpTarget & { readonly intervalMs: number }) | null;
   readonly sampler: SamplerConfig;
   readonly spans: SpanQueueConfig;
 }
 
-/** How spans wait for their export, in each thread. */
+/** The queue of spans that wait for export, in each thread. */
 interface SpanQueueConfig {
-  /** So many may wait. */
+  /** The most spans that may wait. */
   readonly limit: number;
-  /** So many are sent in one request. */
+  /** The most spans in one request. */
   readonly batch: number;
-  /** So long a span waits at most where there are fewer. */
+  /** The longest time in ms that a span waits for a full batch. */
   readonly delayMs: number;
 }
 
 interface OtlpTarget {
-  /** Of the signal itself, such as `http://localhost:4318/v1/traces`. */
+  /** The endpoint of the signal itself, such as `http://localhost:4318/v1/traces`. */
   readonly url: string;
   readonly protocol: "http/protobuf" | "http/json";
 }
 
 interface SamplerConfig {
-  /** Share of the traces that begin here, 0 to 1. */
+  /** Share of the traces that start here, 0 to 1. */
   readonly ratio: number;
-  /** Traces that begin elsewhere are sampled as it was decided there. */
+  /** Whether traces that start elsewhere follow the sampling decision made there. */
   readonly isParentBased: boolean;
 }
 
@@ -46,7 +46,7 @@ const DEFAULT_INTERVAL_MS = 60_000;
 const SPANS = { limit: 2_048, batch: 512, delayMs: 5_000 };
 const MOST_SPANS = 100_000;
 
-/** @param servEndpoint of `SERV_OTLP_ENDPOINT` */
+/** @param servEndpoint the value of `SERV_OTLP_ENDPOINT` */
 export function readOtelEnvironment(
   env: Environment,
   servEndpoint: string | null,
@@ -86,7 +86,7 @@ class Reader {
       .map((name) => name.trim())
       .filter((name) => name !== "");
     for (const name of wanted) {
-      // Prometheus reads /metrics whatever is set here.
+      // Prometheus can scrape /metrics whatever is set here.
       if (name !== "otlp" && name !== "none" && !(signal === "metrics" && name === "prometheus"))
         this.#ignored(exporter, "otlp or none");
     }

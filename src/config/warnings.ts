@@ -1,4 +1,6 @@
-/** What is set and can't mean what was meant: told at the start, one line each. */
+/**
+ * Warnings at the start, one line each, about settings that have no effect or probably do not mean what was intended.
+ */
 
 import { type Address, isLoopback } from "./address.ts";
 import { backendOptions, outboxOptions } from "./backend-options.ts";
@@ -11,10 +13,13 @@ import { redisOptions } from "./redis-options.ts";
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const OWN_PREFIX = "SERV_CACHE_";
-/** A variable without our prefix is taken for a misspelt one of ours up to so many slips, and from this length on. */
+/**
+ * A variable without our prefix counts as a misspelt one of ours up to this many typing errors, and from this length
+ * on.
+ */
 const MOST_SLIPS = 2;
 const LEAST_LENGTH = 8;
-/** The nearest name is probably meant only where no more than this share of what follows our prefix differs. */
+/** A name is suggested only if at most this share of the text after our prefix differs. */
 const MOST_DIFFERENT = 1 / 3;
 
 export function openAddress(address: Address): string[] {
@@ -32,7 +37,7 @@ interface WhatIsSet {
   readonly peers: object | null;
 }
 
-/** Options that change nothing, since what they are about is not set. */
+/** Options without effect, because their parent option is not set. */
 export function withoutEffect(config: WhatIsSet, flags: FlagValues, env: Environment): string[] {
   const { redisUrl, ...ofRedis } = redisOptions;
   const { backendUrl, ...ofBackend } = backendOptions;
@@ -57,7 +62,7 @@ function namesSet(option: Option<unknown>, flags: FlagValues, env: Environment):
   return variablesOf(option).filter((name) => (env[name] ?? "") !== "");
 }
 
-/** Variables that look like ours and are not, each with the one that was probably meant. */
+/** Unknown variables that resemble ours, each with the name that was probably meant. */
 export function unknownVariables(env: Environment): string[] {
   const known = Object.values(options).flatMap((option) => variablesOf(option));
   const lines: string[] = [];
@@ -84,7 +89,7 @@ function nearestOf(name: string, known: readonly string[]): readonly [string, nu
   return [nearest, least];
 }
 
-/** Characters that are too many, too few, wrong, or exchanged with their neighbour (optimal string alignment). */
+/** The number of characters that are superfluous, missing, wrong or swapped (optimal string alignment). */
 function slipsBetween(a: string, b: string): number {
   let before: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, at) => at);

@@ -1,11 +1,12 @@
 /**
- * The keys that are read most, found with the Space-Saving algorithm (Metwally et al., ICDT 2005) in bounded memory.
+ * Finds the most read keys in bounded memory with the Space-Saving algorithm (Metwally et al., ICDT 2005).
  *
- * A table of `SLOTS` counted keys per thread: a key that is in it is counted; one that is not takes the place of the one
- * with the smallest count, and its count on top. What is read more often than one in `SLOTS` times is surely in it. Only
- * one read in `SAMPLE` is looked at, and all counts are halved now and then, so that the table tells of the last minutes.
+ * Each thread has a table of `SLOTS` counted keys. A read of a key in the table increments its count; any other key
+ * replaces the key with the smallest count and inherits that count. A key that gets more than one in `SLOTS` reads is
+ * always in the table. Only one read in `SAMPLE` is counted, and all counts are halved periodically, so that the table
+ * describes the last minutes.
  *
- * Each thread writes its own table; readers see by the turn of a slot whether it was rewritten meanwhile.
+ * Each thread writes only its own table; the turn counter of a slot tells readers whether it was rewritten meanwhile.
  */
 
 interface KeyBytes {
@@ -15,13 +16,13 @@ interface KeyBytes {
 
 export interface HotKey {
   readonly key: string;
-  /** About how many of the recent reads were of it. */
+  /** Estimated number of recent reads of the key. */
   readonly reads: number;
-  /** By so much at most the reads may be too many, besides the sampling. */
+  /** The most by which `reads` may be too high, apart from the sampling error. */
   readonly errorReads: number;
-  /** Of all recent reads. */
+  /** Share of all recent reads. */
   readonly share: number;
-  /** Length of the value when it was last looked at; null = it was not there. */
+  /** Length of the value at the last sampled read; null = the key was absent. */
   readonly valueBytes: number | null;
 }
 
@@ -31,7 +32,7 @@ const HALVE_AT_SAMPLES = 100_000;
 const MAX_KEY_BYTES = 1024;
 const ABSENT = -1;
 
-// A table: one column after the other, so that a look through a column touches few lines of memory; then the keys.
+// The table is stored column by column, followed by the keys, so that a scan of a column touches few cache lines.
 /** Float64. */
 const TOTAL = 0;
 const READS = 1;
@@ -63,14 +64,14 @@ export class HotKeys {
   constructor(
     handle: HotKeysHandle,
     thread: number,
-    /** In [0, 1). Looks at reads at random distances, so that no pattern of reads escapes. */
+    /** Returns a number in [0, 1). Sampling distances are random, so that a periodic access pattern is sampled, too. */
     private readonly random: () => number,
   ) {
     this.#table = new Table(handle.tables, thread);
     this.#untilSample = this.#distance();
   }
 
-  /** Counts a read. @param valueBytes -1 = there was nothing */
+  /** Counts a read. @param valueBytes -1 = the key was absent */
   read(key: KeyBytes, valueBytes: number): void {
     if (--this.#untilSample > 0) return;
     this.#untilSample = this.#distance();
@@ -82,7 +83,9 @@ export class HotKeys {
   }
 }
 
-/** The keys that are surely read most, of all threads together, the first one most; none whose error outweighs its reads. */
+/**
+ * The most read keys of all threads together, the most read first. Keys whose error exceeds their count are left out.
+ */
 export function hottestKeys(handle: HotKeysHandle, limit: number): HotKey[] {
   const byKey = new Map<string, { reads: number; error: number; valueBytes: number }>();
   let total = 0;
@@ -150,7 +153,7 @@ class Table {
     }
   }
 
-  /** Where the key is; -1 = it is not in the table. */
+  /** The slot of the key; -1 = not in the table. */
   #slotOf(key: KeyBytes, hash: number): number {
     const words = this.#words;
     for (let slot = 0; slot < SLOTS; slot++) {
@@ -177,7 +180,7 @@ class Table {
     Atomics.add(words, TURNS + slot, 1);
   }
 
-  /** Keys have one byte at least, so an empty slot holds none. */
+  /** A key has at least one byte, so an empty slot matches none. */
   #holds(slot: number, { bytes, length }: KeyBytes): boolean {
     if (this.#words[KEY_LENGTHS + slot] !== length) return false;
     const start = keyStart(slot);

@@ -1,4 +1,4 @@
-/** The log of a node: JSON lines for machines, or lines for people on a terminal. */
+/** The log of a node: JSON lines, or readable lines on a terminal. */
 
 import pino from "pino";
 import { prettyLine } from "./pretty-line.ts";
@@ -7,35 +7,35 @@ const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"
 
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** What goes along with a message. Never a value of the cache, never a secret. */
+/** The fields of a log line. They never contain cached values or secrets. */
 type LogFields = Readonly<Record<string, string | number | boolean | null>>;
 
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
-  /** Said at once, and then once per period with the number of times that it was repeated. */
+  /** Logged at once; repetitions are logged once per period with their count. */
   warn(message: string, fields?: LogFields): void;
-  /** As `warn`. */
+  /** Like `warn`, at level error. */
   error(message: string, fields?: LogFields): void;
-  /** Says now what is still held back. */
+  /** Writes the repetitions that are still held back. */
   flush(): void;
 }
 
 export interface LogOptions {
   readonly level: LogLevel;
-  /** Lines for people instead of JSON. */
+  /** Readable lines instead of JSON. */
   readonly isPretty: boolean;
-  /** Gets each line with its end. */
+  /** Receives each line with its line feed. */
   readonly write: (line: string) => void;
   /** Ms since the Unix epoch. */
   readonly nowMs: () => number;
-  /** Goes along with each message. */
+  /** Logged with each message. */
   readonly thread?: number;
 }
 
-/** A warning that is repeated is said again after this time. */
+/** A repeated warning is logged again after this time. */
 const PERIOD_MS = 60_000;
-/** Warnings that are told from each other; beyond them, all are said. */
+/** The most warnings whose repetitions are held back; further ones are always logged. */
 const MOST_REMEMBERED = 1_000;
 
 export function createLog(options: LogOptions): Log {
@@ -47,7 +47,7 @@ interface Repeated {
   readonly message: string;
   readonly sinceMs: number;
   count: number;
-  /** Of the last time. */
+  /** The fields of the last repetition. */
   fields: LogFields;
 }
 
@@ -114,7 +114,7 @@ class PinoLog implements Log {
     this.#timer.unref();
   }
 
-  /** Entries are in the order in which they came: the oldest first. */
+  /** Entries are in order of arrival, the oldest first. */
   #endPeriods(nowMs: number): void {
     for (const [id, { level, message, sinceMs, count, fields }] of this.#repeated) {
       if (nowMs - sinceMs < PERIOD_MS) return;
@@ -124,7 +124,7 @@ class PinoLog implements Log {
   }
 }
 
-/** What stands before the `@` of a URL is nobody's business who reads logs. */
+/** Removes the credentials before the `@` of a URL. */
 function withoutSecrets(text: string): string {
   return text.replace(/\/\/[^/\s]*@/g, "//…@");
 }

@@ -2,15 +2,15 @@ import type { RequestCounts } from "./request-counts.ts";
 
 export interface LoopWatchOptions {
   readonly counts: RequestCounts;
-  /** Of a clock that never goes back, in ms. */
+  /** A monotonic clock, in ms. */
   readonly monotonicMs: () => number;
-  /** Runs with each look. */
+  /** Called on each measurement. */
   readonly onLook: () => void;
 }
 
 const LOOK_MS = 100;
 
-/** Measures how late timers of this thread run: what a request waits for that comes at a bad moment. */
+/** Measures how late the timers of this thread run, which is how long a request may have to wait. */
 export class LoopWatch {
   readonly #timer: ReturnType<typeof setInterval>;
   #dueMs: number;

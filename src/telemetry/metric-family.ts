@@ -1,4 +1,4 @@
-/** What is measured, as both exporters (Prometheus text, OTLP) read it. Structured-cloneable. */
+/** Metric families, as read by both exporters (Prometheus text and OTLP). Structured-cloneable. */
 
 import type { LatencyHistogram } from "./latency-buckets.ts";
 
@@ -11,11 +11,11 @@ export interface MetricPoint {
 
 export interface NumberFamily {
   readonly kind: "counter" | "gauge";
-  /** As OpenTelemetry names instruments: dotted, without unit and without `_total`. */
+  /** The OpenTelemetry name: dotted, without unit and without `_total`. */
   readonly name: string;
   /** UCUM: `s`, `By`, `1`, or an annotation such as `{entry}`. */
   readonly unit: string;
-  /** A sentence. */
+  /** One sentence. */
   readonly help: string;
   readonly points: readonly MetricPoint[];
 }
@@ -25,7 +25,7 @@ export interface LatencyPoint {
   readonly histogram: LatencyHistogram;
 }
 
-/** Durations, in seconds. */
+/** A histogram of durations in seconds. */
 export interface LatencyFamily {
   readonly kind: "histogram";
   readonly name: string;
@@ -36,7 +36,7 @@ export interface LatencyFamily {
 
 export type MetricFamily = NumberFamily | LatencyFamily;
 
-/** A family of one number; null = not known, no points. */
+/** A family with one point; null = unknown, no points. */
 export function single(
   kind: NumberFamily["kind"],
   name: string,
@@ -47,7 +47,7 @@ export function single(
   return { kind, name, unit, help, points: value === null ? [] : [{ attributes: {}, value }] };
 }
 
-/** Families of several sources; points of the same name come together, under what the first source says of it. */
+/** Merges the families of several sources: points of the same name share the description of the first source. */
 export function merged(families: readonly MetricFamily[]): MetricFamily[] {
   const byName = new Map<string, MetricFamily>();
   for (const family of families) {

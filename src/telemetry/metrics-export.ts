@@ -1,4 +1,4 @@
-/** Sends metrics over OTLP, from the same counts that `/metrics` shows. */
+/** Exports metrics over OTLP, from the same counts that `/metrics` shows. */
 
 import { type HrTime, ValueType } from "@opentelemetry/api";
 import type { MetricData, PushMetricExporter, ResourceMetrics } from "@opentelemetry/sdk-metrics";
@@ -17,7 +17,7 @@ export interface MetricsExportOptions {
 }
 
 export interface MetricsExport {
-  /** Sends once more, and ends. */
+  /** Exports once more, and stops. */
   close(): Promise<void>;
 }
 
@@ -26,7 +26,7 @@ const EXPONENTIAL_HISTOGRAM = 1;
 const GAUGE = 2;
 const SUM = 3;
 
-/** Begins to send metrics once per interval. */
+/** Starts the periodic export of metrics. */
 export async function startMetricsExport(options: MetricsExportOptions): Promise<MetricsExport> {
   const exporter = await exporterFor(options.target);
   const resource = resourceOf(options.node);
@@ -56,7 +56,7 @@ export async function startMetricsExport(options: MetricsExportOptions): Promise
   };
 }
 
-/** Families in the form that OpenTelemetry's exporters take. */
+/** Converts families to the form of OpenTelemetry's exporters. */
 function metricData(families: readonly MetricFamily[], startedMs: number, nowMs: number): MetricData[] {
   const times = { startTime: hrTime(startedMs), endTime: hrTime(nowMs) };
   return families
@@ -79,7 +79,7 @@ function metricData(families: readonly MetricFamily[], startedMs: number, nowMs:
     });
 }
 
-/** Our buckets are its buckets. What lies above the last one goes into the next one that it has. */
+/** Our buckets map one to one; durations above the last bound go into the next bucket of the exponential histogram. */
 function exponential({ counts, count, sumSeconds }: LatencyHistogram) {
   const used = counts.map((here, bucket) => (here > 0 ? bucket : -1)).filter((bucket) => bucket >= 0);
   const first = used[0] ?? 0;

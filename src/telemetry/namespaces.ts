@@ -1,14 +1,14 @@
 /**
- * Reads and writes by namespace: the text of a key before its first colon.
+ * Counts reads and writes by namespace: the part of a key before its first colon.
  *
- * The first `NAMESPACES` of them that a node meets get numbers of their own; what comes after them is counted together,
- * so that keys without order can't make metrics without bound. A name is given its place once for all threads; each
- * thread counts in a region of its own, with plain arithmetic.
+ * The first `NAMESPACES` namespaces of a node get their own counts; all later ones are counted together, so that
+ * arbitrary keys cannot grow the metrics without bound. The place of a name is assigned once for all threads; each
+ * thread counts in its own region with plain arithmetic.
  */
 
 import { lock, unlock } from "../runtime/shared-lock.ts";
 
-/** The same few bytes that the engine's keys are. */
+/** The form of the engine's keys. */
 interface KeyBytes {
   readonly bytes: Buffer;
   readonly length: number;
@@ -29,11 +29,11 @@ export enum KeyUse {
   Delete,
 }
 
-/** Namespaces with numbers of their own. */
+/** Namespaces with their own counts. */
 export const NAMESPACES = 100;
-/** Names that are longer are among the others. */
+/** Longer names are counted with the others. */
 export const MAX_NAME_BYTES = 64;
-/** The name under which the others are counted: no namespace can be called so, for it would end at the colon. */
+/** The name of all other namespaces. No namespace can have this name, because a name ends at the colon. */
 export const OTHERS = ":other";
 
 const COLON = 0x3a;
@@ -41,7 +41,7 @@ const USES = 4;
 const OTHER_PLACE = NAMESPACES;
 const PLACES = NAMESPACES + 1;
 
-// Names, in bytes: the lock and the count as Int32, then a length byte and the name of each.
+// The names, in bytes: the lock and the number of names as Int32, then for each a length byte and the name.
 const LOCK = 0;
 const COUNT = 1;
 const NAMES_START = 8;
@@ -62,11 +62,11 @@ export function makeNamespaces(threads: number): NamespacesHandle {
   };
 }
 
-/** One thread's region. */
+/** The counts of one thread. */
 export class Namespaces {
   readonly #names: SharedNames;
   readonly #numbers: Float64Array;
-  /** Keys often come from the same namespace as the one before. */
+  /** The namespace of the last key: consecutive keys often share it. */
   readonly #last = Buffer.alloc(MAX_NAME_BYTES);
   #lastLength = -1;
   #lastPlace = OTHER_PLACE;
@@ -91,7 +91,7 @@ export class Namespaces {
       if (byte === COLON) break;
       if (byte !== last[end]) isLast = false;
     }
-    // Without a colon the whole key would be its name.
+    // A key without a colon has the empty namespace.
     const nameLength = end < length && bytes[end] === COLON ? end : end < length ? -1 : 0;
     if (nameLength === this.#lastLength && (isLast || nameLength <= 0)) return this.#lastPlace;
     this.#lastLength = nameLength;
@@ -101,7 +101,7 @@ export class Namespaces {
   }
 }
 
-/** The counts of all threads together, in the order in which the names came. */
+/** The counts of all threads together, in the order in which the names were first seen. */
 export function namespaceCounts(handle: NamespacesHandle): NamespaceCounts[] {
   const names = new SharedNames(handle.names).all();
   const numbers = new Float64Array(handle.numbers);
@@ -120,11 +120,11 @@ export function namespaceCounts(handle: NamespacesHandle): NamespaceCounts[] {
   return counts.filter(({ hits, misses, sets, deletes }) => hits + misses + sets + deletes > 0);
 }
 
-/** The names that have a place. Entered under a lock, never changed; read without one. */
+/** The names that have a place. They are added under a lock, never changed, and read without a lock. */
 class SharedNames {
   readonly #words: Int32Array;
   readonly #bytes: Buffer;
-  /** What this thread knows, by the name's bytes as Latin-1. */
+  /** The places that this thread knows, by the bytes of the name as Latin-1. */
   readonly #known = new Map<string, number>();
 
   constructor(buffer: SharedArrayBuffer) {
@@ -140,7 +140,7 @@ class SharedNames {
     return this.#enter(name);
   }
 
-  /** As text. */
+  /** All names as text. */
   all(): string[] {
     this.#learn();
     return [...this.#known.keys()].map((name) => Buffer.from(name, "latin1").toString());

@@ -8,7 +8,7 @@ export interface NodeState {
   readonly uptimeMs: number;
 }
 
-/** What is to be known of a node and its process as a whole. */
+/** The metric families of a node and its process as a whole. */
 export function nodeFamilies(node: NodeState): MetricFamily[] {
   const { user, system } = process.cpuUsage();
   return [
@@ -45,11 +45,11 @@ export function nodeFamilies(node: NodeState): MetricFamily[] {
 export interface InFlightState {
   readonly limitBytes: number;
   readonly refusals: number;
-  /** Bytes under the name of what they are for. */
+  /** Bytes in flight by use. */
   byUse(): readonly (readonly [string, number])[];
 }
 
-/** The bytes of requests and answers that the node holds. */
+/** The families of the budget for bytes in flight. */
 export function inFlightFamilies(inFlight: InFlightState): MetricFamily[] {
   return [
     {
@@ -70,7 +70,7 @@ export function inFlightFamilies(inFlight: InFlightState): MetricFamily[] {
   ];
 }
 
-/** How a part of the node does: 1 for the status that it has, 0 for the others. */
+/** The health of one part: 1 for its current status, 0 for the others. */
 export function healthFamily(part: string, status: NodeState["engineStatus"]): MetricFamily {
   return {
     kind: "gauge",

@@ -1,4 +1,4 @@
-/** The counts that all threads of a node write, and what can be read from them. */
+/** The counts that all threads of a node write, and the views of them. */
 
 import { type HotKey, HotKeys, type HotKeysHandle, hottestKeys, makeHotKeys } from "./hot-keys.ts";
 import type { MetricFamily } from "./metric-family.ts";
@@ -21,7 +21,7 @@ export interface TelemetryHandle {
   readonly hotKeys: HotKeysHandle;
 }
 
-/** @param threads all that will attach, by numbers from 0 on */
+/** @param threads number of threads, which attach with numbers from 0 */
 export function makeTelemetry(threads: number): TelemetryHandle {
   return {
     requests: makeRequestCounts(threads),
@@ -35,7 +35,7 @@ interface KeyBytes {
   readonly length: number;
 }
 
-/** What one thread counts. */
+/** The counts of one thread. */
 export class ThreadTelemetry {
   readonly requests: RequestCounts;
   readonly #namespaces: Namespaces;
@@ -74,17 +74,17 @@ export class ThreadTelemetry {
     if (this.tracer !== null) noteKey(this.tracer, key, {});
   }
 
-  /** Of all threads. */
+  /** Sum over all threads. */
   families(): MetricFamily[] {
     return sharedFamilies(this.handle);
   }
 
-  /** Of all threads. */
+  /** Sum over all threads. */
   namespaces(): NamespaceCounts[] {
     return namespaceCounts(this.handle.namespaces);
   }
 
-  /** Of all threads. */
+  /** Over all threads. */
   hottestKeys(limit: number): HotKey[] {
     return hottestKeys(this.handle.hotKeys, limit);
   }

@@ -1,4 +1,4 @@
-/** What a request asks for, and what came of it: the two things by which requests are counted. */
+/** Operations and results, the two labels by which requests are counted. */
 
 export enum Operation {
   Get,
@@ -13,19 +13,19 @@ export enum Operation {
 }
 
 export enum Result {
-  /** A read that the cache could answer. */
+  /** A read that the cache answered. */
   Hit,
-  /** A read of what there is not. */
+  /** A read of an absent key. */
   Miss,
-  /** A read that the cache could not answer, but the backend could. */
+  /** A read that missed in the cache and was loaded from the backend. */
   Loaded,
-  /** Anything else that succeeded. */
+  /** Any other success. */
   Ok,
   ClientError,
   ServerError,
 }
 
-/** By `Operation`. */
+/** Indexed by `Operation`. */
 export const OPERATION_NAMES = [
   "get",
   "head",
@@ -38,10 +38,10 @@ export const OPERATION_NAMES = [
   "other",
 ] as const;
 
-/** By `Result`. */
+/** Indexed by `Result`. */
 export const RESULT_NAMES = ["hit", "miss", "loaded", "ok", "client_error", "server_error"] as const;
 
-/** @param wasLoaded the answer to a read came from behind the cache */
+/** @param wasLoaded whether the answer was loaded from the backend */
 export function resultOf(operation: Operation, status: number, wasLoaded: boolean): Result {
   const isRead = operation <= Operation.Head;
   if (status < 400) return isRead ? (wasLoaded ? Result.Loaded : Result.Hit) : Result.Ok;

@@ -3,7 +3,7 @@ const PLAIN = 32;
 const TIME_START = "2024-01-01T".length;
 const TIME_END = TIME_START + "00:00:00.000".length;
 
-/** A line of the log, as JSON, for people at a terminal. */
+/** Formats a JSON log line for a terminal. */
 export function prettyLine(line: string): string {
   const { level, time, message, ...fields }: Record<string, unknown> = JSON.parse(line);
   const word = String(level).toUpperCase().padEnd(5);

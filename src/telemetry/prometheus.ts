@@ -1,11 +1,11 @@
-/** Families as the text that Prometheus reads, in its own form and in OpenMetrics 1.0. */
+/** Renders families as Prometheus text, in its own format and in OpenMetrics 1.0. */
 
 import { type Exemplar, type LatencyHistogram, PER_OCTAVE, UPPER_BOUNDS_S } from "./latency-buckets.ts";
 import type { Attributes, LatencyFamily, MetricFamily, NumberFamily } from "./metric-family.ts";
 
 export type TextForm = "prometheus" | "openmetrics";
 
-/** How many buckets of a histogram are written: all, or those whose bounds are powers of two. */
+/** Which buckets of a histogram are written: all, or those whose bounds are powers of two. */
 export type BucketChoice = "full" | "few";
 
 export const CONTENT_TYPES: Readonly<Record<TextForm, string>> = {
@@ -13,14 +13,14 @@ export const CONTENT_TYPES: Readonly<Record<TextForm, string>> = {
   openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
 };
 
-/** Suffixes of names, by unit. Annotations such as `{entry}` give none. */
+/** Suffixes of names by unit. Annotations such as `{entry}` have none. */
 const UNIT_SUFFIXES: Readonly<Record<string, string>> = { s: "_seconds", By: "_bytes", "1": "_ratio" };
 
 const BOUND_LABELS = [...UPPER_BOUNDS_S.map((bound) => `le="${bound}"`), 'le="+Inf"'];
-/** Of how many bounds one is written. The first one and the last are powers of two, as is each `PER_OCTAVE`th. */
+/** Every how many bounds one is written. The first and the last bound are powers of two, as is every `PER_OCTAVE`th. */
 const STEPS: Readonly<Record<BucketChoice, number>> = { full: 1, few: PER_OCTAVE };
 
-/** Which form a client wants, by its `Accept` header: OpenMetrics where it names it, and does not prefer plain text. */
+/** The format for an `Accept` header: OpenMetrics if the header names it and does not prefer plain text. */
 export function textFormFor(accept: string | null): TextForm {
   const openMetrics = qualityOf(accept ?? "", "application/openmetrics-text");
   return openMetrics > 0 && openMetrics >= qualityOf(accept ?? "", "text/plain") ? "openmetrics" : "prometheus";
@@ -38,7 +38,7 @@ function qualityOf(accept: string, type: string): number {
   return best;
 }
 
-/** The name under which Prometheus knows a family, for counters without `_total`. */
+/** The Prometheus name of a family; for counters without `_total`. */
 function prometheusName({ name, unit }: Pick<MetricFamily, "name" | "unit">): string {
   return name.replaceAll(".", "_") + (UNIT_SUFFIXES[unit] ?? "");
 }

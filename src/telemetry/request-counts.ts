@@ -1,30 +1,30 @@
 /**
- * How many requests there were and how long they took, of all threads of a node, in shared memory.
+ * Number and duration of requests of all threads of a node, in shared memory.
  *
- * Each thread has a region that it alone writes, with plain arithmetic; whoever renders adds the regions up. A number may
- * be one behind then, and a count and a sum one apart, which no reader of statistics can tell.
+ * Each thread writes only its own region, with plain arithmetic; a reader adds up the regions. A reader may see a count
+ * without the matching sum, which is negligible in statistics.
  */
 
 import { BUCKETS, bucketOf, type Exemplar, type LatencyHistogram } from "./latency-buckets.ts";
 import type { LatencyFamily, LatencyPoint, MetricFamily } from "./metric-family.ts";
 import { OPERATION_NAMES, type Operation, RESULT_NAMES, type Result, resultOf } from "./operations.ts";
 
-// A region, in Float64: one series after the other, and the series of the event loop's delay behind them.
-/** A series: a number per bucket, and then: */
+// A region, in Float64: one series after the other, then the series of the event loop's delay.
+/** A series: one count per bucket, followed by: */
 const SUM_MS = BUCKETS;
 const SERIES_NUMBERS = BUCKETS + 1;
 const RESULTS = RESULT_NAMES.length;
 const REQUEST_SERIES = OPERATION_NAMES.length * RESULTS;
 const LOOP_SERIES = REQUEST_SERIES;
-/** Connections that are open now. */
+/** Open connections. */
 const CONNECTIONS = (LOOP_SERIES + 1) * SERIES_NUMBERS;
-/** What became of spans. */
+/** Outcomes of spans. */
 const SPANS_EXPORTED = CONNECTIONS + 1;
 const SPANS_DROPPED = SPANS_EXPORTED + 1;
 const SPANS_FAILED = SPANS_DROPPED + 1;
 const REGION_NUMBERS = SPANS_FAILED + 1;
 
-// Exemplars, in Int32, one per request series: trace id, span id, and the time it took and when it was.
+// Exemplars, in Int32, one per request series: trace id, span id, duration and time.
 /** Odd while the exemplar is being written. */
 const EXEMPLAR_TURN = 0;
 const EXEMPLAR_IDS = 1;
@@ -61,12 +61,12 @@ export class RequestCounts {
     this.#exemplars = new Int32Array(handle.exemplars, thread * words * 4, words);
   }
 
-  /** Counts a request that has been answered. */
+  /** Counts an answered request. */
   add(operation: Operation, status: number, wasLoaded: boolean, durationMs: number): void {
     this.#count(seriesOf(operation, resultOf(operation, status, wasLoaded)), durationMs);
   }
 
-  /** A request that was counted was traced, too. */
+  /** Records the trace of a counted request as an exemplar. */
   addExemplar(operation: Operation, status: number, wasLoaded: boolean, exemplar: Exemplar): void {
     const { traceId, spanId, seconds, unixMs } = exemplar;
     const words = this.#exemplars;
@@ -81,7 +81,7 @@ export class RequestCounts {
     Atomics.add(words, at + EXEMPLAR_TURN, 1);
   }
 
-  /** How much later than asked for a timer of this thread ran. */
+  /** Records how much later than scheduled a timer of this thread ran. */
   addLoopDelay(delayMs: number): void {
     this.#count(LOOP_SERIES, delayMs);
   }
@@ -90,7 +90,7 @@ export class RequestCounts {
     this.#numbers[CONNECTIONS] = count;
   }
 
-  /** Adds to what became of spans. */
+  /** Adds to the counts of span outcomes. */
   addSpans({ exported = 0, dropped = 0, failed = 0 }: { exported?: number; dropped?: number; failed?: number }): void {
     const numbers = this.#numbers;
     numbers[SPANS_EXPORTED] = (numbers[SPANS_EXPORTED] ?? 0) + exported;
@@ -197,7 +197,7 @@ function newestExemplar(handle: RequestCountsHandle, series: number): Exemplar |
   return newest;
 }
 
-/** Null where there is none, or it was written just now: the next scrape has it. */
+/** Null if there is none, or if it is being rewritten: the next scrape has it. */
 function readExemplar(words: Int32Array): Exemplar | null {
   const turn = Atomics.load(words, EXEMPLAR_TURN);
   if (turn === 0 || turn % 2 !== 0) return null;
