@@ -1,6 +1,6 @@
-/** Values that are there at once, or later: a hit must not cost a promise. */
+/** Results that are available at once or later: a cache hit must not allocate a promise. */
 
-/** What a call gives at once, or later. */
+/** The result of a call, at once or later. */
 export type Awaitable<T> = T | Promise<T>;
 
 export function after<T, R>(value: Awaitable<T>, next: (value: T) => Awaitable<R>): Awaitable<R> {

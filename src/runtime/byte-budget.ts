@@ -1,6 +1,6 @@
-/** What the bytes are for. */
+/** The uses of bytes in flight. */
 export enum InFlight {
-  /** Bodies of requests that arrive, and requests that wait for an answer. */
+  /** Request bodies, and requests that wait for an answer. */
   Bodies,
   /** Answers that wait to be sent. */
   Answers,
@@ -25,16 +25,16 @@ const REFUSED = 1;
 /** Followed by one word for each use. */
 const FIRST_USE = 2;
 
-/** What large takers leave to small ones: a client with much to say can't silence those with little. */
+/** The share that large takers leave to small ones, so that a few large transfers can't block all small requests. */
 const KEPT_FOR_SMALL_SHARE = 0.125;
 const SMALL_BYTES = 64 * 1024;
 const TIGHT_SHARE = 0.75;
-/** Beyond it, nothing is copied that can be read again. */
+/** Above this share, nothing is copied that can be read again later. */
 const COPIES_SHARE = 0.25;
 
 /**
- * How many bytes may be in flight in the node at one time, over all its threads. Who holds memory that grows with what
- * clients, databases or peers send takes its size here first, and gives it back with the memory.
+ * The budget for bytes in flight in the node, over all its threads. Code that holds memory whose size clients,
+ * databases or peers determine takes the bytes here first, and returns them together with the memory.
  */
 export class ByteBudget {
   private readonly words: Int32Array;
@@ -61,23 +61,25 @@ export class ByteBudget {
     return Atomics.load(this.words, USED);
   }
 
-  /** Little is left: who holds bytes has to be quick. */
+  /** Whether little is left, so that holders must be fast. */
   get isTight(): boolean {
     return this.usedBytes >= this.limitBytes * TIGHT_SHARE;
   }
 
-  /** Whether there is so much room that bytes may be copied which could be read again, at the risk that they are gone. */
+  /**
+   * Whether there is enough room to copy bytes that could be read again later, at the risk that they are gone by then.
+   */
   hasRoomForCopy(bytes: number): boolean {
     return bytes <= SMALL_BYTES || this.usedBytes + bytes <= this.limitBytes * COPIES_SHARE;
   }
 
-  /** False = there is no room, and nothing was taken. */
+  /** Takes bytes. False = no room, and nothing was taken. */
   take(use: InFlight, bytes: number): boolean {
     const keptBytes = bytes > SMALL_BYTES ? this.limitBytes * KEPT_FOR_SMALL_SHARE : 0;
     return this.takeAndLeave(use, bytes, keptBytes);
   }
 
-  /** As `take`, where so many bytes are left for others after it. */
+  /** Like `take`, but leaves `leftBytes` to others. */
   takeAndLeave(use: InFlight, bytes: number, leftBytes: number): boolean {
     if (Atomics.add(this.words, USED, bytes) + bytes > this.limitBytes - leftBytes) {
       Atomics.sub(this.words, USED, bytes);
@@ -88,7 +90,7 @@ export class ByteBudget {
     return true;
   }
 
-  /** Counts bytes that are held already and can't be refused any more. */
+  /** Counts bytes that are already held and can't be refused. */
   count(use: InFlight, bytes: number): void {
     Atomics.add(this.words, USED, bytes);
     Atomics.add(this.words, FIRST_USE + use, bytes);
@@ -103,7 +105,7 @@ export class ByteBudget {
     return Atomics.load(this.words, FIRST_USE + use);
   }
 
-  /** Bytes in flight by use, under the name of the use. */
+  /** Bytes in flight by the name of their use. */
   byUse(): readonly (readonly [string, number])[] {
     return USES.map(([use, name]) => [name, this.usedFor(use)]);
   }

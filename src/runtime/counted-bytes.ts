@@ -1,6 +1,6 @@
 import type { ByteBudget, InFlight } from "./byte-budget.ts";
 
-/** What one holder has in the budget: it is changed, and given back, as a whole. */
+/** One holder's share of the budget, changed and returned as a whole. */
 export class CountedBytes {
   private bytes = 0;
 
@@ -9,7 +9,7 @@ export class CountedBytes {
     private readonly use: InFlight,
   ) {}
 
-  /** Takes so many bytes in place of what is held. False = there is no room, and what is held stays. */
+  /** Replaces the held amount by `bytes`. False = no room, and the held amount stays. */
   take(bytes: number): boolean {
     if (!this.budget.take(this.use, bytes)) return false;
     this.giveBack();
@@ -17,14 +17,14 @@ export class CountedBytes {
     return true;
   }
 
-  /** As `take`, for bytes that are there already and can't be refused. */
+  /** Like `take`, for bytes that are already held and can't be refused. */
   count(bytes: number): void {
     this.giveBack();
     this.budget.count(this.use, bytes);
     this.bytes = bytes;
   }
 
-  /** Somebody else gives them back. @returns how many there are */
+  /** Passes the obligation to return the bytes to the caller. @returns how many there are */
   handOver(): number {
     const { bytes } = this;
     this.bytes = 0;

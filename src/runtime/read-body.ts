@@ -5,8 +5,8 @@ export class ResponseTooLargeError extends Error {
 const FIRST_BYTES = 16 * 1024;
 
 /**
- * Reads a response's body, and stops where it is longer than `limitBytes`; the memory of its pieces is given back at
- * once. Throws `ResponseTooLargeError`.
+ * Reads the body of a response of at most `limitBytes`, and frees the memory of its chunks at once. Throws
+ * `ResponseTooLargeError`.
  */
 export async function readBody(response: Response, limitBytes: number): Promise<Buffer> {
   if (response.body === null) return Buffer.alloc(0);

@@ -1,6 +1,7 @@
 /**
- * Calls from one thread to another. A table holds the names of the methods that another thread may call: their
- * arguments and results are typed by the object that has them, and cross as structured clones of plain data and bytes.
+ * Typed calls from one thread to another. A table lists the names of the methods that another thread may call;
+ * arguments and results are typed by the object that implements them, and cross as structured clones of plain data and
+ * bytes.
  */
 export interface CallRequest {
   readonly id: number;
@@ -8,15 +9,15 @@ export interface CallRequest {
   readonly args: readonly unknown[];
 }
 
-/** `failure` is what `failureOf` of the answering side has made of an error. */
+/** `failure` is an error as encoded by `failureOf` on the answering side. */
 export type CallAnswer<F> = { readonly id: number } & ({ readonly value: unknown } | { readonly failure: F });
 
-/** The named methods of `S` as another thread sees them. */
+/** The listed methods of `S` as another thread sees them. */
 export type Remote<S, N extends keyof S> = {
   readonly [name in N]: S[name] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never;
 };
 
-/** The calling side: `S` is the object in the other thread, `F` a failure as it crosses. */
+/** The calling side. `S` is the object in the other thread, `F` the encoded form of a failure. */
 export class CallClient<S, F> {
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
   #nextId = 1;
@@ -50,7 +51,7 @@ export class CallClient<S, F> {
   }
 }
 
-/** The answering side: does a call of the table. Never rejects. */
+/** The answering side: executes a call of the table. Never rejects. */
 export async function answerCall<S, N extends keyof S & string, F>(
   served: S,
   names: readonly N[],
@@ -71,7 +72,7 @@ export async function answerCall<S, N extends keyof S & string, F>(
   }
 }
 
-/** The same plain data with other bytes. */
+/** The same plain data, with all bytes mapped. */
 function mapBytes(value: unknown, map: (bytes: Uint8Array) => Buffer): unknown {
   if (value instanceof Uint8Array) return map(value);
   if (Array.isArray(value)) return value.map((one) => mapBytes(one, map));
@@ -79,14 +80,14 @@ function mapBytes(value: unknown, map: (bytes: Uint8Array) => Buffer): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, mapBytes(member, map)]));
 }
 
-/** A clone takes the whole memory along that bytes are a view of, so they get memory of their own. */
+/** A structured clone copies the whole buffer behind a view, so the bytes get a buffer of their own. */
 export function copied(bytes: Uint8Array): Buffer {
   const own = Buffer.allocUnsafeSlow(bytes.length);
   own.set(bytes);
   return own;
 }
 
-/** A buffer arrives as a plain array of bytes. */
+/** A Buffer arrives as a plain Uint8Array. */
 export function viewed(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -1,12 +1,12 @@
-/** Time as it is handed to what waits: real in the node, made by hand in tests. */
+/** Time as an injected dependency: the real clock in a node, a manual one in tests. */
 export interface Scheduler {
   /** Milliseconds since the Unix epoch. */
   nowMs(): number;
-  /** Calls `run` once after `delayMs`, unless the function that it gives is called before. */
+  /** Calls `run` once after `delayMs`, unless the returned function is called before. */
   after(delayMs: number, run: () => void): () => void;
 }
 
-/** Time of the machine. */
+/** The clock and timers of the machine. */
 export const systemScheduler: Scheduler = {
   nowMs: () => Date.now(),
   after(delayMs, run) {

@@ -1,6 +1,6 @@
-/** A lock between threads: one word of shared memory, 0 at first. It has no owner; taken twice in a thread, it hangs. */
+/** A spin lock between threads: one word of shared memory, initially 0. It has no owner and is not reentrant. */
 
-/** Tries before a thread sleeps: a lock is held for some nanoseconds, unless its holder was interrupted. */
+/** Attempts before a thread sleeps: a lock is held for nanoseconds, unless its holder was preempted. */
 const SPINS = 100;
 
 export function lock(words: Int32Array, at: number): void {

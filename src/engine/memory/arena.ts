@@ -16,17 +16,17 @@ import {
 import { type EngineBrokenError, Locks } from "./mutex.ts";
 import { divideMemory, type Geometry } from "./sizing.ts";
 
-/** What threads hand to each other to see the same memory. Structured-cloneable. */
+/** The shared buffers, in the form in which threads pass them to each other. Structured-cloneable. */
 export interface MemoryHandle {
   readonly geometry: Geometry;
   readonly control: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly data: readonly SharedArrayBuffer[];
-  /** See `forgotten.ts`; of no bytes where nothing of the kind is remembered. */
+  /** See `evicted-versions.ts`; empty if no evicted versions are remembered. */
   readonly forgotten: SharedArrayBuffer;
 }
 
-/** Makes the shared memory. The kernel gives it pages as they are touched. Throws `MemoryLimitError`. */
+/** Allocates the shared memory. The kernel commits pages when they are first touched. Throws `MemoryLimitError`. */
 export function allocateMemory(
   limitBytes: number,
   threads: number,
@@ -53,7 +53,10 @@ export function allocateMemory(
   return { geometry, control, counters: new SharedArrayBuffer(geometry.counterBytes), data, forgotten };
 }
 
-/** Makes the views through which one thread reads and writes shared buffers. Tests hand in views that call back. */
+/**
+ * Creates the views through which one thread accesses the shared buffers. Tests pass views that call back on each
+ * store.
+ */
 export interface MemoryViews {
   words(buffer: SharedArrayBuffer): Int32Array;
   bytes(buffer: SharedArrayBuffer): Buffer;
@@ -68,23 +71,25 @@ export interface ArenaOptions {
   readonly views?: MemoryViews | undefined;
   /** This thread's number; 0 by default. */
   readonly thread?: number | undefined;
-  /** Told once for each call that finds the memory broken, besides the error; by default it ends the thread. */
+  /**
+   * Called once for each call that finds the memory broken, in addition to the error; by default it ends the thread.
+   */
   readonly onBroken?: ((error: EngineBrokenError) => void) | undefined;
 }
 
-/** Whoever gets the error may take it for that of one request: as nobody's, it ends the thread, and the node with it. */
+/** A caller could treat the error as that of one request. Thrown uncaught, it ends the thread, and with it the node. */
 function endThread(error: EngineBrokenError): void {
   setImmediate(() => {
     throw error;
   });
 }
 
-/** One thread's views of the shared memory, and the arithmetic of addresses. */
+/** One thread's views of the shared memory, and the address arithmetic. */
 export class Arena {
   readonly geometry: Geometry;
   readonly forgotten: EvictedVersions;
   readonly control: Int32Array;
-  /** Words and bytes of the data buffers. A location that a torn read made up finds an empty array, not nothing. */
+  /** Words and bytes of the data buffers. A location from a torn read finds an empty array instead of undefined. */
   readonly words: readonly Int32Array[];
   readonly bytes: readonly Buffer[];
   readonly segmentBytes: number;
@@ -92,7 +97,7 @@ export class Arena {
   readonly segmentShift: number;
   readonly segmentUnitMask: number;
 
-  // Where each table of the control buffer starts, in words.
+  // Start of each table of the control buffer, in words.
   readonly next: number;
   readonly prev: number;
   readonly live: number;
@@ -102,7 +107,7 @@ export class Arena {
   private readonly indexPages: number;
   private readonly ghostPages: number;
 
-  /** Of this thread. */
+  /** The locks of this thread. */
   readonly locks: Locks;
 
   constructor(
@@ -136,7 +141,7 @@ export class Arena {
     this.ghostPages = this.indexPages + shardCount * maxIndexPages;
   }
 
-  /** Where a shard's header starts in `control`. */
+  /** Start of a shard's header in `control`. */
   shard(number: number): number {
     return GLOBAL_WORDS + number * SHARD_WORDS;
   }
@@ -145,7 +150,7 @@ export class Arena {
     return (shard - GLOBAL_WORDS) / SHARD_WORDS;
   }
 
-  /** Where a shard's table of index pages starts in `control`. */
+  /** Start of a shard's table of index pages in `control`. */
   indexPageTable(shard: number): number {
     return this.indexPages + this.shardNumber(shard) * this.geometry.maxIndexPages;
   }
@@ -163,12 +168,12 @@ export class Arena {
     return location >>> this.segmentShift;
   }
 
-  /** Offset of a location in its segment, in bytes. */
+  /** Offset of a location within its segment, in bytes. */
   offsetOf(location: number): number {
     return (location & this.segmentUnitMask) << 3;
   }
 
-  /** The words of the buffer that holds a location … */
+  /** The words of the buffer that contains a location … */
   wordsAt(location: number): Int32Array {
     return this.words[location >>> BUFFER_UNIT_SHIFT]!;
   }

@@ -1,11 +1,11 @@
-/** Of the index's hashes. */
+/** Bits of the index's hashes. */
 const INDEX_HASH_BITS = 30;
 
 /**
- * What an engine remembers of the versions of entries and deletes that it holds no more: per bucket of key hashes, the
- * newest. A put that is not newer may be older than what was here, and is refused; so neither eviction nor expiry nor the
- * end of a tombstone can let an older value come back. It costs 8 bytes a bucket, and puts that come late and share a
- * bucket with something newer that went: they become misses.
+ * Remembers the versions of entries and tombstones that the engine has dropped: the newest version per bucket of key
+ * hashes. A put that is not newer than its bucket may be older than a dropped entry, and is refused. So neither
+ * eviction nor expiry nor the end of a tombstone can let an older value come back. The cost is 8 bytes per bucket, and
+ * some misses: a late put is refused if it shares a bucket with a newer dropped entry.
  *
  * A bucket belongs to one shard and is used under its lock.
  */
@@ -14,7 +14,7 @@ export class EvictedVersions {
   private readonly shift: number;
   private readonly perShard: number;
 
-  /** A buffer of no bytes remembers nothing. */
+  /** An empty buffer remembers nothing. */
   constructor(buffer: SharedArrayBuffer, shardCount: number) {
     this.versions = new Float64Array(buffer);
     this.perShard = this.versions.length / shardCount;
@@ -25,7 +25,7 @@ export class EvictedVersions {
     return this.perShard > 0;
   }
 
-  /** The newest version that went, of keys that share the hash's bucket. */
+  /** The newest dropped version among the keys that share the hash's bucket. */
   newest(shardNumber: number, hash: number): number {
     if (this.perShard === 0) return 0;
     return this.versions[this.bucket(shardNumber, hash)]!;
@@ -42,7 +42,7 @@ export class EvictedVersions {
   }
 }
 
-/** Of a memory: one bucket per 16 KiB, so that it is a two-thousandth of it. */
+/** One bucket per 16 KiB of the memory, so that the buckets take a two-thousandth of it. */
 const BYTES_PER_BUCKET = 16 * 1024;
 const MIN_BUCKETS_PER_SHARD = 16;
 const MAX_BUCKETS_PER_SHARD = 4096;

@@ -23,31 +23,32 @@ import type { SegmentPool } from "./segment-pool.ts";
 import type { ShardStore } from "./shard-store.ts";
 import type { Victim } from "./victim.ts";
 
-/** A segment with less alive than this share is emptied before anything is evicted. */
+/** A segment whose live share is smaller than this is compacted before anything is evicted. */
 const SPARSE_SHARE = 0.75;
-/** Records that may be kept before a segment is free; after them everything that is met must go. */
+/** The most records that are kept before a segment is free; after that, every record is evicted. */
 const MAX_KEPT = 2048;
-/** Records that are looked at while a shard's lock is held: some 0.3 ms. */
+/** Records visited while a shard's lock is held: some 0.3 ms. */
 const STEPS_PER_LOCK = 256;
-/** Records that leave a shard whose index is full, so that not every put has to ask again. */
+/** Records evicted from a shard whose index is full, so that not every put has to evict again. */
 const RECORDS_FROM_FULL_INDEX = 64;
 const NEVER_PROMOTED = Number.POSITIVE_INFINITY;
-/** The queues from which entries leave when memory is short. Tombstones have a share of their own (`tombstones.ts`). */
+/** The queues that eviction works on. Tombstones have their own share (`tombstones.ts`). */
 const QUEUES = [SHARD_SMALL, SHARD_MAIN] as const;
 
 /**
- * Makes room in a shard: eviction, compaction and the freeing of segments are one mechanism. Which shard and which of its
- * queues are next is decided in `victim.ts`.
+ * Makes room in a shard: eviction, compaction and the freeing of segments are one mechanism. `victim.ts` chooses the
+ * shard and the queue.
  *
  * Source: J. Yang et al., "FIFO queues are all you need for cache eviction" (S3-FIFO, SOSP '23), algorithm 1: new
- * records enter a small FIFO queue; those used again by its end move to the main queue, the others leave and are
- * remembered as ghosts; ghosts that come back enter the main queue; the main queue's end gives second chances.
- * Queues as chains of log segments: J. Yang et al., "Segcache" (NSDI '21), section 3; choice of the emptiest segment:
- * M. Rosenblum, J. Ousterhout, "The Design and Implementation of a Log-Structured File System" (SOSP '91), section 3.
+ * records enter a small FIFO queue; a record that was used again by the time it reaches the end moves to the main
+ * queue, the others are evicted and remembered as ghosts; a ghost that is stored again enters the main queue; the main
+ * queue gives second chances at its end. Queues as chains of log segments: J. Yang et al., "Segcache" (NSDI '21),
+ * section 3; choice of the emptiest segment: M. Rosenblum, J. Ousterhout, "The Design and Implementation of a
+ * Log-Structured File System" (SOSP '91), section 3.
  */
 export class Eviction {
   private readonly control: Int32Array;
-  /** Pages that the ghosts of the last shard still lack: room that is to be made besides. */
+  /** Pages that the ghost table of the last shard still needs; they add to the room to be made. */
   ghostPages = 0;
   private kept = 0;
 
@@ -64,9 +65,9 @@ export class Eviction {
   }
 
   /**
-   * Lets the oldest records of a queue go, or keeps them at the head of the main queue, until a segment is free, the next
-   * is another shard's turn, or the small queues have no more than their share. Gives how many records it has looked at.
-   * Needs the shard's lock.
+   * Evicts the oldest records of a queue, or moves them to the head of the main queue, until a segment is free, it is
+   * another shard's turn, or the small queues are within their share. Returns the number of records visited. Needs the
+   * shard's lock.
    */
   evict({ shard, queue, nextBorn, excessUnits, promotionUses }: Victim, nowMs: number): number {
     const before = this.kept;
@@ -91,7 +92,9 @@ export class Eviction {
     return steps;
   }
 
-  /** Lets records of one shard go, whatever others hold. False = it has none. Needs the shard's lock. */
+  /**
+   * Evicts records of one shard, whatever the other shards hold. False = the shard is empty. Needs the shard's lock.
+   */
   evictFrom(shard: number, nowMs: number): boolean {
     for (let gone = 0; gone < RECORDS_FROM_FULL_INDEX; ) {
       const queue = this.oldest(shard, SHARD_SMALL) === 0 ? SHARD_MAIN : SHARD_SMALL;
@@ -102,7 +105,7 @@ export class Eviction {
     return true;
   }
 
-  /** Empties the sparsest segment of a shard. False = none is sparse. Needs the shard's lock. */
+  /** Compacts the sparsest segment of a shard. False = none is sparse. Needs the shard's lock. */
   compact(shard: number, nowMs: number): boolean {
     const sparse = this.kept < MAX_KEPT ? this.sparsestSegment(shard) : -1;
     return sparse >= 0 && this.empty(shard, sparse, nowMs);
@@ -118,7 +121,7 @@ export class Eviction {
     return 0;
   }
 
-  /** Lets the record at the end of a queue go, or keeps it at the head of the main queue. True = it is kept. */
+  /** Evicts the record at the end of a queue, or moves it to the head of the main queue. True = it was kept. */
   private letGo(shard: number, queue: Queue, location: number, promotionUses: number, nowMs: number): boolean {
     this.log.passTail(shard, queue);
     const isKept = this.decide(shard, location, queue === SHARD_MAIN, promotionUses, nowMs);
@@ -156,7 +159,7 @@ export class Eviction {
     this.ghostPages = 0;
   }
 
-  /** Copies a record to the head of a queue. False = there is no segment to copy it to. */
+  /** Copies a record to the head of a queue. False = no segment has room for the copy. */
   private keep(shard: number, slot: number, location: number, queue: Queue, useCount: number): boolean {
     const needed = this.log.segmentsNeededToCopy(shard, location, queue);
     if (needed > 0 && !this.pool.reserve(needed, 0)) return false;
@@ -165,7 +168,10 @@ export class Eviction {
     return true;
   }
 
-  /** The segment with the least alive, if that is little; not one at the end of a queue, which is next anyway. */
+  /**
+   * The segment with the smallest live share, if it is sparse. Segments at the end of a queue are left out, because
+   * they are next anyway.
+   */
   private sparsestSegment(shard: number): number {
     let least = (this.arena.segmentBytes / UNIT_BYTES) * SPARSE_SHARE;
     let sparsest = -1;
@@ -189,7 +195,7 @@ export class Eviction {
     return sparsest;
   }
 
-  /** Moves everything alive in a segment to the head of its queue. False = there was no room to move it to. */
+  /** Moves all live records of a segment to the head of its queue. False = there was no room for the copies. */
   private empty(shard: number, segment: number, nowMs: number): boolean {
     const { first, used, live, prev } = this.arena;
     const end = this.control[used + segment]!;
@@ -203,14 +209,14 @@ export class Eviction {
       if (this.log.isDead(location)) continue;
       const units = (offset - this.arena.offsetOf(location)) / UNIT_BYTES;
       if (!this.carryOver(shard, location, nowMs)) return false;
-      // With its last live unit gone the segment has left the shard, and its bytes with it.
+      // When its last live unit is gone, the segment has already left the shard.
       alive -= units;
       if (alive === 0) return true;
     }
     return continued && this.emptyInto(shard, before, nowMs);
   }
 
-  /** Moves the record that begins in one segment and ends in the next, which alone keeps that one in use. */
+  /** Moves the record that begins in one segment and ends in the next, if it alone keeps the latter in use. */
   private emptyInto(shard: number, before: number, nowMs: number): boolean {
     const end = this.control[this.arena.used + before]!;
     let location = 0;

@@ -13,16 +13,16 @@ import {
   WHEEL_LEVELS,
 } from "./layout.ts";
 
-/** The finest step of the wheels, in ms: memory is free at most this long, plus one round of pruning, after expiry. */
+/** The finest tick of the wheels, in ms: memory is freed at most this long after expiry, plus one round of pruning. */
 export const TICK_MS = 128;
 const MAX_TICK = 2 ** 31 - 1;
 const BUCKET_MASK = WHEEL_BUCKETS - 1;
 
 /**
- * A hierarchical timer wheel per shard, of the records that expire: four levels of 64 buckets, whose ticks last
- * 128 ms, 8 s, 9 min and 9 h. A record is filed by the highest digit (base 64) in which its tick differs from now, so
- * each is refiled at most three times in its life, and no live record is looked at in between. The bucket is a doubly
- * linked list through the records' headers, so what dies early leaves at once.
+ * A hierarchical timer wheel per shard for the records with a TTL: four levels of 64 buckets, with ticks of 128 ms, 8
+ * s, 9 min and 9 h. A record is filed under the highest digit (base 64) in which its tick differs from the current one,
+ * so it is refiled at most three times in its life, and live records are not visited in between. A bucket is a doubly
+ * linked list through the record headers, so a record that is deleted early leaves at once.
  *
  * Source: G. Varghese, T. Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP '87), scheme 7.
  *
@@ -38,17 +38,17 @@ export class ExpiryWheel {
     this.control = arena.control;
   }
 
-  /** The tick in which a time lies. */
+  /** The tick of a time. */
   tickOf(timeMs: number): number {
     return Math.max(0, Math.min(MAX_TICK, Math.floor((timeMs - this.epochMs) / TICK_MS)));
   }
 
-  /** How far the wheel is behind the clock, in ms: what was due so long ago may still be filed. */
+  /** How far the wheel is behind the clock, in ms: records that expired within this time may still be filed. */
   lagMs(shard: number, nowMs: number): number {
     return (this.tickOf(nowMs) - this.control[shard + SHARD_WHEEL_TICK]!) * TICK_MS;
   }
 
-  /** Files a record by the expiry in its header. */
+  /** Files a record under the expiry in its header. */
   add(shard: number, location: number): void {
     const words = this.arena.wordsAt(location);
     const word = this.arena.wordIndex(location);
@@ -62,7 +62,7 @@ export class ExpiryWheel {
     this.control[shard + SHARD_WHEEL_COUNT]!++;
   }
 
-  /** Takes a record out. */
+  /** Removes a record. */
   remove(shard: number, location: number): void {
     const words = this.arena.wordsAt(location);
     const word = this.arena.wordIndex(location);
@@ -70,7 +70,7 @@ export class ExpiryWheel {
     this.control[shard + SHARD_WHEEL_COUNT]!--;
   }
 
-  /** A record was copied, links and all: points its neighbours to the copy. */
+  /** A record was copied with its links: points its neighbours to the copy. */
   moved(shard: number, to: number): void {
     const words = this.arena.wordsAt(to);
     const word = this.arena.wordIndex(to);
@@ -82,8 +82,8 @@ export class ExpiryWheel {
   }
 
   /**
-   * Goes on towards `nowMs` and gives the next record of which the tick has passed (it is still filed; the caller
-   * removes it), 0 when there is none, or -1 after `steps` records were refiled: call again.
+   * Advances towards `nowMs` and returns the next record whose tick has passed (it is still filed; the caller removes
+   * it), 0 when there is none, or -1 after `steps` records were refiled: call again.
    */
   nextDue(shard: number, nowMs: number, steps: number): number {
     const control = this.control;
@@ -116,13 +116,13 @@ export class ExpiryWheel {
     return 0;
   }
 
-  /** The next tick with something to do: where the clock was set, there may be a billion without. */
+  /** The next tick with work to do; after a clock change there may be a billion empty ticks before it. */
   private nextTick(shard: number, tick: number): number {
     let level = 0;
     while (level < WHEEL_LEVELS - 1 && this.isEmpty(shard, level)) level++;
     const ticks = 1 << (level * WHEEL_BITS);
     let next = (tick | (ticks - 1)) + 1;
-    // Where nothing is filed below the last level, something is in it.
+    // If nothing is filed on the lower levels, the last level is not empty.
     if (level === WHEEL_LEVELS - 1) while (this.control[lastBucket(shard, next)] === 0) next += ticks;
     return next;
   }
@@ -135,7 +135,7 @@ export class ExpiryWheel {
     return true;
   }
 
-  /** Forgets every record. */
+  /** Removes every record. */
   clear(shard: number): void {
     this.control.fill(0, shard + SHARD_WHEEL, shard + SHARD_WHEEL + WHEEL_LEVELS * WHEEL_BUCKETS);
     this.control[shard + SHARD_WHEEL_COUNT] = 0;
@@ -148,7 +148,7 @@ export class ExpiryWheel {
       if (due >>> shift === now >>> shift)
         return level * WHEEL_BUCKETS + ((due >>> (shift - WHEEL_BITS)) & BUCKET_MASK);
     }
-    // Further than the last level reaches: as far ahead as it can be filed; it is filed again from there.
+    // Beyond the last level: filed as far ahead as possible, and refiled from there.
     const top = (WHEEL_LEVELS - 1) * WHEEL_BITS;
     const ahead = Math.min((due >>> top) - (now >>> top), BUCKET_MASK);
     return (WHEEL_LEVELS - 1) * WHEEL_BUCKETS + (((now >>> top) + ahead) & BUCKET_MASK);
@@ -161,7 +161,7 @@ export class ExpiryWheel {
   }
 }
 
-/** Where the bucket of the last level to which a tick belongs has its head. */
+/** Head of the last level's bucket for a tick. */
 function lastBucket(shard: number, tick: number): number {
   const level = WHEEL_LEVELS - 1;
   return shard + SHARD_WHEEL + level * WHEEL_BUCKETS + ((tick >>> (level * WHEEL_BITS)) & BUCKET_MASK);

@@ -2,33 +2,35 @@ import type { Arena } from "./arena.ts";
 import { GHOST_CLOCK, RECORDS_COUNTED, SHARD_GHOST_PAGES, SHARD_GHOST_SHIFT, SHARD_SEGMENTS } from "./layout.ts";
 import type { SegmentPool } from "./segment-pool.ts";
 
-/** Ghosts that share a bucket: two cache lines. */
+/** Ghosts per bucket: two cache lines. */
 const BUCKET_SLOTS = 16;
 /** A slot: 20 bits of hash (never 0) above 12 bits of age. */
 const AGE_BITS = 12;
 const AGE_MASK = (1 << AGE_BITS) - 1;
 const FINGERPRINT_MASK = ~AGE_MASK;
-/** Ages are told apart in this many steps over the life of a ghost, when the table is begun … */
+/** Steps in which the age of a ghost is measured over its life, when the table is started … */
 const AGE_STEPS = 64;
-/** … and while the number of records changes, in no fewer than these, and no more: a ghost that nothing has replaced looks
- * young again after `AGE_MASK` steps. */
+/**
+ * … and the fewest steps while the number of records changes; at most `AGE_MASK`, after which a ghost that was not
+ * replaced would look young again.
+ */
 const MIN_AGE_STEPS = 16;
 const MAX_AGE_STEPS = 256;
 /**
- * How long a ghost is remembered, in evictions per record of all shards: as many as the main queue is to hold, also while
- * it doesn't yet, or a loop that is too long for the cache would never leave anything in it.
+ * How long a ghost is remembered, in evictions per record of all shards. This is the target length of the main queue,
+ * even while that is shorter; otherwise a loop over more keys than fit would never leave anything in the cache.
  */
 const LIFE_SHARE = 0.9;
-/** Slots per ghost that is to be remembered, so that a bucket rarely overflows before its time. */
+/** Slots per ghost to be remembered, so that a bucket rarely overflows early. */
 const SLOTS_PER_GHOST = 1.5;
 
 /**
- * Which keys were lately evicted from the small queue: fingerprints, each remembered for about as many evictions
- * as the main queue has records, in all shards together: one that holds a few large entries has no measure of its own.
+ * Remembers which keys were recently evicted from the small queue: fingerprints, each kept for about as many evictions
+ * as the main queue has records. The count is over all shards, because a shard with a few large entries is no measure.
  *
  * Source: J. Yang et al., "FIFO queues are all you need for cache eviction" (S3-FIFO, SOSP '23), section 4.2: a
- * bucketed table of fingerprints, where an entry is out of date when as many were put in after it as the ghost queue
- * holds, and the slot is then free.
+ * bucketed table of fingerprints, in which an entry expires once as many were inserted after it as the ghost queue
+ * holds, and its slot is then free.
  *
  * Every call needs the shard's lock.
  */
@@ -44,18 +46,18 @@ export class GhostTable {
     this.slotsPerPage = arena.segmentBytes / 4;
   }
 
-  /** Pages that the table should have and hasn't; it works without them, and forgets earlier. */
+  /** Pages that the table lacks. It works without them, but forgets earlier. */
   pagesWanted(shard: number): number {
     const pages = this.control[shard + SHARD_GHOST_PAGES]!;
     const records = this.control[RECORDS_COUNTED]! / this.arena.geometry.shardCount;
     const wanted = Math.ceil((records * SLOTS_PER_GHOST) / this.slotsPerPage);
     if (wanted <= pages || pages >= this.arena.geometry.maxGhostPages) return 0;
-    // Growing forgets everything, so it is done in large steps.
+    // Growing discards the contents, so the table grows in large steps.
     const target = Math.max(wanted, Math.ceil(pages * 1.5), 1);
     return Math.min(target, this.arena.geometry.maxGhostPages) - pages;
   }
 
-  /** Adds pages that the caller has reserved. What was remembered is forgotten. */
+  /** Adds pages that the caller has reserved, and discards all ghosts. */
   grow(shard: number, pages: number): void {
     const control = this.control;
     const before = control[shard + SHARD_GHOST_PAGES]!;
@@ -66,7 +68,7 @@ export class GhostTable {
     this.begin(shard);
   }
 
-  /** Gives the pages back. */
+  /** Returns all pages to the pool. */
   clear(shard: number): void {
     const control = this.control;
     const pages = control[shard + SHARD_GHOST_PAGES]!;
@@ -92,7 +94,7 @@ export class GhostTable {
     let oldest = -1;
     for (let at = start; at < start + BUCKET_SLOTS; at++) {
       const slot = words[at]!;
-      // An older one of the same key would be found in its place.
+      // Otherwise an older ghost of the same key would be found first.
       if ((slot & FINGERPRINT_MASK) === wanted) {
         victim = at;
         break;
@@ -115,7 +117,7 @@ export class GhostTable {
     return at >= 0 && ((now - this.arena.wordsAt(this.bucketOf(shard, hash))[at]!) & AGE_MASK) <= oldest;
   }
 
-  /** The key is stored again. */
+  /** Removes a key that is stored again. */
   forget(shard: number, hash: number): void {
     const at = this.find(shard, hash);
     if (at >= 0) this.arena.wordsAt(this.bucketOf(shard, hash))[at] = 0;
@@ -134,7 +136,7 @@ export class GhostTable {
     return -1;
   }
 
-  /** Forgets every ghost; ages are told apart as finely as fits to the number of records. */
+  /** Discards all ghosts, and chooses the age steps by the number of records. */
   private begin(shard: number): void {
     const table = this.arena.ghostPageTable(shard);
     for (let page = 0; page < this.control[shard + SHARD_GHOST_PAGES]!; page++) {
@@ -145,7 +147,7 @@ export class GhostTable {
     this.control[shard + SHARD_GHOST_SHIFT] = Math.max(0, Math.ceil(Math.log2(this.life() / AGE_STEPS)));
   }
 
-  /** How many evictions a ghost is remembered. */
+  /** The life of a ghost, in evictions. */
   private life(): number {
     return this.control[RECORDS_COUNTED]! * LIFE_SHARE;
   }
@@ -162,7 +164,7 @@ export class GhostTable {
 }
 
 function fingerprint(hash: number): number {
-  // The bucket is chosen by the high bits, so the fingerprint is made of the low ones.
+  // The high bits choose the bucket, so the fingerprint uses the low ones.
   const bits = (hash << AGE_BITS) & FINGERPRINT_MASK;
   return bits === 0 ? 1 << AGE_BITS : bits;
 }

@@ -1,5 +1,5 @@
 /**
- * HalfSipHash-1-3 with 64 bits of output: a keyed hash, so that nobody outside can choose keys that collide.
+ * HalfSipHash-1-3 with 64 bits of output: a keyed hash, so that an attacker cannot choose colliding keys.
  *
  * Source: J.-P. Aumasson, D. J. Bernstein, "SipHash: a fast short-input PRF" (INDOCRYPT 2012), and the authors'
  * reference implementation of the 32-bit variant (halfsiphash.c), with 1 compression and 3 finalisation rounds.

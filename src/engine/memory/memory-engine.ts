@@ -60,34 +60,34 @@ import { Writer } from "./writer.ts";
 export type { MemoryHandle } from "./arena.ts";
 
 export interface MemoryEngineOptions {
-  /** All memory that the engine may take, in bytes, its index and headers included. */
+  /** Limit of the engine's memory in bytes, including index and headers. */
   readonly limitBytes: number;
-  /** Threads that will use the memory, this one included. */
+  /** Number of threads that will use the memory, including this one. */
   readonly threads: number;
   /** Ms since the Unix epoch. */
   readonly clock: () => number;
   /**
-   * An older put is refused also when what was newer is gone: evicted, expired, or a delete whose time is over. Needed
-   * where mutations can arrive late. By default false.
+   * Whether a put is also refused if it is older than an entry that is gone: evicted, expired, or a tombstone that has
+   * ended. Needed if mutations can arrive late. Default: false.
    */
   readonly versioned?: boolean;
-  /** A random 32-bit number, for the key of the hash function; by default from the system's secure source. */
+  /** Returns a random 32-bit number for the key of the hash function; default: the system's secure source. */
   readonly randomWord?: () => number;
-  /** Resolves when other work of this thread has had its turn; by default after one round of the event loop. */
+  /** Resolves after other work of this thread has run; default: after one round of the event loop. */
   readonly letOthersRun?: () => Promise<void>;
-  /** By default plain views of the shared buffers. */
+  /** Default: plain views of the shared buffers. */
   readonly views?: MemoryViews;
-  /** Told when the memory is found broken, besides the call's error; by default the thread ends. */
+  /** Called when the memory is found broken, in addition to the call's error; by default the thread ends. */
   readonly onBroken?: (error: EngineBrokenError) => void;
 }
 
-/** The parts of a thread's environment that can't be shared. */
+/** The options of a thread that can't be shared. */
 export type MemoryEngineThread = Pick<MemoryEngineOptions, "clock" | "letOthersRun" | "views" | "onBroken">;
 
 /**
- * Entries in shared memory, off the heap: every thread sees one cache, and however many entries there are, the garbage
- * collector has nothing to do with them. Reads take no lock; writes lock one shard. See `layout.ts` for the bytes,
- * `record-log.ts` and `eviction.ts` for where records live and how they leave.
+ * The memory engine: entries in shared memory, off the heap. All threads see one cache, and the garbage collector never
+ * visits the entries. Reads take no lock; writes lock one shard. See `layout.ts` for the bytes, `record-log.ts` and
+ * `eviction.ts` for the storage of records and their eviction.
  */
 export class MemoryEngine implements Engine {
   readonly name = "memory";
@@ -105,7 +105,7 @@ export class MemoryEngine implements Engine {
   private readonly letOthersRun: () => Promise<void>;
   private readonly startedMs: number;
 
-  /** Makes the shared memory, as thread 0. Throws `MemoryLimitError`. */
+  /** Allocates the shared memory, as thread 0. Throws `MemoryLimitError`. */
   static create(options: MemoryEngineOptions): MemoryEngine {
     const handle = allocateMemory(
       options.limitBytes,
@@ -117,13 +117,13 @@ export class MemoryEngine implements Engine {
     return new MemoryEngine(handle, 0, options);
   }
 
-  /** Uses the memory that another thread made. `thread` is this one's number, below `threads`. */
+  /** Attaches to the memory that another thread allocated. `thread` is this thread's number, below `threads`. */
   static attach(handle: MemoryHandle, thread: number, options: MemoryEngineThread): MemoryEngine {
     return new MemoryEngine(handle, thread, options);
   }
 
   private constructor(
-    /** Hand this to other threads, for `attach`. */
+    /** Passed to other threads, for `attach`. */
     readonly handle: MemoryHandle,
     thread: number,
     options: MemoryEngineThread,
@@ -141,7 +141,7 @@ export class MemoryEngine implements Engine {
     const log = new RecordLog(arena, pool);
     const wheel = new ExpiryWheel(arena, epochMs);
     const ghosts = new GhostTable(arena, pool);
-    // A hasher of its own: eviction runs in the middle of a write, which still needs its key's digest.
+    // A separate hasher, because eviction runs in the middle of a write, which still needs the digest of its own key.
     const storeHasher = new HalfSipHash(control[HASH_KEY_0]!, control[HASH_KEY_1]!);
     const store = new ShardStore(arena, index, log, wheel, storeHasher);
     const eviction = new Eviction(arena, pool, store, log, ghosts, storeHasher, counters);
@@ -253,7 +253,7 @@ export class MemoryEngine implements Engine {
     return { status: "ok", detail: "", sinceMs: this.startedMs };
   }
 
-  /** Prunes what has expired. Gives 0 when there is more to do at once. */
+  /** Removes expired entries. Returns 0 when there is more to do at once. */
   maintain(): number {
     return this.pruner.prune() ? TICK_MS : 0;
   }

@@ -1,24 +1,24 @@
-/** Tries to take a lock before a thread goes to sleep for it. Locks are held for about a microsecond. */
+/** Attempts to take a lock before a thread sleeps. Locks are held for about a microsecond. */
 const SPINS = 200;
-/** A sleeper looks again after this long, even if nobody woke it, in ms. */
+/** A sleeper tries again after this long, even if it was not woken, in ms. */
 const SLEEP_MS = 2;
-/** Sleeps that nobody ended, after which the owner of a lock has died: some 10 s in which it had the chance to run. */
+/** Sleeps without a wake-up after which the owner of a lock counts as dead: some 10 s in which it could have run. */
 const MOST_SLEEPS = 5_000;
 
-/** In a lock's word: its owner's number plus 1, and whether somebody sleeps. 0 = free. */
+/** A lock's word: its owner's number plus 1, and whether a thread sleeps. 0 = free. */
 const OWNER_MASK = 0xffff;
 const WAITED = 1 << 16;
-/** What the lock protects was left in the middle of a change. */
+/** A change failed while the lock was held, so the protected data is inconsistent. */
 const BROKEN = -1;
 
-/** The memory can't be used any more: the process must end. What it held is gone, as after any restart. */
+/** The memory is inconsistent: the process must end. Its entries are lost, as after any restart. */
 export class EngineBrokenError extends Error {
   readonly code = "ERR_ENGINE_BROKEN";
 }
 
 /**
- * Locks in words of shared memory, as one thread uses them. A lock knows its owner, so that the others find out when
- * that has died with it; and a change that fails half way leaves its lock broken, so that nobody sees what it left.
+ * Locks in words of shared memory, as used by one thread. A lock records its owner, so that other threads notice when
+ * that has died. A change that fails half way leaves its lock broken, so that no thread uses the inconsistent data.
  *
  * Source: U. Drepper, "Futexes Are Tricky" (2011), section 6, "Mutex, Take 2".
  */
@@ -39,14 +39,17 @@ export class Locks {
     if (Atomics.compareExchange(this.words, at, 0, this.own) !== 0) this.lockLater(at);
   }
 
-  /** Gives the lock back, unless it is broken. */
+  /** Releases the lock, unless it is broken. */
   unlock(at: number): void {
     const { words, own } = this;
     if (Atomics.compareExchange(words, at, own, 0) === own) return;
     if (Atomics.compareExchange(words, at, own | WAITED, 0) === (own | WAITED)) Atomics.notify(words, at, 1);
   }
 
-  /** What was done under a lock of this thread has failed: nobody gets the lock any more. Gives the error to be thrown. */
+  /**
+   * A change under a lock of this thread has failed: marks the lock as broken for all threads. Returns the error to be
+   * thrown.
+   */
   breakAt(at: number, cause: unknown): EngineBrokenError {
     Atomics.store(this.words, at, BROKEN);
     Atomics.notify(this.words, at);

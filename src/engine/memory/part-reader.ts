@@ -7,23 +7,23 @@ import type { RecordInfo } from "./record-info.ts";
 
 const NO_BYTES = Buffer.alloc(0);
 const NO_PART: ValuePart = { offset: 0, length: 0, target: NO_BYTES, start: 0 };
-/** An answer that has begun goes on when its entry expires. */
+/** An answer that has begun continues after its entry has expired. */
 const EXPIRED_TOO = 0;
 
-/** Looks up an entry that was live at `nowMs`, 0 = whether or not it has expired, and validates what its sink does. */
+/** Looks up an entry that was live at `nowMs` (0 = even if it has expired), and validates the work of its sink. */
 interface EntryReader {
   read(key: Key, sink: EntrySink, nowMs: number): boolean;
 }
 
 /**
- * Copies parts of values that were found before. Each part is a read of its own: the record is looked up again, for it may
- * have been moved, and is the same one while it has the same stamp. The copy is made in `begin`, after the reader has
- * validated what leads to the record; the reader then validates the copy as it does any other.
+ * Copies parts of values that were found before. Each part is a separate read: the record is looked up again, because
+ * it may have been moved; it is the same record while it has the same stamp. The copy is made in `begin`, after the
+ * reader has validated the path to the record; the reader then validates the copy as it does any other.
  */
 export class PartReader implements EntrySink, ValueParts {
   readonly target = NO_BYTES;
   readonly offset = 0;
-  /** The last copy was of the entry that was asked for. */
+  /** Whether the last copy was of the requested entry. */
   isSame = false;
   private version = 0;
   private nodeId = 0;
@@ -32,7 +32,7 @@ export class PartReader implements EntrySink, ValueParts {
   constructor(
     private readonly reader: EntryReader,
     private readonly arena: Arena,
-    /** What the reader knows of the record that it found. */
+    /** The reader's knowledge of the record that it found. */
     private readonly info: RecordInfo,
   ) {}
 
@@ -43,7 +43,7 @@ export class PartReader implements EntrySink, ValueParts {
     return isFound && this.isSame;
   }
 
-  /** What the next read is to copy. */
+  /** Sets what the next read copies. */
   expect(stamp: Stamp, part: ValuePart): void {
     this.version = stamp.version;
     this.nodeId = stamp.nodeId;
@@ -57,7 +57,9 @@ export class PartReader implements EntrySink, ValueParts {
     return false;
   }
 
-  /** A value lies in whole segments first, if it is long, then behind its record's header, then in the next segment. */
+  /**
+   * A long value starts in whole segments of its own, goes on behind its record's header, and then in the next segment.
+   */
   private copy(): void {
     const { arena, info, part } = this;
     const { control, next, segmentBytes } = arena;
@@ -81,12 +83,12 @@ export class PartReader implements EntrySink, ValueParts {
     }
   }
 
-  /** Copies what the part has of `value[from .. from + length)`, which begins at a byte of a segment. */
+  /** Copies the part that overlaps `value[from .. from + length)`, which begins at a byte of a segment. */
   private copyExtent(from: number, length: number, segment: number, inSegment: number): void {
     const { arena, part } = this;
     const first = Math.max(from, part.offset);
     const last = Math.min(from + length, part.offset + part.length);
-    // A chain that ends early was given back since: the reader finds that out.
+    // The chain ends early if it was freed meanwhile; the reader detects that.
     if (first >= last || segment < 0) return;
     const location = arena.location(segment, 0);
     const at = (arena.wordIndex(location) << 2) + inSegment - from;

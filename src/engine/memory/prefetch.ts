@@ -4,20 +4,20 @@ import type { HalfSipHash } from "./half-sip-hash.ts";
 import type { IndexTable } from "./index-table.ts";
 import { BUFFER_UNIT_MASK, BUFFER_UNIT_SHIFT, SLOT_LOCATION } from "./layout.ts";
 
-/** Keys whose memory is asked for together. */
+/** Keys whose memory is prefetched together. */
 const MOST_KEYS = 128;
 
 /**
- * Touches what gets of many keys will read, so that the processor fetches it from memory for several keys at a time:
- * the loops are short enough for it to run ahead, while a whole get is not. What is read here is not used, so it needs
- * no lock and may be anything.
+ * Touches the memory that gets of many keys will read, so that the processor fetches it for several keys in parallel:
+ * these loops are short enough for out-of-order execution, a whole get is not. The loaded values are not used, so no
+ * lock is needed, and they may be stale.
  */
 export class Prefetch {
   private readonly shards = new Int32Array(MOST_KEYS);
   private readonly hashes = new Int32Array(MOST_KEYS);
   private readonly locations = new Int32Array(MOST_KEYS);
   private readonly shardMask: number;
-  /** Keeps the compiler from leaving the loads out. */
+  /** Keeps the compiler from removing the loads. */
   touched = 0;
 
   constructor(

@@ -3,21 +3,21 @@ import type { ExpiryWheel } from "./expiry-wheel.ts";
 import { COUNT_EXPIRATIONS, SHARD_LOCK } from "./layout.ts";
 import type { ShardStore } from "./shard-store.ts";
 
-/** Records that are pruned while a shard's lock is held. */
+/** Records removed while a shard's lock is held. */
 const PRUNED_PER_LOCK = 32;
 /**
- * Records that are pruned before other work of the thread gets its turn: some 20 µs. A turn of the event loop answers
- * at most one request per connection; where a million entries expire at once, the shorter the turns are, the larger a
- * share of the thread requests that wait can take. The sum of the turns is the same.
+ * Records removed in one turn, before other work of the thread runs: some 20 µs. A turn of the event loop answers at
+ * most one request per connection; when a million entries expire at once, shorter turns give waiting requests a larger
+ * share of the thread. The total length of the turns is the same.
  */
 const PRUNED_PER_TURN = 32;
-/** The same for a shard in which pruning is late, so that requests without end don't keep memory taken for ever. */
+/** The same for a shard whose pruning is late, so that a constant stream of requests cannot keep memory occupied. */
 const PRUNED_PER_LATE_TURN = 128;
 const LATE_AFTER_MS = 1000;
 
-/** Removes what has expired, shard by shard, in short turns. */
+/** Removes expired entries, shard by shard, in short turns. */
 export class Pruner {
-  /** The shard at which pruning goes on. */
+  /** The shard at which pruning continues. */
   private pruneNext = 0;
 
   constructor(
@@ -28,7 +28,7 @@ export class Pruner {
     private readonly clock: () => number,
   ) {}
 
-  /** Removes up to a bound. True = all that was due is gone. */
+  /** Removes a bounded number of entries. True = all due entries are gone. */
   prune(): boolean {
     const nowMs = this.clock();
     const { shardCount } = this.arena.geometry;

@@ -1,8 +1,8 @@
 import type { Tracer } from "./tracer.ts";
 
-/** What is known of the entry that a span is about. */
+/** Facts about the entry that a span concerns. */
 export interface EntryFacts {
-  /** Of a read. */
+  /** Only for reads. */
   readonly hit?: boolean;
   readonly valueBytes?: number;
 }
@@ -14,7 +14,7 @@ const VALUE_BYTES = "cache.value.size";
 const KEYS = "cache.keys";
 const COLON = 0x3a;
 
-/** Tells the active span, where there is one, of the entry that it is about; of several, only how many. */
+/** Adds the entry to the active span, if there is one; for several keys, only their number. */
 export function noteKey(
   tracer: Tracer,
   { bytes, length }: { readonly bytes: Buffer; readonly length: number },

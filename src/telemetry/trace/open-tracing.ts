@@ -1,4 +1,4 @@
-/** Makes the tracer of one thread, and what sends its spans away. */
+/** Opens the tracer of one thread and the exporter of its spans. */
 
 import { hash } from "node:crypto";
 import { detectResources, envDetector, type Resource, resourceFromAttributes } from "@opentelemetry/resources";
@@ -6,7 +6,7 @@ import type { SpanExporter } from "@opentelemetry/sdk-trace-base";
 import { type SpanCounts, SpanQueue } from "./span-queue.ts";
 import { Tracer, type TracerOptions } from "./tracer.ts";
 
-/** Where a signal goes. */
+/** The endpoint of a signal. */
 export interface OtlpTarget {
   readonly url: string;
   readonly protocol: "http/protobuf" | "http/json";
@@ -25,7 +25,7 @@ export interface TracingOptions {
 
 export interface NodeIdentity {
   readonly version: string;
-  /** Different for each node that runs; the same in all threads of one. */
+  /** Unique for each running node; the same in all its threads. */
   readonly instanceId: string;
 }
 
@@ -36,7 +36,7 @@ export interface Tracing {
 
 const KEY_HASH_DIGITS = 16;
 
-/** The packages are loaded here, so that nobody pays for them who exports nothing. */
+/** Loads the packages here, so that a node without exports does not pay for them. */
 export async function openTracing(options: TracingOptions): Promise<Tracing> {
   const { spans, keys, node, counts, onFailure, random } = options;
   const queue = new SpanQueue({
@@ -60,7 +60,7 @@ export async function openTracing(options: TracingOptions): Promise<Tracing> {
   return { tracer, close: () => queue.close() };
 }
 
-/** What a node is called, and what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say besides. */
+/** The resource of a node, including `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`. */
 export function resourceOf({ version, instanceId }: NodeIdentity): Resource {
   return resourceFromAttributes({
     "service.name": "servcache",

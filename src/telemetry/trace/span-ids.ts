@@ -4,7 +4,7 @@ const TRACE_BYTES = 16;
 const SPAN_BYTES = 8;
 const POOL_BYTES = 4_096;
 
-/** Makes ids of traces and spans, from random bytes that are drawn many at once. */
+/** Creates trace and span ids from a pool of random bytes. */
 export class IdSource {
   readonly #pool = Buffer.alloc(POOL_BYTES);
   #at = POOL_BYTES;
@@ -25,7 +25,7 @@ export class IdSource {
     const start = this.#at;
     this.#at += bytes;
     const id = this.#pool.toString("hex", start, this.#at);
-    // All zeroes would be no id: as likely as never.
+    // All zeroes is invalid, and practically never happens.
     return /^0+$/.test(id) ? this.#take(bytes) : id;
   }
 }

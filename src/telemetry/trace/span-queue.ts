@@ -1,32 +1,32 @@
 import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace-base";
 import type { Span } from "./span.ts";
 
-/** Where it is counted what became of spans. */
+/** Counts the outcomes of spans. */
 export interface SpanCounts {
-  /** `dropped`: there was no room. `failed`: their export failed. */
+  /** `dropped`: the queue was full. `failed`: the export failed. */
   addSpans(counts: { exported?: number; dropped?: number; failed?: number }): void;
 }
 
 export interface SpanQueueOptions {
   readonly exporter: Pick<SpanExporter, "export" | "shutdown">;
-  /** Spans that may wait. */
+  /** The most spans that may wait. */
   readonly limit: number;
-  /** Spans that are sent in one request. */
+  /** The most spans in one request. */
   readonly batch: number;
-  /** How long a span waits at most while there are too few for a batch. */
+  /** The longest time that a span waits for a full batch. */
   readonly delayMs: number;
   readonly counts: SpanCounts;
   readonly onFailure: (message: string) => void;
   readonly monotonicMs: () => number;
 }
 
-/** After a batch, the thread has this many times as long for requests as the encoding of the batch took. */
+/** After a batch, the thread serves requests for this many times as long as the encoding of the batch took. */
 const REST_FACTOR = 4;
 const MIN_REST_MS = 1;
 
 /**
- * Spans that wait for their export, in bounded memory: what finds no room is counted and gone. One batch is under way at
- * a time, and between two batches the thread serves requests.
+ * A bounded queue of spans that wait for export; spans that do not fit are dropped and counted. One batch is in flight
+ * at a time, and the thread serves requests between two batches.
  */
 export class SpanQueue {
   #waiting: Span[] = [];
@@ -40,7 +40,7 @@ export class SpanQueue {
     return this.#waiting.length >= this.options.limit;
   }
 
-  /** Counts spans that were not even made. */
+  /** Counts spans that were not created because the queue is full. */
   drop(count: number): void {
     this.options.counts.addSpans({ dropped: count });
   }
@@ -55,7 +55,7 @@ export class SpanQueue {
     else if (this.#timer === null && this.#exporting === null) this.#scheduleIn(this.options.delayMs);
   }
 
-  /** Sends all that waits now. */
+  /** Exports all waiting spans. */
   async flush(): Promise<void> {
     for (;;) {
       await this.#exporting;
@@ -64,7 +64,7 @@ export class SpanQueue {
     }
   }
 
-  /** Sends what waits, and ends the exporter. */
+  /** Exports all waiting spans, and shuts the exporter down. */
   async close(): Promise<void> {
     await this.flush();
     if (this.#timer !== null) clearTimeout(this.#timer);

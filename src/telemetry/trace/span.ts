@@ -6,13 +6,13 @@ import { type SpanIds, tracestateOf } from "./trace-context.ts";
 
 export type AttributeValue = string | number | boolean;
 
-/** What every span of a thread has in common. */
+/** The environment that all spans of a thread share. */
 export interface SpanHome {
   readonly resource: Resource;
   readonly scope: ReadableSpan["instrumentationScope"];
-  /** Ms since the Unix epoch, with fractions, of a clock that does not go back. */
+  /** Ms since the Unix epoch, with fractions, of a monotonic clock. */
   nowMs(): number;
-  /** Gets each span when it has ended. */
+  /** Called with each span when it has ended. */
   ended(span: Span): void;
 }
 
@@ -22,14 +22,14 @@ export interface SpanStart {
   readonly ids: SpanIds;
   readonly parent: (SpanIds & { readonly isRemote: boolean }) | null;
   readonly links: readonly SpanIds[];
-  /** The context that the trace came with, for who is asked next: see `trace-context.ts`. */
+  /** The context that the trace came with, for propagation: see `trace-context.ts`. */
   readonly carrier: string | undefined;
 }
 
 const MS_PER_S = 1_000;
 const NS_PER_MS = 1_000_000;
 
-/** A span that is recorded: made only for requests that are sampled. It is what OpenTelemetry's exporters read. */
+/** A recorded span, created only for sampled requests, in the form that OpenTelemetry's exporters read. */
 export class Span implements ReadableSpan {
   name: string;
   readonly kind: SpanKind;
@@ -91,7 +91,7 @@ export class Span implements ReadableSpan {
     return this;
   }
 
-  /** @param type of a small set, such as a code */
+  /** @param type one of a small set, such as an error code */
   fail(type: string, message = ""): void {
     this.attributes["error.type"] = type;
     this.status = message === "" ? { code: SpanStatusCode.ERROR } : { code: SpanStatusCode.ERROR, message };

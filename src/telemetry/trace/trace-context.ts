@@ -1,8 +1,8 @@
 /**
- * W3C Trace Context and Baggage: what a request brings along, and what goes on to others.
+ * W3C Trace Context and Baggage: the context of incoming requests, and its propagation.
  *
- * Inside, one text carries it all (through messages, the outbox, to the peers): the traceparent, and behind it, each
- * after a line break, tracestate and baggage where there are any.
+ * Internally one text, the carrier, holds the whole context (in messages, in the outbox and between peers): the
+ * traceparent, then tracestate and baggage if present, each after a line break.
  */
 
 export interface SpanIds {
@@ -14,13 +14,13 @@ export interface SpanIds {
 }
 
 const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/;
-/** What is longer is not passed on: the specification asks for 512 characters of tracestate. */
+/** Longer values are not propagated: the specification demands 512 characters of tracestate. */
 const MAX_STATE_LENGTH = 512;
 const MAX_BAGGAGE_LENGTH = 2_048;
-/** Of a header's value: no line breaks, nothing beyond ASCII. */
+/** A header value that can be propagated: no line breaks, only ASCII. */
 const PASSABLE = /^[\x20-\x7e]*$/;
 
-/** Null where it is not valid. */
+/** Null if the text is invalid. */
 export function parseTraceparent(text: string): SpanIds | null {
   const match = TRACEPARENT.exec(text);
   const [, traceId, spanId, flags] = match ?? [];
@@ -32,7 +32,7 @@ function traceparentOf({ traceId, spanId, isSampled }: SpanIds): string {
   return `00-${traceId}-${spanId}-${isSampled ? "01" : "00"}`;
 }
 
-/** The text that carries a context. Undefined where there is nothing to be carried on. */
+/** The carrier of a context; undefined if there is nothing to propagate. */
 export function carrierOf(
   traceparent: string | null,
   tracestate: string | null,
@@ -46,13 +46,13 @@ export function carrierOf(
   return parent === "" ? undefined : parent;
 }
 
-/** The same context, seen from a span that was made in it. */
+/** The same context with `span` as the parent. */
 export function carrierFrom(span: SpanIds, carrier: string | undefined): string {
   const rest = carrier?.indexOf("\n") ?? -1;
   return traceparentOf(span) + (carrier === undefined || rest < 0 ? "" : carrier.slice(rest));
 }
 
-/** Null where the carrier holds none. */
+/** Null if the carrier has no valid traceparent. */
 export function spanIdsOf(carrier: string): SpanIds | null {
   return parseTraceparent(carrier.split("\n", 1)[0] ?? "");
 }
@@ -61,7 +61,7 @@ export function tracestateOf(carrier: string | undefined): string {
   return carrier?.split("\n", 3)[1] ?? "";
 }
 
-/** The headers that pass a context on over HTTP. */
+/** The HTTP headers that propagate a context. */
 export function traceHeaders(carrier: string | undefined): Record<string, string> {
   const [traceparent = "", tracestate = "", baggage = ""] = carrier?.split("\n", 3) ?? [];
   return {

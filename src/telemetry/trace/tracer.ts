@@ -1,8 +1,8 @@
 /**
- * Makes the spans of one thread.
+ * Creates the spans of one thread.
  *
- * Whether a trace is sampled is decided before anything is made: a request that is not costs a look at its headers. The
- * span that a request is in follows its promises; who works for it further down asks for `active`.
+ * The sampling decision comes before anything is allocated: an unsampled request only costs a look at its headers. The
+ * span of a request follows its promises; code further down gets it as `active`.
  */
 
 import { AsyncLocalStorage } from "node:async_hooks";
@@ -19,15 +19,15 @@ export interface TracerOptions {
   readonly scope: SpanHome["scope"];
   /** Ms since the Unix epoch, with fractions. */
   readonly nowMs: () => number;
-  /** In [0, 1). */
+  /** Returns a number in [0, 1). */
   readonly random: () => number;
-  /** How spans name keys. */
+  /** The text by which spans show a key; null = not at all. */
   readonly nameKey: (key: string) => string | null;
 }
 
-/** Spans of one request: the server's and the cache's. */
+/** The spans of one request: the server's and the cache's. */
 const SPANS_PER_REQUEST = 2;
-/** Links of one span; a batch may have more parents. */
+/** The most links of one span; a batch may have more parents. */
 const MOST_LINKS = 128;
 
 export class Tracer {
@@ -42,22 +42,24 @@ export class Tracer {
     this.#home = { resource, scope, nowMs, ended: (span) => queue.add(span) };
   }
 
-  /** The span that the calling code works for; null = it is not sampled. */
+  /** The span of the calling code; null = not sampled. */
   get active(): Span | null {
     return this.#active.getStore() ?? null;
   }
 
-  /** How a key may be named; null = not at all. */
+  /** The text by which spans show a key; null = not at all. */
   nameOf(key: string): string | null {
     return this.#options.nameKey(key);
   }
 
-  /** Runs work, and what follows from its promises, as part of a span. */
+  /** Runs `work`, and everything that follows from its promises, within a span. */
   run<T>(span: Span, work: () => T): T {
     return this.#active.run(span, work);
   }
 
-  /** Whether a request is to be traced. @param carrier see `trace-context.ts`; undefined = it brought nothing along */
+  /**
+   * Whether a request is sampled. @param carrier see `trace-context.ts`; undefined = the request has no trace context
+   */
   samples(carrier: string | undefined): boolean {
     const { sampler, queue, random } = this.#options;
     const remote = carrier === undefined || !sampler.isParentBased ? null : spanIdsOf(carrier);
@@ -67,26 +69,26 @@ export class Tracer {
     return false;
   }
 
-  /** The span of a request that is sampled. */
+  /** Starts the server span of a sampled request. */
   startServer(name: string, carrier: string | undefined): Span {
     const remote = carrier === undefined ? null : spanIdsOf(carrier);
     return this.#start(name, SpanKind.SERVER, remote === null ? null : { ...remote, isRemote: true }, [], carrier);
   }
 
-  /** A span within another. */
+  /** Starts a child span. */
   startChild(parent: Span, name: string, kind = SpanKind.INTERNAL): Span {
     return this.#start(name, kind, { ...parent.ids, isRemote: false }, [], parent.carrier);
   }
 
-  /** A call to somebody else within the active span; null = that is not sampled. */
+  /** Starts the span of an outgoing call within the active span; null = not sampled. */
   startClient(name: string): Span | null {
     const { active } = this;
     return active === null ? null : this.startChild(active, name, SpanKind.CLIENT);
   }
 
   /**
-   * Work for requests of some time ago, by their carriers: a child of the one trace that it is for, or a trace of its
-   * own with a link to each of them. Null where none of them is sampled.
+   * Starts a span for work that serves earlier requests, given by their carriers: a child if it serves one trace,
+   * otherwise a trace of its own with a link to each. Null if none of them is sampled.
    */
   startLater(name: string, kind: SpanKind, carriers: readonly string[]): Span | null {
     const sampled = new Map<string, SpanIds>();
@@ -109,7 +111,7 @@ export class Tracer {
     return this.#start(name, kind, null, [parent, ...others], undefined);
   }
 
-  /** What is passed on to who is asked within a span. */
+  /** The trace context to propagate to calls made within a span. */
   carrierOf(span: Span): string {
     return carrierFrom(span.ids, span.carrier);
   }
