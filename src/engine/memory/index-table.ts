@@ -22,17 +22,17 @@ const OVERFLOW_SHARE = 1 / 8;
 const MAX_OVERFLOW = 256;
 
 /**
- * One hash table per shard, from 30 bits of hash to the location of a record: linear probing over slots that are kept
- * in the order of their hashes, in pages that come from the segment pool.
+ * One hash table per shard that maps 30 bits of hash to the location of a record: linear probing over slots in the
+ * order of their hashes, in pages from the segment pool.
  *
- * A hash's home is `hash × homes / 2^30`, which grows with the hash, so the whole table is sorted by hash. That makes
- * an unsuccessful search end as early as a successful one, a scan resumable by hash alone however much the table has
- * grown since, and growing a matter of moving the same sequence further apart, in place.
- * (Source: P. Celis, "Robin Hood Hashing", 1986, section 1.3, for probing in order; O. Amble, D. E. Knuth, "Ordered
- * hash tables", The Computer Journal 17(2), 1974.)
+ * A hash's home is `hash × homes / 2^30`, which grows with the hash, so the whole table is sorted by hash. Therefore an
+ * unsuccessful search ends as early as a successful one, a scan can be resumed by hash alone however much the table has
+ * grown since, and growing only moves the same sequence further apart, in place. (Source: P. Celis, "Robin Hood
+ * Hashing", 1986, section 1.3, for probing in order; O. Amble, D. E. Knuth, "Ordered hash tables", The Computer Journal
+ * 17(2), 1974.)
  *
- * All but `slotAt`, `home` and `slotCount` need the shard's lock. Whoever changes slots does it between `beginChange`
- * and `endChange`; readers without the lock see the sequence number odd, or changed, and try again.
+ * All methods but `slotAt`, `home` and `slotCount` need the shard's lock. Slots are changed only between `beginChange`
+ * and `endChange`; readers without the lock see an odd or changed sequence number, and retry.
  */
 export class IndexTable {
   private readonly control: Int32Array;
@@ -56,12 +56,12 @@ export class IndexTable {
     return this.control[shard + SHARD_INDEX_PAGES]! * this.slotsPerPage;
   }
 
-  /** Where the slot of a hash would be if nothing were in the way. */
+  /** The slot of a hash in an otherwise empty table. */
   home(hash: number, slotCount: number): number {
     return Math.trunc((hash * homes(slotCount)) / HASH_RANGE);
   }
 
-  /** The smallest hash whose home is a slot or one behind it. */
+  /** The smallest hash whose home is this slot or a later one. */
   firstHash(slot: number, slotCount: number): number {
     let hash = Math.floor((slot * HASH_RANGE) / homes(slotCount));
     while (this.home(hash, slotCount) < slot) hash++;
@@ -81,7 +81,7 @@ export class IndexTable {
     bump(this.control, shard + SHARD_INDEX_SEQUENCE);
   }
 
-  /** Pages that must be added before one more slot can be used for sure. */
+  /** Pages that must be added before one more slot can be used safely. */
   pagesWanted(shard: number): number {
     const pages = this.control[shard + SHARD_INDEX_PAGES]!;
     const wanted = this.control[shard + SHARD_SLOTS_USED]! + 1;
@@ -104,7 +104,7 @@ export class IndexTable {
     return -1;
   }
 
-  /** Puts a hash in, use count 0. There must be room (`pagesWanted` is 0). */
+  /** Inserts a hash with use count 0. There must be room (`pagesWanted` is 0). */
   insert(shard: number, hash: number, location: number): void {
     const slotCount = this.slotCount(shard);
     const pageTable = this.arena.indexPageTable(shard);
@@ -113,7 +113,7 @@ export class IndexTable {
     let carriedHash = hash << 2;
     let carriedLocation = location;
     let placed = false;
-    // Slots with greater hashes each move one further, up to the first empty one.
+    // Slots with greater hashes each move one further, up to the first empty slot.
     for (; slot < slotCount; slot++) {
       const at = this.slotAt(pageTable, slot);
       const page = words[at >>> BUFFER_UNIT_SHIFT]!;
@@ -134,7 +134,7 @@ export class IndexTable {
     throw new Error("index page overflow: pagesWanted was not asked");
   }
 
-  /** Takes a slot out and closes the gap. */
+  /** Removes a slot and closes the gap. */
   remove(shard: number, slot: number): void {
     const slotCount = this.slotCount(shard);
     const pageTable = this.arena.indexPageTable(shard);
@@ -158,7 +158,7 @@ export class IndexTable {
     this.control[shard + SHARD_SLOTS_USED]!--;
   }
 
-  /** Adds pages, taken from what the caller has reserved, and moves the slots apart. Gives how many it took of those. */
+  /** Adds pages that the caller has reserved, and moves the slots apart. Returns how many pages it used. */
   grow(shard: number, pages: number): number {
     const control = this.control;
     const before = control[shard + SHARD_INDEX_PAGES]!;
@@ -185,7 +185,7 @@ export class IndexTable {
     return taken;
   }
 
-  /** Forgets every slot, and gives the pages back. */
+  /** Removes every slot, and returns the pages to the pool. */
   clear(shard: number): void {
     const control = this.control;
     const pages = control[shard + SHARD_INDEX_PAGES]!;
@@ -219,7 +219,7 @@ export class IndexTable {
     for (; packed < newCount; packed++) {
       const at = this.slotAt(pageTable, packed);
       const hash = this.words[at >>> BUFFER_UNIT_SHIFT]![(at & BUFFER_UNIT_MASK) << 1]! >>> 2;
-      // A run that would outgrow the end starts earlier than its home; a search from the home would miss it.
+      // A run that would grow past the end starts before its home, where a search from the home would miss it.
       const target = Math.max(free, this.home(hash, newCount));
       if (target > packed) throw new Error("index overflow: a run of equal hashes is longer than the table's end");
       if (target !== packed) this.moveSlot(at, this.slotAt(pageTable, target));
@@ -239,7 +239,7 @@ export class IndexTable {
   }
 }
 
-/** Slots that are homes; the others are the overflow at the end. */
+/** Slots that are homes; the rest is the overflow area at the end. */
 function homes(slotCount: number): number {
   return slotCount - Math.min(MAX_OVERFLOW, Math.ceil(slotCount * OVERFLOW_SHARE));
 }

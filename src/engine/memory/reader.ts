@@ -22,43 +22,43 @@ import { PartReader } from "./part-reader.ts";
 import { RecordInfo } from "./record-info.ts";
 import type { ShardStore } from "./shard-store.ts";
 
-/** Tries without the lock while the index is being changed … */
+/** Attempts without the lock while the index is being changed … */
 const MAX_TRIES = 256;
-/** … and tries whose copy was for nothing, because a segment of the shard was given back meanwhile. */
+/** … and attempts whose copy was wasted, because a segment of the shard was freed meanwhile. */
 const MAX_LOST_COPIES = 4;
 
-/** What came of one read without the lock. */
+/** The outcome of one read without the lock. */
 export type Attempt = typeof MISSED | typeof FOUND | typeof CHANGING | typeof LOST_COPY;
 export const MISSED = 0;
 export const FOUND = 1;
 /** The index was being changed. */
 const CHANGING = 2;
-/** A segment of the shard was given back during the copy. */
+/** A segment of the shard was freed during the copy. */
 const LOST_COPY = 3;
 
 /**
  * Reads entries without a lock.
  *
- * Two counters of the shard say whether what was read is true. The index sequence is odd, or moves on, while slots or
- * headers change: all that leads to the record is read between two equal even values of it. Values never change once
- * written, so copying one needs less: that no segment of the shard was given back since the record was found, which the
- * recycle sequence tells. Who writes all the time can therefore not starve who reads a large value; in the end the lock
- * is taken.
+ * Two counters of the shard tell whether a read is consistent. The index sequence is odd, or advances, while slots or
+ * headers change: everything that leads to the record is read between two equal, even values of it. Values never change
+ * once written, so copying one needs less: that no segment of the shard was freed since the record was found, which the
+ * recycle sequence tells. A constant writer can therefore not starve a reader of a large value; as a last resort, the
+ * reader takes the lock.
  *
- * Why this is right: all that a writer changes, it changes between two `bump`s of the sequence, and it gives a segment
- * back after a `bump` of the recycle sequence. If a load of the reader sees such a change, the bump before it was visible
- * already, so a load of the sequence that comes later sees that, too. What "later" means is up to the fences: without
- * them, neither JavaScript's memory model nor ARM64 keeps plain loads above a later load of the sequence, be it atomic.
- * Boehm's remedy is to validate by a read-modify-write of the sequence itself, and JavaScript's model knows no other.
- * It makes each reader own the sequence's cache line for a moment, as `Atomics.load` does here (on x86-64 it is compiled
- * to a locked exchange), so threads that read one hot key wait for each other. A read-modify-write of a word of its own
- * is the same barrier to the compiler and the processor (see `fence.ts`), and leaves that line shared.
+ * Why this is correct: a writer makes all changes between two `bump`s of the index sequence, and frees a segment after
+ * a `bump` of the recycle sequence. If a load of the reader sees such a change, the bump before it was already visible,
+ * so a later load of the sequence sees it, too. "Later" is guaranteed by the fences: without them, neither JavaScript's
+ * memory model nor ARM64 keeps plain loads above a later load of the sequence, even an atomic one. Boehm's remedy is to
+ * validate by a read-modify-write of the sequence itself, and JavaScript's model offers no other. It makes each reader
+ * own the cache line of the sequence for a moment, as `Atomics.load` does here (on x86-64 it is compiled to a locked
+ * exchange), so threads that read one hot key wait for each other. A read-modify-write of a private word is the same
+ * barrier to the compiler and the processor (see `fence.ts`), and leaves that line shared.
  *
  * Source: H.-J. Boehm, "Can Seqlocks Get Along With Programming Language Memory Models?" (MSPC '12), sections 4 and 5.
  */
 export class Reader {
   private readonly control: Int32Array;
-  /** Of the record that was found last. */
+  /** The record that was found last. */
   readonly info = new RecordInfo();
   private readonly shardMask: number;
   private readonly own = fenceWord();
@@ -78,17 +78,17 @@ export class Reader {
     this.shardMask = arena.geometry.shardCount - 1;
   }
 
-  /** Hands a live entry to the sink and counts a hit, or counts a miss and gives false. */
+  /** Passes a live entry to the sink and counts a hit; otherwise counts a miss and returns false. */
   get(key: Key, sink: EntrySink): boolean {
     return this.read(key, sink, this.clock()) ? this.hit() : this.miss();
   }
 
-  /** Hands a live entry to the sink and counts nothing. */
+  /** Passes a live entry to the sink without counting. */
   peek(key: Key, sink: EntrySink): boolean {
     return this.read(key, sink, this.clock());
   }
 
-  /** As `peek`, of an entry that was live at `nowMs`; 0 = whether or not it has expired. */
+  /** Like `peek`, for an entry that was live at `nowMs`; 0 = even if it has expired. */
   read(key: Key, sink: EntrySink, nowMs: number): boolean {
     this.locate(key);
     let lostCopies = 0;
@@ -101,7 +101,7 @@ export class Reader {
     return this.readLocked(key, sink, nowMs);
   }
 
-  /** Tries to read without the lock, once. `locate` has been called for the key. */
+  /** Attempts to read once without the lock. `locate` has been called for the key. */
   attempt(key: Key, sink: EntrySink, nowMs: number): Attempt {
     const { control, own, shard } = this;
     const sequence = control[shard + SHARD_INDEX_SEQUENCE]!;
@@ -115,7 +115,7 @@ export class Reader {
     return this.copyTo(sink, recycled) ? FOUND : LOST_COPY;
   }
 
-  /** Finds out which shard has a key. */
+  /** Finds the shard of a key. */
   locate(key: Key): void {
     this.hasher.digest(key.bytes, 0, key.length);
     this.shard = this.arena.shard(this.hasher.lo & this.shardMask);
@@ -135,7 +135,7 @@ export class Reader {
   private hit(): boolean {
     this.counters[COUNT_HITS]!++;
     const { slotWords, slotWord, slotHash } = this.info;
-    // Only a slot that is still the same gets the count; a lost count is no loss.
+    // The count is set only if the slot is unchanged; a lost count does not matter.
     if ((slotHash & USE_COUNT_MASK) !== USE_COUNT_MASK) {
       Atomics.compareExchange(slotWords, slotWord, slotHash, slotHash + 1);
     }
@@ -147,7 +147,7 @@ export class Reader {
     return false;
   }
 
-  /** Fills `info` from the live record of a key. What it finds is only true if the index sequence didn't move. */
+  /** Fills `info` from the live record of a key. The result is valid only if the index sequence did not advance. */
   private find(key: Key, nowMs: number): boolean {
     const { arena, index, shard, hash } = this;
     const slotCount = index.slotCount(shard);
@@ -168,7 +168,10 @@ export class Reader {
     return false;
   }
 
-  /** Copies the value of the record in `info`. False = a segment was given back meanwhile, so it may be another's. */
+  /**
+   * Copies the value of the record in `info`. False = a segment was freed meanwhile, so the bytes may be another
+   * value's.
+   */
   private copyTo(sink: EntrySink, recycled: number): boolean {
     const { arena, control, info } = this;
     if (!sink.begin(info)) return this.isUnrecycled(recycled);
@@ -201,7 +204,7 @@ export class Reader {
     return this.isUnrecycled(recycled);
   }
 
-  /** Whether what was read up to now is still the record's. */
+  /** Whether the bytes read so far still belong to the record. */
   private isUnrecycled(recycled: number): boolean {
     fence(this.own);
     return this.control[this.shard + SHARD_RECYCLE_SEQUENCE] === recycled;

@@ -5,11 +5,14 @@ import { INDEX_FULL, type NeedsRoom } from "./record-writer.ts";
 import type { SegmentPool } from "./segment-pool.ts";
 import { Victim } from "./victim.ts";
 
-/** Records that are looked at before other work of the thread gets its turn: some 0.5 ms. */
+/** Records visited before other work of the thread runs: some 0.5 ms. */
 const STEPS_PER_TURN = 512;
 const SEGMENTS_BESIDES = 4;
 
-/** Frees segments: what is dead first, then what the policy gives (see `victim.ts`), shard by shard under its lock. */
+/**
+ * Frees segments: first sparse ones by compaction, then by eviction as the policy decides (see `victim.ts`), shard by
+ * shard under its lock.
+ */
 export class Reclaimer {
   private readonly victim: Victim;
 
@@ -21,25 +24,27 @@ export class Reclaimer {
     this.victim = new Victim(arena);
   }
 
-  /** Segments that a put of so many bytes may need: besides its own, at the ends of a queue and for the index. */
+  /**
+   * The most segments that a put of so many bytes needs: its own, plus those at the ends of a queue and for the index.
+   */
   segmentsFor(valueBytes: number): number {
     const { segmentBytes } = this.arena.geometry;
     return Math.floor(valueBytes / (segmentBytes - SEGMENT_RESERVED_BYTES)) + SEGMENTS_BESIDES;
   }
 
-  /** Whether so many are free. */
+  /** Whether so many segments are free. */
   has(segments: number): boolean {
     return this.pool.available() >= segments + this.arena.geometry.spareSegments;
   }
 
-  /** Whether anything is left that could go. */
+  /** Whether there is anything left to evict. */
   canMake(): boolean {
     return this.victim.choose();
   }
 
   /**
-   * Makes the room that a mutation of a shard needs. False = nothing is left that could go. Needs no lock held. How long
-   * it takes grows with the room: more than a few segments are made by `makeSome`, before the mutation.
+   * Makes the room that a mutation of a shard needs. False = nothing is left to evict. The caller holds no lock. The
+   * time grows with the room: `makeSome` makes more than a few segments, before the mutation.
    */
   make(shard: number, needed: NeedsRoom, nowMs: number): boolean {
     if (needed === INDEX_FULL) return this.shrink(shard, nowMs);
@@ -50,7 +55,10 @@ export class Reclaimer {
     return true;
   }
 
-  /** The same in turns: a bounded number of records a call. True = there is room, or nothing is left that could go. */
+  /**
+   * Makes room in turns: each call visits a bounded number of records. True = there is room, or nothing is left to
+   * evict.
+   */
   makeSome(segments: number, nowMs: number): boolean {
     for (let steps = 0; !this.has(segments + this.eviction.ghostPages); ) {
       if (steps >= STEPS_PER_TURN) return false;
@@ -61,7 +69,7 @@ export class Reclaimer {
     return true;
   }
 
-  /** Gives how many records were looked at, or -1 if no shard has any. */
+  /** Returns the number of records visited, or -1 if no shard has any. */
   private evictSome(nowMs: number): number {
     if (!this.victim.choose()) return -1;
     const { shard } = this.victim;
@@ -86,7 +94,9 @@ export class Reclaimer {
     }
   }
 
-  /** Makes room in the index of a shard, which has all pages that it may have: its own oldest records leave. */
+  /**
+   * Makes room in the index of a shard that already has its maximum of pages, by evicting the shard's oldest records.
+   */
   private shrink(shard: number, nowMs: number): boolean {
     this.arena.locks.lock(shard + SHARD_LOCK);
     try {

@@ -4,7 +4,7 @@ import type { Arena } from "./arena.ts";
 import { BUFFER_UNIT_MASK, FLAG_BLOB, RECORD_META, RECORD_VALUE_BYTES } from "./layout.ts";
 import { blobWord, contentTypeOf, expiryOf, nodeIdOf, prefixBytes, versionOf } from "./record.ts";
 
-/** What is known of the record that was found; one object for all reads of a thread. */
+/** The record that was found; one object for all reads of a thread. */
 export class RecordInfo implements EntryInfo, Stamp {
   location = 0;
   meta = 0;
@@ -12,7 +12,7 @@ export class RecordInfo implements EntryInfo, Stamp {
   expiresAtMs = 0;
   revision = 0;
   nodeId = 0;
-  /** From the record's start, in bytes. */
+  /** Offset from the start of the record, in bytes. */
   valueOffset = 0;
   blobSegment = 0;
   slotWords: Int32Array = new Int32Array(0);

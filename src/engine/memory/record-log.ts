@@ -30,12 +30,12 @@ import type { SegmentPool } from "./segment-pool.ts";
 
 /**
  * The records of a shard: queues, each a chain of segments to which records are appended at the head and from which
- * they leave at the tail. A record is never changed in place but for its header; one that is replaced, deleted, expired
- * or evicted is marked dead, and a segment in which nothing is alive goes back to the pool at once.
+ * they leave at the tail. Only the header of a record is ever changed in place; a record that is replaced, deleted,
+ * expired or evicted is marked dead, and a segment without live records returns to the pool at once.
  *
- * A value goes on in the next segment of the chain where its record's own ends; the two stay neighbours, because
- * both have something alive in them. Of a value that is longer than a segment, the first part fills whole segments (a
- * blob) that are never copied again.
+ * A value that does not fit into its segment continues in the next segment of the chain; the two stay neighbours,
+ * because both contain live bytes. The first part of a value that is longer than a segment fills whole segments (a
+ * blob), which are never copied again.
  *
  * Every call needs the shard's lock.
  */
@@ -56,7 +56,7 @@ export class RecordLog {
     this.killed = new RecordPlan(this.blobSegmentBytes);
   }
 
-  /** Whether a record of this plan could be stored at all in a chain of segments. */
+  /** Whether a record with this plan fits into a chain of segments at all. */
   fits(plan: RecordPlan): boolean {
     return plan.prefixBytes <= this.blobSegmentBytes;
   }
@@ -74,8 +74,8 @@ export class RecordLog {
   }
 
   /**
-   * Makes room for a record at the head of a queue and accounts for it; gives its location. The caller writes header,
-   * key and value (`valueSpan` says where the value goes).
+   * Reserves the bytes of a record at the head of a queue, and accounts for them; returns its location. The caller
+   * writes header, key and value (`valueSpan` says where the value goes).
    */
   append(shard: number, queue: Queue, plan: RecordPlan): number {
     const control = this.control;
@@ -101,7 +101,7 @@ export class RecordLog {
     return this.arena.location(segment, offset);
   }
 
-  /** Takes the segments of a blob; gives the first. They are neighbours in the order of the value's bytes. */
+  /** Takes the segments of a blob and returns the first. They are linked in the order of the value's bytes. */
   appendBlob(shard: number, count: number): number {
     const control = this.control;
     let first = -1;
@@ -191,7 +191,7 @@ export class RecordLog {
     return value;
   }
 
-  /** The first segment of a record's blob, or -1. */
+  /** The first segment of the record's blob, or -1. */
   blobOf(location: number): number {
     const words = this.arena.wordsAt(location);
     const word = this.arena.wordIndex(location);
@@ -200,8 +200,8 @@ export class RecordLog {
   }
 
   /**
-   * Appends a copy of a live record to the head of a queue; gives the copy's location. The blob is the copy's, too. The
-   * original stays alive until `drop`, which comes after the index has stopped referring to it.
+   * Appends a copy of a live record to the head of a queue and returns its location. The copy takes over the blob. The
+   * original stays alive until `drop`, which is called after the index has stopped referring to it.
    */
   copy(shard: number, location: number, queue: Queue): number {
     const plan = this.moved;
@@ -222,7 +222,7 @@ export class RecordLog {
     return this.segmentsNeeded(shard, queue, this.moved);
   }
 
-  /** The record's bytes, and its blob, are no longer needed: nothing in the index refers to it. */
+  /** Frees the bytes and the blob of a record to which the index no longer refers. */
   kill(shard: number, location: number): void {
     const plan = this.killed;
     plan.readPlan(this.arena, location);
@@ -230,13 +230,13 @@ export class RecordLog {
     this.markDead(shard, location, plan);
   }
 
-  /** The same for a record whose copy has the blob now. */
+  /** Frees the bytes of a record whose copy has taken over the blob. */
   drop(shard: number, location: number): void {
     this.killed.readPlan(this.arena, location);
     this.markDead(shard, location, this.killed);
   }
 
-  /** Gives back all segments of the records at once. */
+  /** Frees all segments of the records at once. */
   clear(shard: number): void {
     bump(this.control, shard + SHARD_RECYCLE_SEQUENCE);
     this.clearChain(shard, shard + SHARD_SMALL);
@@ -254,7 +254,7 @@ export class RecordLog {
     this.control[shard + SHARD_BLOB_HEAD] = 0;
   }
 
-  /** The next record to leave a queue, dead or alive, or 0 if there is none. */
+  /** The next record to leave a queue, dead or alive; 0 = none. */
   tail(shard: number, queue: Queue): number {
     const chain = shard + queue;
     const segment = this.control[chain + CHAIN_TAIL]!;
@@ -268,7 +268,9 @@ export class RecordLog {
     return this.arena.location(segment - 1, offset);
   }
 
-  /** By `AGE_CLOCK`, when the record that `tail` gave joined the queue: as long as there is one. */
+  /**
+   * The value of `AGE_CLOCK` when the record that `tail` returned joined the queue; valid while that record is there.
+   */
   born(location: number): number {
     const blob = this.blobOf(location);
     return this.control[this.arena.born + (blob < 0 ? this.arena.segmentOf(location) : blob)]!;
@@ -278,13 +280,16 @@ export class RecordLog {
     return (this.arena.wordsAt(location)[this.arena.wordIndex(location) + RECORD_META]! & FLAG_DEAD) !== 0;
   }
 
-  /** A record with a blob is about to join a queue anew. Others get the age of the segment that they are copied to. */
+  /**
+   * Gives a record with a blob a new age, before it joins a queue again. Other records get the age of the segment to
+   * which they are copied.
+   */
   renew(location: number): void {
     const blob = this.blobOf(location);
     if (blob >= 0) this.control[this.arena.born + blob] = this.tick();
   }
 
-  /** Steps over the record that `tail` gave. It must be called before the record is dropped or killed. */
+  /** Steps over the record that `tail` returned. To be called before the record is dropped or killed. */
   passTail(shard: number, queue: Queue): void {
     const chain = shard + queue;
     const segment = this.control[chain + CHAIN_TAIL]! - 1;
@@ -292,13 +297,13 @@ export class RecordLog {
     this.control[chain + CHAIN_TAIL_OFFSET] = this.endInSegment(location);
   }
 
-  /** Byte of its own segment at which a record ends, or the segment does. */
+  /** Byte of its first segment at which the record, or the segment, ends. */
   endInSegment(location: number): number {
     this.moved.readPlan(this.arena, location);
     return Math.min(this.arena.segmentBytes, this.arena.offsetOf(location) + this.moved.recordBytes);
   }
 
-  /** Gives the last segment of a queue back if it is the only one left and nothing in it is alive. */
+  /** Frees the last segment of a queue if it is the only one left and contains nothing alive. */
   dropEmptyHead(shard: number, queue: Queue): void {
     const chain = shard + queue;
     const head = this.control[chain + CHAIN_HEAD]!;
@@ -309,12 +314,12 @@ export class RecordLog {
     this.freeSegment(shard, chain, head - 1);
   }
 
-  /** A new record that ends past the first segment it is put into, from `offset`. */
+  /** Whether a new record that starts at `offset` ends beyond its first segment. */
   private spills(offset: number, plan: RecordPlan): boolean {
     return offset + plan.recordBytes > this.arena.segmentBytes;
   }
 
-  /** Adds a segment at the head of a chain; its first record will start at `firstOffset`. */
+  /** Adds a segment at the head of a chain; its first record starts at `firstOffset`. */
   private openSegment(shard: number, chain: number, firstOffset: number): void {
     const control = this.control;
     const { next, prev, live, first, used, born } = this.arena;
@@ -394,7 +399,7 @@ export class RecordLog {
     const { next, prev, first } = this.arena;
     const before = control[prev + segment]!;
     const after = control[next + segment]!;
-    // Before a link changes: a reader may be about to follow it from a record that has just died.
+    // Before a link changes, because a reader may be about to follow it from a record that has just died.
     bump(control, shard + SHARD_RECYCLE_SEQUENCE);
     if (before !== 0) control[next + before - 1] = after;
     if (after !== 0) control[prev + after - 1] = before;

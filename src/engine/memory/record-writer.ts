@@ -35,15 +35,15 @@ import type { RecordLog } from "./record-log.ts";
 import type { SegmentPool } from "./segment-pool.ts";
 import type { ShardStore } from "./shard-store.ts";
 
-/** An entry may take this share of the memory at most. */
+/** The largest share of the memory that one entry may take. */
 const MAX_RECORD_SHARE = 0.5;
 
-/** A mutation that can't be done before there is more room: the segments it needs. Not an outcome that callers see. */
+/** The segments that a mutation needs before it can be executed. Callers of the engine never see this outcome. */
 export type NeedsRoom = number;
-/** … or records of its shard have to leave: the index has as many pages as it may have. */
+/** … or the index of the shard has its maximum of pages, so records of the shard must be evicted. */
 export const INDEX_FULL = -1;
 
-/** What a record is to hold. */
+/** The contents of a record to be written. */
 export interface NewRecord {
   readonly key: Key;
   readonly source: Buffer;
@@ -55,13 +55,13 @@ export interface NewRecord {
 }
 
 /**
- * Writes the record of one key: lays it out, finds room for it, and lets the index refer to it. What stands in the index
- * for the key is where `store.foundLocation` says; the key's digest is in the hasher. Every call but `planRecord` needs
- * the shard's lock.
+ * Writes the record of one key: lays it out, finds room for it, and makes the index refer to it. `store.foundLocation`
+ * is the location of the key's present record; the hasher holds the key's digest. Every call but `planRecord` needs the
+ * shard's lock.
  */
 export class RecordWriter {
   private readonly control: Int32Array;
-  /** Of the record that `planRecord` has laid out. */
+  /** The layout of the record that `planRecord` was called for. */
   readonly plan: RecordPlan;
   private readonly maxRecordUnits: number;
 
@@ -81,12 +81,12 @@ export class RecordWriter {
     this.maxRecordUnits = ((segmentCount - spareSegments) * segmentBytes * MAX_RECORD_SHARE) / 8;
   }
 
-  /** Whether a value of so many bytes could be stored at all, its key aside. */
+  /** Whether a value of so many bytes can be stored at all, apart from its key. */
   couldStore(valueBytes: number): boolean {
     return valueBytes / UNIT_BYTES <= this.maxRecordUnits;
   }
 
-  /** Lays out a record. False = it could never be stored. */
+  /** Lays out a record. False = it can never be stored. */
   planRecord(record: NewRecord, expires: boolean): boolean {
     return this.fits(record.key.length, record, expires, record.stamp.nodeId !== 0);
   }
@@ -103,8 +103,8 @@ export class RecordWriter {
   }
 
   /**
-   * Writes the planned record and lets the index refer to it. Gives 0, or what is missing. A record may take over the blob
-   * of the one it replaces: its source is then only the part of the value behind that.
+   * Writes the planned record and makes the index refer to it. Returns 0, or the room that is missing. A record may
+   * take over the blob of the one that it replaces: its source is then only the part of the value behind the blob.
    */
   write(shard: number, slot: number, record: NewRecord, flags: number, nowMs: number, takenBlob = -1): NeedsRoom {
     const { plan, store } = this;
@@ -130,7 +130,7 @@ export class RecordWriter {
       store.insert(shard, this.hasher.hi >>> 2, location);
     } else {
       this.countIfExpired(nowMs);
-      // The mutation goes, a copy comes: what is older than the mutation must not take the copy's place.
+      // A copy replaces a mutation: values older than that mutation must not replace the copy.
       if (record.stamp.nodeId === FILL_NODE_ID) store.rememberMutation(shard, slot, oldLocation);
       store.replace(shard, slot, oldLocation, location, takenBlob < 0);
     }
@@ -170,7 +170,7 @@ export class RecordWriter {
     }
   }
 
-  /** Whether a new expiry fits into the record as it is. */
+  /** Whether a new expiry fits into the existing record. */
   canTouchInPlace(location: number, expiresAtMs: number): boolean {
     return expiresAtMs === NEVER || (this.metaAt(location) & FLAG_EXPIRES) !== 0;
   }
@@ -186,7 +186,7 @@ export class RecordWriter {
     this.store.fileExpiry(shard, location);
   }
 
-  /** For a record that takes the place of this one, and is the same but for its expiry. */
+  /** The flag for a record that replaces this one and differs only in its expiry. */
   countedFlag(location: number): number {
     return this.metaAt(location) & FLAG_COUNTED;
   }
@@ -196,7 +196,7 @@ export class RecordWriter {
     if (version > newest) writeSafeInteger(this.control, shard + SHARD_NEWEST_LO, shard + SHARD_NEWEST_HI, version);
   }
 
-  /** To be called before the record that was found goes. */
+  /** To be called before the found record is removed. */
   countIfExpired(nowMs: number): void {
     const location = this.store.foundLocation;
     if (!this.store.isTombstone(location) && this.store.isExpired(location, nowMs)) this.counters[COUNT_EXPIRATIONS]!++;

@@ -27,7 +27,7 @@ import {
 
 const TWO_32 = 2 ** 32;
 
-/** Content types that a record names by a number instead of spelling them out. The order is part of the layout. */
+/** Content types that a record stores as a number. The order is part of the layout. */
 const COMMON_CONTENT_TYPES: readonly string[] = [
   "application/json",
   "application/octet-stream",
@@ -51,17 +51,17 @@ export function contentTypeNumber(contentType: string): number {
 }
 
 /**
- * How a record is laid out, from its lengths and flags: filled by `plan` for a record to be written, by `readPlan` for
- * one that exists. Reused, so that neither makes garbage.
+ * The layout of a record, computed from its lengths and flags: filled by `plan` for a record to be written, by
+ * `readPlan` for an existing one. Reused, so that neither allocates.
  */
 export class RecordPlan {
-  /** Everything before the value: header, key, content type. It never crosses a segment's end. */
+  /** All bytes before the value: header, key, content type. They never cross the end of a segment. */
   prefixBytes = 0;
   /** The part of the value that lies in the record itself. */
   inlineBytes = 0;
-  /** Whole segments that hold the value's first part. */
+  /** Whole segments that hold the first part of the value. */
   blobSegments = 0;
-  /** The record without its blob, padded. */
+  /** Size of the record without its blob, padded. */
   recordBytes = 0;
 
   constructor(private readonly blobSegmentBytes: number) {}
@@ -76,7 +76,7 @@ export class RecordPlan {
     this.recordBytes = padded(this.prefixBytes + this.inlineBytes);
   }
 
-  /** Reads the plan of the record at `location`. */
+  /** Reads the layout of the record at `location`. */
   readPlan(arena: Arena, location: number): void {
     const words = arena.wordsAt(location);
     const word = arena.wordIndex(location);
@@ -88,7 +88,7 @@ export class RecordPlan {
     this.recordBytes = padded(this.prefixBytes + this.inlineBytes);
   }
 
-  /** Of everything, in units: what the record costs. */
+  /** The total cost of the record, in units. */
   totalUnits(): number {
     return (this.recordBytes + this.blobSegments * (this.blobSegmentBytes + SEGMENT_RESERVED_BYTES)) / UNIT_BYTES;
   }
@@ -104,12 +104,12 @@ function headerWords(expires: boolean, nodeId: boolean, blob: boolean): number {
   return RECORD_WORDS + (expires ? RECORD_EXPIRY_WORDS : 0) + (nodeId ? 1 : 0) + (blob ? 1 : 0);
 }
 
-/** Where in the header the node id is, in words. */
+/** Word of the node id in the header. */
 export function nodeIdWord(meta: number): number {
   return RECORD_WORDS + (meta & FLAG_EXPIRES ? RECORD_EXPIRY_WORDS : 0);
 }
 
-/** Where in the header the blob's first segment is, in words. */
+/** Word of the blob's first segment in the header. */
 export function blobWord(meta: number): number {
   return nodeIdWord(meta) + (meta & FLAG_NODE_ID ? 1 : 0);
 }
@@ -119,14 +119,14 @@ export function keyOffset(meta: number): number {
   return (blobWord(meta) + (meta & FLAG_BLOB ? 1 : 0)) << 2;
 }
 
-/** Bytes before the value, of the record that starts at byte `start` of `bytes`. */
+/** Bytes before the value, for the record that starts at byte `start` of `bytes`. */
 export function prefixBytes(meta: number, bytes: Buffer, start: number): number {
   const afterKey = keyOffset(meta) + (meta & KEY_LENGTH_MASK);
   if (((meta >>> CONTENT_TYPE_SHIFT) & CONTENT_TYPE_MASK) !== CONTENT_TYPE_INLINE) return afterKey;
   return afterKey + 1 + bytes[start + afterKey]!;
 }
 
-/** The content type of the record that starts at byte `start` of `bytes`. */
+/** Content type of the record that starts at byte `start` of `bytes`. */
 export function contentTypeOf(meta: number, bytes: Buffer, start: number): string {
   const number = (meta >>> CONTENT_TYPE_SHIFT) & CONTENT_TYPE_MASK;
   if (number !== CONTENT_TYPE_INLINE) return COMMON_CONTENT_TYPES[number] ?? "";

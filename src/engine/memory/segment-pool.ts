@@ -10,12 +10,12 @@ import {
 } from "./layout.ts";
 
 /**
- * The segments that no shard holds. A shard reserves what it may need before it changes anything, so that nothing can
+ * The free segments. A shard reserves the segments that it may need before it changes anything, so that no change can
  * fail half way; then it takes them one by one.
  *
- * Segments that were index pages come back as index pages only: readers bump a use count in a slot by compare-and-swap
- * after they have checked that the slot was valid, and if the page became a record in between, the swap could hit a
- * record's byte. In another index page it can hit nothing but the use count of an equal hash.
+ * Segments that were index pages are reused only as index pages: a reader increments a use count in a slot by
+ * compare-and-swap after it has checked the slot. If the page had become a record in between, the swap could hit a byte
+ * of that record. In another index page it can hit only the use count of an equal hash.
  */
 export class SegmentPool {
   private readonly control: Int32Array;
@@ -24,7 +24,7 @@ export class SegmentPool {
     this.control = arena.control;
   }
 
-  /** Promises `count` segments to the caller. False = there aren't so many (`spare` of them are for eviction only). */
+  /** Reserves `count` segments. False = there are not so many (`spare` of them are left to eviction). */
   reserve(count: number, spare: number): boolean {
     const control = this.control;
     this.arena.locks.lock(POOL_LOCK);
@@ -34,7 +34,7 @@ export class SegmentPool {
     return granted;
   }
 
-  /** Gives back what was reserved and not taken. */
+  /** Returns reserved segments that were not taken. */
   unreserve(count: number): void {
     if (count === 0) return;
     this.arena.locks.lock(POOL_LOCK);
@@ -42,7 +42,7 @@ export class SegmentPool {
     this.arena.locks.unlock(POOL_LOCK);
   }
 
-  /** Takes a segment that was reserved. Its bytes are whatever they were. */
+  /** Takes a reserved segment. Its bytes are undefined. */
   take(): number {
     const control = this.control;
     this.arena.locks.lock(POOL_LOCK);
@@ -60,7 +60,7 @@ export class SegmentPool {
     return segment;
   }
 
-  /** Gives back a list of segments that is linked through `next`. */
+  /** Returns a list of segments, linked through `next`. */
   give(firstSegment: number, lastSegment: number, count: number): void {
     const control = this.control;
     this.arena.locks.lock(POOL_LOCK);
@@ -83,7 +83,7 @@ export class SegmentPool {
     return head - 1;
   }
 
-  /** Gives back a list of index pages that is linked through `next`. */
+  /** Returns a list of index pages, linked through `next`. */
   giveIndexPages(firstSegment: number, lastSegment: number, count: number): void {
     const control = this.control;
     this.arena.locks.lock(POOL_LOCK);
@@ -93,7 +93,7 @@ export class SegmentPool {
     this.arena.locks.unlock(POOL_LOCK);
   }
 
-  /** Segments that nobody holds or was promised. */
+  /** Segments that are neither taken nor reserved. */
   available(): number {
     this.arena.locks.lock(POOL_LOCK);
     const count = this.freeCount() - this.control[POOL_RESERVED]!;

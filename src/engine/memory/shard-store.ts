@@ -23,9 +23,7 @@ import {
 import { contentTypeOf, expiryOf, keyOffset, nodeIdOf, versionOf, writeSafeInteger } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 
-/**
- * One shard's index, records and timers, changed together. Every call needs the shard's lock.
- */
+/** Index, records and timers of one shard, which change together. Every call needs the shard's lock. */
 export class ShardStore {
   private readonly control: Int32Array;
   foundLocation = 0;
@@ -40,12 +38,12 @@ export class ShardStore {
     this.control = arena.control;
   }
 
-  /** Keys that are stored, expired ones that nobody has pruned yet among them. */
+  /** Number of stored keys, including expired ones that are not pruned yet. */
   entries(shard: number): number {
     return this.control[shard + SHARD_SLOTS_USED]! - this.control[shard + SHARD_TOMBSTONES]!;
   }
 
-  /** The index's hash of the key of a record: leaves the digest in the hasher. */
+  /** The index's hash of a record's key; leaves the digest in the hasher. */
   hashOf(location: number): number {
     const words = this.arena.wordsAt(location);
     const word = this.arena.wordIndex(location);
@@ -61,7 +59,7 @@ export class ShardStore {
     return slot;
   }
 
-  /** The slot of a key, or -1; `foundLocation` is then where its record is. */
+  /** The slot of a key, or -1; sets `foundLocation` to the location of its record. */
   findKey(shard: number, hash: number, key: Buffer, keyBytes: number): number {
     const { index, arena } = this;
     const slotCount = index.slotCount(shard);
@@ -82,7 +80,7 @@ export class ShardStore {
     return -1;
   }
 
-  /** Whether a record is of this key. */
+  /** Whether a record has this key. */
   hasKey(location: number, key: Buffer, keyBytes: number): boolean {
     const word = this.arena.wordIndex(location);
     const meta = this.arena.wordsAt(location)[word + RECORD_META]!;
@@ -105,7 +103,7 @@ export class ShardStore {
     return this.arena.words[at >>> BUFFER_UNIT_SHIFT]![(at & BUFFER_UNIT_MASK) << 1]! >>> 2;
   }
 
-  /** Puts a record that the caller has written into the index and the wheel. */
+  /** Adds a record that the caller has written to the index and the wheel. */
   insert(shard: number, hash: number, location: number): void {
     this.index.beginChange(shard);
     this.index.insert(shard, hash, location);
@@ -114,7 +112,9 @@ export class ShardStore {
     this.fileExpiry(shard, location);
   }
 
-  /** Lets a slot refer to a new record, which the caller has written, and drops the old one, with its blob or without. */
+  /**
+   * Makes a slot refer to a new record, which the caller has written, and frees the old one, with or without its blob.
+   */
   replace(shard: number, slot: number, oldLocation: number, location: number, withBlob: boolean): void {
     this.repoint(shard, slot, location);
     if (this.isTombstone(oldLocation)) this.control[shard + SHARD_TOMBSTONES]!--;
@@ -134,7 +134,7 @@ export class ShardStore {
     this.log.kill(shard, location);
   }
 
-  /** Removes a record that no newer mutation has asked to remove: what is older must not come back after it. */
+  /** Removes a record without a newer mutation, and remembers its version: older values must not come back after it. */
   forget(shard: number, slot: number, location: number): void {
     const { forgotten } = this.arena;
     if (forgotten.isEnabled) {
@@ -143,26 +143,26 @@ export class ShardStore {
     this.remove(shard, slot, location);
   }
 
-  /** The same for a tombstone whose time isn't over: where nothing forgotten is remembered, its shard's floor is. */
+  /** The same for a tombstone before its end; without evicted versions, it raises the shard's floor instead. */
   forgetTombstone(shard: number, slot: number, location: number): void {
     if (!this.arena.forgotten.isEnabled) this.raiseFloor(shard, this.version(location), this.nodeId(location));
     this.forget(shard, slot, location);
   }
 
-  /** Whether a record is a copy of what a database had. A delete may have the same node id. */
+  /** Whether a record is a fill, a copy of a value of the database. A delete may have the same node id. */
   isFill(location: number): boolean {
     const nodeId = nodeIdOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
     return nodeId === FILL_NODE_ID && !this.isTombstone(location);
   }
 
-  /** Remembers the version of a record that is about to be replaced, unless that was a copy, too. */
+  /** Remembers the version of a record that is about to be replaced, unless it is also a fill. */
   rememberMutation(shard: number, slot: number, location: number): void {
     const { forgotten } = this.arena;
     if (!forgotten.isEnabled || this.isFill(location)) return;
     forgotten.add(this.arena.shardNumber(shard), this.slotHash(shard, slot), this.version(location));
   }
 
-  /** Moves a live record to the head of a queue, with another use count. The log must have the room reserved. */
+  /** Moves a live record to the head of a queue, with a new use count. The room must be reserved in the log. */
   move(shard: number, slot: number, location: number, queue: Queue, useCount: number): void {
     const target = this.log.copy(shard, location, queue);
     this.repoint(shard, slot, target);
@@ -171,7 +171,7 @@ export class ShardStore {
     const word = (at & BUFFER_UNIT_MASK) << 1;
     words[word] = (words[word]! & ~USE_COUNT_MASK) | useCount;
     if (this.isFiled(target)) this.wheel.moved(shard, target);
-    // Last: it may free the segment, and no reader may find the record in the index then.
+    // Last, because it may free the segment, and then no reader may find the record in the index.
     this.log.drop(shard, location);
   }
 
@@ -182,7 +182,7 @@ export class ShardStore {
     this.control[shard + SHARD_FLOOR_NODE_ID] = nodeId;
   }
 
-  /** Whether a stamp is not newer than the floor's. */
+  /** Whether the stamp is not newer than the floor. */
   isUnderFloor(shard: number, version: number, nodeId: number): boolean {
     const floor = this.control[shard + SHARD_FLOOR_HI]! * 2 ** 32 + (this.control[shard + SHARD_FLOOR_LO]! >>> 0);
     return version < floor || (version === floor && nodeId <= this.control[shard + SHARD_FLOOR_NODE_ID]! >>> 0);

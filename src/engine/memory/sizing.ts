@@ -10,19 +10,19 @@ import {
   UNIT_BYTES,
 } from "./layout.ts";
 
-/** A shard is worth its header from this size on. */
+/** The smallest shard that justifies its header. */
 const SHARD_MIN_BYTES = 2 * 1024 * 1024;
 const MAX_SHARDS = 256;
-/** How many segments a shard should have, so that a half-empty one at each end of a queue matters little. */
+/** Target number of segments per shard, so that half-empty segments at the ends of a queue matter little. */
 const SEGMENTS_PER_SHARD = 128;
 const MIN_SEGMENT_BYTES = 512;
 const MAX_SEGMENT_BYTES = 128 * 1024;
 const MIN_SEGMENTS = 8;
-/** Pages of a shard's tables at most, as a share of the segments that are its due. */
+/** The most pages of a shard's tables, as a share of the segments per shard. */
 const INDEX_PAGES_SHARE = 0.6;
 const GHOST_PAGES_SHARE = 0.4;
 
-/** How the memory is divided. Everything follows from the limit and the number of threads. */
+/** The division of the memory, derived from the limit and the number of threads. */
 export interface Geometry {
   readonly limitBytes: number;
   readonly threads: number;
@@ -35,18 +35,18 @@ export interface Geometry {
   readonly counterBytes: number;
   readonly maxIndexPages: number;
   readonly maxGhostPages: number;
-  /** Free segments that only eviction may take, to have somewhere to put what it keeps. */
+  /** Free segments reserved for eviction, which needs room for the records that it keeps. */
   readonly spareSegments: number;
 }
 
-/** The memory limit can't be used. */
+/** The memory limit is too small or too large. */
 export class MemoryLimitError extends Error {
   readonly code = "ERR_MEMORY_LIMIT";
 }
 
 /**
- * Divides `limitBytes` among `threads` threads.
- * Throws `MemoryLimitError` if that is too little for anything, or more than locations can address (28 GiB).
+ * Divides `limitBytes` among `threads` threads. Throws `MemoryLimitError` if the limit is too small, or more than
+ * locations can address (28 GiB).
  */
 export function divideMemory(limitBytes: number, threads: number): Geometry {
   if (limitBytes > MAX_BUFFERS * BUFFER_BYTES) {
@@ -91,8 +91,8 @@ export function divideMemory(limitBytes: number, threads: number): Geometry {
 }
 
 /**
- * The smallest limit, in bytes, under which about `count` entries without expiry, with keys of `keyBytes` and values of
- * `valueBytes`, fit at the same time (one thread).
+ * The smallest limit, in bytes, under which about `count` entries without expiry fit at the same time, with keys of
+ * `keyBytes` and values of `valueBytes` (one thread).
  */
 export function bytesForEntries(count: number, keyBytes: number, valueBytes: number): number {
   const recordBytes = Math.ceil((RECORD_WORDS * 4 + keyBytes + valueBytes) / UNIT_BYTES) * UNIT_BYTES;
@@ -106,7 +106,9 @@ export function bytesForEntries(count: number, keyBytes: number, valueBytes: num
   return low;
 }
 
-/** How many records of one size fit into a limit, index and ghosts counted, with every queue's ends half filled. */
+/**
+ * How many records of one size fit into a limit, including index and ghosts, with the ends of every queue half full.
+ */
 function entriesIn(limitBytes: number, recordBytes: number): number {
   let geometry: Geometry;
   try {
@@ -119,7 +121,7 @@ function entriesIn(limitBytes: number, recordBytes: number): number {
   const usable = segmentCount - spareSegments;
   const recordsPerSegment = (segmentBytes - SEGMENT_RESERVED_BYTES) / recordBytes;
   let records = usable * recordsPerSegment;
-  // Two pages' worth of rounding per table; the tables' sizes follow from the records, so iterate.
+  // Two pages of rounding per table; the sizes of the tables depend on the records, so iterate.
   for (let round = 0; round < 8; round++) {
     const perShard = records / shardCount;
     const indexPages = Math.ceil((perShard / 0.8) * (UNIT_BYTES / segmentBytes));

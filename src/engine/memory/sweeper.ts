@@ -22,36 +22,38 @@ import { keyOffset, nodeIdOf, versionOf } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 import type { ShardStore } from "./shard-store.ts";
 
-/** A step's cost is counted in records; so many empty slots cost as much as one record. */
+/** The cost of a step is counted in records; this many empty slots cost as much as one record. */
 const EMPTY_SLOTS_PER_RECORD = 32;
-/** Cost of what is done while a shard's lock is held: some 12 µs. */
+/** Cost of the work done while a shard's lock is held: some 12 µs. */
 const COST_PER_LOCK = 64;
 const EMPTY_SLOTS_PER_LOCK = COST_PER_LOCK * EMPTY_SLOTS_PER_RECORD;
-/** Of forgetting a whole shard, whatever is in it. */
+/** Cost of clearing a whole shard, whatever it contains. */
 const COST_OF_SHARD = 64;
 /**
- * Cost after which other work of the thread gets its turn: some 25 µs. What comes during a turn is answered after it, so
- * the wait of every request grows with a turn's length and its share of the thread shrinks; a round of the event loop
- * costs some 10 µs, so turns that are shorter still would take the walk longer than they save.
+ * Cost after which other work of the thread runs: some 25 µs. A request that arrives during a turn is answered after
+ * it, so shorter turns shorten the wait of every request, but add rounds of the event loop to the walk; the cost of
+ * such a round was not measured.
  */
 const COST_PER_TURN = 128;
-/** Cost of one page of a scan at most: a millisecond or two. */
+/** The most cost of one page of a scan: one or two milliseconds. */
 const COST_PER_PAGE = 4096;
 const HASH_RANGE = 2 ** 30;
-/** Tells cursors from words that clients send by mistake, such as `null`, which are numbers too in this radix. */
+/**
+ * Distinguishes cursors from words that clients send by mistake, such as `null`, which are also numbers in this radix.
+ */
 const CURSOR_PREFIX = "p.";
 const CURSOR_RADIX = 36;
 const ALL: KeyPattern = { text: "*", matches: () => true };
 
 /**
- * What walks over many entries: scans, deletes by pattern, clear.
+ * Walks over many entries: scans, deletes by pattern, clear.
  *
- * A walk goes through the shards and in each through the hashes in order. Since the index is sorted by hash, a position
- * is a shard and a hash, and stays good whatever is put in, removed, moved or grown between two steps.
+ * A walk visits the shards, and in each the hashes, in order. The index is sorted by hash, so a position is a shard and
+ * a hash, and stays valid whatever is inserted, removed, moved or grown between two steps.
  */
 export class Sweeper {
   private readonly control: Int32Array;
-  /** Where the walk under way stands: everything with a smaller hash in the shard was seen. */
+  /** The position of the current walk: all smaller hashes of the shard were visited. */
   private shardNumber = 0;
   private hash = 0;
 
@@ -103,8 +105,8 @@ export class Sweeper {
   }
 
   /**
-   * Removes every entry that is not newer than the stamp, a shard at once where none is, else one by one. All shards
-   * refuse older mutations before the first one is cleared.
+   * Removes every entry that is not newer than the stamp: a whole shard at once if it contains nothing newer, otherwise
+   * entry by entry. All shards refuse older mutations before the first one is cleared.
    */
   async clear(stamp: Stamp): Promise<number> {
     const turns = new Turns(this.letOthersRun);
@@ -128,7 +130,7 @@ export class Sweeper {
     return deleted;
   }
 
-  /** Goes through a shard in turns; `remove` says of each record whether it goes. */
+  /** Walks through a shard in turns; `remove` decides for each record. */
   private async walkShard(number: number, remove: (location: number) => boolean, turns: Turns): Promise<void> {
     let hash = 0;
     for (;;) {
@@ -136,7 +138,7 @@ export class Sweeper {
       this.hash = hash;
       const cost = this.step(remove, COST_PER_LOCK);
       if (this.shardNumber !== number) return;
-      // The position is used by others between two turns.
+      // Other walks use the position between two turns.
       hash = this.hash;
       if (turns.spend(cost)) await turns.next();
     }
@@ -147,10 +149,9 @@ export class Sweeper {
   }
 
   /**
-   * Looks at some slots from the position on, under the shard's lock, and moves the position. `visit` says whether to
-   * remove the record. Ends after `limit` visits or many empty slots, but never between two records of the same
-   * hash.
-   * Gives what it cost.
+   * Visits some slots from the position on, under the shard's lock, and advances the position. `visit` decides whether
+   * to remove the record. Ends after `limit` visits or many empty slots, but never between two records of the same
+   * hash. Returns the cost.
    */
   private step(visit: (location: number) => boolean, limit: number): number {
     const shard = this.arena.shard(this.shardNumber);
@@ -184,7 +185,8 @@ export class Sweeper {
         }
         lastHash = hash;
         visits++;
-        // Also where a newer mutation asks for it: a counter may have given the record a version that is newer still.
+        // Remembers the version even for a newer mutation, because a counter may have given the record a still newer
+        // version.
         if (visit(location)) this.store.forget(shard, slot, location);
         else slot++;
       }
@@ -222,7 +224,7 @@ export class Sweeper {
     }
   }
 
-  /** Forgets all that a shard has, and gives how many entries that were; null = something is as new as the stamp's version. */
+  /** Clears a whole shard, and returns the number of its entries; null = a record is at least as new as the stamp. */
   private forgetShard(shard: number, stamp: Stamp): number | null {
     this.arena.locks.lock(shard + SHARD_LOCK);
     try {
@@ -252,7 +254,9 @@ export class Sweeper {
     return version > stamp.version || (version === stamp.version && nodeIdOf(words, word) > stamp.nodeId);
   }
 
-  /** A value that was there when the call came must go, also where it was counted up and has a newer version since. */
+  /**
+   * A value that was present when the call arrived must go, even if it was incremented and has a newer version since.
+   */
   private stays(location: number, stamp: Stamp): boolean {
     return this.isNewer(location, stamp) && !this.isCounted(location);
   }
@@ -276,13 +280,13 @@ export class Sweeper {
   }
 }
 
-/** Ends a turn when its cost has added up. */
+/** Ends a turn when enough cost has accumulated. */
 class Turns {
   private cost = 0;
 
   constructor(private readonly letOthersRun: () => Promise<void>) {}
 
-  /** Whether others are to run now. */
+  /** Whether other work should run now. */
   spend(cost: number): boolean {
     this.cost += cost;
     return this.cost >= COST_PER_TURN;

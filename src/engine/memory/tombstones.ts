@@ -4,16 +4,16 @@ import type { RecordPlan } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 import type { ShardStore } from "./shard-store.ts";
 
-/** Of a shard's due, how much its tombstones may take. */
+/** The share of a shard's memory that tombstones may take. */
 const SHARE = 0.1;
-/** One takes what is new while the other gives. */
+/** One segment fills while the other drains. */
 const MIN_SEGMENTS = 2;
-/** Bytes that leave for each byte that comes, so that the oldest segment is free before a new one is needed. */
+/** Bytes removed for each byte added, so that the oldest segment is free before a new one is needed. */
 const LEAVING_PER_COMING = 2;
 
 /**
- * Keeps the tombstones of a shard to their share. They stand in a queue of their own: eviction never meets them, and where
- * the queue is full, the oldest are forgotten as when they end.
+ * Limits the tombstones of a shard to their share. They have their own queue, which eviction never touches; when it is
+ * full, the oldest are dropped and their versions remembered as if they had ended.
  *
  * Every call needs the shard's lock.
  */
@@ -29,7 +29,7 @@ export class Tombstones {
     this.maxSegments = Math.max(MIN_SEGMENTS, Math.floor(((segmentCount - spareSegments) / shardCount) * SHARE));
   }
 
-  /** Forgets the oldest where one more, of this plan, would be too many. */
+  /** Drops the oldest tombstones if one more with this plan would exceed the share. */
   keepShare(shard: number, plan: RecordPlan): void {
     if (this.segments(shard) < this.maxSegments) return;
     let left = plan.recordBytes * LEAVING_PER_COMING;

@@ -11,31 +11,31 @@ import {
   SHARD_SMALL,
 } from "./layout.ts";
 
-/** The small queue's share of the live bytes, above which it gives first … */
+/** The share of the live bytes above which the small queue is evicted first … */
 const SMALL_SHARE = 0.1;
-/** … but it may hold so many records, or a new one would leave before it could be used again … */
+/** … but it may hold this many records, or a new record would leave before it could be used again … */
 const SMALL_RECORDS = 24;
 /** … up to this share. */
 const MAX_SMALL_SHARE = 0.5;
-/** Uses since it came in that a record in the small queue needs to be moved to the main one … */
+/** Uses after which a record in the small queue is moved to the main queue … */
 const PROMOTION_USES = 2;
-/** … and where there are few. */
+/** … and the same while there are few records. */
 const PROMOTION_USES_OF_FEW = 1;
 
 /**
- * Which record leaves next: the oldest at the end of a queue, of all shards. A shard of large entries holds one or two,
- * and has nothing to order by itself; all of them together do.
+ * Chooses the next record to evict: the oldest at the end of a queue, over all shards. A shard of large entries holds
+ * only one or two, so its own order means nothing; all shards together have one.
  *
- * What it reads without locks may have changed when it is used; whoever holds the shard's lock looks again.
+ * It reads without locks, so the choice may be outdated when it is used; the holder of the shard's lock checks again.
  */
 export class Victim {
   queue: Queue = SHARD_SMALL;
   shard = 0;
-  /** When the next oldest joined its queue, by `AGE_CLOCK`: what is younger has to wait for that one. */
+  /** When the next oldest record joined its queue, by `AGE_CLOCK`: younger records have to wait for that one. */
   nextBorn = 0;
-  /** Live units that the small queues hold beyond their share. */
+  /** Live units of the small queues beyond their share. */
   excessUnits = 0;
-  /** Uses that move a record from the small queue to the main one. */
+  /** Uses after which a record moves from the small to the main queue. */
   promotionUses = PROMOTION_USES;
   private readonly control: Int32Array;
   private readonly small: Oldest;
@@ -76,7 +76,7 @@ export class Victim {
 /** Less than any age: there is no next one. */
 const YOUNGEST = -(2 ** 30);
 
-/** One queue of all shards: its size, and where its oldest record is. */
+/** One queue over all shards: its size, and the location of its oldest record. */
 class Oldest {
   units = 0;
   records = 0;

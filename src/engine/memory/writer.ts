@@ -26,8 +26,8 @@ import type { Tombstones } from "./tombstones.ts";
 const NO_ENTRY = { source: Buffer.alloc(0), start: 0, end: 0, contentType: JSON_CONTENT_TYPE };
 
 /**
- * Does mutations, one shard at a time, under its lock. When memory is short, the lock is given back, room is made
- * (perhaps in another shard), and the mutation is tried anew, so that a thread never holds two shards.
+ * Executes mutations, one shard at a time, under its lock. When memory is short, it releases the lock, makes room
+ * (perhaps in another shard), and retries the mutation, so that a thread never holds two shards.
  */
 export class Writer {
   private readonly shardMask: number;
@@ -118,7 +118,7 @@ export class Writer {
     }
   }
 
-  /** Of the newest mutation that is known of a key, a delete's too; null = none is. */
+  /** The stamp of the newest known mutation of a key, deletes included; null = none is known. */
   stampOf(key: Key): Stamp | null {
     const shard = this.lock(key);
     try {
@@ -155,7 +155,7 @@ export class Writer {
     const live = this.isLive(slot, nowMs);
     const needed = tombstone === null ? 0 : this.records.write(shard, slot, tombstone, FLAG_TOMBSTONE, nowMs);
     if (needed !== 0 && live) return needed;
-    // A delete of what isn't here pushes nothing out: where it finds no room, its version is remembered by bucket.
+    // A delete of an absent key evicts nothing: without room, its version is remembered by bucket.
     if (tombstone === null || needed !== 0) this.removeWithoutTombstone(shard, slot, request, nowMs);
     if (!live) return "absent";
     this.counters[COUNT_DELETES]!++;
@@ -200,7 +200,8 @@ export class Writer {
     };
     this.records.planRecord(record, expiresAtMs !== NEVER);
     const flags = this.records.countedFlag(location);
-    // The blob stays where it is: however large the value is, a touch needs the room of a small one, and copies as little.
+    // The blob is not copied: however large the value is, a touch needs only the room of the rest, and copies only
+    // that.
     const needed = this.records.write(shard, slot, record, flags, nowMs, this.store.log.blobOf(location));
     return needed !== 0 ? needed : "touched";
   }
@@ -231,11 +232,11 @@ export class Writer {
     return { kind: "incremented", value };
   }
 
-  /** The tombstone has no room: the delete is remembered by bucket, or its shard refuses what is older. */
+  /** The tombstone has no room: the delete is remembered by bucket, or the shard refuses older mutations. */
   private deleteWithoutRoom(request: DeleteRequest, nowMs: number): DeleteOutcome {
     const shard = this.lock(request.key);
     try {
-      // The lock was given back: another thread may have written since.
+      // The lock was released in between: another thread may have written since.
       const outcome = this.tryDelete(shard, { ...request, tombstoneUntilMs: NEVER }, nowMs);
       if (typeof outcome !== "string") throw new Error("a delete without a tombstone needs room");
       if (outcome !== "superseded" && outcome !== "condition-failed") this.raiseFloor(shard, request.stamp);
@@ -247,7 +248,7 @@ export class Writer {
     }
   }
 
-  /** What is older than a delete without a tombstone is refused in the whole shard, where versions aren't kept by bucket. */
+  /** Without evicted versions by bucket, the whole shard refuses mutations older than a delete without a tombstone. */
   private raiseFloor(shard: number, { version, nodeId }: Stamp): void {
     if (!this.arena.forgotten.isEnabled) this.store.raiseFloor(shard, version, nodeId);
   }
@@ -256,7 +257,7 @@ export class Writer {
     return this.store.findKey(shard, this.hasher.hi >>> 2, key.bytes, key.length);
   }
 
-  /** The version rule: what is stored, or was cleared, is as new as the stamp or newer. */
+  /** The version rule: whether the stored record, or the last clear, is as new as the stamp or newer. */
   private isSuperseded(shard: number, slot: number, stamp: Stamp): boolean {
     if (this.store.isUnderFloor(shard, stamp.version, stamp.nodeId)) return true;
     if (slot < 0) return this.isForgotten(shard, stamp);
@@ -277,12 +278,12 @@ export class Writer {
     return stamp.version <= this.arena.forgotten.newest(this.arena.shardNumber(shard), this.hasher.hi >>> 2);
   }
 
-  /** Where nothing is known of what was forgotten, a fill is as good as a mutation. */
+  /** Without evicted versions, a fill counts as much as a mutation. */
   private isFillHere(): boolean {
     return this.arena.forgotten.isEnabled && this.store.isFill(this.store.foundLocation);
   }
 
-  /** Whether the record that was just found is there for a client. */
+  /** Whether the found record is visible to clients. */
   private isLive(slot: number, nowMs: number): boolean {
     if (slot < 0) return false;
     const location = this.store.foundLocation;
