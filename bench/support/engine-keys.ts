@@ -1,5 +1,5 @@
 import type { DeleteRequest, EntryInfo, EntrySink, PutRequest } from "../../src/engine/engine.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, NEVER } from "../../src/model/entry.ts";
 import type { Key } from "../../src/model/key.ts";
 import type { Version } from "../../src/model/stamp.ts";
 
@@ -80,7 +80,7 @@ export class EngineRequests {
       source: this.#value,
       start: 0,
       end: valueBytes,
-      contentType: JSON_CONTENT_TYPE,
+      attributes: JSON_ATTRIBUTES,
       expiresAtMs: NEVER,
       stamp: this.#stamp,
       condition: null,

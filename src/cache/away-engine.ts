@@ -17,7 +17,7 @@ import {
   type TouchOutcome,
   type TouchRequest,
 } from "../engine/engine.ts";
-import { NEVER } from "../model/entry.ts";
+import { NEVER, valueWith } from "../model/entry.ts";
 import type { Key } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
 import type { Mutation } from "../model/mutation.ts";
@@ -238,8 +238,8 @@ export class AwayEngine implements Engine {
   }
 }
 
-function putOf({ key, source, start, end, contentType, expiresAtMs, stamp }: PutRequest): Mutation {
-  const value = { bytes: source.subarray(start, end), contentType };
+function putOf({ key, source, start, end, attributes, expiresAtMs, stamp }: PutRequest): Mutation {
+  const value = valueWith(source.subarray(start, end), attributes);
   return { kind: "put", key: nameOf(key), value, expiresAtMs, stamp, isReplicated: false, touch: null };
 }
 
@@ -250,8 +250,8 @@ function entryOf(mutation: Mutation, nowMs: number): CapturedEntry | null {
 }
 
 function deliver({ value, expiresAtMs, stamp }: CapturedEntry, sink: EntrySink): true {
-  const { bytes, contentType } = value;
-  const entry = { valueLength: bytes.length, contentType, expiresAtMs, revision: stamp.version, stamp };
+  const { bytes } = value;
+  const entry = { valueLength: bytes.length, attributes: value, expiresAtMs, revision: stamp.version, stamp };
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
   return true;
 }

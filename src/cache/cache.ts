@@ -13,7 +13,7 @@ import type {
   TouchOutcome,
 } from "../engine/engine.ts";
 import type { Completion } from "../model/completion.ts";
-import { NEVER } from "../model/entry.ts";
+import { type Attributes, NEVER } from "../model/entry.ts";
 import type { HybridClock } from "../model/hybrid-clock.ts";
 import { copyKey, type Key } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
@@ -73,7 +73,7 @@ export interface NewValue {
   readonly source: Buffer;
   readonly start: number;
   readonly end: number;
-  readonly contentType: string;
+  readonly attributes: Attributes;
 }
 
 /**
@@ -144,13 +144,13 @@ export class Cache {
     condition: Condition | null,
     _context: MutationContext = FROM_CLIENT,
   ): Awaitable<PutOutcome> {
-    const { source, start, end, contentType } = value;
+    const { source, start, end, attributes } = value;
     const making = this.engine.makeRoom?.(end - start) ?? null;
     if (making !== null) return this.putWhenRoomy(making, key, value, ttlMs, condition);
     const expiresAtMs = this.expiryOf(ttlMs);
     for (let stamps = 1; ; stamps++) {
       const stamp = this.stamp();
-      const outcome = this.engine.put({ key, source, start, end, contentType, expiresAtMs, stamp, condition });
+      const outcome = this.engine.put({ key, source, start, end, attributes, expiresAtMs, stamp, condition });
       if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
     }
   }

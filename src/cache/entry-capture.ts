@@ -1,5 +1,5 @@
 import type { EntryInfo, EntrySink } from "../engine/engine.ts";
-import type { CacheValue } from "../model/entry.ts";
+import { type CacheValue, valueWith } from "../model/entry.ts";
 import type { Stamp } from "../model/stamp.ts";
 
 export interface CapturedEntry {
@@ -12,13 +12,13 @@ export interface CapturedEntry {
 export class EntryCapture implements EntrySink {
   target: Buffer = Buffer.alloc(0);
   readonly offset = 0;
-  #contentType = "";
+  #value: CacheValue | null = null;
   #expiresAtMs = 0;
   #stamp: Stamp | null = null;
 
   begin(entry: EntryInfo): boolean {
     this.target = Buffer.allocUnsafeSlow(entry.valueLength);
-    this.#contentType = entry.contentType;
+    this.#value = valueWith(this.target, entry.attributes);
     this.#expiresAtMs = entry.expiresAtMs;
     this.#stamp = { version: entry.stamp.version, nodeId: entry.stamp.nodeId };
     return true;
@@ -26,8 +26,7 @@ export class EntryCapture implements EntrySink {
 
   /** To be called after the engine has found the entry. */
   entry(): CapturedEntry {
-    if (this.#stamp === null) throw new Error("no entry was captured");
-    const value = { bytes: this.target, contentType: this.#contentType };
-    return { value, expiresAtMs: this.#expiresAtMs, stamp: this.#stamp };
+    if (this.#value === null || this.#stamp === null) throw new Error("no entry was captured");
+    return { value: this.#value, expiresAtMs: this.#expiresAtMs, stamp: this.#stamp };
   }
 }

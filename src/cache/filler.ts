@@ -40,12 +40,12 @@ export class Filler {
   ): Promise<boolean> {
     const { engine, invalidations, onFailure } = this.options;
     const key = keyOf(name);
-    const { bytes, contentType } = value;
+    const { bytes } = value;
     const room = () => engine.makeRoom?.(bytes.length) ?? null;
     try {
       for (let making = room(); making !== null; making = room()) await making;
       if (invalidations.covering(key, stamp) !== null) return false;
-      const request = { key, source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, stamp };
+      const request = { key, source: bytes, start: 0, end: bytes.length, attributes: value, expiresAtMs, stamp };
       if ((await engine.put({ ...request, condition })) !== "stored") return false;
       const newer = invalidations.covering(key, stamp);
       if (newer === null) return true;

@@ -18,7 +18,7 @@ import type {
   TouchOutcome,
 } from "../engine/engine.ts";
 import type { Completion } from "../model/completion.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../model/entry.ts";
+import { JSON_ATTRIBUTES, NEVER, valueWith } from "../model/entry.ts";
 import { copyKey, type Key, keyOf, nameOf } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
 import { FILL_NODE_ID, type Stamp } from "../model/stamp.ts";
@@ -306,7 +306,7 @@ export class LinkedCache extends Cache {
     );
   }
 
-  #ownPut(key: Key, { source, start, end, contentType }: NewValue, ttlMs: number, context: MutationContext): OwnPut {
+  #ownPut(key: Key, { source, start, end, attributes }: NewValue, ttlMs: number, context: MutationContext): OwnPut {
     this.engine.requireReachable?.(key);
     // Before it is done: the message that follows must not come first, whichever thread it reaches.
     if (context.isReplicated) this.#recentPuts.note(key, this.nowMs());
@@ -315,7 +315,7 @@ export class LinkedCache extends Cache {
     source.copy(bytes, 0, start, end);
     return {
       key: nameOf(key),
-      value: { bytes, contentType },
+      value: valueWith(bytes, attributes),
       expiresAtMs: this.expiryOf(ttlMs),
     };
   }
@@ -343,7 +343,7 @@ export class LinkedCache extends Cache {
   async #recordCount(key: Key, name: string, value: number, stamp: Stamp, context: MutationContext): Promise<void> {
     if (await this.#recordEntry(key, name, context)) return;
     // It has expired or was evicted since: the backend is to have what was counted all the same.
-    const counted = { bytes: Buffer.from(String(value)), contentType: JSON_CONTENT_TYPE };
+    const counted = valueWith(Buffer.from(String(value)), JSON_ATTRIBUTES);
     await this.#recordPut({ key: name, value: counted, expiresAtMs: this.nowMs() }, stamp, context);
   }
 
@@ -426,9 +426,10 @@ export class LinkedCache extends Cache {
 
 function deliver(loaded: Extract<Loaded, { kind: "found" }>, sink: LoadSink): void {
   const { value, expiresAtMs, stamp } = loaded;
-  const { bytes, contentType } = value;
+  const { bytes } = value;
   sink.markLoaded(loaded);
-  const entry: EntryInfo = { valueLength: bytes.length, contentType, expiresAtMs, revision: stamp.version, stamp };
+  const valueLength = bytes.length;
+  const entry: EntryInfo = { valueLength, attributes: value, expiresAtMs, revision: stamp.version, stamp };
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
 }
 

@@ -28,8 +28,9 @@ export class LinkedStore {
     const { key: name, value, expiresAtMs } = put;
     const key = this.#keyFor(name);
     if (this.invalidations.covering(key, stamp) !== null) return "superseded";
-    const { bytes, contentType } = value;
-    const request = { key, source: bytes, start: 0, end: bytes.length, contentType, expiresAtMs, stamp, condition };
+    const { bytes } = value;
+    const range = { source: bytes, start: 0, end: bytes.length };
+    const request = { key, ...range, attributes: value, expiresAtMs, stamp, condition };
     const outcome = this.engine.put(request);
     if (outcome instanceof Promise) return outcome.then((late) => this.#unlessInvalidated(key, stamp, late));
     return this.#unlessInvalidated(key, stamp, outcome);

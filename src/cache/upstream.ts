@@ -85,7 +85,7 @@ export interface PeerRequest {
 
 export interface PeerResponse {
   readonly status: number;
-  readonly contentType: string;
+  readonly mediaType: string;
   readonly body: Buffer;
 }
 

@@ -7,6 +7,7 @@
  */
 
 import type { Completion } from "../model/completion.ts";
+import type { Attributes } from "../model/entry.ts";
 import type { Key } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
 import type { Stamp } from "../model/stamp.ts";
@@ -32,7 +33,7 @@ export function isSame(a: Stamp, b: Stamp): boolean {
 export interface EntryInfo {
   /** Length of the value, in bytes. */
   readonly valueLength: number;
-  readonly contentType: string;
+  readonly attributes: Attributes;
   /** Absolute expiry in ms since the Unix epoch; `NEVER` = none. */
   readonly expiresAtMs: number;
   /**
@@ -102,7 +103,7 @@ export interface PutRequest {
   readonly source: Buffer;
   readonly start: number;
   readonly end: number;
-  readonly contentType: string;
+  readonly attributes: Attributes;
   /** Absolute expiry in ms since the Unix epoch; `NEVER` = none. */
   readonly expiresAtMs: number;
   readonly stamp: Stamp;
@@ -229,7 +230,7 @@ export interface Engine {
    * Whether a value can ever fit: where it can't, a put of it is `too-large`. Engines that know no limit of their own
    * leave it out.
    */
-  fits?(keyLength: number, value: Pick<PutRequest, "start" | "end" | "contentType">): boolean;
+  fits?(keyLength: number, value: Pick<PutRequest, "start" | "end" | "attributes">): boolean;
   /**
    * Makes room for a value of so many bytes in short turns, with other work of this thread in between: a put of it would
    * otherwise evict thousands of entries in one go. Null = the next put needs no more than a turn. Ask again before the

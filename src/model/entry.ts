@@ -12,8 +12,27 @@ export const NEVER = 0;
 /** The content type of a value that is kept as JSON text. */
 export const JSON_CONTENT_TYPE = "application/json";
 
-/** A value with its type. */
-export interface CacheValue {
-  readonly bytes: Buffer;
+/**
+ * What is kept of an entry beside its bytes, its expiry and its stamp. Whoever hands an entry on hands this on, too, and
+ * looks into it only where it has to.
+ */
+export interface Attributes {
   readonly contentType: string;
+}
+
+export const JSON_ATTRIBUTES: Attributes = { contentType: JSON_CONTENT_TYPE };
+
+/** Whether the bytes are JSON text. */
+export function holdsJson({ contentType }: Attributes): boolean {
+  return contentType === JSON_CONTENT_TYPE;
+}
+
+/** A value with its attributes. */
+export interface CacheValue extends Attributes {
+  readonly bytes: Buffer;
+}
+
+/** The attributes are copied. */
+export function valueWith(bytes: Buffer, { contentType }: Attributes): CacheValue {
+  return { bytes, contentType };
 }

@@ -205,9 +205,9 @@ export class PendingWrites {
       await engine.delete({ key, stamp: newer ?? stamp, condition: null, tombstoneUntilMs });
       return;
     }
-    const { value, contentType, expiresAtMs } = mutation;
+    const { value, expiresAtMs } = mutation;
     const range = { source: value, start: 0, end: value.length };
-    await engine.put({ key, ...range, contentType, expiresAtMs, stamp, condition: null });
+    await engine.put({ key, ...range, attributes: mutation, expiresAtMs, stamp, condition: null });
   }
 
   /** What was done is recorded, so that the database and the peers have it as well. */

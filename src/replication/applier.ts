@@ -138,7 +138,7 @@ export class Applier {
 
   #putAs(put: PeerPut, knowledge: Knowledge): Awaitable<Applied> {
     const { engine, invalidations, nowMs } = this.#options;
-    const { value, contentType, expiresAtMs, stamp } = put;
+    const { value, expiresAtMs, stamp } = put;
     const making = engine.makeRoom?.(value.length) ?? null;
     if (making !== null) return making.then(() => this.#putAs(put, knowledge));
     // The put itself may be here still, touched, where the news of that has not come: it ends by its own expiry.
@@ -148,7 +148,7 @@ export class Applier {
     if (newer !== null) return this.#drop(key, newer);
     const condition = knowledge === "certain" ? null : PRESENT;
     const range = { source: value, start: 0, end: value.length };
-    const outcome = engine.put({ key, ...range, contentType, expiresAtMs, stamp, condition });
+    const outcome = engine.put({ key, ...range, attributes: put, expiresAtMs, stamp, condition });
     return outcome instanceof Promise
       ? outcome.then((later) => this.#afterPut(put, later, knowledge))
       : this.#afterPut(put, outcome, knowledge);

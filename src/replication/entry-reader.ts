@@ -105,10 +105,14 @@ class EntryCopy implements EntrySink {
 
   constructor(private readonly limitBytes: number) {}
 
-  begin({ valueLength, contentType, expiresAtMs, stamp }: EntryInfo): boolean {
+  begin({ valueLength, attributes, expiresAtMs, stamp }: EntryInfo): boolean {
     this.#head = null;
     if (valueLength > this.limitBytes) return false;
-    this.#head = { contentType, expiresAtMs, stamp: { version: stamp.version, nodeId: stamp.nodeId } };
+    this.#head = {
+      contentType: attributes.contentType,
+      expiresAtMs,
+      stamp: { version: stamp.version, nodeId: stamp.nodeId },
+    };
     this.target = Buffer.allocUnsafe(valueLength);
     return true;
   }

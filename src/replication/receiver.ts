@@ -23,7 +23,7 @@ export interface ReplicationRequest {
 
 export interface ReplicationResponse {
   readonly status: number;
-  readonly contentType: string;
+  readonly mediaType: string;
   readonly body: Buffer;
 }
 
@@ -265,7 +265,7 @@ export class Receiver {
 }
 
 function answer(body: Buffer): ReplicationResponse {
-  return { status: 200, contentType: MESSAGE_TYPE, body };
+  return { status: 200, mediaType: MESSAGE_TYPE, body };
 }
 
 function unknownSession(): ReplicationResponse {
@@ -273,5 +273,5 @@ function unknownSession(): ReplicationResponse {
 }
 
 function refusal(status: number, code: string, error: string): ReplicationResponse {
-  return { status, contentType: "application/json", body: Buffer.from(JSON.stringify({ error, code })) };
+  return { status, mediaType: "application/json", body: Buffer.from(JSON.stringify({ error, code })) };
 }

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import type { NewValue } from "../../src/cache/cache.ts";
 import type { BackendConfig } from "../../src/config/config.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { LateEngine } from "../support/late-engine.ts";
 import { settled } from "../support/manual-scheduler.ts";
@@ -13,7 +13,7 @@ const TTL_MS = 300_000;
 
 function json(text: string): NewValue {
   const source = Buffer.from(text);
-  return { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+  return { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
 }
 
 function put(node: TestHub, key: string, text: string, ttlMs = TTL_MS) {
@@ -144,7 +144,7 @@ for (const isLate of [false, true]) {
       const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
       await node.hub.record({ ...common, stamp });
       await written(node);
-      const request = { key: keyOf("a"), source: value.bytes, start: 0, end: 1, contentType: JSON_CONTENT_TYPE };
+      const request = { key: keyOf("a"), source: value.bytes, start: 0, end: 1, attributes: JSON_ATTRIBUTES };
       await node.engine.put({ ...request, expiresAtMs: NEVER, stamp, condition: null });
       expect(node.stored("a")).toBe("[1]");
     });

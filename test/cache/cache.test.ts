@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads";
 import { Cache, DEFAULT_TTL, type NewValue } from "../../src/cache/cache.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
-import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
 import type { Version } from "../../src/model/stamp.ts";
@@ -28,7 +28,7 @@ function cacheOver(below: Engine, defaultTtlMs: number | null = null): Cache {
 
 function json(text: string): NewValue {
   const source = Buffer.from(text);
-  return { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+  return { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
 }
 
 function stored(key: string): RecordingSink | null {
@@ -52,7 +52,7 @@ describe("a cache", () => {
 
   test("puts only the named part of the source", () => {
     const source = Buffer.from('{"value":"x"}');
-    cache.put(keyOf("a"), { source, start: 9, end: 12, contentType: JSON_CONTENT_TYPE }, 0, null);
+    cache.put(keyOf("a"), { source, start: 9, end: 12, attributes: JSON_ATTRIBUTES }, 0, null);
     expect(storedText("a")).toBe('"x"');
   });
 

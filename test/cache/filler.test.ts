@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import { Filler } from "../../src/cache/filler.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
-import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
 import { keyOf, ManualClock, RecordingSink, smallEngine, stampOf } from "../support/engine-io.ts";
 import { LateEngine } from "../support/late-engine.ts";
 import { OvertakingEngine } from "../support/overtaking-engine.ts";
@@ -32,7 +32,7 @@ function stored(key: string): RecordingSink | null {
 
 function put(key: string, version: number): void {
   const source = Buffer.from('"newer"');
-  const value = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+  const value = { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
   engine.put({ ...value, key: keyOf(key), expiresAtMs: 0, stamp: stampOf(version), condition: null });
 }
 

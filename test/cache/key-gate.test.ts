@@ -5,7 +5,7 @@ import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
-import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES } from "../../src/model/entry.ts";
 import { HybridClock } from "../../src/model/hybrid-clock.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
 import { keyOf, ManualClock, RecordingSink, smallEngine } from "../support/engine-io.ts";
@@ -44,7 +44,7 @@ beforeEach(() => {
 
 function json(text: string): NewValue {
   const source = Buffer.from(text);
-  return { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+  return { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
 }
 
 function stored(): string | null {

@@ -8,7 +8,7 @@ import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { Loaded } from "../../src/cache/upstream.ts";
 import type { Engine, IncrementOutcome, IncrementRequest } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { HybridClock } from "../../src/model/hybrid-clock.ts";
 import { FILL_NODE_ID } from "../../src/model/stamp.ts";
@@ -69,7 +69,7 @@ function cacheOver(below: Engine): LinkedCache {
 
 function json(text: string): NewValue {
   const source = Buffer.from(text);
-  return { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+  return { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
 }
 
 function storedText(key: string): string | null {
@@ -477,6 +477,6 @@ describe("an entry that is read shortly before it expires", () => {
 
 function request(key: string, text: string) {
   const source = Buffer.from(text);
-  const value = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+  const value = { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
   return { ...value, key: keyOf(key), expiresAtMs: 0, condition: null };
 }

@@ -80,7 +80,7 @@ export function testConditions(calls: ContractCalls): void {
       // Far from the other expiry, whatever a busy machine adds.
       expect(Math.abs(((await find("n"))?.info.expiresAtMs ?? 0) - before)).toBeLessThan(300_000);
       expect(await textOf("n")).toBe("-2");
-      expect((await find("n"))?.info.contentType).toBe(JSON_CONTENT_TYPE);
+      expect((await find("n"))?.info.attributes.contentType).toBe(JSON_CONTENT_TYPE);
     });
 
     test.each(['"5"', "1.5", "1e3", "null", "[1]", "9007199254740992", "12345678901234567890"])(

@@ -64,7 +64,7 @@ export class ContractCalls {
       source,
       start: 2,
       end: 2 + bytes.length,
-      contentType: options.contentType ?? JSON_CONTENT_TYPE,
+      attributes: { contentType: options.contentType ?? JSON_CONTENT_TYPE },
       expiresAtMs: options.ttlMs === undefined ? NEVER : this.fixture.nowMs() + options.ttlMs,
       stamp: options.stamp ?? this.stamp(),
       condition: options.condition ?? null,

@@ -78,7 +78,7 @@ export function testLifetimes(calls: ContractCalls): void {
       await calls.fixture.advanceMs(400 + calls.fixture.expiryToleranceMs);
       const entry = await find("k");
       expect(entry?.bytes.toString()).toBe("text");
-      expect(entry?.info.contentType).toBe("text/plain");
+      expect(entry?.info.attributes.contentType).toBe("text/plain");
       expect((entry?.info.expiresAtMs ?? 0) - calls.fixture.nowMs()).toBeGreaterThan(100_000);
       expect(await touch("k", null)).toBe("touched");
       expect((await find("k"))?.info.expiresAtMs).toBe(NEVER);

@@ -18,7 +18,7 @@ export function testValues(calls: ContractCalls): void {
     test("a value comes back byte for byte, at the sink's offset", async () => {
       expect(await put("k", '{"a": 1.0, "n":12345678901234567890}')).toBe("stored");
       expect(await textOf("k")).toBe('{"a": 1.0, "n":12345678901234567890}');
-      expect((await find("k"))?.info.contentType).toBe(JSON_CONTENT_TYPE);
+      expect((await find("k"))?.info.attributes.contentType).toBe(JSON_CONTENT_TYPE);
       expect((await find("k"))?.info.expiresAtMs).toBe(NEVER);
     });
 
@@ -44,7 +44,7 @@ export function testValues(calls: ContractCalls): void {
         for (let at = 0; at < size; at++) value[at] = (at * 31 + (at >> 8)) & 0xff;
         expect(await put("bin", value, { contentType: "image/png" })).toBe("stored");
         const entry = await find("bin");
-        expect(entry?.info.contentType).toBe("image/png");
+        expect(entry?.info.attributes.contentType).toBe("image/png");
         expect(entry?.info.valueLength).toBe(size);
         expect(entry?.bytes.equals(value)).toBe(true);
       },
@@ -59,7 +59,7 @@ export function testValues(calls: ContractCalls): void {
     test("the longest content type is kept", async () => {
       const contentType = `text/${"x".repeat(250)}`;
       await put("k", "text", { contentType });
-      expect((await find("k"))?.info.contentType).toBe(contentType);
+      expect((await find("k"))?.info.attributes.contentType).toBe(contentType);
     });
 
     test.each([1, 2, 7, 8, 9, 63, 64, 255, 256, 1023, MAX_KEY_BYTES])("a key of %d bytes works", async (size) => {

@@ -61,8 +61,8 @@ describe("other programs", () => {
     expect(await calls.get("json")).toBe('[1, "ä"]');
     expect(await calls.get("text")).toBe('"say \\"hi\\" 🙂"');
     expect(await calls.get("empty")).toBe('""');
-    expect((await calls.find("text"))?.info?.contentType).toBe(JSON_CONTENT_TYPE);
-    expect((await calls.find("bytes"))?.info?.contentType).toBe("application/octet-stream");
+    expect((await calls.find("text"))?.info?.attributes.contentType).toBe(JSON_CONTENT_TYPE);
+    expect((await calls.find("bytes"))?.info?.attributes.contentType).toBe("application/octet-stream");
     expect((await calls.find("bytes"))?.bytes).toEqual(Buffer.from([0xff, 0xfe, 0]));
   });
 

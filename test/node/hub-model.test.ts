@@ -8,7 +8,7 @@ import type { NewValue } from "../../src/cache/cache.ts";
 import type { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { UpstreamError } from "../../src/cache/upstream.ts";
 import type { Condition } from "../../src/engine/engine.ts";
-import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { connectHub } from "../../src/node/upstream-client.ts";
 import type { UpstreamAnswer } from "../../src/node/upstream-messages.ts";
@@ -45,7 +45,7 @@ function threadOf(node: TestHub): LinkedCache {
 
 function json(text: string): NewValue {
   const source = Buffer.from(text);
-  return { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+  return { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
 }
 
 async function run(

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { NewValue } from "../../src/cache/cache.ts";
 import type { Loaded } from "../../src/cache/upstream.ts";
 import type { PutRequest } from "../../src/engine/engine.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { LateEngine } from "../support/late-engine.ts";
@@ -11,7 +11,7 @@ import { NODE_ID, openTestHub, type TestHub, WRITE_DELAY_MS } from "../support/t
 
 function json(text: string): NewValue {
   const source = Buffer.from(text);
-  return { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+  return { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
 }
 
 function put(node: TestHub, key: string, text: string, ttlMs = 0, isReplicated = false) {
@@ -176,7 +176,7 @@ describe("a hub", () => {
     const isPut = kind === "put";
     await node.hub.record(isPut ? { ...common, kind, value, expiresAtMs: NEVER, touch: null } : { ...common, kind });
     expect(await loaded(node, "a")).toBe(read);
-    const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, contentType: JSON_CONTENT_TYPE };
+    const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, attributes: JSON_ATTRIBUTES };
     await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: late, condition: null });
     expect(node.stored("a")).toBe(read);
   });
@@ -417,7 +417,7 @@ describe("a hub that writes through", () => {
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
     await node.hub.record({ ...common, stamp: newer });
-    const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, contentType: JSON_CONTENT_TYPE };
+    const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, attributes: JSON_ATTRIBUTES };
     await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: older, condition: null });
     expect(node.stored("a")).toBe("2");
   });

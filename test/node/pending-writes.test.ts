@@ -10,7 +10,7 @@ import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import { EngineUnavailableError } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
-import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { HybridClock, VERSIONS_PER_MS } from "../../src/model/hybrid-clock.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
@@ -96,7 +96,7 @@ type Node = ReturnType<typeof startNode>;
 
 async function put({ cache }: Pick<Node, "cache">, key: string, text: string) {
   const source = Buffer.from(text);
-  const value = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+  const value = { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
   return cache.put(keyOf(key), value, 0, null, FROM_CLIENT);
 }
 
@@ -357,7 +357,7 @@ test("what another node has written since wins over what waits here, before and 
   await put(node, "k", "1");
   redis.fate = "answers";
   const source = Buffer.from("2");
-  const range = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE, expiresAtMs: 0 };
+  const range = { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES, expiresAtMs: 0 };
   const stamp = { version: Number.MAX_SAFE_INTEGER as never, nodeId: 9 };
   expect(await redis.put({ key: keyOf("k"), ...range, stamp, condition: null })).toBe("stored");
   expect(await read(node, "k")).toBe("2");

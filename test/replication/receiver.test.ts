@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
 import { toVersion } from "../../src/model/stamp.ts";
@@ -109,7 +109,7 @@ describe("a node whose engine is away", () => {
     expect([statuses, unhandled]).toEqual([[503, 503], []]);
     at.engine.fate = "answers";
     const again = await at.batch(1, puts);
-    expect([again.status, again.contentType]).toEqual([200, MESSAGE_TYPE]);
+    expect([again.status, again.mediaType]).toEqual([200, MESSAGE_TYPE]);
     for (const { key } of puts) expect(await at.holds(key)).toBe(true);
   });
 
@@ -118,7 +118,7 @@ describe("a node whose engine is away", () => {
     await at.greet();
     const stamp = { version: at.clock.next(), nodeId: 1 };
     const value = { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE };
-    const stored = { ...{ key: keyOf("k"), source: value.bytes, start: 0, end: 1 }, contentType: JSON_CONTENT_TYPE };
+    const stored = { ...{ key: keyOf("k"), source: value.bytes, start: 0, end: 1 }, attributes: JSON_ATTRIBUTES };
     await at.engine.put({ ...stored, expiresAtMs: NEVER, stamp, condition: null });
     at.peer.answer = ({ head, mutations }) =>
       mutations.length > 0 ? { acknowledged: head.number("number"), lost: [0, stamp.version + 1, SENDER.id] } : {};

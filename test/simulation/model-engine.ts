@@ -67,7 +67,13 @@ export class ModelEngine implements Engine {
     const entry = this.live(textOf(key));
     if (entry === null) return false;
     const { value, contentType, expiresAtMs, stamp } = entry;
-    const wanted = sink.begin({ valueLength: value.length, contentType, expiresAtMs, revision: stamp.version, stamp });
+    const wanted = sink.begin({
+      valueLength: value.length,
+      attributes: { contentType },
+      expiresAtMs,
+      revision: stamp.version,
+      stamp,
+    });
     if (wanted) value.copy(sink.target, sink.offset);
     return true;
   }
@@ -181,13 +187,13 @@ export class ModelEngine implements Engine {
   }
 
   #put(name: string, request: PutRequest, value: Buffer): PutOutcome {
-    const { contentType, expiresAtMs, stamp, condition } = request;
+    const { attributes, expiresAtMs, stamp, condition } = request;
     if (this.#isSuperseded(name, stamp)) {
       this.options.trace(`put refused ${name} ${stamp.version}/${stamp.nodeId}`);
       return "superseded";
     }
     if (condition?.kind === "present" && this.live(name) === null) return "condition-failed";
-    this.memory.entries.set(name, { value, contentType, expiresAtMs, stamp });
+    this.memory.entries.set(name, { value, contentType: attributes.contentType, expiresAtMs, stamp });
     this.options.trace(`put ${name} ${stamp.version}/${stamp.nodeId}`);
     this.memory.tombstones.delete(name);
     return "stored";

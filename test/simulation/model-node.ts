@@ -225,7 +225,7 @@ export class ModelNode {
   put(key: string, ttlMs: number | null, isReplicated = false): void {
     const { cache } = this.life;
     const bytes = Buffer.from(`"${key} ${this.world.random.next()}"`);
-    const value = { source: bytes, start: 0, end: bytes.length, contentType: "application/json" };
+    const value = { source: bytes, start: 0, end: bytes.length, attributes: { contentType: "application/json" } };
     this.#ask(cache.put(keyOf(key), value, ttlMs ?? 0, null, { isReplicated }));
   }
 

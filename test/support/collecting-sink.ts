@@ -39,6 +39,8 @@ export function keyOf(text: string): Key {
 }
 
 /** The engine reuses its object, whose fields may be getters. */
-function copyInfo({ valueLength, contentType, expiresAtMs, revision, stamp }: EntryInfo): EntryInfo {
-  return { valueLength, contentType, expiresAtMs, revision, stamp: { version: stamp.version, nodeId: stamp.nodeId } };
+function copyInfo({ valueLength, attributes, expiresAtMs, revision, stamp }: EntryInfo): EntryInfo {
+  const { contentType } = attributes;
+  const copy = { version: stamp.version, nodeId: stamp.nodeId };
+  return { valueLength, attributes: { contentType }, expiresAtMs, revision, stamp: copy };
 }

@@ -24,7 +24,7 @@ export class EngineCalls {
       source,
       start: 0,
       end: source.length,
-      contentType: options.contentType ?? JSON_CONTENT_TYPE,
+      attributes: { contentType: options.contentType ?? JSON_CONTENT_TYPE },
       expiresAtMs: options.expiresAtMs ?? NEVER,
       stamp: this.stamp(),
       condition: null,

@@ -30,7 +30,7 @@ function filled() {
       source,
       start: 0,
       end: source.length,
-      contentType: "application/json",
+      attributes: { contentType: "application/json" },
       expiresAtMs: number % 2 === 0 ? 0 : clock.nowMs + number * 10_000,
       stamp: stampOf(number + 1),
       condition: null,

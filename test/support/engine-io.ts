@@ -24,7 +24,7 @@ export class RecordingSink implements EntrySink {
 
   begin(entry: EntryInfo): boolean {
     this.target = Buffer.alloc(entry.valueLength);
-    this.contentType = entry.contentType;
+    this.contentType = entry.attributes.contentType;
     this.expiresAtMs = entry.expiresAtMs;
     this.revision = entry.revision;
     this.nodeId = entry.stamp.nodeId;

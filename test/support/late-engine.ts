@@ -125,10 +125,10 @@ class KeptEntry implements EntrySink {
   private entry: EntryInfo | null = null;
 
   begin(entry: EntryInfo): boolean {
-    const { valueLength, contentType, expiresAtMs, revision, stamp } = entry;
+    const { valueLength, attributes, expiresAtMs, revision, stamp } = entry;
     this.entry = {
       valueLength,
-      contentType,
+      attributes: { contentType: attributes.contentType },
       expiresAtMs,
       revision,
       stamp: { version: stamp.version, nodeId: stamp.nodeId },

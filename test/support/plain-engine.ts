@@ -57,7 +57,13 @@ export class PlainEngine implements Engine {
     }
     this.#counts.hits++;
     const { value, contentType, expiresAtMs, stamp } = entry;
-    const wanted = sink.begin({ valueLength: value.length, contentType, expiresAtMs, revision: stamp.version, stamp });
+    const wanted = sink.begin({
+      valueLength: value.length,
+      attributes: { contentType },
+      expiresAtMs,
+      revision: stamp.version,
+      stamp,
+    });
     if (wanted) value.copy(sink.target, sink.offset);
     return true;
   }
@@ -80,7 +86,8 @@ export class PlainEngine implements Engine {
     const name = textOf(request.key);
     const refused = this.#refuses(name, request);
     if (refused !== null) return refused;
-    const { source, start, end, contentType, expiresAtMs, stamp } = request;
+    const { source, start, end, attributes, expiresAtMs, stamp } = request;
+    const { contentType } = attributes;
     this.#entries.set(name, { value: Buffer.from(source.subarray(start, end)), contentType, expiresAtMs, stamp });
     this.#tombstones.delete(name);
     this.#counts.sets++;

@@ -182,7 +182,7 @@ export class MemoryEngine implements Engine {
     this.prefetch.keys(keys, count);
   }
 
-  fits(keyLength: number, value: Pick<PutRequest, "start" | "end" | "contentType">): boolean {
+  fits(keyLength: number, value: Pick<PutRequest, "start" | "end" | "attributes">): boolean {
     return this.writer.fits(keyLength, value);
   }
 

@@ -1,3 +1,4 @@
+import type { Attributes } from "../../model/entry.ts";
 import type { Stamp, Version } from "../../model/stamp.ts";
 import type { EntryInfo, ValueParts } from "../engine.ts";
 import type { Arena } from "./arena.ts";
@@ -5,7 +6,7 @@ import { BUFFER_UNIT_MASK, FLAG_BLOB, RECORD_META, RECORD_VALUE_BYTES } from "./
 import { blobWord, contentTypeOf, expiryOf, nodeIdOf, prefixBytes, versionOf } from "./record.ts";
 
 /** The record that was found; one object for all reads of a thread. */
-export class RecordInfo implements EntryInfo, Stamp {
+export class RecordInfo implements EntryInfo, Attributes, Stamp {
   location = 0;
   meta = 0;
   valueLength = 0;
@@ -43,6 +44,10 @@ export class RecordInfo implements EntryInfo, Stamp {
   }
 
   get stamp(): Stamp {
+    return this;
+  }
+
+  get attributes(): Attributes {
     return this;
   }
 

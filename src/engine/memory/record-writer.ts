@@ -1,4 +1,4 @@
-import { NEVER } from "../../model/entry.ts";
+import { type Attributes, NEVER } from "../../model/entry.ts";
 import type { Key } from "../../model/key.ts";
 import { FILL_NODE_ID, type Stamp } from "../../model/stamp.ts";
 import type { Arena } from "./arena.ts";
@@ -49,7 +49,7 @@ export interface NewRecord {
   readonly source: Buffer;
   readonly start: number;
   readonly end: number;
-  readonly contentType: string;
+  readonly attributes: Attributes;
   readonly expiresAtMs: number;
   readonly stamp: Stamp;
 }
@@ -93,10 +93,11 @@ export class RecordWriter {
 
   fits(
     keyLength: number,
-    { start, end, contentType }: Pick<NewRecord, "start" | "end" | "contentType">,
+    { start, end, attributes }: Pick<NewRecord, "start" | "end" | "attributes">,
     expires: boolean,
     hasNodeId: boolean,
   ): boolean {
+    const { contentType } = attributes;
     const inline = contentTypeNumber(contentType) === CONTENT_TYPE_INLINE ? contentType.length : 0;
     this.plan.plan(keyLength, inline, end - start, expires, hasNodeId);
     return this.log.fits(this.plan) && this.plan.totalUnits() <= this.maxRecordUnits;
@@ -149,8 +150,9 @@ export class RecordWriter {
     const words = arena.wordsAt(location);
     const word = arena.wordIndex(location);
     const bytes = arena.bytesAt(location);
-    const contentType = contentTypeNumber(record.contentType);
-    let meta = record.key.length | (contentType << CONTENT_TYPE_SHIFT) | flags;
+    const { contentType } = record.attributes;
+    const typeNumber = contentTypeNumber(contentType);
+    let meta = record.key.length | (typeNumber << CONTENT_TYPE_SHIFT) | flags;
     if (record.expiresAtMs !== NEVER) meta |= FLAG_EXPIRES;
     if (record.stamp.nodeId !== 0) meta |= FLAG_NODE_ID;
     if (blob >= 0) meta |= FLAG_BLOB;
@@ -164,9 +166,9 @@ export class RecordWriter {
     if (blob >= 0) words[word + blobWord(meta)] = blob;
     const keyAt = (word << 2) + keyOffset(meta);
     record.key.bytes.copy(bytes, keyAt, 0, record.key.length);
-    if (contentType === CONTENT_TYPE_INLINE) {
-      bytes[keyAt + record.key.length] = record.contentType.length;
-      bytes.write(record.contentType, keyAt + record.key.length + 1, "latin1");
+    if (typeNumber === CONTENT_TYPE_INLINE) {
+      bytes[keyAt + record.key.length] = contentType.length;
+      bytes.write(contentType, keyAt + record.key.length + 1, "latin1");
     }
   }
 

@@ -1,3 +1,4 @@
+import type { Attributes } from "../../model/entry.ts";
 import type { Arena } from "./arena.ts";
 import {
   CONTENT_TYPE_INLINE,
@@ -132,6 +133,11 @@ export function contentTypeOf(meta: number, bytes: Buffer, start: number): strin
   if (number !== CONTENT_TYPE_INLINE) return COMMON_CONTENT_TYPES[number] ?? "";
   const at = start + keyOffset(meta) + (meta & KEY_LENGTH_MASK);
   return bytes.toString("latin1", at + 1, at + 1 + bytes[at]!);
+}
+
+/** What else is kept of that record. */
+export function attributesOf(meta: number, bytes: Buffer, start: number): Attributes {
+  return { contentType: contentTypeOf(meta, bytes, start) };
 }
 
 /** Absolute expiry in ms since the Unix epoch, 0 = never. */

@@ -1,3 +1,4 @@
+import type { Attributes } from "../../model/entry.ts";
 import { FILL_NODE_ID } from "../../model/stamp.ts";
 import type { Arena } from "./arena.ts";
 import type { ExpiryWheel } from "./expiry-wheel.ts";
@@ -20,7 +21,7 @@ import {
   SLOT_LOCATION,
   USE_COUNT_MASK,
 } from "./layout.ts";
-import { contentTypeOf, expiryOf, keyOffset, nodeIdOf, versionOf, writeSafeInteger } from "./record.ts";
+import { attributesOf, expiryOf, keyOffset, nodeIdOf, versionOf, writeSafeInteger } from "./record.ts";
 import type { RecordLog } from "./record-log.ts";
 
 /** Index, records and timers of one shard, which change together. Every call needs the shard's lock. */
@@ -210,9 +211,9 @@ export class ShardStore {
     return expiryOf(this.arena.wordsAt(location), this.arena.wordIndex(location));
   }
 
-  contentType(location: number): string {
+  attributes(location: number): Attributes {
     const word = this.arena.wordIndex(location);
-    return contentTypeOf(this.arena.wordsAt(location)[word + RECORD_META]!, this.arena.bytesAt(location), word << 2);
+    return attributesOf(this.arena.wordsAt(location)[word + RECORD_META]!, this.arena.bytesAt(location), word << 2);
   }
 
   valueBytes(location: number): number {

@@ -1,4 +1,4 @@
-import { JSON_CONTENT_TYPE, NEVER } from "../../model/entry.ts";
+import { holdsJson, JSON_ATTRIBUTES, NEVER } from "../../model/entry.ts";
 import type { Key } from "../../model/key.ts";
 import { FILL_NODE_ID, type Stamp, type Version } from "../../model/stamp.ts";
 import {
@@ -23,7 +23,7 @@ import type { NeedsRoom, NewRecord, RecordWriter } from "./record-writer.ts";
 import type { ShardStore } from "./shard-store.ts";
 import type { Tombstones } from "./tombstones.ts";
 
-const NO_ENTRY = { source: Buffer.alloc(0), start: 0, end: 0, contentType: JSON_CONTENT_TYPE };
+const NO_ENTRY = { source: Buffer.alloc(0), start: 0, end: 0, attributes: JSON_ATTRIBUTES };
 
 /**
  * Executes mutations, one shard at a time, under its lock. When memory is short, it releases the lock, makes room
@@ -45,7 +45,7 @@ export class Writer {
     this.shardMask = arena.geometry.shardCount - 1;
   }
 
-  fits(keyLength: number, value: Pick<PutRequest, "start" | "end" | "contentType">): boolean {
+  fits(keyLength: number, value: Pick<PutRequest, "start" | "end" | "attributes">): boolean {
     return this.records.fits(keyLength, value, true, true);
   }
 
@@ -196,7 +196,7 @@ export class Writer {
       source: this.store.log.inlineValue(location),
       start: 0,
       end: this.store.valueBytes(location),
-      contentType: this.store.contentType(location),
+      attributes: this.store.attributes(location),
     };
     this.records.planRecord(record, expiresAtMs !== NEVER);
     const flags = this.records.countedFlag(location);
@@ -221,7 +221,7 @@ export class Writer {
       source: text,
       start: 0,
       end: text.length,
-      contentType: JSON_CONTENT_TYPE,
+      attributes: JSON_ATTRIBUTES,
       expiresAtMs: live ? this.store.expiresAtMs(this.store.foundLocation) : request.expiresAtMsIfNew,
       stamp: request.stamp,
     };
@@ -307,10 +307,7 @@ export class Writer {
 
   /** The value as a safe integer, or null. */
   private readInteger(location: number): number | null {
-    if (
-      this.store.valueBytes(location) > MAX_INTEGER_TEXT_BYTES ||
-      this.store.contentType(location) !== JSON_CONTENT_TYPE
-    )
+    if (this.store.valueBytes(location) > MAX_INTEGER_TEXT_BYTES || !holdsJson(this.store.attributes(location)))
       return null;
     const text = this.store.log.value(location).toString("latin1");
     if (!/^[ \t\n\r]*-?(?:0|[1-9][0-9]*)[ \t\n\r]*$/.test(text)) return null;

@@ -17,18 +17,19 @@ export interface Reading {
 export function fetchedFrom(reading: Reading | null, sentAtMs: number): Fetched | null {
   if (reading === null) return null;
   const { stored, pttlMs } = reading;
-  const { bytes, start, end, contentType, revision, stamp } = decodeStored(stored);
-  if (end - start > MAX_VALUE_BYTES) throw tooLarge(end - start);
+  const entry = decodeStored(stored);
+  const valueBytes = entry.end - entry.start;
+  if (valueBytes > MAX_VALUE_BYTES) throw tooLarge(valueBytes);
   // -1 = no expiry.
   const expiresAtMs = pttlMs === -1 ? NEVER : sentAtMs + Math.max(0, pttlMs);
-  return { bytes, start, end, contentType, revision, stamp, expiresAtMs };
+  return { ...entry, expiresAtMs };
 }
 
 /** Hands an entry to a sink. */
 export function deliver(fetched: Fetched | null, sink: EntrySink): boolean {
   if (fetched === null) return false;
-  const { bytes, start, end, contentType, expiresAtMs, revision, stamp } = fetched;
-  const entry: EntryInfo = { valueLength: end - start, contentType, expiresAtMs, revision, stamp };
+  const { bytes, start, end, attributes, expiresAtMs, revision, stamp } = fetched;
+  const entry: EntryInfo = { valueLength: end - start, attributes, expiresAtMs, revision, stamp };
   if (sink.begin(entry)) bytes.copy(sink.target, sink.offset, start, end);
   return true;
 }

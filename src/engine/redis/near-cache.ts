@@ -111,7 +111,7 @@ export class NearCache {
     this.#feed.close();
   }
 
-  #keep(key: Key, { bytes, start, end, contentType, expiresAtMs, revision, stamp }: Fetched, epoch: number): void {
+  #keep(key: Key, { bytes, start, end, attributes, expiresAtMs, revision, stamp }: Fetched, epoch: number): void {
     this.#remove(key);
     // It may be kept next time, when there is room.
     if ((this.#near.makeRoom?.(end - start) ?? null) !== null) return;
@@ -120,7 +120,7 @@ export class NearCache {
       source: bytes,
       start,
       end,
-      contentType,
+      attributes,
       expiresAtMs,
       stamp: { version: toVersion(revision), nodeId: stamp.nodeId },
       condition: null,
@@ -181,13 +181,13 @@ class NearSink implements EntrySink {
   }
 
   begin(entry: EntryInfo): boolean {
-    const { valueLength, contentType, expiresAtMs, stamp } = entry;
+    const { valueLength, attributes, expiresAtMs, stamp } = entry;
     const revision: number = stamp.version;
     if (this.#age === "stale") this.#sink?.markStale?.();
     return (
       this.#sink?.begin({
         valueLength,
-        contentType,
+        attributes,
         expiresAtMs,
         revision,
         stamp: this.#versioned ? stamp : NO_STAMP,

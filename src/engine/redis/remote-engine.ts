@@ -169,10 +169,10 @@ export class RemoteEngine implements Engine {
   }
 
   async put(request: PutRequest): Promise<PutOutcome> {
-    const { key, source, start, end, contentType, condition } = request;
+    const { key, source, start, end, attributes, condition } = request;
     const name = this.#names.ofEntry(key);
     const mark = this.#options.versioned ? request.stamp : this.#revision();
-    const stored = encodeStored(source, start, end, contentType, mark);
+    const stored = encodeStored(source, start, end, attributes, mark);
     const ttl = this.#ttl(request.expiresAtMs);
     const outcome = this.#isPlainSet(condition)
       ? await this.#set(name, stored, ttl, condition)

@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES } from "../../model/entry.ts";
+import { type Attributes, JSON_ATTRIBUTES, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES } from "../../model/entry.ts";
 import type { Stamp, Version } from "../../model/stamp.ts";
 import { CONTENT_TYPE_FORM } from "../engine.ts";
 
@@ -39,14 +39,14 @@ export const REVISION_CHARACTERS = 16;
 const WHITE_SPACE = Buffer.from(" \t\n\r");
 /** What may stand in a header. */
 
-export const BINARY_CONTENT_TYPE = "application/octet-stream";
+const BINARY_ATTRIBUTES: Attributes = { contentType: "application/octet-stream" };
 
 /** An entry as it was found: the value is `bytes[start .. end)`. */
 export interface StoredEntry {
   readonly bytes: Buffer;
   readonly start: number;
   readonly end: number;
-  readonly contentType: string;
+  readonly attributes: Attributes;
   readonly revision: number;
   readonly stamp: Stamp;
 }
@@ -62,7 +62,7 @@ export function encodeStored(
   source: Buffer,
   start: number,
   end: number,
-  contentType: string,
+  { contentType }: Attributes,
   mark: Stamp | number,
 ): Buffer {
   const isJson = contentType === JSON_CONTENT_TYPE;
@@ -114,7 +114,14 @@ export function decodeStored(stored: Buffer): StoredEntry {
   if (typeLength === 0) return decodePlain(stored, start, stamp);
   const contentType = stored.toString("latin1", HEADER_BYTES, start);
   if (!isForeignToJson(contentType)) return decodePlain(stored, 0, NO_STAMP);
-  return { bytes: stored, start, end: stored.length, contentType, revision: revisionOf(stored, stamp), stamp };
+  return {
+    bytes: stored,
+    start,
+    end: stored.length,
+    attributes: { contentType },
+    revision: revisionOf(stored, stamp),
+    stamp,
+  };
 }
 
 /** Whether a node may have stored this type: it fits a header, and is not that of JSON, which is stored without its name. */
@@ -141,7 +148,7 @@ function decodePlain(stored: Buffer, start: number, stamp: Stamp): StoredEntry {
   const revision = revisionOf(stored, stamp);
   const plain = start === 0 ? stored : stored.subarray(start);
   if (!isUtf8(plain)) {
-    return { bytes: plain, start: 0, end: plain.length, contentType: BINARY_CONTENT_TYPE, revision, stamp };
+    return { bytes: plain, start: 0, end: plain.length, attributes: BINARY_ATTRIBUTES, revision, stamp };
   }
   const text = plain.toString();
   const isJson = isJsonText(text);
@@ -149,7 +156,7 @@ function decodePlain(stored: Buffer, start: number, stamp: Stamp): StoredEntry {
   // JSON in an envelope has no revision behind it, unless it was a plain value.
   const isMarked = isJson && (start === 0 || stored[KIND_AT] === KIND_PLAIN);
   const end = isMarked ? endOfValue(bytes) : bytes.length;
-  return { bytes, start: 0, end, contentType: JSON_CONTENT_TYPE, revision, stamp };
+  return { bytes, start: 0, end, attributes: JSON_ATTRIBUTES, revision, stamp };
 }
 
 function isJsonText(text: string): boolean {

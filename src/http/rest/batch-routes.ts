@@ -1,6 +1,6 @@
 import type { Cache, MutationContext, NewValue } from "../../cache/cache.ts";
 import { LARGE_VALUE_BYTES } from "../../engine/engine.ts";
-import { JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../../model/entry.ts";
+import { JSON_ATTRIBUTES, MAX_VALUE_BYTES } from "../../model/entry.ts";
 import { type Awaitable, after } from "../../runtime/awaitable.ts";
 import { ByteBudget } from "../../runtime/byte-budget.ts";
 import type { ThreadTelemetry } from "../../telemetry/node-telemetry.ts";
@@ -260,7 +260,7 @@ export class BatchRoutes {
     refuseTags(textOf(body, tags));
     const bytes = value.end - value.start;
     if (bytes > MAX_VALUE_BYTES) throw tooLarge(`the value has ${bytes} bytes: send at most ${MAX_VALUE_BYTES}`);
-    const newValue = { source: body, start: value.start, end: value.end, contentType: JSON_CONTENT_TYPE };
+    const newValue = { source: body, start: value.start, end: value.end, attributes: JSON_ATTRIBUTES };
     return { kind: "set", value: newValue, ttlMs: parseJsonTtl(textOf(body, ttl)) };
   }
 
@@ -300,9 +300,9 @@ function takeTurn(turns: Turns, key: string, work: () => Awaitable<void>): Await
 
 function detached(change: Change): Change {
   if (change.kind === "delete") return change;
-  const { source, start, end, contentType } = change.value;
+  const { source, start, end, attributes } = change.value;
   const own = Buffer.from(source.subarray(start, end));
-  return { ...change, value: { source: own, start: 0, end: own.length, contentType } };
+  return { ...change, value: { source: own, start: 0, end: own.length, attributes } };
 }
 
 function finishGet(writer: BatchWriter, key: KeyBuffer, found: boolean): void {

@@ -1,6 +1,6 @@
 import type { LoadSink, LoadState } from "../../cache/cache.ts";
 import type { EntryInfo } from "../../engine/engine.ts";
-import { JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../../model/entry.ts";
+import { holdsJson, MAX_VALUE_BYTES } from "../../model/entry.ts";
 import type { Key } from "../../model/key.ts";
 import { type ByteBudget, InFlight } from "../../runtime/byte-budget.ts";
 import { CountedBytes } from "../../runtime/counted-bytes.ts";
@@ -136,7 +136,7 @@ export class BatchWriter implements LoadSink {
   begin(entry: EntryInfo): boolean {
     this.position = this.resultStart;
     this.valueBytes = entry.valueLength;
-    this.isJson = entry.contentType === JSON_CONTENT_TYPE;
+    this.isJson = holdsJson(entry.attributes);
     this.refused = !this.takeRoom(entry.valueLength);
     if (this.refused) return false;
     this.makeRoom(escapedLength(this.key) + entry.valueLength + 64);
@@ -196,9 +196,9 @@ export class BatchWriter implements LoadSink {
   }
 
   private beginBytes(entry: EntryInfo): void {
-    const { contentType, coding } = valueTypeOf(entry.contentType);
+    const { mediaType, coding } = valueTypeOf(entry.attributes);
     const encoding = coding === null ? "" : `${CONTENT_ENCODING}"${coding}"`;
-    this.add(`${CONTENT_TYPE}${JSON.stringify(contentType)}${encoding}${BASE64}`);
+    this.add(`${CONTENT_TYPE}${JSON.stringify(mediaType)}${encoding}${BASE64}`);
     const { valueLength } = entry;
     this.dropValue();
     if (valueLength > LARGE_BYTES && !this.countedValue.take(valueLength)) throw TOO_MUCH_IN_FLIGHT;

@@ -111,7 +111,7 @@ export class EntryAnswer implements LoadSink {
   begin(entry: EntryInfo): boolean {
     const { response, request, demand, parts } = this;
     if (response === null || request === null) throw new Error("begin before prepare");
-    const type = parts.types.of(entry.contentType);
+    const type = parts.types.of(entry.attributes);
     const { coding, isJson } = type;
     const isDocument = isJson && !demand.raw;
     const isDecoded = coding !== null && !accepts(request.header("accept-encoding"), coding);

@@ -1,6 +1,6 @@
 import type { Cache, MutationContext, NewValue } from "../../cache/cache.ts";
 import type { Condition } from "../../engine/engine.ts";
-import { JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../../model/entry.ts";
+import { holdsJson, JSON_ATTRIBUTES, MAX_VALUE_BYTES } from "../../model/entry.ts";
 import { Glob } from "../../model/glob.ts";
 import { isJson } from "../../model/json-grammar.ts";
 import { type Awaitable, after } from "../../runtime/awaitable.ts";
@@ -27,7 +27,7 @@ import { conditionOf, refuseCondition } from "./preconditions.ts";
 import { isFlagSet, type Query } from "./query.ts";
 import { refuseTags } from "./tags.ts";
 import { parseJsonTtl, parseTtl } from "./ttl.ts";
-import { storedContentType, ValueTypes } from "./value-type.ts";
+import { storedAttributes, ValueTypes } from "./value-type.ts";
 
 const DEFAULT_PAGE_KEYS = 100;
 const MAX_PAGE_KEYS = 10_000;
@@ -93,7 +93,7 @@ export class EntryRoutes {
     }
     refuseTags(textOf(body, scanner.tags));
     const ttlMs = parseJsonTtl(textOf(body, scanner.ttl));
-    const value = { source: body, start: scanner.value.start, end: scanner.value.end, contentType: JSON_CONTENT_TYPE };
+    const value = { source: body, start: scanner.value.start, end: scanner.value.end, attributes: JSON_ATTRIBUTES };
     return this.store(request, response, { key: this.key, value, ttlMs, query });
   }
 
@@ -103,14 +103,14 @@ export class EntryRoutes {
       throw new ApiError(400, "ERR_CONTENT_RANGE", message);
     }
     const coding = putCoding(request.header("content-encoding"));
-    const contentType = storedContentType(request.header("content-type"), coding);
+    const attributes = storedAttributes(request.header("content-type"), coding);
     const ttlMs = parseTtl(query.get("ttl") ?? null);
-    if (coding !== null && contentType === JSON_CONTENT_TYPE) {
+    if (coding !== null && holdsJson(attributes)) {
       return this.putDecoded(request, response, coding, { key: this.key.copy(), ttlMs, query });
     }
     const { body: source, bodyStart: start, bodyEnd: end } = request;
-    if (contentType === JSON_CONTENT_TYPE) requireJson(source, start, end);
-    return this.store(request, response, { key: this.key, value: { source, start, end, contentType }, ttlMs, query });
+    if (holdsJson(attributes)) requireJson(source, start, end);
+    return this.store(request, response, { key: this.key, value: { source, start, end, attributes }, ttlMs, query });
   }
 
   private async putDecoded(
@@ -129,7 +129,7 @@ export class EntryRoutes {
     const { bytes: source, countedBytes } = decoded;
     try {
       requireJson(source, 0, source.length);
-      const value = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE };
+      const value = { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
       await this.storeNow(request, response, { ...put, value }, conditionOf(request));
     } finally {
       budget.giveBack(InFlight.Answers, countedBytes);

@@ -1,5 +1,5 @@
 import type { EntryInfo, EntrySink } from "../../engine/engine.ts";
-import { JSON_CONTENT_TYPE } from "../../model/entry.ts";
+import { holdsJson } from "../../model/entry.ts";
 import type { Key } from "../../model/key.ts";
 import type { HttpRequest, HttpResponse } from "../transport/exchange.ts";
 import { type AnswerParts, EntryAnswer, WHOLE_ENTRY } from "./entry-answer.ts";
@@ -29,7 +29,7 @@ export class PatchAnswer implements EntrySink {
   }
 
   begin(entry: EntryInfo): boolean {
-    this.isDocument = entry.contentType === JSON_CONTENT_TYPE;
+    this.isDocument = holdsJson(entry.attributes);
     return this.isDocument && this.document.begin(entry);
   }
 

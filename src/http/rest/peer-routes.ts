@@ -24,9 +24,9 @@ export class PeerRoutes {
     if (answer === undefined || answer === null) {
       throw new ApiError(404, "ERR_NO_PEERS", "this node has no peers: set SERV_CACHE_PEERS, or send elsewhere");
     }
-    const { status, contentType, body: bytes } = answer;
+    const { status, mediaType, body: bytes } = answer;
     if (status !== 200) throw refusalIn(answer);
-    response.sendBytes(status, `Content-Type: ${contentType}\r\n${NO_STORE}`, bytes, 0, bytes.length);
+    response.sendBytes(status, `Content-Type: ${mediaType}\r\n${NO_STORE}`, bytes, 0, bytes.length);
   }
 }
 

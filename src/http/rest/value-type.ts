@@ -1,5 +1,5 @@
 import { CONTENT_TYPE_FORM } from "../../engine/engine.ts";
-import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES } from "../../model/entry.ts";
+import { type Attributes, JSON_ATTRIBUTES, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES } from "../../model/entry.ts";
 import { ApiError } from "../transport/api-error.ts";
 import { shortened } from "./body-members.ts";
 import { CODINGS, type Coding } from "./content-coding.ts";
@@ -23,7 +23,7 @@ const MOST_KEPT = 1_000;
 export interface ValueType {
   readonly isJson: boolean;
   /** Without the coding. */
-  readonly contentType: string;
+  readonly mediaType: string;
   /** Null = the value is stored as it is. */
   readonly coding: Coding | null;
   /** Headers of an answer with the stored bytes, and of one with the decoded ones: the same where there is no coding. */
@@ -33,7 +33,7 @@ export interface ValueType {
 
 const JSON_TYPE: ValueType = {
   isJson: true,
-  contentType: JSON_CONTENT_TYPE,
+  mediaType: JSON_CONTENT_TYPE,
   coding: null,
   headers: `Content-Type: ${JSON_CONTENT_TYPE}\r\n`,
   decodedHeaders: `Content-Type: ${JSON_CONTENT_TYPE}\r\n`,
@@ -43,40 +43,45 @@ const JSON_TYPE: ValueType = {
 export class ValueTypes {
   private readonly kept = new Map<string, ValueType>();
 
-  of(stored: string): ValueType {
+  of(attributes: Attributes): ValueType {
+    const stored = attributes.contentType;
     if (stored === JSON_CONTENT_TYPE) return JSON_TYPE;
     const known = this.kept.get(stored);
     if (known !== undefined) return known;
-    const made = valueTypeOf(stored);
+    const made = typeOf(stored);
     if (this.kept.size < MOST_KEPT) this.kept.set(stored, made);
     return made;
   }
 }
 
+export function valueTypeOf({ contentType }: Attributes): ValueType {
+  return typeOf(contentType);
+}
+
 /** Reads a stored content type. */
-export function valueTypeOf(stored: string): ValueType {
+function typeOf(stored: string): ValueType {
   if (stored === JSON_CONTENT_TYPE) return JSON_TYPE;
   const at = stored.lastIndexOf(CODING_PARAMETER);
   const named = at < 0 ? "" : stored.slice(at + CODING_PARAMETER.length);
   const coding = CODINGS.find((known) => known === named) ?? null;
-  const contentType = coding === null ? stored : stored.slice(0, at);
-  const sandbox = ACTIVE.test(contentType) ? "Content-Security-Policy: sandbox\r\n" : "";
-  const plain = `Content-Type: ${contentType}\r\nX-Content-Type-Options: nosniff\r\n${sandbox}`;
-  if (coding === null) return { isJson: false, contentType, coding, headers: plain, decodedHeaders: plain };
+  const mediaType = coding === null ? stored : stored.slice(0, at);
+  const sandbox = ACTIVE.test(mediaType) ? "Content-Security-Policy: sandbox\r\n" : "";
+  const plain = `Content-Type: ${mediaType}\r\nX-Content-Type-Options: nosniff\r\n${sandbox}`;
+  if (coding === null) return { isJson: false, mediaType, coding, headers: plain, decodedHeaders: plain };
   const decodedHeaders = `${plain}Vary: Accept-Encoding\r\n`;
   const headers = `${decodedHeaders}Content-Encoding: ${coding}\r\n`;
-  return { isJson: false, contentType, coding, headers, decodedHeaders };
+  return { isJson: false, mediaType, coding, headers, decodedHeaders };
 }
 
 /**
  * What is stored for a `Content-Type` header. JSON in any spelling and with any parameters is kept as JSON; anything
  * else as it was named. Throws `ApiError` (400).
  */
-export function storedContentType(header: string | null, coding: Coding | null): string {
+export function storedAttributes(header: string | null, coding: Coding | null): Attributes {
   const contentType = header?.trim() || DEFAULT_CONTENT_TYPE;
   const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase();
   // JSON is stored decoded: documents, counters and batches are made of its text.
-  if (mediaType === JSON_CONTENT_TYPE) return JSON_CONTENT_TYPE;
+  if (mediaType === JSON_CONTENT_TYPE) return JSON_ATTRIBUTES;
   const most = MAX_CONTENT_TYPE_BYTES - (coding === null ? 0 : CODING_PARAMETER.length + coding.length);
   if (contentType.length > most || !CONTENT_TYPE_FORM.test(contentType)) {
     throw badContentType(`has ${contentType.length} characters: send up to ${most}, ASCII only`);
@@ -85,7 +90,7 @@ export function storedContentType(header: string | null, coding: Coding | null):
   if (CODING_PARAMETER_ANYWHERE.test(contentType)) {
     throw badContentType(`is ${quoted(contentType)}: send the coding as Content-Encoding, not as a parameter`);
   }
-  return coding === null ? contentType : `${contentType}${CODING_PARAMETER}${coding}`;
+  return { contentType: coding === null ? contentType : `${contentType}${CODING_PARAMETER}${coding}` };
 }
 
 function badContentType(what: string): ApiError {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, NEVER } from "../../../src/model/entry.ts";
 import { FILL_NODE_ID, type Version } from "../../../src/model/stamp.ts";
 import { CollectingSink, keyOf } from "../../support/collecting-sink.ts";
 import { globPattern } from "../../support/glob-pattern.ts";
@@ -17,7 +17,7 @@ function house(limitBytes = 4 * MIB) {
     return engine.put({
       key: keyOf(key),
       ...range,
-      contentType: JSON_CONTENT_TYPE,
+      attributes: JSON_ATTRIBUTES,
       expiresAtMs,
       stamp,
       condition: null,

@@ -16,7 +16,7 @@ const MOST_LOADS = 100_000;
 
 function put(engine: MemoryEngine, name: string, expiresAtMs: number): void {
   const source = Buffer.from(name);
-  const value = { source, start: 0, end: source.length, contentType: "application/json" };
+  const value = { source, start: 0, end: source.length, attributes: { contentType: "application/json" } };
   const key = keyOf(name);
   expect(engine.put({ key, ...value, expiresAtMs, stamp: stampOf(1), condition: null })).toBe("stored");
 }

@@ -20,7 +20,7 @@ function house(valueBytes: number) {
       source,
       start: 0,
       end: source.length,
-      contentType: "text/plain",
+      attributes: { contentType: "text/plain" },
       expiresAtMs: NEVER,
       stamp: stampOf(++version),
       condition: null,

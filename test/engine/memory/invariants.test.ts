@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, NEVER } from "../../../src/model/entry.ts";
 import { isNewer, type Stamp } from "../../../src/model/stamp.ts";
 import { checkInvariants } from "../../support/engine-invariants.ts";
 import { keyOf, ManualClock, pruneAll, RecordingSink, stampOf } from "../../support/engine-io.ts";
@@ -67,7 +67,7 @@ class Run {
     const expiresAtMs = ttl === 0 ? NEVER : this.clock.nowMs + ttl;
     if (kind === "put") {
       const range = { source: Buffer.alloc(length, text), start: 0, end: length };
-      const outcome = engine.put({ ...keyed, ...range, contentType: JSON_CONTENT_TYPE, expiresAtMs });
+      const outcome = engine.put({ ...keyed, ...range, attributes: JSON_ATTRIBUTES, expiresAtMs });
       this.expectAllowed(text, keyed.stamp, outcome === "stored");
     } else if (kind === "get") engine.get(keyed.key, this.sink);
     else if (kind === "delete")

@@ -32,7 +32,12 @@ function fullCache() {
   const versions = HybridClock.create(Date.now);
   const cache = new Cache({ engine, versions, nowMs: Date.now, defaultTtlMs: null, nodeId: 0 });
   const put = (name: string, source: Buffer) =>
-    cache.put(keyOf(name), { source, start: 0, end: source.length, contentType: "text/plain" }, 0, null);
+    cache.put(
+      keyOf(name),
+      { source, start: 0, end: source.length, attributes: { contentType: "text/plain" } },
+      0,
+      null,
+    );
   const small = Buffer.alloc(100, 1);
   for (let number = 0; engine.stats().evictions === 0; number++) put(`small:${number}`, small);
   before = engine.stats().evictions;

@@ -21,7 +21,7 @@ class Client {
       source: value,
       start: 0,
       end: value.length,
-      contentType: "application/octet-stream",
+      attributes: { contentType: "application/octet-stream" },
       expiresAtMs,
       stamp: stampOf(++this.version),
       condition: null,
@@ -320,7 +320,13 @@ describe("clear", () => {
     client.put("newer", Buffer.from("value"));
     await client.engine.clear(clearStamp);
     expect(client.get("newer")?.toString()).toBe("value");
-    const late = { key: keyOf("late"), source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json" };
+    const late = {
+      key: keyOf("late"),
+      source: Buffer.from("1"),
+      start: 0,
+      end: 1,
+      attributes: { contentType: "application/json" },
+    };
     expect(client.engine.put({ ...late, expiresAtMs: NEVER, stamp: clearStamp, condition: null })).toBe("superseded");
   });
 });
@@ -367,7 +373,13 @@ describe("a clear that comes late", () => {
 
   test("goes in short turns, keeps what is newer, and refuses what is older from its first turn on", async () => {
     const outcomes: string[] = [];
-    const late = { key: keyOf("late"), source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json" };
+    const late = {
+      key: keyOf("late"),
+      source: Buffer.from("1"),
+      start: 0,
+      end: 1,
+      attributes: { contentType: "application/json" },
+    };
     const { engine, removed, begin } = watchedEngine(32 * MIB, () => {
       outcomes.push(engine.put({ ...late, expiresAtMs: NEVER, stamp: stamps.before, condition: null }));
     });
@@ -413,7 +425,13 @@ describe("a walk through a shard that is nearly empty", () => {
 });
 
 describe("stamps of the same version", () => {
-  const entry = { source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json", expiresAtMs: NEVER };
+  const entry = {
+    source: Buffer.from("1"),
+    start: 0,
+    end: 1,
+    attributes: { contentType: "application/json" },
+    expiresAtMs: NEVER,
+  };
   const put = (engine: MemoryEngine, text: string, nodeId: number) =>
     engine.put({ ...entry, key: keyOf(text), stamp: stampOf(10, nodeId), condition: null });
 
@@ -464,7 +482,13 @@ describe("tombstones", () => {
     expect(client.engine.delete({ key: keyOf("key"), stamp, condition: null, tombstoneUntilMs })).toBe("deleted");
     expect(client.engine.stats().entries).toBe(0);
     expect(client.keys()).toEqual([]);
-    const late = { key: keyOf("key"), source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json" };
+    const late = {
+      key: keyOf("key"),
+      source: Buffer.from("1"),
+      start: 0,
+      end: 1,
+      attributes: { contentType: "application/json" },
+    };
     const put = () => client.engine.put({ ...late, expiresAtMs: NEVER, stamp: older, condition: null });
     expect(put()).toBe("superseded");
     clock.nowMs += 10_200;
@@ -485,7 +509,13 @@ describe("tombstones", () => {
         tombstoneUntilMs,
       });
     }
-    const late = { source: Buffer.from("1"), start: 0, end: 1, contentType: "application/json", expiresAtMs: NEVER };
+    const late = {
+      source: Buffer.from("1"),
+      start: 0,
+      end: 1,
+      attributes: { contentType: "application/json" },
+      expiresAtMs: NEVER,
+    };
     for (let number = 0; number < 3_000; number++) {
       expect(client.engine.put({ ...late, key: keyOf(`gone:${number}`), stamp: older, condition: null })).toBe(
         "superseded",

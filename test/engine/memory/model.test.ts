@@ -133,7 +133,7 @@ class Comparison {
       source,
       start: 6,
       end: 6 + value.length,
-      contentType,
+      attributes: { contentType },
       expiresAtMs,
       stamp,
       condition,

@@ -3,7 +3,7 @@ import { IndexTable } from "../../../src/engine/memory/index-table.ts";
 import { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
 import { EngineBrokenError, Locks } from "../../../src/engine/memory/mutex.ts";
 import { RecordLog } from "../../../src/engine/memory/record-log.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, NEVER } from "../../../src/model/entry.ts";
 import { keyOf, RecordingSink, stampOf } from "../../support/engine-io.ts";
 
 const never = (error: EngineBrokenError): void => {
@@ -63,7 +63,7 @@ describe.each([
     const first = MemoryEngine.create({ ...thread("first"), limitBytes: 200_000, threads: 2 });
     const second = MemoryEngine.attach(first.handle, 1, thread("second"));
     const source = Buffer.from("1");
-    const value = { source, start: 0, end: 1, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, condition: null };
+    const value = { source, start: 0, end: 1, attributes: JSON_ATTRIBUTES, expiresAtMs: NEVER, condition: null };
     const failing = spyOn(prototype as IndexTable, method as "insert").mockImplementation(() => {
       throw new RangeError("Maximum call stack size exceeded.");
     });

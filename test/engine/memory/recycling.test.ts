@@ -2,7 +2,7 @@ import { afterEach, expect, spyOn, test } from "bun:test";
 import { Arena, type MemoryHandle } from "../../../src/engine/memory/arena.ts";
 import { SHARD_INDEX_PAGES, SHARD_RECYCLE_SEQUENCE, SLOT_LOCATION } from "../../../src/engine/memory/layout.ts";
 import { SegmentPool } from "../../../src/engine/memory/segment-pool.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, NEVER } from "../../../src/model/entry.ts";
 import { keyOf, RecordingSink, smallEngine, stampOf } from "../../support/engine-io.ts";
 
 const give = SegmentPool.prototype.give;
@@ -54,7 +54,7 @@ test("a segment leaves the index, and the recycle sequence moves, before the seg
     const key = keyOf(`key:${(version * 7) % 90}`);
     for (let reads = 0; reads < version % 4; reads++) engine.get(key, new RecordingSink());
     const end = (version * 37) % source.length;
-    const value = { source, start: 0, end, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER };
+    const value = { source, start: 0, end, attributes: JSON_ATTRIBUTES, expiresAtMs: NEVER };
     engine.put({ key, ...value, stamp: stampOf(version), condition: null });
   }
   expect(freed).toBeGreaterThan(1_000);

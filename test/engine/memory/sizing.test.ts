@@ -68,7 +68,7 @@ describe("the memory for entries", () => {
     const limitBytes = bytesForEntries(count, keyBytes, valueBytes);
     const engine = MemoryEngine.create({ limitBytes, threads: 1, clock: () => 1, randomWord: () => 0x5eed });
     const source = Buffer.alloc(valueBytes);
-    const range = { source, start: 0, end: valueBytes, contentType: "text/plain", expiresAtMs: NEVER };
+    const range = { source, start: 0, end: valueBytes, attributes: { contentType: "text/plain" }, expiresAtMs: NEVER };
     for (let number = 0; number < count; number++) {
       const key = keyOf(String(number).padEnd(keyBytes));
       expect(engine.put({ ...range, key, stamp: stampOf(number + 1), condition: null })).toBe("stored");

@@ -38,7 +38,7 @@ class ValueSink implements EntrySink {
 
   begin(entry: EntryInfo): boolean {
     this.length = entry.valueLength;
-    this.contentType = entry.contentType;
+    this.contentType = entry.attributes.contentType;
     this.expiresAtMs = entry.expiresAtMs;
     return entry.valueLength <= this.target.length;
   }
@@ -85,7 +85,7 @@ async function run(task: StressTask): Promise<StressReport> {
         source,
         start: 0,
         end: length,
-        contentType: typeOf(number),
+        attributes: { contentType: typeOf(number) },
         expiresAtMs,
         stamp,
         condition: null,

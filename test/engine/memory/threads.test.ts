@@ -98,7 +98,7 @@ describe("the memory engine on several threads", () => {
         source,
         start: 0,
         end: source.length,
-        contentType: "application/json",
+        attributes: { contentType: "application/json" },
         expiresAtMs: NEVER,
         stamp: stampOf(round + 1),
         condition: null,

@@ -29,7 +29,13 @@ function filled() {
   let version = 1;
   const put = (name: string) => {
     const source = Buffer.alloc(100, name);
-    const range = { source, start: 0, end: source.length, contentType: "text/plain", expiresAtMs: NEVER };
+    const range = {
+      source,
+      start: 0,
+      end: source.length,
+      attributes: { contentType: "text/plain" },
+      expiresAtMs: NEVER,
+    };
     return engine.put({ ...range, key: keyOf(name), stamp: stampOf(++version, 7), condition: null });
   };
   const has = (name: string) => engine.peek(keyOf(name), sink);
@@ -80,7 +86,13 @@ describe("tombstones in a full memory", () => {
     const first = lastVersion();
     for (let number = 0; number < 100_000; number++) remove(`absent:${number}`);
     const source = Buffer.from("older");
-    const late = { source, start: 0, end: source.length, contentType: "text/plain", expiresAtMs: NEVER };
+    const late = {
+      source,
+      start: 0,
+      end: source.length,
+      attributes: { contentType: "text/plain" },
+      expiresAtMs: NEVER,
+    };
     for (let number = 0; number < 100_000; number++) {
       const key = keyOf(`absent:${number}`);
       expect(engine.put({ ...late, key, stamp: stampOf(first, 7), condition: null })).toBe("superseded");

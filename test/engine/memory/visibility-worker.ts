@@ -21,7 +21,7 @@ for (let round = 1; round < task.rounds; round += 2) {
     source,
     start: 0,
     end: source.length,
-    contentType: "application/json",
+    attributes: { contentType: "application/json" },
     expiresAtMs: NEVER,
     stamp: { version: (round + 1) as Version, nodeId: 0 },
     condition: null,

@@ -45,7 +45,11 @@ function readAll(engine: Engine, keys: readonly string[]) {
       const sink = new CollectingSink();
       const found = await engine.get(keyOf(key), sink);
       return found
-        ? { value: sink.bytes.toString("latin1"), contentType: sink.info?.contentType, revision: sink.info?.revision }
+        ? {
+            value: sink.bytes.toString("latin1"),
+            contentType: sink.info?.attributes.contentType,
+            revision: sink.info?.revision,
+          }
         : null;
     }),
   );

@@ -64,7 +64,7 @@ describe("the near cache", () => {
     const after = Number(/total_commands_processed:(\d+)/.exec(await other.info("stats"))?.[1]);
     expect(found?.bytes.toString()).toBe("text");
     expect(found?.info).toMatchObject({
-      contentType: "text/plain",
+      attributes: { contentType: "text/plain" },
       revision: fromRedis?.revision,
       stamp: fromRedis?.stamp,
     });

@@ -1,17 +1,24 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { BINARY_CONTENT_TYPE, decodeStored, encodeStored } from "../../../src/engine/redis/stored-form.ts";
+import { decodeStored, encodeStored } from "../../../src/engine/redis/stored-form.ts";
 import { JSON_CONTENT_TYPE } from "../../../src/model/entry.ts";
 import type { Version } from "../../../src/model/stamp.ts";
 
+const BINARY_CONTENT_TYPE = "application/octet-stream";
 const REVISION = 0xdead_beef;
 const encode = (text: string | Buffer, contentType: string, version: number | null) => {
   const bytes = Buffer.from(text);
   const mark = version === null ? REVISION : { version: version as Version, nodeId: 0xffff_fffe };
-  return encodeStored(bytes, 0, bytes.length, contentType, mark);
+  return encodeStored(bytes, 0, bytes.length, { contentType }, mark);
 };
 const decode = (stored: Buffer) => {
-  const { bytes, start, end, contentType, stamp } = decodeStored(stored);
+  const {
+    bytes,
+    start,
+    end,
+    attributes: { contentType },
+    stamp,
+  } = decodeStored(stored);
   return { value: bytes.subarray(start, end), contentType, stamp };
 };
 
@@ -35,7 +42,7 @@ describe("the stored form", () => {
     const bytes = Buffer.from('"x"');
     for (const contentType of [JSON_CONTENT_TYPE, "text/plain"]) {
       const revisions = [0, 1, 2 ** 31, 2 ** 32 - 1].map(
-        (revision) => decodeStored(encodeStored(bytes, 0, bytes.length, contentType, revision)).revision,
+        (revision) => decodeStored(encodeStored(bytes, 0, bytes.length, { contentType }, revision)).revision,
       );
       expect(new Set(revisions).size).toBe(4);
     }
@@ -78,7 +85,14 @@ describe("the stored form", () => {
     );
     fc.assert(
       fc.property(crafted, (stored) => {
-        const { bytes, start, end, contentType, revision, stamp } = decodeStored(stored);
+        const {
+          bytes,
+          start,
+          end,
+          attributes: { contentType },
+          revision,
+          stamp,
+        } = decodeStored(stored);
         expect(contentType).toMatch(/^[\x20-\x7e]{1,255}$/);
         expect(start).toBeLessThanOrEqual(end);
         expect(end).toBeLessThanOrEqual(bytes.length);

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import type { MemoryEngine } from "../../../src/engine/memory/memory-engine.ts";
 import { EntryParts, PartBuffer } from "../../../src/http/rest/entry-parts.ts";
 import { LOST } from "../../../src/http/transport/answer-part.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, NEVER } from "../../../src/model/entry.ts";
 import type { Key } from "../../../src/model/key.ts";
 import { ByteBudget, InFlight } from "../../../src/runtime/byte-budget.ts";
 import { requestBytes, startTestApi } from "../../support/api.ts";
@@ -39,7 +39,7 @@ function patternOf(seed: number, length: number): Buffer {
 }
 
 function put(engine: MemoryEngine, key: Key, value: Buffer, version: number): void {
-  const entry = { source: value, start: 0, end: value.length, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER };
+  const entry = { source: value, start: 0, end: value.length, attributes: JSON_ATTRIBUTES, expiresAtMs: NEVER };
   expect(engine.put({ key, ...entry, stamp: stampOf(version), condition: null })).toBe("stored");
 }
 

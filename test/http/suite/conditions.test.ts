@@ -171,7 +171,7 @@ describe.each(WAYS_TO_ANSWER)(
         source,
         start: 0,
         end: source.length,
-        contentType: "application/json",
+        attributes: { contentType: "application/json" },
         expiresAtMs: 0,
         stamp: { version: versionAt(api.clock.nowMs + 3_600_000), nodeId: 7 },
         condition: null,

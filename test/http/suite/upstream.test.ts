@@ -220,7 +220,7 @@ test.each([
 ] as const)("what a peer is refused with %d is an error like all others", async (status, code, retryAfter) => {
   const upstream = new FakeUpstream();
   const body = Buffer.from(JSON.stringify({ error: "send the token", code }));
-  upstream.onReplicate = () => ({ status, contentType: "application/json", body });
+  upstream.onReplicate = () => ({ status, mediaType: "application/json", body });
   using api = await startTestApi({ upstream });
   const plain = await api.call("POST", "/api/replication", { body: "x" });
   expect(expectError(plain, status, code)).toBe("send the token");

@@ -184,7 +184,16 @@ export class History {
     this.contents.set(stamp.version, { key: number, bytes, contentType, expiries: [expiresAtMs] });
     // Not from the buffer's start, as values come out of requests.
     const source = Buffer.concat([Buffer.alloc(3), bytes, Buffer.alloc(2)]);
-    const request = { key, source, start: 3, end: 3 + length, contentType, expiresAtMs, stamp, condition: null };
+    const request = {
+      key,
+      source,
+      start: 3,
+      end: 3 + length,
+      attributes: { contentType },
+      expiresAtMs,
+      stamp,
+      condition: null,
+    };
     return (engine) => nothing(engine.put(request));
   }
 

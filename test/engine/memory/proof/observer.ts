@@ -162,7 +162,7 @@ class ValueSink implements EntrySink {
     this.revision = entry.revision;
     this.stamp = stampOf(entry.revision, entry.stamp.nodeId);
     this.length = entry.valueLength;
-    this.contentType = entry.contentType;
+    this.contentType = entry.attributes.contentType;
     this.expiresAtMs = entry.expiresAtMs;
     if (this.length < 0 || this.length > this.target.length) throw new Error(`a value of ${this.length} bytes`);
     return this.wants === "value";

@@ -1,7 +1,7 @@
 import { Arena } from "../../../../src/engine/memory/arena.ts";
 import { SHARD_INDEX_SEQUENCE, SHARD_RECYCLE_SEQUENCE } from "../../../../src/engine/memory/layout.ts";
 import { MemoryEngine } from "../../../../src/engine/memory/memory-engine.ts";
-import { JSON_CONTENT_TYPE, NEVER } from "../../../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, NEVER } from "../../../../src/model/entry.ts";
 import { keyOf, smallEngine, stampOf } from "../../../support/engine-io.ts";
 import { TracedMemory } from "../../../support/traced-memory.ts";
 
@@ -10,7 +10,7 @@ export function readOrder(valueBytes: number, wants: "value" | "no value"): stri
   const engine = smallEngine(100_000);
   const key = keyOf("key");
   const source = Buffer.alloc(Math.max(0, valueBytes), 1);
-  const range = { source, start: 0, end: source.length, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER };
+  const range = { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES, expiresAtMs: NEVER };
   if (valueBytes >= 0) engine.put({ key, ...range, stamp: stampOf(1), condition: null });
   else engine.put({ key: keyOf("another"), ...range, stamp: stampOf(1), condition: null });
   const trace = new TracedMemory(engine.handle);

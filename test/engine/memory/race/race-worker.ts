@@ -121,7 +121,16 @@ async function write(): Promise<RaceReport> {
       const expiresAtMs = random() < 0.1 ? Date.now() + 1 + Math.floor(random() * 40) : 0;
       writeValue(words, { key: number, bytes, generation, expiresAtMs });
       const contentType = number % 5 === 0 ? `application/x-race-${number}` : "application/json";
-      const put = { key, source, start: 0, end: bytes, contentType, expiresAtMs, stamp, condition: null };
+      const put = {
+        key,
+        source,
+        start: 0,
+        end: bytes,
+        attributes: { contentType },
+        expiresAtMs,
+        stamp,
+        condition: null,
+      };
       report.puts++;
       if (engine.put(put) === "stored") Atomics.store(generations, number, generation);
       else report.refused++;
