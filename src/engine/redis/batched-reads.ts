@@ -5,10 +5,13 @@ import { mayRetry, messageOf, NO_STRING_MESSAGE } from "./errors.ts";
 import { ReadBatch } from "./read-batch.ts";
 import { NO_STRING, READ_TOGETHER, TOO_LONG } from "./scripts.ts";
 
-/** For so long the entries of later turns wait for the replies to a batch, and go out together after it. */
+/** How long reads of later turns wait for the replies to the current batch, and then go out together, in ms. */
 const HOLD_MS = 1;
 
-/** Entries of one batch, and how many bytes of values it should bring: nobody waits for much that others want. */
+/**
+ * The most entries of one batch, and the bytes of values that it should bring, so that no read waits long for the
+ * values of others.
+ */
 const MAX_ENTRIES = 256;
 const WANTED_BYTES = 256 * 1024;
 
@@ -16,9 +19,9 @@ export interface BatchedReadsOptions {
   readonly client: RedisClient;
   readonly prefix: string;
   readonly clock: () => number;
-  /** Hands what was found to the reader; null = nothing. */
+  /** Passes the stored bytes to the reader; null = no entry. */
   readonly onRead: (reader: LateReader, stored: Buffer | null, pttlMs: number, sentAtMs: number) => void;
-  /** Reads one entry in another way: a long one, and any where the server refuses a batch, or comes back just now. */
+  /** Reads one entry by itself: a long one, or any entry while the server rejects batches or has just come back. */
   readonly readAlone: (key: Key, reader: LateReader) => void;
 }
 
@@ -27,28 +30,28 @@ interface Waiting {
   reader: LateReader;
 }
 
-/** Before each value in a reply: time to live and length. */
+/** Bytes before each value in a reply: time to live and length. */
 const REPLY_HEAD_BYTES = 12;
 const NO_ENTRY = -2;
 
 /**
- * Reads entries for all who ask in one turn of the event loop with one command. Per entry that costs a fraction of what
- * a command with a promise does.
+ * Reads all entries that are requested in one turn of the event loop with one command. Per entry that costs a fraction
+ * of a command with a promise.
  *
- * For a single server: in a cluster, the keys of a turn lie on many slots.
+ * Only for a single server: in a cluster, the keys of a turn lie on many slots.
  */
 export class BatchedReads {
   readonly #options: BatchedReadsOptions;
   readonly #batch: ReadBatch;
   #waiting: Waiting[] = [];
-  /** Lists that are done with, to be used again. */
+  /** Lists for reuse. */
   readonly #spare: Waiting[][] = [];
   #maxEntries = MAX_ENTRIES;
   #isScheduled = false;
-  /** Batches whose replies have not come, and when the last was sent. */
+  /** Batches without a reply yet, and when the last was sent. */
   #underWay = 0;
   #sentAtMs = 0;
-  /** The server runs no scripts for this user. */
+  /** Whether the server forbids scripts to this user. */
   #isRefused = false;
 
   constructor(options: BatchedReadsOptions) {
@@ -56,7 +59,7 @@ export class BatchedReads {
     this.#batch = new ReadBatch(Buffer.from(options.prefix));
   }
 
-  /** False = there is no single server to send a batch to now. */
+  /** False = no single server is connected. */
   add(key: Key, reader: LateReader): boolean {
     if (this.#isRefused || !this.#options.client.takesEncoded) return false;
     this.#batch.add(key);
@@ -138,7 +141,7 @@ export class BatchedReads {
     if (messageOf(error).startsWith("NOSCRIPT")) this.#teach();
   }
 
-  /** Batches go on when the server knows the script. */
+  /** Loads the script into the server; batches continue after that. */
   #teach(): void {
     this.#options.client.send("script", ["load", READ_TOGETHER.source]).then(
       () => {

@@ -4,9 +4,12 @@ import { messageOf } from "./errors.ts";
 interface BreakerOptions {
   readonly clock: () => number;
   readonly random: () => number;
-  /** Resolves when the server answers that has a name now (its own, where it has moved); "" = every server. */
+  /**
+   * Resolves when the server that is responsible for a name answers (its new owner if the name has moved); "" = every
+   * server.
+   */
   readonly probe: (name: string) => Promise<void>;
-  /** One line for the operator. */
+  /** Logs one line for the operator. */
   readonly log: (message: string) => void;
 }
 
@@ -15,39 +18,39 @@ export interface Outage {
   readonly reason: string;
 }
 
-/** What this thread saw of one server of late. */
+/** This thread's recent observations of one server. */
 interface Suspicion {
   windowStartMs: number;
-  /** `#calls` at the beginning of the window. */
+  /** `#calls` at the start of the window. */
   calls: number;
   failures: number;
   consecutive: number;
 }
 
-/** So many failures in a row open the breaker. */
+/** This many failures in a row open the breaker. */
 const MAX_CONSECUTIVE = 3;
-/** Failures within the window that do, if they are at least this share of the calls. */
+/** This many failures within the window open it, if they are at least this share of the calls. */
 const MIN_FAILURES = 5;
 const MIN_FAILURE_SHARE = 0.05;
 const WINDOW_MS = 1000;
 const PROBE = { firstMs: 50, maxMs: 250 };
 
-/** Servers that are told apart; those beyond share the last place. */
+/** The most servers with a cell of their own; further ones share the last cell. */
 const CELLS = 256;
 const CELL_BYTES = 256;
 const HEADER_BYTES = 16;
-/** Of the header: Int32, how many cells are open; Float64, when that changed last; 0 = never. */
+/** The header: Int32, the number of open cells; Float64, when that number last changed; 0 = never. */
 const OPEN_CELLS = 0;
 const CHANGED_AT = 8;
 /** Int32 words of a cell: its server, and whether it is open. */
 const SERVER = 0;
 const IS_OPEN = 1;
-/** In a cell: since when, as Float64; then length and UTF-8 of the reason. */
+/** Within a cell: when it opened, as Float64; then length and UTF-8 of the reason. */
 const SINCE_AT = 8;
 const LENGTH_AT = 16;
 const REASON_AT = 20;
 
-/** The memory in which the threads of a node share what they know of the servers. */
+/** Allocates the memory in which the threads of a node share the state of the servers. */
 export function makeOutages(): SharedArrayBuffer {
   return new SharedArrayBuffer(HEADER_BYTES + CELLS * CELL_BYTES);
 }
@@ -76,17 +79,17 @@ export class Breaker {
     this.#bytes = Buffer.from(shared);
   }
 
-  /** Whether `outageOf` needs to be asked. */
+  /** Whether any breaker is open, so that `outageOf` has to be called. */
   get isAnyOpen(): boolean {
     return Atomics.load(this.#words, OPEN_CELLS) !== 0;
   }
 
-  /** When a server went or came back last, in ms since the Unix epoch; 0 = never. */
+  /** When a breaker last opened or closed, in ms since the Unix epoch; 0 = never. */
   get changedMs(): number {
     return this.#bytes.readDoubleLE(CHANGED_AT);
   }
 
-  /** Null while the server is there. */
+  /** Null while the server is reachable. */
   outageOf(server: string): Outage | null {
     const cell = this.#cellOf(server);
     if (Atomics.load(this.#words, cell / 4 + IS_OPEN) === 0) return null;
@@ -97,7 +100,7 @@ export class Breaker {
     };
   }
 
-  /** Whether a success is worth its server's name. */
+  /** Whether any server is suspected, so that successes have to be reported. */
   get hasSuspects(): boolean {
     return this.#suspects.size > 0;
   }
@@ -106,7 +109,7 @@ export class Breaker {
     this.#calls++;
   }
 
-  /** To be called where there are suspects. */
+  /** Reports a success; called only while there are suspects. */
   cleared(server: string): void {
     const record = this.#suspects.get(server);
     if (record === undefined) return;
@@ -115,8 +118,8 @@ export class Breaker {
   }
 
   /**
-   * Notes a call that got no answer, and opens when there are too many of them.
-   * @param name what the server was asked for; "" = nothing that stands in one place
+   * Records a call without an answer, and opens the breaker after too many of them. @param name the name that the call
+   * was about; "" = several servers
    */
   failed(server: string, name: string, error: unknown): void {
     if (this.#closed || this.outageOf(server) !== null) return;
@@ -184,14 +187,14 @@ export class Breaker {
     this.#options.log(`${spoken(server)} is back`);
   }
 
-  /** Torn for whoever reads it meanwhile, which is no harm: it is for people. */
+  /** A concurrent reader may see a torn text, which is harmless: it is only shown to people. */
   #write(cell: number, sinceMs: number, reason: string): void {
     this.#bytes.writeDoubleLE(sinceMs, cell + SINCE_AT);
     const length = this.#bytes.write(reason, cell + REASON_AT, CELL_BYTES - REASON_AT);
     this.#bytes.writeInt32LE(length, cell + LENGTH_AT);
   }
 
-  /** Where a server's cell begins. The first one that asks makes it. */
+  /** The start of a server's cell, which the first call allocates. */
   #cellOf(server: string): number {
     const hash = Bun.hash.xxHash32(server, 1) | 1;
     for (let at = HEADER_BYTES; ; at += CELL_BYTES) {

@@ -19,18 +19,18 @@ import { addressOf, openTopology, type Topology } from "./topology.ts";
 
 export type Argument = string | Buffer;
 
-/** Stands for the server of a slot that has none. */
+/** Placeholder for the server of an unassigned slot. */
 const NOBODY = "(no server)";
-/** So many probes without an answer are asked over the same connection. */
+/** Unanswered probes before the connection is replaced. */
 const MAX_HUNG_PROBES = 4;
-/** Between two attempts while the cluster changes. */
+/** Pause between two attempts while the cluster changes. */
 const RETRY_MS = 25;
-/** Between two attempts to find a server at the start. */
+/** Pause between two attempts to find a server at the start. */
 const OPEN_RETRY_MS = 250;
 
 /**
- * Sends commands and gives their replies, each within the command timeout, whatever the servers do. Commands of one
- * turn of the event loop go out in one write per server.
+ * Sends commands and returns their replies, each within the command timeout, whatever the servers do. Commands of one
+ * turn of the event loop are sent in one write per server.
  */
 export class RedisClient {
   readonly #options: RedisEngineOptions;
@@ -41,9 +41,9 @@ export class RedisClient {
   #openTimer: ReturnType<typeof setTimeout> | null = null;
   #corked: Redis["stream"][] = [];
   #uncorkScheduled = false;
-  /** Probes in a row that got no answer. */
+  /** Unanswered probes in a row. */
   #hungProbes = 0;
-  /** Why there is no connection; empty when nothing is known to be wrong. */
+  /** Why there is no connection; empty = no problem is known. */
   #lastProblem = "not connected yet";
 
   constructor(options: RedisEngineOptions) {
@@ -64,15 +64,15 @@ export class RedisClient {
     return this.#topology?.kind === "cluster";
   }
 
-  /** Resolves when the servers were found and answer, or after the connect timeout. */
+  /** Resolves when the servers are found and answer, or after the connect timeout. */
   async opened(): Promise<void> {
     const untilMs = performance.now() + this.#options.connectTimeoutMs;
     while (this.#topology?.client.status !== "ready" && performance.now() < untilMs) await Bun.sleep(2);
   }
 
   /**
-   * Sends a command once. Takes `args` over. Rejects with what `classify` understands.
-   * @param replyBytes how large the reply will be, where that is known and matters
+   * Sends a command once. Takes ownership of `args`. Rejects with an error that `classify` understands. @param
+   * replyBytes size of the reply, if it is known and large
    */
   send(name: string, args: Argument[], replyBytes = 0): Promise<unknown> {
     const topology = this.#connected;
@@ -85,9 +85,9 @@ export class RedisClient {
   }
 
   /**
-   * Sends what `run` sends, again and again where a command was not executed because servers come, go, or change their
-   * places, until it is answered or the command timeout is over.
-   * @param isRepeatable it may also be executed twice, and long after its caller has given up
+   * Runs `run`, and retries it until it succeeds or the command timeout is over, as long as a command was not executed
+   * because servers come, go, or change their places. @param isRepeatable whether it may also be executed twice, and
+   * long after its caller has given up
    */
   async insist<T>(isRepeatable: boolean, run: () => Promise<T>): Promise<T> {
     try {
@@ -97,12 +97,12 @@ export class RedisClient {
     }
   }
 
-  /** Whether there is one server for all commands, and it is there. */
+  /** Whether there is a single server for all commands, and it is connected. */
   get takesEncoded(): boolean {
     return this.#connected?.kind === "single";
   }
 
-  /** To the single server. */
+  /** Sends to the single server. */
   sendEncoded(command: EncodedCommand): Promise<unknown> {
     const topology = this.#connected;
     if (topology?.kind !== "single") return Promise.reject(this.#notConnected());
@@ -119,7 +119,7 @@ export class RedisClient {
     return this.#spans === null ? command.promise : this.#spans.follow(name, command.promise);
   }
 
-  /** Runs a script in one round trip; in two on a server that doesn't know it yet. */
+  /** Runs a script in one round trip; in two on a server that does not know it yet. */
   async run(script: ServerScript, keys: string[], args: Argument[]): Promise<unknown> {
     const rest = [String(keys.length), ...keys, ...args];
     try {
@@ -147,19 +147,21 @@ export class RedisClient {
     });
   }
 
-  /** One primary's name within a cursor. A single server's address may change with a failover, so it has none. */
+  /**
+   * The name of a primary within a cursor. A single server has none, because its address may change with a failover.
+   */
   nameOfPrimary(primary: Redis): string {
     return this.isCluster ? nameOf(primary) : "-";
   }
 
-  /** The slots' owners as one text, to notice that they changed. */
+  /** The owners of the slots as one text, to detect changes. */
   layout(): string {
     const topology = this.#topology;
     if (topology?.kind !== "cluster") return "";
     return topology.client.slots.map((nodes) => nodes[0] ?? "").join();
   }
 
-  /** The server that commands on a name go to, for the breaker; a single one has no name. */
+  /** The server that is responsible for a name, as the breaker names it; "" for a single server. */
   serverOf(name: string): string {
     const topology = this.#topology;
     return topology?.kind === "cluster" ? (topology.client.slots[slotOf(name)]?.[0] ?? NOBODY) : "";
@@ -172,7 +174,7 @@ export class RedisClient {
     return [...new Set(topology.client.slots.map((nodes) => nodes?.[0] ?? NOBODY))];
   }
 
-  /** Resolves when the server that a name belongs to answers now; "" = when it is known where the servers are. */
+  /** Resolves when the server responsible for a name answers; "" = when the servers are known. */
   async probe(name: string): Promise<void> {
     const topology = this.#topology;
     if (topology === null) throw this.#notConnected();
@@ -201,7 +203,7 @@ export class RedisClient {
       this.#topology = topology;
       topology.client.on("error", (error: unknown) => this.#note(error));
       topology.client.on("ready", () => this.#note(null));
-      // It gives up for good where it is disconnected while it connects, as it is by its own detector of failovers.
+      // A client that is disconnected while it connects, as its own failover detector does, never connects again.
       topology.client.on("end", () => this.#openAgain(topology));
       if (topology.kind === "cluster") topology.client.on("node error", (error: unknown) => this.#note(error));
     } catch (error) {
@@ -217,7 +219,7 @@ export class RedisClient {
     this.#openTimer = setTimeout(() => void this.#open(), OPEN_RETRY_MS);
   }
 
-  /** The servers, if commands can be sent to them now. */
+  /** The topology, if commands can be sent now. */
   get #connected(): Topology | null {
     return this.#topology?.client.status === "ready" ? this.#topology : null;
   }
@@ -245,7 +247,7 @@ export class RedisClient {
     }
   }
 
-  /** The connection may be the one that hangs, and not the server: nothing would ever come over it again. */
+  /** The connection may hang instead of the server, and then it never recovers by itself. */
   #renew({ kind, client }: Topology, name: string): void {
     this.#hungProbes = 0;
     if (client.status !== "ready") return;
@@ -278,8 +280,8 @@ export class RedisClient {
 }
 
 /**
- * ioredis traces every command into `diagnostics_channel`. On Bun it can't see that nobody listens, and does the work:
- * a quarter of what a command costs.
+ * ioredis traces every command into `diagnostics_channel`. On Bun it cannot see that there is no subscriber, and does
+ * the work: a quarter of the cost of a command.
  */
 function untraced<C extends Command>(command: C): C {
   command.isTraced = true;
@@ -307,7 +309,7 @@ function refreshSlots(cluster: Cluster, timeoutMs: number): Promise<void> {
   });
 }
 
-/** What is left of a call's time, for its last attempt. */
+/** Limits the last attempt to the rest of the call's time. */
 async function within<T>(leftMs: number, attempt: Promise<T>): Promise<T> {
   const { promise: timedOut, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new CommandTimeoutError("in time", Math.round(leftMs))), leftMs);

@@ -1,14 +1,14 @@
 import type { Tracer } from "../../telemetry/trace/tracer.ts";
 import type { RedisTarget } from "./redis-url.ts";
 
-/** Makes the client spans of commands, by OpenTelemetry's conventions for databases and Redis. */
+/** Creates the client spans of commands, following OpenTelemetry's conventions for databases and Redis. */
 export class CommandSpans {
   constructor(
     private readonly tracer: Tracer,
     private readonly target: RedisTarget,
   ) {}
 
-  /** To be called where the command is sent; gives the reply on. */
+  /** Called when the command is sent; returns the reply. */
   follow(name: string, reply: Promise<unknown>): Promise<unknown> {
     const operation = name.toUpperCase();
     const span = this.tracer.startClient(operation);
@@ -23,7 +23,7 @@ export class CommandSpans {
         return value;
       },
       (error: unknown) => {
-        // The first word of an error of Redis is its kind; the rest may hold keys.
+        // The first word of a Redis error is its kind; the rest may contain keys.
         span.fail(error instanceof Error ? (error.message.split(" ", 1)[0] ?? error.name) : "error");
         span.end();
         throw error;

@@ -2,12 +2,12 @@ const KINDS = ["hits", "misses", "sets", "deletes"] as const;
 
 export type CounterKind = (typeof KINDS)[number];
 
-/** The memory in which the engines of `threads` threads count. */
+/** Allocates the memory in which the engines of `threads` threads count. */
 export function makeCounters(threads: number): SharedArrayBuffer {
   return new SharedArrayBuffer(threads * KINDS.length * Float64Array.BYTES_PER_ELEMENT);
 }
 
-/** What was done, counted by each thread for itself and added up by whoever asks. */
+/** Counts of operations. Each thread counts for itself; readers add up the threads. */
 export class Counters {
   readonly #all: Float64Array;
   readonly #own: number;
@@ -23,7 +23,7 @@ export class Counters {
     this.#all[at] = (this.#all[at] ?? 0) + count;
   }
 
-  /** Of all threads. */
+  /** Sum over all threads. */
   total(kind: CounterKind): number {
     let sum = 0;
     for (let at = KINDS.indexOf(kind); at < this.#all.length; at += KINDS.length) sum += this.#all[at] ?? 0;

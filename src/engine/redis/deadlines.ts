@@ -1,6 +1,6 @@
 import { CommandTimeoutError } from "./errors.ts";
 
-/** What a deadline is kept for. */
+/** A command with a deadline. */
 export interface Deferred {
   readonly name: string;
   readonly isSettled: boolean;
@@ -9,7 +9,7 @@ export interface Deferred {
 
 interface DeadlineOptions {
   readonly timeoutMs: number;
-  /** How many bytes of replies have come so far over the one connection; null = there are several. */
+  /** Bytes of replies received so far over the single connection; null = there are several. */
   readonly arrivedBytes: () => number | null;
 }
 
@@ -20,26 +20,26 @@ interface Waiting {
   dueMs: number;
 }
 
-/** The slowest link that large values are waited for on: 16 Mbit/s. */
+/** The slowest link that large values are waited for: 16 Mbit/s. */
 const SLOWEST_BYTES_PER_MS = 2_000;
-/** What 16 MiB take at that rate, about. */
+/** About the time for 16 MiB at that rate. */
 const MAX_EXTENSION_MS = 8_000;
 
 /**
- * Rejects commands that get no reply in time. All have the same timeout, so the oldest is always due first: one timer
- * serves them all, where a timer each would cost more than the command.
+ * Rejects commands without a reply in time. All have the same timeout, so the oldest is always due first: one timer
+ * serves all of them; a timer for each would cost more than the command.
  *
- * The timeout is for a server that doesn't answer, not for a link that is busy: a command gets the time on top that the
- * bytes need which were sent with it or wait before it, and a reply goes on as long as it comes at the pace of a link.
+ * The timeout is meant for a server that does not answer, not for a busy link: a command gets extra time for the bytes
+ * that are sent with it or queued before it, and a reply may continue as long as it arrives at the pace of a link.
  */
 export class Deadlines {
   readonly #options: DeadlineOptions;
   #waiting: Waiting[] = [];
   #first = 0;
   #timer: ReturnType<typeof setTimeout> | null = null;
-  /** Of the commands in `#waiting` from `#first` on. */
+  /** Bytes of the commands in `#waiting` from `#first` on. */
   #sentBytes = 0;
-  /** How many bytes had come at a time between a half and a whole timeout ago, if anybody looked. */
+  /** Bytes received at a time between half a timeout and a whole timeout ago, if it was measured. */
   #earlier = { ms: 0, bytes: 0 };
   #latest = { ms: 0, bytes: 0 };
 
@@ -47,7 +47,7 @@ export class Deadlines {
     this.#options = options;
   }
 
-  /** @param bytes how large the command is, where that matters */
+  /** @param bytes size of the command, if it is large */
   watch(command: Deferred, bytes = 0): void {
     this.#dropSettled();
     const sinceMs = performance.now();
@@ -87,7 +87,7 @@ export class Deadlines {
     if (next !== undefined) this.#timer = setTimeout(this.#expire, Math.max(1, next.dueMs - nowMs));
   };
 
-  /** Whether so much has come of late that a large reply must be under way. */
+  /** Whether so many bytes arrived recently that a large reply must be in flight. */
   #isReceiving(nowMs: number): boolean {
     const arrived = this.#options.arrivedBytes();
     if (arrived === null) return false;
@@ -101,7 +101,7 @@ export class Deadlines {
     this.#latest = { ms: nowMs, bytes: this.#options.arrivedBytes() ?? 0 };
   }
 
-  /** The oldest that still waits. */
+  /** The oldest waiting command. */
   #head() {
     this.#dropSettled();
     return this.#waiting[this.#first];

@@ -1,6 +1,6 @@
 import { Command } from "ioredis";
 
-/** A command whose bytes are there already. */
+/** A command that is already encoded. */
 export class EncodedCommand extends Command {
   readonly #bytes: Buffer;
 

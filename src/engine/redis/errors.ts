@@ -1,6 +1,6 @@
 import { EngineFullError, EngineRefusedError, EngineUnavailableError, InvalidCursorError } from "../engine.ts";
 
-/** `REDIS_URL` or an option beside it can't be used. */
+/** `REDIS_URL` or a related option is invalid. */
 export class RedisConfigError extends Error {
   readonly code = "ERR_CONFIG";
 }
@@ -19,22 +19,25 @@ export class NotConnectedError extends Error {
 }
 
 export const CONNECTION_LOST = "the connection is lost";
-/** What ioredis says of that, in words of its own options. */
+/** The message of ioredis for that case, in terms of its own options. */
 const NO_CONNECTION =
   /^(Stream isn't writeable|Cluster isn't ready|Connection is closed|Command aborted due to connection close|Reached the max retries)/;
 
-/** Replies of a server that answers nothing else now: https://redis.io/docs/latest/develop/reference/protocol-spec/ */
+/**
+ * Error replies of a server that answers nothing else now:
+ * https://redis.io/docs/latest/develop/reference/protocol-spec/
+ */
 const AWAY = /^(LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH|WRONGPASS)\b/;
-/** Replies to a command that was not executed and will be in a moment, here or elsewhere. */
+/** Error replies to a command that was not executed, and will soon be executable, here or on another server. */
 const NOT_YET = /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|LOADING|READONLY|Too many Cluster redirections)\b/;
-/** Replies to a command that was not executed, and may be at some other time. */
+/** Error replies to a command that was not executed, and may be executable later. */
 const NOT_NOW = /^(READONLY|MISCONF|NOREPLICAS|TRYAGAIN|MOVED|ASK|BUSY|UNKILLABLE)\b/;
 const FORBIDDEN = /^NOPERM\b|ACL failure in script|-NOPERM /;
 const FULL = /^OOM\b|-OOM /;
 
 /**
- * What an error of a command means for the call that sent it: the server is away; it did not execute this command, and
- * may do so later; it refuses this command; or the error is a bug.
+ * The meaning of a command's error for the call that sent it: the server is away; it did not execute this command, but
+ * may later; it refuses this command; or the error is a bug.
  */
 export type Failure = "away" | "not-now" | "full" | "forbidden" | "wrong-type" | "other";
 
@@ -54,7 +57,10 @@ export function classify(error: unknown): Failure {
 export const NO_STRING_MESSAGE =
   "another program keeps something under this key that is no string; delete it or use another key";
 
-/** Whether the same command may be sent again: it was not executed; or its connection was lost, and twice is no harm. */
+/**
+ * Whether the same command may be sent again: it was not executed; or its connection was lost, and executing it twice
+ * is harmless.
+ */
 export function mayRetry(error: unknown, isRepeatable: boolean): boolean {
   if (!(error instanceof Error)) return false;
   if (error instanceof NotConnectedError || NOT_YET.test(error.message)) return true;
@@ -66,7 +72,7 @@ function isInDoubt(error: unknown): boolean {
   return error instanceof Error && error.name !== "ReplyError" && !(error instanceof NotConnectedError);
 }
 
-/** The error that the caller of the engine gets for one of a read. */
+/** The error that a read throws to the caller of the engine. */
 export function toReadError(error: unknown, retryAfterMs: number): unknown {
   if (error instanceof EngineUnavailableError || error instanceof EngineFullError) return error;
   switch (classify(error)) {
@@ -91,7 +97,7 @@ export function toReadError(error: unknown, retryAfterMs: number): unknown {
   }
 }
 
-/** The same of a write: it may have been done all the same. */
+/** The same for a write, which may have been executed nevertheless. */
 export function toWriteError(error: unknown, retryAfterMs: number): unknown {
   if (classify(error) !== "away" || !isInDoubt(error) || error instanceof EngineUnavailableError) {
     return toReadError(error, retryAfterMs);

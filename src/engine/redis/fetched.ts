@@ -1,14 +1,14 @@
-/** An entry as it was read from Redis: how the stored form becomes one, and how it goes to who asked. */
+/** Entries as read from Redis: the conversion of the stored form, and the delivery to sinks. */
 import { MAX_VALUE_BYTES, NEVER } from "../../model/entry.ts";
 import { EngineRefusedError, type EntryInfo, type EntrySink } from "../engine.ts";
 import { decodeStored, type StoredEntry } from "./stored-form.ts";
 
-/** An entry that was read, and until when it is valid. */
+/** An entry that was read, and the time until which it is valid. */
 export interface Fetched extends StoredEntry {
   readonly expiresAtMs: number;
 }
 
-/** The stored form of an entry as it was read, with what `PTTL` says of it. */
+/** The stored form of an entry as read, with the result of `PTTL`. */
 export interface Reading {
   readonly stored: Buffer;
   readonly pttlMs: number;
@@ -25,7 +25,7 @@ export function fetchedFrom(reading: Reading | null, sentAtMs: number): Fetched 
   return { ...entry, expiresAtMs };
 }
 
-/** Hands an entry to a sink. */
+/** Passes an entry to a sink. */
 export function deliver(fetched: Fetched | null, sink: EntrySink): boolean {
   if (fetched === null) return false;
   const { bytes, start, end, attributes, expiresAtMs, revision, stamp } = fetched;

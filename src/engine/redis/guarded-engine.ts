@@ -30,9 +30,9 @@ import type { RemoteEngine } from "./remote-engine.ts";
 interface GuardOptions {
   readonly breaker: Breaker;
   readonly near: NearCache | null;
-  /** The server that a key is kept on. */
+  /** The server that holds a key. */
   readonly serverOf: (key: Key) => string;
-  /** What a server is asked for to see whether it answers for a key. */
+  /** The name to probe a key's server with. */
   readonly probeNameOf: (key: Key) => string;
   /** All servers that hold entries. */
   readonly servers: () => readonly string[];
@@ -40,16 +40,16 @@ interface GuardOptions {
   readonly clock: () => number;
 }
 
-/** More would only be kept after a crowd has gone. */
+/** The most pooled readers; more would only be kept after a burst. */
 const MAX_SPARE_READS = 256;
 
-/** What a client that is refused should wait. */
+/** The `Retry-After` of refused calls. */
 const RETRY_AFTER_MS = 1000;
 
 /**
- * The engine on Redis as callers see it: while a server is away, its keys are not asked for. Reads are then answered from
- * the near cache, marked stale, or refused at once, as all mutations are; nothing is changed anywhere. An error of one
- * command stays with the call that sent it.
+ * The Redis engine as callers see it: calls for the keys of a server that is away are not sent. Reads are then answered
+ * from the near cache, marked as stale, or refused at once; mutations are refused at once, and change nothing. An error
+ * of one command fails only the call that sent it.
  */
 export class GuardedEngine implements Engine {
   readonly name = "redis";
@@ -75,7 +75,7 @@ export class GuardedEngine implements Engine {
       throw refusal;
     }
     const { near } = this.#options;
-    // A hit in the near cache: no promise, nothing that can fail.
+    // A hit in the near cache allocates no promise and cannot fail.
     if (near?.get(key, sink) === true) return true;
     return this.#guardGet(near === null ? this.#redis.get(key, sink) : near.load(key, sink), copyKey(key), sink);
   }
@@ -94,7 +94,7 @@ export class GuardedEngine implements Engine {
     this.#succeeded(key);
   }
 
-  /** As a read by `get` that failed. */
+  /** Called when a read by `get` failed. */
   readFailed(error: unknown, key: Key, reader: LateReader): void {
     this.#noteFailure(key, error);
     reader.failed(toReadError(error, RETRY_AFTER_MS));
@@ -199,11 +199,11 @@ export class GuardedEngine implements Engine {
     return this.#guard(null, toWriteError, near === null ? run : () => near.changingAll(pattern, run));
   }
 
-  /** A call about a key, or (null) about all. */
+  /** Runs a call about one key, or (null) about all keys. */
   async #guard<T>(key: Key | null, toError: typeof toReadError, run: () => Promise<T>): Promise<T> {
     const refusal = this.#refusalOf(key);
     if (refusal !== null) throw refusal;
-    // The key's bytes may be somebody else's by the time of an error.
+    // The key's buffer may be reused by the time of an error.
     const own = key === null ? null : copyKey(key);
     try {
       const result = await run();
@@ -224,7 +224,7 @@ export class GuardedEngine implements Engine {
     if (classify(error) !== "away") return;
     const { serverOf, probeNameOf, servers } = this.#options;
     if (key !== null) this.#breaker.failed(serverOf(key), probeNameOf(key), error);
-    // Of several servers, it is not known which one failed.
+    // With several servers, it is unknown which one failed.
     else if (servers().length === 1) this.#breaker.failed(servers()[0] ?? "", "", error);
   }
 
@@ -235,7 +235,7 @@ export class GuardedEngine implements Engine {
     return clock() - awaySinceMs <= staleIfErrorMs && near.getStale(key, sink, staleIfErrorMs);
   }
 
-  /** Why a call can't be answered now; null = it is to be tried. */
+  /** The error for a call that can't be executed now; null = try it. */
   #refusalOf(key: Key | null): EngineUnavailableError | null {
     if (!this.#breaker.isAnyOpen) return null;
     const { serverOf, servers } = this.#options;
@@ -248,13 +248,13 @@ export class GuardedEngine implements Engine {
     return null;
   }
 
-  /** Of a server, or of all of them. */
+  /** The outage of a key's server, or (null) of any server. */
   #outageOf(server: string): Outage | null {
     return this.#breaker.outageOf(server) ?? (server === "" ? null : this.#breaker.outageOf(""));
   }
 }
 
-/** Stands between a reader and Redis, so that failures are heard of. Used again. */
+/** Stands between a reader and Redis, to observe failures. Pooled. */
 class GuardedRead implements LateReader {
   key: Key | null = null;
   reader: LateReader | null = null;
@@ -290,7 +290,7 @@ class GuardedRead implements LateReader {
     return this.reader;
   }
 
-  /** Before the reader is told: it may read again at once. */
+  /** Before the reader is told, because it may start another read at once. */
   #release(): LateReader {
     const reader = this.#current();
     this.reader = null;

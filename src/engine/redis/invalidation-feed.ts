@@ -7,25 +7,25 @@ import { openSubscriber } from "./topology.ts";
 interface FeedOptions {
   readonly client: RedisClient;
   readonly connection: RedisEngineOptions;
-  /** Names of keys that somebody changed. */
+  /** Called with the names of changed keys. */
   readonly onChanged: (names: Buffer[]) => void;
-  /** Everything may have changed: a server was flushed, or a link was lost. */
+  /** Called when everything may have changed: a server was flushed, or a link was lost. */
   readonly onLost: () => void;
-  /** All links are up; called again and again while they are. */
+  /** Called repeatedly while all links are up. */
   readonly onComplete: () => void;
 }
 
 const CHANNEL = "__redis__:invalidate";
-/** How often links are checked, and how often missing ones are made. */
+/** Interval in which links are checked and missing ones opened. */
 const CHECK_MS = 250;
 const REOPEN_MS = 50;
 
 /**
- * Hears from every primary which keys change, by Redis' client-side caching in broadcast mode
+ * Receives from every primary the keys that change, by Redis' client-side caching in broadcast mode
  * (https://redis.io/docs/latest/develop/reference/client-side-caching/).
  *
- * ioredis doesn't hand RESP3's invalidation pushes to its users, so each link is a RESP2 connection that redirects its
- * own tracking to itself as messages. Tracking and link are one connection: they can only be lost together.
+ * ioredis does not pass RESP3's invalidation pushes to its users, so each link is a RESP2 connection that redirects its
+ * own tracking to itself as messages. Tracking and link are one connection, so they can only be lost together.
  */
 export class InvalidationFeed {
   readonly #options: FeedOptions;
@@ -38,7 +38,7 @@ export class InvalidationFeed {
     void this.#check();
   }
 
-  /** Whether changes on every primary that commands go to are heard. */
+  /** Whether changes are received from every primary that commands are sent to. */
   get isComplete(): boolean {
     try {
       const addresses = this.#options.client.primaryAddresses();
@@ -94,7 +94,7 @@ export class InvalidationFeed {
 
 type LinkEvents = Pick<FeedOptions, "onChanged" | "onLost"> & { readonly onUp: () => void };
 
-/** One connection to one primary. Once lost, it stays lost. */
+/** One connection to one primary. Once lost, it is not reopened. */
 class Link {
   readonly #subscriber: Redis;
   readonly #events: LinkEvents;
@@ -119,7 +119,7 @@ class Link {
     return this.#state === "lost";
   }
 
-  /** Asks for a sign of life. Resolves when it came, or when the link is lost. */
+  /** Sends a heartbeat. Resolves when it is answered, or when the link is lost. */
   async beat(): Promise<void> {
     if (this.#state !== "up") return;
     const timer = setTimeout(() => this.#lose(), this.#timeoutMs);

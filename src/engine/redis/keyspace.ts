@@ -7,18 +7,18 @@ import { toMatchPattern } from "./match-pattern.ts";
 import type { Names } from "./names.ts";
 import { RAISE_FLOOR, REMOVE_UNLESS_NEWER } from "./scripts.ts";
 
-/** Buckets that one SCAN of a deletion looks at: well under a millisecond of the server's time. */
+/** Buckets visited by one SCAN of a deletion: well under a millisecond of the server's time. */
 const DELETE_SCAN_COUNT = 500;
-/** SCANs that one page of a listing may cost. */
+/** The most SCANs for one page of a listing. */
 const MAX_SCANS_PER_PAGE = 100;
-/** How often a deletion starts over when slots move meanwhile. */
+/** The most passes of a deletion while slots move. */
 const MAX_PASSES = 5;
-/** What a client should wait that is told that slots move. */
+/** The `Retry-After` of a deletion that gave up. */
 const RETRY_AFTER_MS = 1000;
 /** Scripts in flight at a time. */
 const SCRIPT_BATCH = 256;
 
-/** What concerns many keys: listing them, and deleting them in bounded batches. */
+/** Operations on many keys: listing them, and deleting them in bounded batches. */
 export class Keyspace {
   readonly #client: RedisClient;
   readonly #names: Names;
@@ -31,8 +31,8 @@ export class Keyspace {
   }
 
   /**
-   * One page, from the primaries one after the other. A cursor names the primary, Redis' own cursor there, and the last
-   * key given where a page ended between the keys of one SCAN.
+   * Returns one page, from the primaries one after the other. A cursor names the primary, Redis' own cursor there, and
+   * the last key returned if a page ended between the keys of one SCAN.
    */
   async scan({ pattern, cursor, limit }: ScanRequest): Promise<ScanPage> {
     const primaries = this.#client.primaries();
@@ -67,14 +67,14 @@ export class Keyspace {
     return { keys, cursor: primary === undefined ? null : this.#formatCursor(primary, position) };
   }
 
-  /** Every key that matched when the call came is gone when it resolves with the number of them that it removed. */
+  /** Deletes every key that matched when the call arrived. Resolves with the number of keys that it removed. */
   async deleteMatching(pattern: KeyPattern | null, stamp: Stamp): Promise<number> {
     let deleted = 0;
     for (let pass = 1; pass <= MAX_PASSES; pass++) {
       const layout = this.#client.layout();
       const wasMigrating = await this.#isMigrating();
       for (const primary of this.#client.primaries()) deleted += await this.#deleteOn(primary, pattern, stamp);
-      // A key that moved from a primary not yet scanned to one already scanned was missed.
+      // Otherwise a key may have moved from a primary not yet scanned to one already scanned, and was missed.
       if (!wasMigrating && layout === this.#client.layout() && !(await this.#isMigrating())) return deleted;
     }
     throw new EngineUnavailableError(
@@ -125,7 +125,7 @@ export class Keyspace {
       );
       return total(counts);
     }
-    // In a cluster a command takes keys of one slot only, and a key may have moved since it was found.
+    // In a cluster a command accepts keys of one slot only, and a key may have moved since it was found.
     if (this.#client.isCluster) {
       const remove = (name: Buffer) => this.#client.insist(false, () => this.#client.send("unlink", [name]));
       return total(await inBatches(names, remove));

@@ -1,8 +1,8 @@
 /**
- * Redis matches globs byte by byte, this API code point by code point, and old servers take exponential time for many
- * stars. So the server gets a pattern of at most two inner parts that matches every key the glob matches, and perhaps
- * more: the literal text before the first wildcard, the longest one in between, and the one at the end. The caller
- * filters what comes back with `KeyPattern.matches`.
+ * Converts a glob to a Redis MATCH pattern that covers it. Redis matches globs byte by byte, this API code point by
+ * code point, and old servers take exponential time for many stars. So the pattern has at most two inner parts and
+ * matches every key that the glob matches, and perhaps more: the literal text before the first wildcard, the longest
+ * one in between, and the one at the end. The caller filters the results with `KeyPattern.matches`.
  *
  * @param prefix literal text before every key
  * @param glob the glob as the user wrote it; null = every key
@@ -19,7 +19,7 @@ export function toMatchPattern(prefix: string, glob: string | null): string {
   return escapeLiteral(prefix + first) + middle + escapeLiteral(last);
 }
 
-/** The literal texts around the wildcards: one more than there are wildcards. */
+/** The literal texts between the wildcards: one more than there are wildcards. */
 function literalParts(glob: string): string[] {
   const parts: string[] = [];
   let literal = "";
@@ -32,7 +32,7 @@ function literalParts(glob: string): string[] {
       parts.push(literal);
       literal = "";
     } else if (char === "[") {
-      // Where a class ends is a matter of dialect: promise nothing about what follows.
+      // Dialects differ in where a class ends, so nothing after it is used.
       parts.push(literal, "");
       return parts;
     } else {

@@ -3,14 +3,14 @@ import { type Key, MAX_KEY_BYTES } from "../../model/key.ts";
 import { RedisConfigError } from "./errors.ts";
 import { makeSlotTags, slotOf } from "./slots.ts";
 
-/** What no key of a user begins with: keys have no control characters. */
+/** The first character of helper names. No key begins with it, because keys have no control characters. */
 const HELPER_MARK = "\u0001";
-/** What no key of a user holds. */
+/** Characters that no key contains. */
 const CONTROL = /\p{Cc}/u;
 
 /**
- * The names under which entries stand in Redis: the prefix and the key. Beside an entry there may be helpers, on the
- * same hash slot so that a script can touch both: its tombstone, and the floor (the stamp of the last clear).
+ * The names of entries in Redis: prefix and key. An entry may have helpers on the same hash slot, so that a script can
+ * access both: its tombstone, and the floor (the stamp of the last clear).
  */
 export class Names {
   readonly prefix: string;
@@ -18,7 +18,7 @@ export class Names {
   readonly #isCluster: () => boolean;
   #slotTags: readonly string[] | null = null;
 
-  /** @param isCluster whether helpers must be put on the slots of their entries */
+  /** @param isCluster whether helpers must be on the slots of their entries */
   constructor(prefix: string, isCluster: () => boolean) {
     const braces = prefix.replace(/[^{}]/g, "");
     if (braces !== "" && (braces !== "{}" || prefix.includes("{}") || prefix.indexOf("}") < prefix.indexOf("{"))) {
@@ -49,19 +49,19 @@ export class Names {
     return this.#tags().map((tag) => `${this.prefix}${HELPER_MARK}f{${tag}}`);
   }
 
-  /** A name beside that of an entry, on the same slot, under which nothing stands. */
+  /** An unused name on the same slot as an entry. */
   probeOf(name: string): string {
     return `${this.prefix}${HELPER_MARK}p${this.#tagFor(name)}`;
   }
 
-  /** Where the key begins in a name that a server gave; -1 = the name isn't that of an entry under our prefix. */
+  /** Where the key begins in a name returned by a server; -1 = not an entry under our prefix. */
   keyStart(name: Buffer): number {
     const start = this.#prefixBytes.length;
     if (name.length <= start || name[start] === HELPER_MARK.charCodeAt(0)) return -1;
     return name.compare(this.#prefixBytes, 0, start, 0, start) === 0 ? start : -1;
   }
 
-  /** The key in a name that a server gave; null = the API takes no such key: another program's. */
+  /** The key in a name returned by a server; null = a key that the API does not accept, of another program. */
   keyOf(name: Buffer): string | null {
     const start = this.keyStart(name);
     if (start < 0 || name.length - start > MAX_KEY_BYTES || !isUtf8(name)) return null;
@@ -83,7 +83,7 @@ export class Names {
   }
 }
 
-/** A key of one's own, for as long as it is needed. */
+/** A copy of the key that the caller may keep. */
 export function copyKey(key: Key): Key {
   return { bytes: Buffer.from(key.bytes.subarray(0, key.length)), length: key.length };
 }

@@ -15,12 +15,12 @@ import { NO_STAMP, toVersion } from "./stored-form.ts";
 /**
  * Keeps hot entries in front of Redis, in a memory engine that all threads of the node share.
  *
- * A fill is a race: the entry may change in Redis after it was read and before it is kept here. Each key has an epoch
- * that every news of a change moves; a fill is kept only if the epoch is still the one from before the read, and is
- * taken back if it moved while it was being put. News that come later find the entry and remove it.
+ * A fill is a race: the entry may change in Redis between the read and the put here. Each key has an epoch that every
+ * change notification advances; a fill is kept only if the epoch is the same as before the read, and is removed again
+ * if it advanced during the put. Later notifications find the entry and remove it.
  *
- * An entry stands here under its revision as version, and is removed before it is put, so that the memory engine's version
- * rule never prefers an old copy.
+ * An entry is stored here with its revision as version, and is removed before it is put, so that the memory engine's
+ * version rule never prefers an old copy.
  */
 export class NearCache {
   readonly #remote: RemoteEngine;
@@ -29,10 +29,10 @@ export class NearCache {
   readonly #epochs: KeyEpochs;
   readonly #feed: InvalidationFeed;
   readonly #sink: NearSink;
-  /** Null = the near cache is bypassed, because it may hold what has changed, or is being emptied of it. */
+  /** Null = the near cache is bypassed, because it may be outdated, or is being emptied. */
   #generation: symbol | null = null;
   #emptying = false;
-  /** When changes were last heard of, where they are not any more. */
+  /** When the feed of changes was lost, if it is. */
   #deafSinceMs = Number.NEGATIVE_INFINITY;
   readonly #clock: () => number;
   #closed = false;
@@ -62,7 +62,7 @@ export class NearCache {
     return false;
   }
 
-  /** An entry as it was before Redis was away, if that was at most `maxAgeMs` ago. */
+  /** Returns an entry from before the outage, if it was valid at most `maxAgeMs` ago. */
   getStale(key: Key, sink: EntrySink, maxAgeMs: number): boolean {
     const isHearing = this.#generation !== null;
     if (sink.markStale === undefined || (!isHearing && this.#clock() - this.#deafSinceMs > maxAgeMs)) return false;
@@ -72,7 +72,7 @@ export class NearCache {
     return true;
   }
 
-  /** Gets an entry from Redis, and keeps it. */
+  /** Loads an entry from Redis, and keeps it. */
   async load(key: Key, sink: EntrySink): Promise<boolean> {
     const own = copyKey(key);
     const generation = this.#generation;
@@ -83,7 +83,7 @@ export class NearCache {
     return deliver(fetched, sink);
   }
 
-  /** A mutation of this node: whoever asks after its answer must not find what was before it. */
+  /** Runs a mutation of this node, so that no read after its answer finds the entry from before it. */
   async changing<T>(key: Key, change: () => Promise<T>): Promise<T> {
     const kept = copyKey(key);
     const outcome = change();
@@ -95,7 +95,7 @@ export class NearCache {
     }
   }
 
-  /** The same of all keys that match; null = all. */
+  /** The same for all keys that match; null = all keys. */
   async changingAll<T>(pattern: KeyPattern | null, change: () => Promise<T>): Promise<T> {
     try {
       return await change();
@@ -113,7 +113,7 @@ export class NearCache {
 
   #keep(key: Key, { bytes, start, end, attributes, expiresAtMs, revision, stamp }: Fetched, epoch: number): void {
     this.#remove(key);
-    // It may be kept next time, when there is room.
+    // The entry may be kept next time, when there is room.
     if ((this.#near.makeRoom?.(end - start) ?? null) !== null) return;
     this.#near.put({
       key,
@@ -125,7 +125,7 @@ export class NearCache {
       stamp: { version: toVersion(revision), nodeId: stamp.nodeId },
       condition: null,
     });
-    // Another thread may have heard of a change between the check and the put.
+    // Another thread may have received a change between the check and the put.
     if (epoch !== this.#epochs.of(key)) this.#remove(key);
   }
 
@@ -151,7 +151,7 @@ export class NearCache {
     this.#epochs.moveAll();
   }
 
-  /** All links are there (again). What was kept before may have changed unheard. */
+  /** All links are up (again). Entries from before may have changed unnoticed. */
   async #emptyAndUse(): Promise<void> {
     if (this.#generation !== null || this.#emptying) return;
     this.#emptying = true;
@@ -164,7 +164,7 @@ export class NearCache {
   }
 }
 
-/** Gives the entry's facts as Redis' own engine would: the version it has here is its revision. */
+/** Reports an entry as the Redis engine does: its version here is its revision there. */
 class NearSink implements EntrySink {
   readonly #versioned: boolean;
   #sink: EntrySink | null = null;

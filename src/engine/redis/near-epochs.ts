@@ -1,17 +1,17 @@
 import type { Key } from "../../model/key.ts";
 
 const SLOT_COUNT = 65_536;
-/** The epoch of everything, behind those of the slots. */
+/** The epoch of all keys together, behind those of the slots. */
 const ALL = SLOT_COUNT;
 
-/** The memory that `KeyEpochs` of several threads share. */
+/** Allocates the memory that the `KeyEpochs` of several threads share. */
 export function makeNearEpochs(): SharedArrayBuffer {
   return new SharedArrayBuffer((SLOT_COUNT + 1) * Int32Array.BYTES_PER_ELEMENT);
 }
 
 /**
- * A number per key that moves whenever the key may have changed. Keys share numbers by hash: a move for a neighbour
- * costs a fill, never the truth.
+ * A number per key that advances whenever the key may have changed. Keys share numbers by hash: a change of another key
+ * can waste a fill, but never makes one wrong.
  */
 export class KeyEpochs {
   readonly #epochs: Int32Array;

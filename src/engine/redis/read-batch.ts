@@ -8,7 +8,7 @@ const DOLLAR = 0x24;
 /** `$1024\r\n` before a name and `\r\n` behind it. */
 const BYTES_BESIDE_KEY = 16;
 
-/** The names of entries that are read together, as they stand in a command. */
+/** The names of entries that are read together, in their encoded form. */
 export class ReadBatch {
   count = 0;
   #bytes = Buffer.allocUnsafeSlow(4096);

@@ -10,11 +10,11 @@ import { type RedisEngineSettings, withDefaults } from "./options.ts";
 import { RemoteEngine } from "./remote-engine.ts";
 
 /**
- * The engine on Redis or Valkey: `GuardedEngine` decides whether Redis is asked at all, `NearCache` (where there is
- * a near cache) whether it needs to be, `RemoteEngine` asks. One per thread: each has its own connections.
+ * Opens the engine on Redis or Valkey: `GuardedEngine` decides whether Redis may be called, `NearCache` (if configured)
+ * whether it needs to be, `RemoteEngine` calls it. Each thread has an engine with its own connections.
  *
- * Resolves when Redis answers, or after the connect timeout: then the engine starts as in an outage.
- * Throws `RedisConfigError`.
+ * Resolves when Redis answers, or after the connect timeout; then the engine starts as during an outage. Throws
+ * `RedisConfigError`.
  */
 export async function createRedisEngine(settings: RedisEngineSettings): Promise<Engine> {
   const options = withDefaults(settings);
@@ -43,7 +43,7 @@ export async function createRedisEngine(settings: RedisEngineSettings): Promise<
   } catch (error) {
     breaker.open("", "", error);
   }
-  // Where it fails, counting starts with the first question for statistics.
+  // If it fails, counting starts with the first call of `stats`.
   await remote.startCounting().catch(() => {});
   return engine;
 }

@@ -5,9 +5,9 @@ export interface RedisAddress {
   readonly port: number;
 }
 
-/** What `REDIS_URL` says. */
+/** The parsed `REDIS_URL`. */
 export interface RedisTarget {
-  /** Servers to ask first: one server, seeds of a cluster, or the sentinels. */
+  /** The addresses to connect to first: one server, seeds of a cluster, or the Sentinels. */
   readonly addresses: readonly RedisAddress[];
   /** The name of the monitored primary; null = not through Sentinel. */
   readonly sentinelName: string | null;
@@ -38,9 +38,9 @@ const SENTINEL_PORT = 26379;
 const FORMS = "redis://[user:password@]host[:port][/database], rediss://…, valkey://…, or redis+sentinel://h1,h2/name";
 
 /**
- * Reads `REDIS_URL`: one URL, several separated by commas (`redis://a:1,redis://b:2` or `redis://a:1,b:2`), or
- * `redis+sentinel://[user:password@]h1:p,h2:p/name[/database]`. `redis`, `rediss`, `valkey` and `valkeys` are known;
- * an `s` before `+sentinel` means TLS. Throws `RedisConfigError`, whose message never shows a password.
+ * Parses `REDIS_URL`: one URL, several separated by commas (`redis://a:1,redis://b:2` or `redis://a:1,b:2`), or
+ * `redis+sentinel://[user:password@]h1:p,h2:p/name[/database]`. The schemes are `redis`, `rediss`, `valkey` and
+ * `valkeys`; an `s` before `+sentinel` means TLS. Throws `RedisConfigError`, whose message never shows a password.
  */
 export function parseRedisUrl(text: string): RedisTarget {
   const scheme = /^([a-z+]+):\/\//i.exec(text)?.[1]?.toLowerCase();

@@ -40,12 +40,12 @@ interface RemoteOptions {
 
 const MAX_STORED_BYTES = HEADER_BYTES + MAX_CONTENT_TYPE_BYTES + MAX_VALUE_BYTES;
 
-/** How often a conditional mutation reads again when others change the entry in between. */
+/** The most attempts of a conditional mutation while other clients change the entry in between. */
 const MAX_ATTEMPTS = 32;
 
 /**
  * The engine on Redis alone: every call is one round trip (two for conditions on revisions), and fails when Redis does.
- * What to do then is the affair of `GuardedEngine`.
+ * `GuardedEngine` decides what follows.
  */
 export class RemoteEngine implements Engine {
   readonly name = "redis";
@@ -93,7 +93,7 @@ export class RemoteEngine implements Engine {
     const reading = this.#read(name);
     const tombstone = this.#client.insist(true, () => this.#client.send("get", [this.#names.tombstoneOf(name)]));
     tombstone.catch(ignore);
-    // What is no string is no entry, and a put replaces it.
+    // A value of another type is not an entry, and a put overwrites it.
     const found = await reading.catch((error: unknown) => {
       if (classify(error) === "wrong-type") return null;
       throw error;
@@ -109,7 +109,7 @@ export class RemoteEngine implements Engine {
     return this.#batched.add(key, reader);
   }
 
-  /** Never rejects: the reader is told. */
+  /** Never rejects: the reader is told about failures. */
   async #getAlone(key: Key, reader: LateReader): Promise<void> {
     try {
       this.#tell(reader, await this.fetch(this.#names.ofEntry(key)));
@@ -122,7 +122,7 @@ export class RemoteEngine implements Engine {
     reader.done(deliver(fetched, reader));
   }
 
-  /** Reads and counts. The expiry is never later than Redis' own. */
+  /** Reads and counts. The returned expiry is never later than that in Redis. */
   async fetch(name: string): Promise<Fetched | null> {
     const sentAtMs = this.#options.clock();
     return this.#counted(fetchedFrom(await this.#read(name), sentAtMs));
@@ -134,20 +134,20 @@ export class RemoteEngine implements Engine {
   }
 
   /**
-   * Null where there is none; another type, which is no entry, is an error. A long value comes by itself, when
-   * its length is known: nobody waits for one that is too long to be an entry.
+   * Null if there is no entry; another type is an error. The rest of a long value is read separately, when its length
+   * is known, so that a value that is too long for an entry is never transferred.
    */
   #read(name: string): Promise<Reading | null> {
     return this.#client.insist(true, async () => {
       const reading = this.#client.send("getrange", [name, "0", String(MAX_TOGETHER_BYTES)]);
       const remaining = this.#client.send("pttl", [name]);
-      // Awaited second: a failure of both must not be one that nobody handles.
+      // Awaited second, so its rejection must not count as unhandled if both fail.
       remaining.catch(ignore);
       const head = await headOf(reading);
       const pttlMs = await remaining;
       if (pttlMs === NO_ENTRY && head !== UNREADABLE) return null;
       if (typeof pttlMs !== "number") throw unexpected(pttlMs);
-      // An empty one may also have been stored between the two.
+      // An empty head may also be an entry that was stored between the two commands.
       const isWhole = head.length > 0 && head.length <= MAX_TOGETHER_BYTES;
       const stored = isWhole ? head : await this.#readLong(name);
       return stored === null ? null : { stored, pttlMs };
@@ -239,7 +239,7 @@ export class RemoteEngine implements Engine {
     return deleted;
   }
 
-  /** While Redis is away, the servers' part is as it was last. */
+  /** While Redis is away, the servers' counts are those of the last success. */
   async stats(): Promise<EngineStats> {
     let failure: unknown = null;
     try {
@@ -265,13 +265,13 @@ export class RemoteEngine implements Engine {
     };
   }
 
-  /** To be called when Redis answers first: what it counted before is not ours. */
+  /** Called when Redis answers for the first time: its earlier counts are not those of this node. */
   async startCounting(): Promise<void> {
     this.#servers ??= await readServerStats(this.#client);
     this.#atStart ??= this.#servers;
   }
 
-  /** A server that was started again counts from 0 again. */
+  /** A restarted server counts from 0 again. */
   #sinceStart(kind: "evictions" | "expirations"): number {
     const now = this.#servers?.[kind] ?? 0;
     const before = this.#atStart?.[kind] ?? 0;
@@ -299,7 +299,7 @@ export class RemoteEngine implements Engine {
     return reply === null ? "condition-failed" : "stored";
   }
 
-  /** Runs a mutating script. Tags are compared here, and the script makes sure that nothing changed since. */
+  /** Runs a mutating script. ETags are compared here, and the script ensures that nothing has changed since. */
   async #mutate(
     script: ServerScript,
     name: string,
@@ -310,7 +310,8 @@ export class RemoteEngine implements Engine {
     const versioned = this.#options.versioned && stamp !== null;
     const keys = versioned ? [name, this.#names.tombstoneOf(name), this.#names.floorOf(name)] : [name];
     const stampArgs = versioned ? [String(stamp.version), String(stamp.nodeId)] : ["", String(this.#revision())];
-    // A stamp keeps a second, late execution from undoing what is newer; a condition would find the first one's entry.
+    // A stamp keeps a second, late execution from overwriting newer values; a condition would fail on the result of the
+    // first.
     const isRepeatable = versioned && script !== INCREMENT && condition === null;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const expected = await this.#expectation(name, condition);
@@ -324,7 +325,7 @@ export class RemoteEngine implements Engine {
     return "condition-failed";
   }
 
-  /** What the script must find, in the form of `scripts.ts`; null = the condition fails already. */
+  /** The state that the script must find, in the form of `scripts.ts`; null = the condition already fails. */
   async #expectation(name: string, condition: Condition | null): Promise<string | null> {
     if (condition === null) return "";
     if (condition.kind === "absent") return "a";
@@ -337,24 +338,24 @@ export class RemoteEngine implements Engine {
     return `=${new Bun.CryptoHasher("sha1").update(stored).digest("hex")}`;
   }
 
-  /** 32 bits for each write, so that two writes of one value are told apart. */
+  /** 32 random bits for each write, so that two writes of one value have different revisions. */
   #revision(): number {
     return Math.floor(this.#options.random() * 2 ** 32);
   }
 
-  /** The time to live in ms that scripts and SET take; "" = none. What has expired already lives for 1 ms. */
+  /** The TTL in ms for scripts and SET; "" = none. An entry that has already expired lives for 1 ms. */
   #ttl(expiresAtMs: number): string {
     if (expiresAtMs === NEVER) return "";
     return String(Math.max(1, Math.ceil(expiresAtMs - this.#options.clock())));
   }
 }
 
-/** What `PTTL` gives where there is no entry. */
+/** The result of `PTTL` for a missing entry. */
 const NO_ENTRY = -2;
 
 const ignore = (): void => {};
 
-/** The beginning of a value. */
+/** The first bytes of a value. */
 async function headOf(reading: Promise<unknown>): Promise<Buffer> {
   try {
     const head = await reading;
@@ -366,7 +367,7 @@ async function headOf(reading: Promise<unknown>): Promise<Buffer> {
   }
 }
 
-/** The user may not read a part of a value; perhaps the whole. */
+/** The user may not read a part of a value, but perhaps the whole. */
 const UNREADABLE = Buffer.alloc(0);
 
 function unexpected(reply: unknown): TypeError {

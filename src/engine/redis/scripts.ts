@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { MAX_INTEGER_TEXT_BYTES } from "../engine.ts";
 import { REVISION_CHARACTERS } from "./stored-form.ts";
 
-/** A script of the server. It touches one hash slot, so that it runs in a cluster as well. */
+/** A script for the server. It accesses one hash slot, so that it also runs in a cluster. */
 export interface ServerScript {
   readonly source: string;
   readonly sha: string;
@@ -76,7 +76,10 @@ local no = refused()
 if no then return no end
 `;
 
-/** What depends on a value fails where another program's hash, list or set stands. Puts and deletes replace and remove it. */
+/**
+ * Operations that depend on the value fail for another program's hash, list or set. Puts overwrite it, deletes remove
+ * it.
+ */
 const REFUSE_FOREIGN = "if is_foreign then return redis.error_reply('WRONGTYPE the key holds no string') end";
 
 /** ARGV[4]: the bytes to store; ARGV[5]: TTL in ms or "". */
@@ -84,13 +87,16 @@ export const PUT = script(`${PRELUDE}
 store(ARGV[4], ARGV[5])
 return 'stored'`);
 
-/** ARGV[4]: for how many ms to remember the delete, or "". */
+/** ARGV[4]: how many ms to remember the delete, or "". */
 export const DELETE = script(`${PRELUDE}
 if versioned and ARGV[4] ~= '' then redis.call('SET', KEYS[2], stamp(), 'PX', ARGV[4]) end
 if redis.call('UNLINK', KEYS[1]) == 1 then return 'deleted' end
 return 'absent'`);
 
-/** ARGV[4]: TTL in ms or ""; ARGV[5], ARGV[6]: version and node id of the one that is meant, or "". It takes no stamp. */
+/**
+ * ARGV[4]: TTL in ms or ""; ARGV[5], ARGV[6]: version and node id of the entry to touch, or "". The touch itself has no
+ * stamp.
+ */
 export const TOUCH = script(`${PRELUDE}
 ${REFUSE_FOREIGN}
 if not current then return 'absent' end
@@ -103,7 +109,7 @@ if ARGV[4] == '' then redis.call('PERSIST', KEYS[1])
 else redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
 return 'touched'`);
 
-/** ARGV[4]: delta; ARGV[5]: TTL in ms or "" of an entry that the call makes. Returns the sum as text after "=". */
+/** ARGV[4]: delta; ARGV[5]: TTL in ms, or "", if the call creates the entry. Returns the sum as text after "=". */
 export const INCREMENT = script(`${PRELUDE}
 ${REFUSE_FOREIGN}
 local text = current or '0'
@@ -124,11 +130,11 @@ if versioned then store('\\1\\0' .. stamp() .. '\\0' .. result, current and 'kee
 else store(result .. revision(), current and 'keep' or ARGV[5]) end
 return '=' .. result`);
 
-/** Values longer than this are not read together with others: nobody waits for much that others want. */
+/** Values longer than this are not read in a batch, so that other reads do not wait for them. */
 export const MAX_TOGETHER_BYTES = 64 * 1024;
-/** Stands in the reply for the length of such a value, which then does not follow. */
+/** Replaces the length of such a value in the reply, which then does not contain it. */
 export const TOO_LONG = 0xffff_ffff;
-/** Stands there where the key holds no string. */
+/** Replaces the length if the value is not a string. */
 export const NO_STRING = 0xffff_fffe;
 
 /**
@@ -157,7 +163,7 @@ ${PRELUDE.replace("local no = refused()\nif no then return no end\n", "")}
 if not current or (is_envelope(current) and is_newer(current, 3)) then return 0 end
 return redis.call('UNLINK', KEYS[1])`);
 
-/** Remembers a clear, unless a newer one is remembered. KEYS[1]: the floor. */
+/** Records a clear, unless a newer one is recorded. KEYS[1]: the floor. */
 export const RAISE_FLOOR = script(`
 ${PRELUDE.replace("local no = refused()\nif no then return no end\n", "")}
 if not is_newer(current, 1) then redis.call('SET', KEYS[1], stamp()) end

@@ -2,7 +2,7 @@ import type { RedisClient } from "./client.ts";
 
 /** Sums over all primaries. */
 export interface ServerStats {
-  /** Of the whole database: Redis doesn't count keys by prefix. */
+  /** Keys of the whole database: Redis does not count keys by prefix. */
   readonly entries: number;
   readonly usedBytes: number;
   /** Null = at least one primary has no limit. */

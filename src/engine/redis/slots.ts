@@ -8,7 +8,10 @@ const CRC16 = Uint16Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-/** The slot of a key: of what is between the first `{` and the next `}`, where that isn't empty; else of all of it. */
+/**
+ * The slot of a key: the hash of the text between the first `{` and the next `}` if it is not empty; otherwise of the
+ * whole key.
+ */
 export function slotOf(name: string): number {
   const open = name.indexOf("{");
   const close = open < 0 ? -1 : name.indexOf("}", open + 1);
@@ -18,7 +21,7 @@ export function slotOf(name: string): number {
   return crc % SLOT_COUNT;
 }
 
-/** For every slot a short text of its own, so that a helper key can be put beside any entry: `{text}`. */
+/** A short text for every slot, so that a helper key can be placed on the slot of any entry: `{text}`. */
 export function makeSlotTags(): readonly string[] {
   const tags: string[] = new Array(SLOT_COUNT).fill("");
   let missing = SLOT_COUNT;

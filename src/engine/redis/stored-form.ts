@@ -33,15 +33,15 @@ const TYPE_LENGTH_AT = 14;
 export const HEADER_BYTES = 15;
 const KIND_PLAIN = 1;
 const TWO_32 = 0x1_0000_0000;
-/** A revision has 32 bits, two in each character, the higher ones first. */
+/** A revision has 32 bits, two in each character, the most significant first. */
 export const REVISION_CHARACTERS = 16;
-/** The digits of a revision: all that JSON takes for white space. */
+/** The digits of a revision: the white space characters of JSON. */
 const WHITE_SPACE = Buffer.from(" \t\n\r");
-/** What may stand in a header. */
+/** Characters that are allowed in a header. */
 
 const BINARY_ATTRIBUTES: Attributes = { contentType: "application/octet-stream" };
 
-/** An entry as it was found: the value is `bytes[start .. end)`. */
+/** An entry as stored: the value is `bytes[start .. end)`. */
 export interface StoredEntry {
   readonly bytes: Buffer;
   readonly start: number;
@@ -54,9 +54,9 @@ export interface StoredEntry {
 export const NO_STAMP: Stamp = { version: toVersion(0), nodeId: 0 };
 
 /**
- * The bytes to store for a value, copied.
+ * Encodes a value for storage, as a copy.
  *
- * @param mark the version to keep, or, where none is kept, a revision of 32 bits that no other write has
+ * @param mark the version to store, or, without versions, a revision of 32 bits that no other write has
  */
 export function encodeStored(
   source: Buffer,
@@ -93,7 +93,7 @@ function withRevision(source: Buffer, start: number, end: number, revision: numb
   return stored;
 }
 
-/** Where the value of a JSON text ends: before its revision, if it has one. */
+/** The end of a JSON value: before its revision, if it has one. */
 function endOfValue(text: Buffer): number {
   const end = text.length - REVISION_CHARACTERS;
   if (end <= 0) return text.length;
@@ -101,7 +101,7 @@ function endOfValue(text: Buffer): number {
   return end;
 }
 
-/** Understands both forms. Never throws: what can't be understood is somebody's bytes, and served as such. */
+/** Decodes both forms. Never throws: bytes that are in neither form are served as a plain value. */
 export function decodeStored(stored: Buffer): StoredEntry {
   if (stored[0] !== ENVELOPE_MARK || stored.length < HEADER_BYTES) return decodePlain(stored, 0, NO_STAMP);
   const typeLength = stored[TYPE_LENGTH_AT] ?? 0;
@@ -124,19 +124,22 @@ export function decodeStored(stored: Buffer): StoredEntry {
   };
 }
 
-/** Whether a node may have stored this type: it fits a header, and is not that of JSON, which is stored without its name. */
+/**
+ * Whether a node may have stored this content type: it fits in a header, and is not that of JSON, which is stored
+ * without a name.
+ */
 function isForeignToJson(contentType: string): boolean {
   if (contentType.length > MAX_CONTENT_TYPE_BYTES || !CONTENT_TYPE_FORM.test(contentType)) return false;
   return contentType.split(";", 1)[0]?.trim().toLowerCase() !== JSON_CONTENT_TYPE;
 }
 
-/** A hash of 53 bits of the stored bytes where there is no version; the version where there is one. */
+/** The version if there is one; otherwise 53 bits of a hash of the stored bytes. */
 function revisionOf(stored: Buffer, stamp: Stamp): number {
   if (stamp.version !== 0) return stamp.version;
   return (Bun.hash.xxHash32(stored, 0x5eed) & 0x1f_ffff) * TWO_32 + Bun.hash.crc32(stored);
 }
 
-/** What the scripts leave behind for a deleted key; null = nothing. */
+/** The stamp of a deleted key, as left by the scripts; null = none. */
 export function decodeTombstone(stored: Buffer | null): Stamp | null {
   if (stored === null || stored.length < 12) return null;
   const version = stored.readUInt32BE(0) * TWO_32 + stored.readUInt32BE(4);

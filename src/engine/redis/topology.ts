@@ -5,7 +5,7 @@ import { messageOf, NotConnectedError, RedisConfigError } from "./errors.ts";
 import type { RedisEngineOptions } from "./options.ts";
 import type { RedisAddress } from "./redis-url.ts";
 
-/** How connections are made: one server, Sentinel, or Cluster. */
+/** The kind of connection: one server, Sentinel, or Cluster. */
 export type Topology =
   | { readonly kind: "single"; readonly client: Redis }
   | { readonly kind: "cluster"; readonly client: Cluster };
@@ -18,8 +18,8 @@ type TopologyOptions = Pick<
 const RECONNECT = { firstMs: 50, maxMs: 1000 };
 
 /**
- * Finds out what the addresses lead to and makes a client for it. The client keeps itself connected.
- * Throws `NotConnectedError` when no address answers, `RedisConfigError` when what answers can't be used.
+ * Detects what the addresses lead to and creates a client for it, which reconnects by itself. Throws
+ * `NotConnectedError` if no address answers, `RedisConfigError` if the servers can't be used as configured.
  */
 export async function openTopology(options: TopologyOptions): Promise<Topology> {
   const { target } = options;
@@ -27,7 +27,7 @@ export async function openTopology(options: TopologyOptions): Promise<Topology> 
   const reasons: string[] = [];
   for (const address of target.addresses) {
     const scout = new Redis({ ...nodeOptions(options), ...address, retryStrategy: null, lazyConnect: true });
-    // What `connect` rejects with is often only that the connection was closed.
+    // `connect` often rejects only with the message that the connection was closed.
     let cause: unknown = null;
     scout.on("error", (error: unknown) => {
       cause = error;
@@ -47,7 +47,7 @@ export async function openTopology(options: TopologyOptions): Promise<Topology> 
   throw new NotConnectedError(`no server answers (${reasons.join("; ")})`);
 }
 
-/** A connection of its own to one node, that speaks RESP2 and doesn't reconnect: for subscriptions. */
+/** A separate RESP2 connection to one node, without reconnects: for subscriptions. */
 export function openSubscriber(options: TopologyOptions, address: RedisAddress): Redis {
   return new Redis({
     ...nodeOptions(options),
@@ -59,7 +59,7 @@ export function openSubscriber(options: TopologyOptions, address: RedisAddress):
   });
 }
 
-/** Where a connected client of one node is connected to. */
+/** The address to which the client of a node is connected. */
 export function addressOf(client: Redis): RedisAddress {
   const { stream } = client;
   return {
@@ -76,20 +76,20 @@ function openCluster(options: TopologyOptions): Cluster {
   const cluster = new Cluster([...options.target.addresses], {
     redisOptions,
     clusterRetryStrategy: retryStrategy,
-    // A command to a node that has just come, or has just been promoted, waits for the connection to it, for as long as
-    // its caller does. Without the queue it would fail.
+    // A command to a new or newly promoted node waits for the connection, for as long as its caller waits. Without the
+    // queue it would fail.
     enableOfflineQueue: true,
-    // A server that hangs is asked like any other: the next one is to have its turn soon.
+    // A hanging server is skipped after the same time, so that the next one is asked soon.
     slotsRefreshTimeout: options.commandTimeoutMs,
     // Delayed retries happen in `client.ts`, where they end with the caller's timeout: a write that the client sent
-    // again after its caller had given up could undo a newer one.
+    // again after its caller had given up could overwrite a newer one.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     retryDelayOnTryAgain: 20,
     dnsLookup: (host, done) => done(null, host),
   });
-  // The client leaves a node at once that has no slots any more, and with it what is under way there. Its replies, which
-  // say where the slots are now, are still worth a command's time.
+  // The client drops a node without slots at once, with the commands in flight there. Their replies, which say where
+  // the slots are now, are worth waiting for, for one command timeout.
   cluster.on("+node", (node: Redis) => {
     const { disconnect } = node;
     node.disconnect = () => void setTimeout(() => disconnect.call(node), options.commandTimeoutMs).unref();
@@ -119,10 +119,11 @@ function nodeOptions(options: TopologyOptions) {
   return {
     db: target.database,
     connectTimeout: options.connectTimeoutMs,
-    // What a server that hangs has not said in a command's time nobody waits for: the next connection is made then.
+    // After a command timeout, a hanging server is not waited for any longer: the next connection is opened.
     disconnectTimeout: options.commandTimeoutMs,
     connectionName: "servcache",
-    // Nothing waits inside the client: what can't be sent or loses its connection fails at once, and the engine decides.
+    // Commands do not queue inside the client: one that can't be sent, or loses its connection, fails at once, and the
+    // engine decides.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
