@@ -1,25 +1,25 @@
 import { type ByteBudget, InFlight } from "../../runtime/byte-budget.ts";
 import { freeBuffer } from "./free-buffer.ts";
 
-/** As much of a socket as an answer needs. */
+/** The part of a socket that an answer needs. */
 export interface ByteSink {
-  /** @returns how many bytes were taken; negative = closed */
+  /** @returns the number of bytes accepted; negative = closed */
   write(bytes: Buffer, offset: number, length: number): number;
 }
 
-/** A part of the answers that a client hasn't taken yet. */
+/** A part of the answers that the client has not received yet. */
 export interface AnswerPart {
   readonly isSent: boolean;
-  /** Sends as much as the socket takes, up to `mostBytes`. @returns the bytes that it took, or `LOST` */
+  /** Sends as much as the socket accepts, up to `mostBytes`. @returns the number of bytes accepted, or `LOST` */
   send(socket: ByteSink, mostBytes: number): number;
-  /** Gives back what is held. To be called once. */
+  /** Frees the bytes that are held. To be called once. */
   drop(): void;
 }
 
-/** What is to be sent isn't there any more, or its client: the answer can't be finished. */
+/** The rest of the answer, or its client, is gone: the answer can't be completed. */
 export const LOST = -1;
 
-/** Bytes that belong to the answer, and what the budget counts for them. */
+/** Bytes owned by the answer, with their share of the budget. */
 export class HeldBytes implements AnswerPart {
   constructor(
     private readonly budget: ByteBudget,
@@ -35,7 +35,7 @@ export class HeldBytes implements AnswerPart {
 
   send(socket: ByteSink, mostBytes: number): number {
     const sent = socket.write(this.bytes, this.start, Math.min(mostBytes, this.end - this.start));
-    // A client that has reset its connection is told of in no other way where its socket is paused.
+    // While a socket is paused, a reset by the client shows only here.
     if (sent < 0) return LOST;
     this.start += sent;
     return sent;

@@ -3,14 +3,14 @@ import type { ErrorCode } from "./error-codes.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import { OVERLOADED } from "./refusal.ts";
 
-/** An answer that is not a success: thrown anywhere below the router, it becomes the response. */
+/** An error answer as an exception: thrown anywhere below the router, it becomes the response. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     readonly code: ErrorCode,
     /** What was wrong, with which value, and what to do. */
     message: string,
-    /** More headers: zero or more `Name: value\r\n`, ASCII. */
+    /** Further headers: zero or more `Name: value\r\n`, ASCII. */
     readonly headers = "",
     options?: ErrorOptions,
   ) {
@@ -18,7 +18,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The bytes of an answer have no room in the budget. Made once: it is thrown where little memory is left. */
+/** The budget has no room for the bytes of an answer. Allocated once, because it is thrown when memory is scarce. */
 export const TOO_MUCH_IN_FLIGHT = new ApiError(
   OVERLOADED.status,
   OVERLOADED.code,
@@ -26,7 +26,7 @@ export const TOO_MUCH_IN_FLIGHT = new ApiError(
   `Retry-After: ${OVERLOADED.retryAfter}\r\n`,
 );
 
-/** @param activeTraceId of the request, where it is traced */
+/** @param activeTraceId the trace id of the request, if it is traced */
 export function sendError(
   request: HttpRequest,
   response: HttpResponse,

@@ -5,20 +5,20 @@ import { NO_BYTES } from "./request.ts";
 const FIRST_BYTES = 16 * 1024;
 
 /**
- * A body that arrives in pieces. It grows with what has arrived, never with what was announced, so that a client pays
- * for memory with bytes sent.
+ * Collects a body that arrives in pieces. It grows with the bytes received, never with the announced length, so that a
+ * client pays for memory with bytes sent.
  */
 export class BodyBuffer {
   bytes: Buffer = NO_BYTES;
   length = 0;
 
-  /** @param expectedBytes how long it will be at most; growth stops there */
+  /** @param expectedBytes the most bytes that can arrive; growth stops there */
   constructor(
     private readonly budget: ByteBudget,
     private readonly expectedBytes: number,
   ) {}
 
-  /** @returns false where the budget has no room for it */
+  /** @returns false if the budget has no room */
   append(source: Buffer, start: number, end: number): boolean {
     const length = this.length + end - start;
     if (length > this.bytes.length && !this.grow(length)) return false;
@@ -27,13 +27,13 @@ export class BodyBuffer {
     return true;
   }
 
-  /** Gives the budget back. Call this, or `free`, once. */
+  /** Returns the bytes to the budget. Call either this or `free`, once. */
   release(): void {
     this.budget.giveBack(InFlight.Bodies, this.bytes.length);
     this.bytes = NO_BYTES;
   }
 
-  /** As `release`, where nobody reads the bytes any more: their memory goes at once. */
+  /** Like `release`, when the bytes are no longer read: their memory is freed at once. */
   free(): void {
     const { bytes } = this;
     this.release();

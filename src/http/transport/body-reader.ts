@@ -5,13 +5,13 @@ import { Pace, type PaceContext } from "./pace.ts";
 import { OVERLOADED, type Refusal } from "./refusal.ts";
 import type { ParsedRequest } from "./request.ts";
 
-/** Puts together the body of a request whose packets come one after the other, sized or chunked. */
+/** Assembles the body of a request from its packets, sized or chunked. */
 export class BodyReader {
   private readonly body: BodyBuffer;
   private readonly decoder: ChunkedDecoder | null;
   private readonly pace: Pace;
 
-  /** @param request kept until the body is whole: nobody else may parse into it */
+  /** @param request kept until the body is complete: nothing else may parse into it */
   constructor(
     readonly request: ParsedRequest,
     private readonly context: PaceContext,
@@ -27,7 +27,7 @@ export class BodyReader {
     return this.decoder === null ? this.body.length === this.request.contentLength : this.decoder.done;
   }
 
-  /** Takes what has arrived of the body, and gives it to the request once it is whole (`done`). */
+  /** Consumes the received bytes, and passes the body to the request when it is complete (`done`). */
   read(input: InputQueue): Refusal | null {
     const arrivedBytes = input.length;
     const refusal = this.decoder === null ? this.readSized(input) : this.readChunked(this.decoder, input);
@@ -38,17 +38,17 @@ export class BodyReader {
     return refusal;
   }
 
-  /** Whether too little arrives of it. To be asked in every sweep. */
+  /** Whether the body arrives too slowly. To be called in every sweep. */
   get isTooSlow(): boolean {
     return this.pace.isTooSlow(this.context.limits.bodyTimeoutMs);
   }
 
-  /** Gives the body's memory back to the budget; a handler may still be reading it. Call this, or `free`, once. */
+  /** Returns the body's bytes to the budget while a handler may still read them. Call either this or `free`, once. */
   release(): void {
     this.body.release();
   }
 
-  /** As `release`, after the handler. */
+  /** Like `release`, after the handler. */
   free(): void {
     this.body.free();
   }

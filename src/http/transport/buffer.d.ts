@@ -1,4 +1,5 @@
-// Bun and Node have these, and the published types don't. They cost half of what write() and toString() do.
+// Methods of Buffer that Bun and Node have, but the published types lack. They cost half as much as write() and
+// toString().
 interface Buffer {
   latin1Write(text: string, offset: number): number;
   utf8Write(text: string, offset: number): number;

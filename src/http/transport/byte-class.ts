@@ -1,10 +1,8 @@
-/**
- * What each byte may be part of, as bits: one table look-up per byte decides (RFC 9110 section 5.6, RFC 3986).
- */
+/** The classes of each byte as bits, so that one table look-up per byte decides (RFC 9110 section 5.6, RFC 3986). */
 export const TOKEN = 1;
 /** Field values: visible ASCII, space, tab, and the bytes from 0x80 on. No control bytes. */
 export const FIELD_VALUE = 2;
-/** Targets: visible ASCII but `#`, which begins a fragment: clients keep that to themselves. */
+/** Targets: visible ASCII except `#`, which begins a fragment; clients never send fragments. */
 export const TARGET = 4;
 /** Host: what a name, an IPv4 or `[IPv6]` address, and a port may consist of. */
 export const HOST = 8;

@@ -13,15 +13,15 @@ const SEMICOLON = 0x3b;
 const EQUALS = 0x3d;
 const BACKSLASH = 0x5c;
 
-/** Eight hexadecimal digits, leading zeros aside, say 4 GiB: more than any limit, and still exact. */
+/** Eight hexadecimal digits without leading zeros are up to 4 GiB: more than any limit, and still exact. */
 const MAX_SIZE_DIGITS = 8;
-/** Size, extensions and CRLF of one chunk. Extensions mean nothing here: they are checked and dropped. */
+/** Size, extensions and CRLF of one chunk. Extensions have no effect: they are validated and dropped. */
 const MAX_SIZE_LINE_BYTES = 256;
 
 const BAD_CHUNK = badRequest("send each chunk as its size in hexadecimal digits, CRLF, its bytes, CRLF");
 const BAD_TRAILER = badRequest("send trailers as header lines that end with CRLF");
 
-/** Where in the grammar of RFC 9112 section 7.1 the next byte stands. */
+/** The position of the next byte in the grammar of RFC 9112 section 7.1. */
 enum At {
   Size,
   BeforeExtension,
@@ -44,9 +44,9 @@ enum At {
 }
 
 /**
- * Takes a chunked body apart, however its bytes are split over packets. White space may stand around the `;` and the `=`
- * of extensions (`BWS`, RFC 9112 section 7.1.1), and nowhere else: a size that is followed by a space and no `;` is
- * refused, for others might read it as another size.
+ * Decodes a chunked body, however its bytes are split over packets. White space is allowed around the `;` and the `=`
+ * of extensions (`BWS`, RFC 9112 section 7.1.1), and nowhere else: a size followed by a space without `;` is refused,
+ * because other implementations might read it as another size.
  */
 export class ChunkedDecoder {
   refusal: Refusal | null = null;
@@ -67,7 +67,10 @@ export class ChunkedDecoder {
     return this.at === At.Done;
   }
 
-  /** Reads on. @returns where it stopped: at `end`, after the body (`done`), or where the body is refused (`refusal`) */
+  /**
+   * Continues decoding. @returns the position reached: `end`, the byte after the body (`done`), or the byte at which
+   * the body is refused (`refusal`)
+   */
   push(source: Buffer, start: number, end: number): number {
     let position = start;
     while (position < end && this.at !== At.Done && this.refusal === null) {
@@ -182,7 +185,7 @@ export class ChunkedDecoder {
     else this.endExtension(byte);
   }
 
-  /** After the size, or after an extension: another extension, or the end of the line. */
+  /** After the size, or after an extension: another extension or the end of the line. */
   private endExtension(byte: number): void {
     if (byte === SEMICOLON) this.enter(At.ExtensionName);
     else if (isWhiteSpace(byte)) this.at = At.BeforeExtension;

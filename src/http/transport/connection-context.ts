@@ -9,9 +9,9 @@ import type { Turns } from "./turns.ts";
 export interface ByteSocket {
   /** The client's address. */
   readonly remoteAddress: string;
-  /** @returns how many bytes were taken; fewer than given: `drain` follows. Negative = closed. */
+  /** @returns the number of bytes accepted; fewer than given: `drain` follows. Negative = closed. */
   write(bytes: Buffer, offset: number, length: number): number;
-  /** Sends FIN; what the other side sends is still read. */
+  /** Sends FIN; the receiving direction stays open. */
   shutdown(): void;
   /** Closes both directions. */
   end(): void;
@@ -21,27 +21,27 @@ export interface ByteSocket {
   resume(): void;
 }
 
-/** What all connections of a server share. */
+/** The state that all connections of a server share. */
 export interface ConnectionContext extends WriterContext {
   readonly limits: HttpLimits;
-  /** Requests of pages of other sites are refused, and those for another host. */
+  /** Whether requests from pages of other sites, and requests for other hosts, are refused. */
   readonly refusesOtherSites: boolean;
   readonly handler: HttpHandler;
-  /** Whether the body of a request is to be read; if not, the handler gets the request without it, and refuses. */
+  /** Whether to read the body of a request; otherwise the handler gets the request without it, and refuses it. */
   readonly admits: (request: HttpRequest) => boolean;
-  /** Ms since the Unix epoch, as of the last sweep: at most one sweep interval behind. */
+  /** Ms since the Unix epoch, as of the last sweep: at most one sweep interval old. */
   readonly nowMs: number;
-  /** Longest time that `nowMs` is behind. */
+  /** The most that `nowMs` can be behind. */
   readonly sweepIntervalMs: number;
   /** When idle connections are closed during a drain, in ms since the Unix epoch. */
   readonly drainIdleUntilMs: number;
-  /** The request that is parsed into; whoever has to keep it puts another in its place. */
+  /** The request that the parser fills; code that keeps it puts another one in its place. */
   request: ParsedRequest;
-  /** Of those that send or get much. */
+  /** The turns of connections that send or receive much. */
   readonly turns: Turns;
-  /** Requests that were put aside until their answer came, to be used again. */
+  /** A pool of requests that were kept until their answer came. */
   readonly spareRequests: ParsedRequest[];
-  /** The writer of all answers that are given at once; empty between events. */
+  /** The writer of all immediate answers; empty between events. */
   response: ResponseWriter;
   newTraceId(): string;
   onError(error: unknown, traceId: string): void;

@@ -19,16 +19,16 @@ import { Wait } from "./wait.ts";
 /** Answers to pipelined requests are collected up to this size before they are sent. */
 const FLUSH_BYTES = 32 * 1024;
 
-/** More would only be kept after a crowd has gone. */
+/** The most pooled requests; more would only be kept after a burst. */
 const MAX_SPARE_REQUESTS = 256;
 
 const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
 
 /**
- * One client's connection, from the bytes on its socket to calls of the handler and back. It handles one request at a
- * time; while an answer is outstanding, or isn't taken by the client, nothing more is parsed.
+ * A client's connection: parses the bytes on its socket, calls the handler, and sends the answers. It handles one
+ * request at a time; while an answer is outstanding, or has not been accepted by the client, nothing more is parsed.
  *
- * The hot path is `onData` -> `advance` -> `parseHead` -> `dispatch` -> `conclude` -> `flush`, without garbage.
+ * The hot path is `onData` -> `advance` -> `parseHead` -> `dispatch` -> `conclude` -> `flush`, and creates no garbage.
  */
 export class Connection implements AnswerRecipient, TurnTaker {
   private phase = Phase.Head;
@@ -53,7 +53,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
   }
 
   onData(chunk: Buffer): void {
-    // What a socket has is read in one go, if nobody stops it.
+    // Otherwise everything in the socket's buffer would be read in one go.
     if (chunk.length >= LARGE_CHUNK_BYTES) this.pause.waitForTurn();
     if (this.phase === Phase.Lingering || this.phase === Phase.Closed) {
       freeBuffer(chunk);
@@ -64,7 +64,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
     else this.advance();
   }
 
-  /** The client has sent FIN: it gets the answers to what it has sent. */
+  /** The client has sent FIN: it still gets the answers to its requests. */
   onEnd(): void {
     if (this.inputEnded) return;
     this.inputEnded = true;
@@ -80,7 +80,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
     else if (this.phase !== Phase.Handling) this.resumeAndAdvance();
   }
 
-  /** The turn of an answer that is large. */
+  /** Sends more of a large answer when its turn has come. */
   takeTurn(): void {
     this.output.endWait();
     this.onDrain();
@@ -100,12 +100,13 @@ export class Connection implements AnswerRecipient, TurnTaker {
     this.flush();
   }
 
-  /** Closes what has waited for too long. Called about once a second with the context's new time. */
+  /** Closes the connection if it has waited for too long. Called about once a second with the context's new time. */
   sweep(): void {
     const { limits, drainIdleUntilMs, nowMs } = this.context;
     if (this.phase === Phase.Closed) return;
     if (!this.output.isEmpty) {
-      // The kernel says that it can take more only when it can take much more: asked, it takes what a slow client left.
+      // The kernel reports a writable socket only when it can accept much more: a retry sends the bytes of a slow
+      // client.
       this.onDrain();
       if (this.output.isTooSlow) this.cut();
     } else if (this.phase === Phase.Lingering) {
@@ -128,7 +129,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
     return this.phase === Phase.Handling || !this.output.isEmpty;
   }
 
-  /** Whoever doesn't take an answer is not read from any further. */
+  /** A client that does not accept its answers is not read from any further. */
   private pauseIfFull(): void {
     const mostBytes = this.output.isEmpty ? this.context.limits.readAheadBytes : 1;
     if (this.input.length >= mostBytes && !this.pause.begin(this.input.bytes.length)) this.cut();
@@ -139,7 +140,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
     this.advance();
   }
 
-  /** Handles what has arrived, as far as that goes. */
+  /** Processes the received bytes as far as possible. */
   private advance(): void {
     let progress = true;
     while (progress && !this.isBusy()) {
@@ -190,7 +191,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
   }
 
   private waitForHead(): void {
-    // Half of an empty line is no head.
+    // Half of an empty line is not a head.
     if (this.input.isHalfEmptyLine) return;
     this.wait.beginHead();
     this.input.shrink();
@@ -216,7 +217,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
       request.keepAlive = false;
       return this.dispatch(request);
     }
-    // The reader keeps the request.
+    // The body reader keeps the request.
     this.context.request = new ParsedRequest();
     this.held.body = new BodyReader(request, this.context);
     this.phase = Phase.Body;
@@ -233,7 +234,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
     if (bodyReader === null) throw new Error("a body arrives without its request");
     const refusal = bodyReader.read(input);
     if (input.length === 0) {
-      // The packet with the head is still the request's.
+      // The packet with the head still belongs to the request.
       if (input.bytes !== bodyReader.request.buffer) freeBuffer(input.bytes);
       input.clear();
     }
@@ -268,7 +269,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
     return this.phase === Phase.Head;
   }
 
-  /** The answer comes later: request and writer belong to it alone from here on. */
+  /** The answer comes later: from now on, request and writer belong to it alone. */
   private answerLater(pending: Promise<void>, request: ParsedRequest, response: ResponseWriter): void {
     const { context } = this;
     this.phase = Phase.Handling;
@@ -285,7 +286,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
     );
   }
 
-  /** The answer comes later, in one go: only the request must be kept for it. */
+  /** The answer comes later, in one piece: only the request has to be kept for it. */
   private awaitAnswer(answer: LateAnswer, request: ParsedRequest, response: ResponseWriter): void {
     const { context } = this;
     this.phase = Phase.Handling;
@@ -301,7 +302,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
     return this.awaited;
   }
 
-  /** The writer of all connections is empty between events, and so it is when something comes that was waited for. */
+  /** The shared writer is empty between events, and so it is when a late answer arrives. */
   openAnswer(): ResponseWriter {
     const { response } = this.context;
     response.expect(this.awaitedRequest);
@@ -347,7 +348,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
     else if (this.output.isEmpty) this.resumeAndAdvance();
   }
 
-  /** After the handler: the answer is whole, and what comes next is known. */
+  /** After the handler: the answer is complete, and the next step is known. */
   private conclude(request: ParsedRequest, response: ResponseWriter): void {
     if (!response.answered)
       answerInternalError(this.context, new Error("the handler gave no answer"), request, response);
@@ -360,14 +361,14 @@ export class Connection implements AnswerRecipient, TurnTaker {
     this.flush();
   }
 
-  /** Answers in the handler's place, and closes. `request` where its head was read, else null. */
+  /** Answers instead of the handler, and closes. `request` is null if its head was not read. */
   private refuse(refusal: Refusal, request: ParsedRequest | null): void {
     answerRefusal(this.context, refusal, request);
     this.held.release();
     this.linger();
   }
 
-  /** Closing at once would reset the connection where the client is still sending, and its answer with it. */
+  /** Closing at once would reset the connection while the client is still sending, and discard the answer. */
   private linger(): void {
     this.phase = Phase.Lingering;
     this.wait.begin();

@@ -1,10 +1,11 @@
 /**
- * What a browser sends on behalf of a page that is not this node's own. A node on loopback has no other guard: every page
- * that its user opens can send requests there (CSRF), or can have its own host name resolve to 127.0.0.1 (DNS rebinding).
+ * Detects requests that a browser sends on behalf of a page of another site. A node on loopback has no other
+ * protection: every page that its user opens can send requests to it (CSRF), or let its own host name resolve to
+ * 127.0.0.1 (DNS rebinding).
  *
- * Browsers name the host that they believe to talk to (`Host`), say how a page relates to it (`Sec-Fetch-Site`), and
- * name the page's origin with all that isn't a plain GET (`Origin`, https://fetch.spec.whatwg.org/#origin-header). A
- * page can set none of the three.
+ * Browsers send the host that they believe to talk to (`Host`), the relation of the page to it (`Sec-Fetch-Site`), and,
+ * with everything but a plain GET, the page's origin (`Origin`, https://fetch.spec.whatwg.org/#origin-header). A page
+ * can set none of the three.
  */
 
 import { BYTE_CLASS, DIGIT } from "./byte-class.ts";
@@ -24,7 +25,7 @@ const LOOPBACK_IPV4 = /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}(:\d*)?$/;
 const OWN_SITES: readonly string[] = ["same-origin", "none"];
 const SCHEMES: readonly string[] = ["http://", "https://"];
 
-/** Whether a request was not meant for a node on loopback, or comes from a page of another origin. */
+/** Whether a request is not meant for a node on loopback, or comes from a page of another origin. */
 export function isCrossSite(request: ParsedRequest): boolean {
   const { buffer, headerSpans, hostAt } = request;
   let originAt = -1;
@@ -41,7 +42,7 @@ export function isCrossSite(request: ParsedRequest): boolean {
     }
   }
   const { authorityStart, authorityEnd } = request;
-  // Only HTTP/1.0 goes without; its target may name a host all the same.
+  // Only HTTP/1.0 requests lack it; their target may still name a host.
   if (hostAt < 0) return originAt >= 0 || (authorityEnd > 0 && !isLoopbackHost(buffer, authorityStart, authorityEnd));
   return (
     !isLoopbackHost(buffer, headerSpans[hostAt + 2] ?? 0, headerSpans[hostAt + 3] ?? 0) ||
@@ -58,7 +59,7 @@ function isLoopbackHost(buffer: Buffer, start: number, end: number): boolean {
   return LOOPBACK_IPV4.test(buffer.latin1Slice(start, end));
 }
 
-/** Whether the host is this one, with any port or none. Makes no string: it is asked for every request. */
+/** Whether the host is this name, with any port or none. Called for every request, so it allocates no string. */
 function isHost(buffer: Buffer, start: number, end: number, lowerCaseName: string): boolean {
   const after = start + lowerCaseName.length;
   if (after > end || !equalsIgnoringCase(buffer, start, lowerCaseName)) return false;
@@ -67,7 +68,7 @@ function isHost(buffer: Buffer, start: number, end: number, lowerCaseName: strin
   return true;
 }
 
-/** An origin is a scheme and what the page's own requests have as their host; `null` is that of no page that is ours. */
+/** Whether the origin is a scheme plus the host of the page's own requests; `null` is never the origin of our pages. */
 function isOrigin(request: ParsedRequest, originAt: number, hostAt: number): boolean {
   const origin = valueAt(request, originAt).toLowerCase();
   const host = valueAt(request, hostAt).toLowerCase();

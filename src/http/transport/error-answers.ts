@@ -10,7 +10,7 @@ const INTERNAL: ErrorAnswer = {
   message: "try again; if it fails again, report the trace id",
 };
 
-/** Reports what a handler threw, and answers 500 in its place. An answer that was whole by then stands. */
+/** Reports an exception of a handler, and answers 500 instead. An answer that is already complete stays. */
 export function answerInternalError(
   context: ConnectionContext,
   error: unknown,
@@ -24,7 +24,10 @@ export function answerInternalError(
   writeError(response, INTERNAL, request.header("accept"), traceId);
 }
 
-/** Answers, with `Connection: close`, a request that the handler doesn't get. `request` is null where its head is unsure. */
+/**
+ * Answers a request that never reaches the handler, with `Connection: close`. `request` is null if its head is
+ * uncertain.
+ */
 export function answerRefusal(context: ConnectionContext, refusal: Refusal, request: ParsedRequest | null): void {
   const traceId = request === null ? context.newTraceId() : traceIdFor(context, request);
   context.response.expectRefusal(request?.method === "HEAD");

@@ -8,18 +8,18 @@ const TRACE_ID_BYTES = 16;
 const PROBLEM_TYPE = "application/problem+json";
 const PROBLEM_HEADERS = `Content-Type: ${PROBLEM_TYPE}\r\n${NO_STORE}`;
 
-/** What an error answer says. */
+/** The content of an error answer. */
 export interface ErrorAnswer {
   readonly status: number;
   readonly code: ErrorCode;
   /** What the caller should do about it. */
   readonly message: string;
-  /** More headers: zero or more `Name: value\r\n`, ASCII. */
+  /** Further headers: zero or more `Name: value\r\n`, ASCII. */
   readonly headers?: string;
 }
 
 /**
- * Writes an error: as JSON, or as a problem (RFC 9457) with the same members for a client that names that type.
+ * Writes an error as JSON, or as a problem (RFC 9457) with the same members for a client that accepts that type.
  *
  * @param accept the `Accept` header
  * @param traceId 32 hexadecimal digits
@@ -41,7 +41,7 @@ export function writeError(
 }
 
 function wantsProblem(accept: string): boolean {
-  // Looked at for each miss.
+  // A cheap test first, because every miss gets here.
   if (!/problem/i.test(accept)) return false;
   return accept.split(",").some((range) => {
     const [type = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
@@ -49,7 +49,7 @@ function wantsProblem(accept: string): boolean {
   });
 }
 
-/** The trace id of a `traceparent` header (W3C Trace Context), or null where there is none that is valid. */
+/** The trace id of a `traceparent` header (W3C Trace Context), or null if it is absent or invalid. */
 export function traceIdOf(traceparent: string | null): string | null {
   if (traceparent === null) return null;
   const match = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/.exec(traceparent);
@@ -58,7 +58,9 @@ export function traceIdOf(traceparent: string | null): string | null {
   return traceId;
 }
 
-/** Bytes for so many trace ids at once: to ask for them one by one costs ten times as much, and each miss takes one. */
+/**
+ * Random bytes for many trace ids at once: generating them one by one costs ten times as much, and each miss takes one.
+ */
 const random = Buffer.alloc(TRACE_ID_BYTES * 256);
 let used = random.length;
 

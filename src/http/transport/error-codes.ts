@@ -1,7 +1,4 @@
-/**
- * Every code that an answer may carry, with its status. docs/guide/api.md says what each means, and is tested against
- * this table.
- */
+/** All error codes with their status. docs/guide/api.md explains them, and is tested against this table. */
 export const ERROR_STATUS = {
   ERR_BACKEND_ANSWER: 502,
   ERR_BACKEND_BREAKER_OPEN: 502,

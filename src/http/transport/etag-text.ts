@@ -1,7 +1,7 @@
-/** How the revision of an entry is written as an ETag. */
+/** Formats the revision of an entry as an ETag. */
 import type { Representation } from "./exchange.ts";
 
-/** A tag has 53 bits; two halves are written, because integer arithmetic ends at 31 bits. */
+/** A revision has 53 bits; it is written in two halves, because integer arithmetic ends at 31 bits. */
 export const LOW_HALF = 2 ** 26;
 
 export const RADIX = 36;
@@ -14,10 +14,10 @@ export const ZERO = 0x30;
 
 export const LOWER_A = 0x61;
 
-/** Room for what `writeEtag` writes. */
+/** Room for the result of `writeEtag`. */
 export const MAX_ETAG_BYTES = 32;
 
-/** Writes the ETag of an entry. Gives the position after it. */
+/** Writes the ETag of an entry. Returns the position after it. */
 export function writeEtag(buffer: Buffer, start: number, tag: number, representation: Representation): number {
   let position = start;
   buffer[position++] = QUOTE;
@@ -31,7 +31,7 @@ export function writeEtag(buffer: Buffer, start: number, tag: number, representa
 
 export const scratch = Buffer.alloc(MAX_ETAG_BYTES);
 
-/** What `writeEtag` writes, as text. */
+/** The result of `writeEtag` as text. */
 export function etagOf(tag: number, representation: Representation): string {
   return scratch.latin1Slice(0, writeEtag(scratch, 0, tag, representation));
 }

@@ -1,7 +1,10 @@
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 import type { LateAnswer } from "./late-answer.ts";
 
-/** Given at once, or later: by a promise, which never rejects, or (on the hot path) by an object that is used again. */
+/**
+ * The result of a handler: an answer that is complete, or comes later by a promise, which never rejects, or (on the hot
+ * path) by a pooled object.
+ */
 export type Answer = void | Promise<void> | LateAnswer;
 
 /** The REST surface. */

@@ -4,30 +4,30 @@ import { NO_BYTES } from "./request.ts";
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** Room for the rest of a head that came in pieces, without moving it for each piece. */
+/** Room for the rest of a head that arrives in pieces, without moving it for each piece. */
 const FIRST_BYTES = 1024;
 
 const LARGE_BYTES = 32 * 1024;
 
-/** More than what a request line holds besides its target. */
+/** More than the bytes of a request line besides its target. */
 const LINE_BESIDE_TARGET_BYTES = 64;
 
 /**
- * What has arrived and is not yet handled: `bytes[start .. end)`. A packet is taken as it is, without a copy, where
- * nothing waits before it. Bytes that were handled are never written over: a request may still point to them.
+ * The received bytes that are not processed yet: `bytes[start .. end)`. A packet is used without a copy if the queue is
+ * empty. Processed bytes are never overwritten: a request may still refer to them.
  */
 export class InputQueue {
   bytes: Buffer = NO_BYTES;
   start = 0;
   end = 0;
-  /** How much of an incomplete head has been looked through for a line end. */
+  /** How much of an incomplete head was searched for a line end. */
   private scannedBytes = 0;
 
   get length(): number {
     return this.end - this.start;
   }
 
-  /** Takes the chunk over: nobody else may write to it. */
+  /** Takes ownership of the chunk: nothing else may write to it. */
   add(chunk: Buffer): void {
     if (this.start === this.end) {
       this.bytes = chunk;
@@ -48,12 +48,12 @@ export class InputQueue {
     this.end = 0;
   }
 
-  /** All that is here was looked through, and is no whole head. */
+  /** All bytes in the queue were searched, and are not a complete head. */
   markScanned(): void {
     this.scannedBytes = this.length;
   }
 
-  /** Parsing begins anew for each line, not for each packet: bytes sent one by one cost no more than they should. */
+  /** Parsing restarts for each line, not for each packet, so that bytes sent one by one cost little more. */
   mayHoldHead({ targetBytes, headBytes }: HttpLimits): boolean {
     const { scannedBytes } = this;
     this.markScanned();
@@ -62,17 +62,17 @@ export class InputQueue {
     return scannedBytes <= longestLine && this.length > longestLine;
   }
 
-  /** RFC 9112 2.2: empty lines before a request, which old clients send after a body, are passed over. */
+  /** RFC 9112 2.2: empty lines before a request, which old clients send after a body, are skipped. */
   skipEmptyLines(): void {
     while (this.length >= 2 && this.bytes[this.start] === CR && this.bytes[this.start + 1] === LF) this.start += 2;
   }
 
-  /** All that is there is what an empty line begins with. */
+  /** Whether the queue contains only the first half of an empty line. */
   get isHalfEmptyLine(): boolean {
     return this.length === 1 && this.bytes[this.start] === CR;
   }
 
-  /** Gives up a large packet of which only a little is left, where that has to wait. */
+  /** Copies the rest out of a large packet if little of it is left and has to wait. */
   shrink(): void {
     if (this.bytes.length > LARGE_BYTES && this.length < LARGE_BYTES / 2) this.moveTo(this.length);
   }

@@ -1,6 +1,6 @@
 import type { HttpResponse } from "./exchange.ts";
 
-/** Of every answer that is not an entry: it is about this moment, and nobody may keep it. */
+/** The header of every answer that is not an entry: it describes this moment, so it must not be cached. */
 export const NO_STORE = "Cache-Control: no-store\r\n";
 
 export const JSON_HEADERS = `Content-Type: application/json\r\n${NO_STORE}`;

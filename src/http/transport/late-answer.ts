@@ -2,35 +2,35 @@ import { Operation } from "../../telemetry/operations.ts";
 import { type ApiError, sendError } from "./api-error.ts";
 import type { HttpRequest, HttpResponse } from "./exchange.ts";
 
-/** Where an answer goes that comes later: the connection. */
+/** The connection that an answer returns to. */
 export interface AnswerRecipient {
   readonly awaitedRequest: HttpRequest;
-  /** The writer, ready for the answer. It belongs to the answer until `closeAnswer`, in the same turn. */
+  /** Opens the writer for the answer. It belongs to the answer until `closeAnswer`, in the same turn. */
   openAnswer(): HttpResponse;
   closeAnswer(): void;
-  /** The answer can't be given because of a bug: reports it, and writes another. Before `closeAnswer`. */
+  /** Reports a bug that prevents the answer, and writes a 500 instead. To be called before `closeAnswer`. */
   answerBug(error: unknown): void;
 }
 
-/** Who wants to know how an answer that came later turned out. */
+/** Observes the outcome of late answers. */
 export interface AnswerObserver {
   answered(answer: LateAnswer, response: HttpResponse): void;
 }
 
 /**
- * What a handler returns when it will answer later and without a promise. The response that the handler got isn't used:
- * the answer is written in one go, into the writer that the connection gives then.
+ * Returned by a handler that answers later without a promise. The response passed to the handler is not used: the
+ * answer is written in one go, into the writer that the connection provides then.
  */
 export abstract class LateAnswer {
   /** Set by the connection as soon as the handler has returned. */
   recipient: AnswerRecipient | null = null;
   observer: AnswerObserver | null = null;
-  /** For the observer: when the request came, and what it asks for. */
+  /** For the observer: the time of the request, and its operation. */
   observedFromMs = 0;
   observedAs = Operation.Other;
   private response: HttpResponse | null = null;
 
-  /** The writer, opened at the first call. */
+  /** The writer, opened by the first call. */
   protected open(): HttpResponse {
     if (this.recipient === null) throw new Error("an answer came before its connection waited for it");
     this.response ??= this.recipient.openAnswer();
@@ -42,7 +42,7 @@ export abstract class LateAnswer {
     return this.recipient.awaitedRequest;
   }
 
-  /** Gives the writer back unused: the answer takes longer than this turn. */
+  /** Returns the writer unused, because the answer takes longer than this turn. */
   protected letGo(): void {
     this.response = null;
   }
@@ -58,7 +58,10 @@ export abstract class LateAnswer {
     }
   }
 
-  /** To be called last. Gives this object back first: the connection goes on with its next request at once. */
+  /**
+   * To be called last. Returns this object to its pool first, because the connection continues with its next request at
+   * once.
+   */
   protected close(): void {
     const { recipient, observer, response } = this;
     if (recipient === null || response === null) return;
@@ -70,9 +73,9 @@ export abstract class LateAnswer {
     recipient.closeAnswer();
   }
 
-  /** What an error means to the client. Throws what is a bug. */
+  /** Converts an error to an answer. Throws a bug. */
   protected abstract explain(error: unknown): ApiError;
 
-  /** It may be used again. */
+  /** Returns this object to its pool. */
   protected abstract giveBack(): void;
 }

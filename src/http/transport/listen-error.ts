@@ -1,8 +1,8 @@
-/** The server can't listen where it was told to. */
+/** The server can't listen on the given address. */
 export class ListenError extends Error {
   override readonly name = "ListenError";
 
-  /** @param code the system's: `EADDRINUSE`, `EACCES` … */
+  /** @param code the code of the system: `EADDRINUSE`, `EACCES` … */
   constructor(
     readonly code: string,
     readonly hostname: string,

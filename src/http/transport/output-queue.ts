@@ -6,7 +6,7 @@ import { Pace, type PaceContext } from "./pace.ts";
 import type { ResponseWriter } from "./response-writer.ts";
 import { TURN_BYTES, type Turns, type TurnTaker } from "./turns.ts";
 
-/** What the socket hasn't taken yet of the answers. Empty nearly always. */
+/** The answers that the socket has not accepted yet. Nearly always empty. */
 export class OutputQueue {
   private readonly parts: AnswerPart[] = [];
   private readonly budget: ByteBudget;
@@ -16,7 +16,7 @@ export class OutputQueue {
   constructor(
     private readonly socket: ByteSocket,
     private readonly context: PaceContext & { readonly turns: Turns },
-    /** Is to call `send` when it is the turn of what is kept. */
+    /** Calls `send` when the turn of the kept answers has come. */
     private readonly taker: TurnTaker,
   ) {
     this.budget = context.budget;
@@ -28,9 +28,10 @@ export class OutputQueue {
   }
 
   /**
-   * Sends `bytes[start .. end)`, which are used again after the call, and keeps a copy of what the socket doesn't take.
+   * Sends `bytes[start .. end)`, whose buffer is reused after the call, and keeps a copy of the bytes that the socket
+   * does not accept.
    *
-   * @returns false where the budget has no room for that: nothing of it is kept
+   * @returns false if the budget has no room for the copy: nothing is kept
    */
   addShared(bytes: Buffer, start: number, end: number): boolean {
     if (start === end) return true;
@@ -43,7 +44,7 @@ export class OutputQueue {
     return true;
   }
 
-  /** Sends what a writer holds, which is empty afterwards. @returns false where it can't be kept, or is lost */
+  /** Sends the content of a writer, which is empty afterwards. @returns false if it can't be kept, or is lost */
   addAnswers(response: ResponseWriter): boolean {
     const { buffer, start, position, isShared } = response;
     let isKept: boolean;
@@ -57,7 +58,7 @@ export class OutputQueue {
     return isKept;
   }
 
-  /** Sends a part, and keeps it where the socket doesn't take all of it. @returns false where it is lost */
+  /** Sends a part, and keeps it unless the socket accepts all of it. @returns false if it is lost */
   add(part: AnswerPart): boolean {
     const sent = this.isEmpty ? part.send(this.socket, TURN_BYTES) : 0;
     if (part.isSent || sent === LOST) part.drop();
@@ -66,7 +67,9 @@ export class OutputQueue {
     return sent !== LOST;
   }
 
-  /** Sends more of what is kept, as much as the socket takes, and a turn allows. @returns false where it is lost */
+  /**
+   * Sends more of the kept answers, as much as the socket accepts and a turn allows. @returns false if they are lost
+   */
   send(): boolean {
     let leftBytes = TURN_BYTES;
     for (let part = this.parts[0]; part !== undefined; part = this.parts[0]) {
@@ -84,7 +87,7 @@ export class OutputQueue {
     return true;
   }
 
-  /** To be called when the turn has come that was waited for, before `send`. */
+  /** To be called when the awaited turn has come, before `send`. */
   endWait(): void {
     this.waitsForTurn = false;
   }
@@ -95,7 +98,7 @@ export class OutputQueue {
     this.context.turns.wait(this.taker);
   }
 
-  /** Whether the client takes too little of what is kept. To be asked in every sweep. */
+  /** Whether the client accepts the answers too slowly. To be called in every sweep. */
   get isTooSlow(): boolean {
     return !this.isEmpty && this.pace.isTooSlow(this.context.limits.writeTimeoutMs);
   }

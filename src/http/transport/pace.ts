@@ -1,7 +1,7 @@
 import type { ByteBudget } from "../../runtime/byte-budget.ts";
 import type { HttpLimits } from "./limits.ts";
 
-/** What the pace is judged by: the limits, the state of the budget, and the time as of the last sweep. */
+/** What the rate is judged by: the limits, the state of the budget, and the time of the last sweep. */
 export interface PaceContext {
   readonly limits: HttpLimits;
   readonly budget: ByteBudget;
@@ -9,7 +9,7 @@ export interface PaceContext {
   readonly sweepIntervalMs: number;
 }
 
-/** How fast a client sends its body or takes its answer: bytes over a window of time. */
+/** The rate at which a client sends its body or accepts its answer: bytes over a window of time. */
 export class Pace {
   private sinceMs = 0;
   private movedBytes = 0;
@@ -25,11 +25,11 @@ export class Pace {
     this.movedBytes += bytes;
   }
 
-  /** To be asked in every sweep. Whoever was quick before and stands still now is found in the next window. */
+  /** To be called in every sweep. A client that was fast and has stopped is detected in the next window. */
   isTooSlow(windowMs: number): boolean {
     const { limits, budget, nowMs, sweepIntervalMs } = this.context;
     const elapsedMs = nowMs - this.sinceMs;
-    // `sinceMs` may have been behind by one sweep interval: nobody is cut early for it.
+    // `sinceMs` may be late by one sweep interval, so that no client is cut early.
     const isOver = elapsedMs >= windowMs + sweepIntervalMs;
     if (isOver && this.isBelow(limits.minBytesPerSecond, elapsedMs)) return true;
     const isDue = elapsedMs >= limits.tightTimeoutMs + sweepIntervalMs;

@@ -4,8 +4,8 @@ import type { ByteSocket } from "./connection-context.ts";
 import type { Turns, TurnTaker } from "./turns.ts";
 
 /**
- * A socket that isn't read from: until what arrived already is handled, and what the budget counts for that; or until it
- * is the turn of a connection that sends much.
+ * Pauses reading from a socket until the received bytes, and their share of the budget, are processed; or until it is
+ * the turn of a connection that sends much.
  */
 export class ReadPause implements TurnTaker {
   private isOn = false;
@@ -21,7 +21,7 @@ export class ReadPause implements TurnTaker {
     this.counted = new CountedBytes(budget, InFlight.Bodies);
   }
 
-  /** @returns false where the budget has no room for the bytes that have arrived */
+  /** @returns false if the budget has no room for the received bytes */
   begin(arrivedBytes: number): boolean {
     if (this.isOn) return true;
     this.isOn = true;
@@ -36,7 +36,7 @@ export class ReadPause implements TurnTaker {
     if (!this.waitsForTurn) this.socket.resume();
   }
 
-  /** Much has come: others that send much are read from first. */
+  /** Much has arrived: other connections that send much are read from first. */
   waitForTurn(): void {
     if (this.waitsForTurn) return;
     this.waitsForTurn = true;
@@ -49,7 +49,7 @@ export class ReadPause implements TurnTaker {
     if (!this.isOn && !this.isOver) this.socket.resume();
   }
 
-  /** To be called once the socket is closed, and the bytes are gone. */
+  /** To be called once the socket is closed and the bytes are gone. */
   giveBack(): void {
     this.isOver = true;
     this.counted.giveBack();

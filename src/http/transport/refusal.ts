@@ -1,12 +1,12 @@
 import type { ErrorAnswer } from "./error-body.ts";
 
-/** Why the connection layer itself answers a request, and how. The connection is closed after each of them. */
+/** An answer of the connection layer itself. The connection is closed after each of them. */
 export interface Refusal extends ErrorAnswer {
-  /** Seconds after which the same may be tried again. */
+  /** Seconds after which the client may retry. */
   readonly retryAfter?: number;
 }
 
-/** A request that breaks HTTP/1.1 (RFC 9112): where it ends is unsure, so nothing after it is read. */
+/** A request that violates HTTP/1.1 (RFC 9112): its end is uncertain, so nothing after it is read. */
 export function badRequest(message: string): Refusal {
   return { status: 400, code: "ERR_BAD_REQUEST", message };
 }

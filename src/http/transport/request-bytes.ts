@@ -5,12 +5,12 @@ import { freeBuffer } from "./free-buffer.ts";
 import type { InputQueue } from "./input-queue.ts";
 import type { ParsedRequest } from "./request.ts";
 
-/** A packet of this size, or more, counts as a body where its request waits for an answer. */
+/** A packet of at least this size counts as a body while its request waits for an answer. */
 const LARGE_PACKET_BYTES = 16 * 1024;
 
-/** The bytes of a request that are held until it is answered: a body that comes later, or a large packet. */
+/** The bytes of a request that are held until it is answered: a body that arrives later, or a large packet. */
 export class RequestBytes {
-  /** From the head of a request whose body comes later until its answer. */
+  /** Set from the head of a request whose body arrives later until its answer. */
   body: BodyReader | null = null;
   private readonly packet: CountedBytes;
 
@@ -18,7 +18,7 @@ export class RequestBytes {
     this.packet = new CountedBytes(budget, InFlight.Bodies);
   }
 
-  /** A packet that holds a large body is kept until the answer comes. */
+  /** A packet that contains a large body is kept until the answer. */
   countPacket(request: ParsedRequest): void {
     const { length } = request.buffer;
     if (this.body === null && length >= LARGE_PACKET_BYTES) this.packet.count(length);
@@ -33,11 +33,11 @@ export class RequestBytes {
     if (this.body === null) return;
     this.body.free();
     this.body = null;
-    // The packet with the head; what came behind the body is in another, or its bytes would still be in the queue.
+    // The packet with the head; bytes behind the body are in another packet, or they would still be in the queue.
     if (input.bytes !== request.buffer) freeBuffer(request.buffer);
   }
 
-  /** The budget gets the body back, though a handler may still read it. */
+  /** Returns the body's bytes to the budget, though a handler may still read them. */
   release(): void {
     this.body?.release();
     this.body = null;

@@ -11,9 +11,9 @@ import {
 } from "./refusal.ts";
 import { equalsIgnoringCase, NO_BYTES, NO_LENGTH, type ParsedRequest, SPAN } from "./request.ts";
 
-/** The head isn't whole yet. */
+/** The head is not complete yet. */
 export const INCOMPLETE = -1;
-/** The head can't be accepted: `request.refusal` says why. */
+/** The head is invalid: `request.refusal` gives the reason. */
 export const REFUSED = -2;
 
 const TAB = 0x09;
@@ -25,16 +25,16 @@ const SLASH = 0x2f;
 const COLON = 0x3a;
 const QUESTION_MARK = 0x3f;
 const LOWER_H = 0x68;
-/** Turns a letter into its lower-case form. */
+/** Converts a letter to lower case. */
 const LOWER_CASE = 0x20;
 
 const METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
 const MAX_METHOD_BYTES = 32;
 const VERSION_BYTES = "HTTP/1.1".length;
 const SCHEMES: readonly string[] = ["http://", "https://"];
-/** `token *( OWS "," OWS token )`, each perhaps with parameters, which no coding that is known here has. */
+/** `token *( OWS "," OWS token )`, each with optional parameters, which no supported coding has. */
 const CODINGS = /^[!#$%&'*+\-.^_`|~0-9a-z]+(;[^,]*)?([\t ]*,[\t ]*[!#$%&'*+\-.^_`|~0-9a-z]+(;[^,]*)?)*$/;
-/** More digits than any limit has, and few enough that the number stays exact. */
+/** More digits than any limit, and few enough that the number stays exact. */
 const MAX_LENGTH_DIGITS = 15;
 
 const BAD_METHOD = badRequest("begin the request with a method, one space, a target, one space and HTTP/1.1");
@@ -52,9 +52,9 @@ const BAD_CONTENT_TYPE = badRequest("send Content-Type once");
 const LENGTH_AND_ENCODING = badRequest("send either Content-Length or Transfer-Encoding");
 
 /**
- * Reads one request head, strictly (RFC 9112), from `buffer[start .. end)` into `request`, without copying a byte.
+ * Parses one request head, strictly (RFC 9112), from `buffer[start .. end)` into `request`, without copying a byte.
  *
- * Targets are taken in origin form (`/path?query`), in absolute form (`http://host/path?query`), and as `*`; the
+ * Targets are accepted in origin form (`/path?query`), in absolute form (`http://host/path?query`), and as `*`; the
  * authority form, which is for tunnels, is refused with 400.
  *
  * @returns where the head ends, `INCOMPLETE` or `REFUSED`
@@ -114,7 +114,7 @@ function parseMethod(request: ParsedRequest, start: number, end: number): number
   const { buffer } = request;
   let at = start;
   while (at < end && ((BYTE_CLASS[buffer[at] ?? 0] ?? 0) & TOKEN) !== 0) at++;
-  // A lone CR may be the first half of the empty line that is passed over.
+  // A lone CR may be the first half of an empty line, which is skipped.
   if (at + 1 === end && at === start && buffer[at] === CR) return INCOMPLETE;
   if (at - start > MAX_METHOD_BYTES) return refuse(request, BAD_METHOD);
   if (at === end) return INCOMPLETE;
@@ -159,7 +159,7 @@ function parseTarget(request: ParsedRequest, start: number, end: number, limits:
   return at + 1;
 }
 
-/** Leaves of an absolute-form target what follows the authority. @returns false where there is no scheme or no host */
+/** Reduces an absolute-form target to the part after the authority. @returns false if it has no scheme or no host */
 function takeAuthority(request: ParsedRequest): boolean {
   const { buffer, targetStart, targetEnd } = request;
   const scheme = SCHEMES.find((known) => equalsIgnoringCase(buffer, targetStart, known));
@@ -167,7 +167,7 @@ function takeAuthority(request: ParsedRequest): boolean {
   const start = targetStart + scheme.length;
   let at = start;
   while (at < targetEnd && buffer[at] !== SLASH && buffer[at] !== QUESTION_MARK) at++;
-  // "http://:80/" has no host, and user names are not for requests (RFC 9110, sections 4.2.1 and 4.2.4).
+  // "http://:80/" has no host, and user names are not allowed in requests (RFC 9110, sections 4.2.1 and 4.2.4).
   if (at <= start || buffer[start] === COLON || !isHost(buffer, start, at)) return false;
   request.authorityStart = start;
   request.authorityEnd = at;
@@ -189,7 +189,7 @@ function parseVersion(request: ParsedRequest, start: number, end: number): numbe
   return parseLineEnd(request, at, end);
 }
 
-/** A later minor version is served as the latest that is known (RFC 9110, section 2.5). */
+/** A later minor version is served as the latest known one (RFC 9110, section 2.5). */
 function noteOtherVersion(request: ParsedRequest, start: number): Refusal | null {
   const { buffer } = request;
   const wellFormed =
@@ -259,7 +259,10 @@ function replaceHost(request: ParsedRequest, span: number): void {
   request.headerSpans[span + 3] = request.authorityEnd;
 }
 
-/** Notes what a header says about where the request ends, and about the connection. The length of names sorts them. */
+/**
+ * Evaluates the headers that determine where the request ends and whether the connection stays open. The length of a
+ * name selects the candidates.
+ */
 function framing(
   request: ParsedRequest,
   nameStart: number,
@@ -313,13 +316,13 @@ function isText(buffer: Buffer, start: number, end: number, lowerCase: string): 
   return end - start === lowerCase.length && equalsIgnoringCase(buffer, start, lowerCase);
 }
 
-/** `chunked` ends where the body ends, so that it can only be the last coding (RFC 9112, section 6.1). */
+/** The body ends where `chunked` ends, so it must be the last coding (RFC 9112, section 6.1). */
 function otherCoding(codings: string): Refusal {
   return CODINGS.test(codings) && !/^chunked\b.*,|,\s*chunked\b.*,/.test(codings) ? UNKNOWN_CODING : BAD_ENCODING;
 }
 
 function noteExpect(request: ParsedRequest, start: number, end: number): Refusal | null {
-  // RFC 9110 10.1.1: an expectation that comes with HTTP/1.0 is ignored.
+  // RFC 9110 10.1.1: an expectation in an HTTP/1.0 request is ignored.
   if (request.oldVersion) return null;
   if (!isText(request.buffer, start, end, "100-continue")) return EXPECTATION_FAILED;
   request.expectsContinue = true;

@@ -2,17 +2,17 @@ import type { HttpRequest } from "./exchange.ts";
 import { MAX_HEADERS } from "./limits.ts";
 import type { Refusal } from "./refusal.ts";
 
-/** Numbers that `headerSpans` holds per header: start and end of its name, start and end of its value. */
+/** Numbers per header in `headerSpans`: start and end of its name, start and end of its value. */
 export const SPAN = 4;
 
 export const NO_BYTES: Buffer = Buffer.alloc(0);
 
-/** `ParsedRequest.contentLength` where the head gives none. */
+/** `ParsedRequest.contentLength` of a head without one. */
 export const NO_LENGTH = -1;
 
 /**
- * One request as the parser found it, and as the handler sees it. Reused for the next one, unless a connection takes it
- * away because it has to keep it (a body that is still arriving, an answer that comes later).
+ * One parsed request, as the handler sees it. Reused for the next one, unless a connection has to keep it (for a body
+ * that is still arriving, or for an answer that comes later).
  */
 export class ParsedRequest implements HttpRequest {
   method = "";
@@ -24,7 +24,7 @@ export class ParsedRequest implements HttpRequest {
   bodyStart = 0;
   bodyEnd = 0;
 
-  /** Whose request it is; set before the handler sees it. */
+  /** The client of the request; set before the handler sees it. */
   client: { readonly remoteAddress: string } | null = null;
 
   contentLength = NO_LENGTH;
@@ -32,30 +32,30 @@ export class ParsedRequest implements HttpRequest {
   keepAlive = true;
   closeAsked = false;
   keepAliveAsked = false;
-  /** HTTP/1.0: the client takes "Connection: keep-alive" as leave to reuse the connection, and silence as none. */
+  /** HTTP/1.0: the connection is reused only with "Connection: keep-alive". */
   oldVersion = false;
   expectsContinue = false;
-  /** The authority of an absolute-form target: `buffer[authorityStart .. authorityEnd)`; empty = another form. */
+  /** The authority of an absolute-form target: `buffer[authorityStart .. authorityEnd)`; empty for other forms. */
   authorityStart = 0;
   authorityEnd = 0;
   hasContentType = false;
   isConditional = false;
-  /** Why the head is refused; set only where the parser says so. */
+  /** Why the head is refused; set only if the parser returned `REFUSED`. */
   refusal: Refusal | null = null;
 
-  /** Bit n: there is a header whose name is n bytes long, modulo 32. Most that are asked for aren't there. */
+  /** Bit n: there is a header whose name has n bytes, modulo 32. Most headers that are looked up are absent. */
   nameLengths = 0;
-  /** Where `headerSpans` has the `Host`; -1 = nowhere. */
+  /** Index of `Host` in `headerSpans`; -1 = absent. */
   hostAt = -1;
   headerCount = 0;
   readonly headerSpans = new Int32Array(MAX_HEADERS * SPAN);
 
-  /** Asked of the socket only where somebody wants to know. */
+  /** Read from the socket only when it is needed. */
   get remoteAddress(): string {
     return this.client?.remoteAddress ?? "";
   }
 
-  /** Keeps nothing alive that it was made of. */
+  /** Drops all references to the request's memory. */
   forget(): void {
     this.buffer = NO_BYTES;
     this.body = NO_BYTES;
@@ -73,7 +73,7 @@ export class ParsedRequest implements HttpRequest {
     return found;
   }
 
-  /** False = there is no header of this name. */
+  /** False = there is no header with this name. */
   mayHave(name: string): boolean {
     return (this.nameLengths & (1 << name.length)) !== 0;
   }
@@ -85,7 +85,10 @@ export class ParsedRequest implements HttpRequest {
   }
 }
 
-/** Whether the bytes from `start` on are `lowerCase` in any case. `lowerCase` holds no byte that 0x20 turns into another. */
+/**
+ * Whether the bytes from `start` on equal `lowerCase`, ignoring case. No byte of `lowerCase` may change when 0x20 is
+ * set.
+ */
 export function equalsIgnoringCase(buffer: Buffer, start: number, lowerCase: string): boolean {
   for (let i = 0; i < lowerCase.length; i++) {
     const byte = buffer[start + i] ?? 0;

@@ -3,15 +3,13 @@ import { STATUS_CODES } from "node:http";
 /** Room for the digits of any Content-Length. */
 export const MAX_DIGITS = 16;
 
-/**
- * The first lines of each answer, status and Date, as text that is made once per status and second.
- */
+/** The first lines of each answer, status and Date, as text that is built once per status and second. */
 export class ResponseHead {
   private dateText = "";
   private dateSecond = -1;
   private statusAndDate: string[] = [];
 
-  /** @param nowMs since the Unix epoch; call it about once a second */
+  /** @param nowMs ms since the Unix epoch; to be called about once a second */
   setTime(nowMs: number): void {
     const second = Math.floor(nowMs / 1000);
     if (second === this.dateSecond) return;
@@ -32,7 +30,9 @@ export class ResponseHead {
   }
 }
 
-/** Copies a few bytes: up to some dozens that is faster than a call of the runtime's. @returns the position after them */
+/**
+ * Copies a few bytes: up to some dozens this is faster than a call into the runtime. @returns the position after them
+ */
 export function writeShort(buffer: Buffer, position: number, bytes: Buffer): number {
   const { length } = bytes;
   for (let at = 0; at < length; at++) buffer[position + at] = bytes[at] ?? 0;

@@ -7,7 +7,7 @@ import { freeBuffer } from "./free-buffer.ts";
 import { NO_BYTES, type ParsedRequest } from "./request.ts";
 import { MAX_DIGITS, type ResponseHead, writeDecimal, writeShort } from "./response-head.ts";
 
-/** Where answers of up to this size are written, one after the other, until they are sent. One per server. */
+/** Answers up to this size are written here, one after the other, until they are sent. One per server. */
 const SHARED_BYTES = 64 * 1024;
 
 const CLOSE = "Connection: close\r\n";
@@ -20,12 +20,12 @@ const FIXED_HEAD_BYTES =
 const CR = 0x0d;
 const LF = 0x0a;
 
-/** What a writer must know of the server when it writes a head. */
+/** The state of the server that heads of answers depend on. */
 export interface WriterContext {
   readonly head: ResponseHead;
-  /** No connection is kept alive any more. */
+  /** Whether connections are no longer kept alive. */
   readonly draining: boolean;
-  /** What may be held of bodies and answers. */
+  /** The budget for the bytes of bodies and answers. */
   readonly budget: ByteBudget;
 }
 
@@ -36,9 +36,9 @@ enum Phase {
 }
 
 /**
- * Writes answers as bytes: `buffer[start .. position)` is what has to be sent. Several answers of one connection may
- * follow each other in it. A buffer that is too small is replaced by one of exactly the size that is needed, which the
- * budget counts if it is large: where it has no room, what needed it throws `TOO_MUCH_IN_FLIGHT`.
+ * Writes answers as bytes: `buffer[start .. position)` is still to be sent. It may contain several answers of one
+ * connection. A buffer that is too small is replaced by one of exactly the required size, which the budget counts if it
+ * is large: without room, the call throws `TOO_MUCH_IN_FLIGHT`.
  */
 export class ResponseWriter implements HttpResponse {
   buffer: Buffer;
@@ -49,12 +49,12 @@ export class ResponseWriter implements HttpResponse {
   status = 0;
   wasLoaded = false;
 
-  /** What follows the buffer: the body of the last answer, or its rest. Nothing more is written behind it. */
+  /** The body of the last answer, or its rest, to be sent after the buffer. Nothing more is written behind it. */
   tail: AnswerPart | null = null;
-  /** What the budget counts for `buffer`. */
+  /** Bytes that the budget counts for `buffer`. */
   private countedBytes = 0;
   private phase = Phase.Waiting;
-  /** Where the current answer begins; before it are others that are not sent yet. */
+  /** The start of the current answer; before it are others that are not sent yet. */
   answerStart = 0;
   private bodyStart = 0;
   private bodyEnd = 0;
@@ -78,12 +78,12 @@ export class ResponseWriter implements HttpResponse {
     return this.buffer === this.shared;
   }
 
-  /** The budget counts the buffer. */
+  /** Whether the budget counts the buffer. */
   get isCounted(): boolean {
     return this.countedBytes > 0;
   }
 
-  /** Whether what is written has to be sent before anything else is. */
+  /** Whether the written bytes have to be sent before anything else is written. */
   mustGo(bytes: number): boolean {
     return this.position >= bytes || this.tail !== null;
   }
@@ -92,7 +92,7 @@ export class ResponseWriter implements HttpResponse {
     return this.phase === Phase.Ended;
   }
 
-  /** Makes ready for the answer to `request`, which follows what is in the buffer already. */
+  /** Prepares for the answer to `request`, which follows the present content of the buffer. */
   expect(request: ParsedRequest): void {
     this.phase = Phase.Waiting;
     this.answerStart = this.position;
@@ -102,7 +102,7 @@ export class ResponseWriter implements HttpResponse {
     this.wasLoaded = false;
   }
 
-  /** As `expect`, where the request is not answered by the handler: the connection is closed after the answer. */
+  /** Like `expect`, for a request that the handler does not answer: the connection is closed after the answer. */
   expectRefusal(toHead: boolean): void {
     this.phase = Phase.Waiting;
     this.answerStart = this.position;
@@ -111,20 +111,20 @@ export class ResponseWriter implements HttpResponse {
     this.oldVersion = false;
   }
 
-  /** Forgets what was written of the current answer. */
+  /** Discards what was written of the current answer. */
   rewind(): void {
     this.phase = Phase.Waiting;
     this.position = this.answerStart;
   }
 
-  /** What is written, in a buffer that is the caller's from now on. */
+  /** Transfers ownership of the written bytes to the caller. */
   handOver(): HeldBytes {
     const { buffer, start, position, countedBytes } = this;
     this.countedBytes = 0;
     return new HeldBytes(this.context.budget, buffer, start, position, countedBytes);
   }
 
-  /** The tail is the caller's from now on. */
+  /** Transfers ownership of the tail to the caller. */
   handOverTail(): AnswerPart {
     const { tail } = this;
     if (tail === null) throw new Error("there is no tail to send");
@@ -132,7 +132,7 @@ export class ResponseWriter implements HttpResponse {
     return tail;
   }
 
-  /** After everything was sent, or nothing more can be: the buffer is empty again. */
+  /** Empties the buffer after everything was sent, or nothing more can be. */
   clear(): void {
     this.giveBack();
     this.tail?.drop();
@@ -144,10 +144,10 @@ export class ResponseWriter implements HttpResponse {
   }
 
   /**
-   * The current answer is sent later, when other connections will have used the shared buffer: leaves that buffer to
-   * them, unless the answer is being written in it. What came before that answer must have been sent.
+   * The current answer is sent later, after other connections have used the shared buffer: leaves that buffer to them,
+   * unless the answer is being written into it. The answers before it must have been sent.
    *
-   * @returns the writer for everybody else
+   * @returns the writer for all other connections
    */
   detach(): ResponseWriter {
     if (this.phase === Phase.Begun) {
@@ -228,7 +228,7 @@ export class ResponseWriter implements HttpResponse {
     this.endHead(status, position + this.buffer.latin1Write(headers, position), roomBytes);
   }
 
-  /** Makes room for the answer, and writes what all answers begin with. @returns the position after it */
+  /** Makes room for the answer, and writes the lines that all answers begin with. @returns the position after them */
   private beginHead(status: number, headersLength: number, contentLength: number, roomBytes: number): number {
     if (this.phase === Phase.Ended) throw new Error("request was answered already");
     const lines = this.context.head.linesFor(status);
@@ -266,7 +266,7 @@ export class ResponseWriter implements HttpResponse {
   }
 
   private replaceBuffer(bytes: number): void {
-    // What is small always goes: among it is the answer that there is no room.
+    // Small answers are always allowed, because one of them says that there is no room.
     const countedBytes = bytes > SHARED_BYTES ? bytes : 0;
     if (countedBytes > 0 && !this.context.budget.take(InFlight.Answers, countedBytes)) throw TOO_MUCH_IN_FLIGHT;
     const larger = Buffer.allocUnsafeSlow(bytes);

@@ -16,21 +16,23 @@ export interface HttpServerOptions {
   readonly hostname: string;
   /** 0 = any free port. */
   readonly port: number;
-  /** Several threads listen on one port; the kernel spreads connections over them. */
+  /** Whether several threads listen on one port; the kernel distributes the connections. */
   readonly reusePort?: boolean;
   readonly handler: HttpHandler;
-  /** By default every body is read. See `ConnectionContext.admits`. */
+  /** Default: every body is read. See `ConnectionContext.admits`. */
   readonly admits?: (request: HttpRequest) => boolean;
-  /** What a browser sends for a page of another site, or for another host, is answered with 403 `ERR_CROSS_SITE`. */
+  /**
+   * Whether requests of browsers for pages of other sites, or for other hosts, are answered with 403 `ERR_CROSS_SITE`.
+   */
   readonly refusesOtherSites?: boolean;
   readonly limits?: Partial<HttpLimits>;
-  /** What bodies and answers may hold, here and wherever else it counts; by default 256 MiB for this server. */
+  /** The budget for bodies and answers, shared with other holders; default: 256 MiB for this server. */
   readonly budget?: ByteBudget;
   readonly clock: { nowMs(): number };
-  /** Told of everything that a handler throws or rejects with. */
+  /** Called with everything that a handler throws or rejects with. */
   readonly onError: (error: unknown, traceId: string) => void;
   readonly newTraceId?: () => string;
-  /** How often time limits are looked at: they hold to within two of these, never early. Default 1000 ms. */
+  /** Interval in which time limits are checked: they hold to within two of these, never early. Default 1000 ms. */
   readonly sweepIntervalMs?: number;
 }
 
@@ -38,11 +40,11 @@ export interface HttpServer {
   readonly port: number;
   /** Open connections. */
   readonly connections: number;
-  /** Looks at all time limits now, by the clock. */
+  /** Checks all time limits now. */
   sweep(): void;
   /**
    * Stops accepting, lets requests in flight finish, answers them with `Connection: close`. Idle connections are kept
-   * for `drainLingerMs`; after `graceMs` all that is left is cut. Settles when no connection is left.
+   * for `drainLingerMs`; after `graceMs` all remaining ones are cut. Settles when no connection is left.
    */
   drain(graceMs: number): Promise<void>;
   /** Cuts everything at once. */
@@ -58,7 +60,7 @@ const LEAST_SURPLUS = 8;
 const MOST_SURPLUS = 100;
 const SURPLUS_SHARE = 0.1;
 
-/** Over the limit, so many connections are answered with 503; more are just cut. */
+/** How many connections above the limit are answered with 503; further ones are closed without an answer. */
 export function surplusOf(connections: number): number {
   return Math.min(MOST_SURPLUS, Math.max(LEAST_SURPLUS, Math.ceil(connections * SURPLUS_SHARE)));
 }
@@ -66,7 +68,7 @@ export function surplusOf(connections: number): number {
 /**
  * Serves HTTP/1.1 on one thread.
  *
- * @throws ListenError where the address can't be listened on
+ * @throws ListenError if it can't listen on the address
  */
 export function startHttpServer(options: HttpServerOptions): HttpServer {
   return new BunHttpServer(options);
@@ -168,7 +170,7 @@ class BunHttpServer implements HttpServer, ConnectionContext {
       end: (socket) => socket.data.onEnd(),
       drain: (socket) => socket.data.onDrain(),
       close: (socket) => this.forget(socket),
-      // Called when one of the above throws, which is a fault of this layer: only this connection pays for it.
+      // Called when one of the callbacks above throws, which is a bug of this layer: only this connection is affected.
       error: (socket, error) => {
         this.onError(error, this.newTraceId());
         this.response.clear();
@@ -195,7 +197,7 @@ class BunHttpServer implements HttpServer, ConnectionContext {
 function listen(options: HttpServerOptions, socket: Bun.SocketHandler<Connection>): TCPSocketListener<Connection> {
   const { hostname, port, reusePort = false } = options;
   try {
-    // Held in a variable because the published types don't know `reusePort`.
+    // A variable, because the published types lack `reusePort`.
     const where = { hostname, port, reusePort, exclusive: !reusePort, allowHalfOpen: true, socket };
     return Bun.listen<Connection>(where);
   } catch (error) {

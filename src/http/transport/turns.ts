@@ -1,17 +1,17 @@
-/** Of one connection, and of all of them where several wait: what is read or sent before the others have their turn. */
+/** Bytes that one connection, or all waiting ones together, read or send before others have their turn. */
 export const TURN_BYTES = 512 * 1024;
-/** From here on, a packet has most likely more behind it. */
+/** A packet of this size or more probably has more data behind it. */
 export const LARGE_CHUNK_BYTES = 64 * 1024;
 
-/** Whoever has more to do than is done in one turn. */
+/** A connection with more work than fits into one turn. */
 export interface TurnTaker {
   takeTurn(): void;
 }
 
 /**
- * Large bodies and answers of one thread go on one after the other, one piece in each turn of the event loop, so that
- * small requests get in between. Left to itself, the socket layer reads up to 5 MiB from each socket, and writes as much as
- * the kernel takes, before it looks at the next.
+ * Processes the large bodies and answers of one thread one after the other, one piece per turn of the event loop, with
+ * small requests in between. Without this, the socket layer reads up to 5 MiB from each socket, and writes as much as
+ * the kernel accepts, before it goes on to the next.
  */
 export class Turns {
   private readonly waiting: TurnTaker[] = [];
@@ -23,10 +23,10 @@ export class Turns {
     next?.takeTurn();
   };
 
-  /** @param defer calls in the next turn of the event loop, after what has come in the meantime */
+  /** @param defer calls its argument in the next turn of the event loop, after the events that arrived meanwhile */
   constructor(private readonly defer: (run: () => void) => void) {}
 
-  /** To be called once for each turn: whoever wants another waits anew, behind the others. */
+  /** To be called once for each turn: a taker that needs another turn waits again, behind the others. */
   wait(taker: TurnTaker): void {
     this.waiting.push(taker);
     this.schedule();

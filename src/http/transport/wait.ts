@@ -1,10 +1,10 @@
 import type { ConnectionContext } from "./connection-context.ts";
 
-/** What a connection waits for between requests, and since when: the next one, the rest of its head, or its end. */
+/** What an idle connection waits for, and since when: the next request, the rest of its head, or its end. */
 export class Wait {
   /** A head has begun to arrive. */
   isInHead = false;
-  /** Nothing but empty lines has come since the last request. */
+  /** Only empty lines have arrived since the last request. */
   private isResting = true;
   private sinceMs: number;
 
@@ -16,14 +16,14 @@ export class Wait {
     this.sinceMs = this.context.nowMs;
   }
 
-  /** Nothing is left of what came. Empty lines alone don't keep a connection. */
+  /** All received bytes are processed. Empty lines alone do not keep a connection open. */
   rest(): void {
     this.isInHead = false;
     if (!this.isResting) this.begin();
     this.isResting = true;
   }
 
-  /** A part of a head has come. */
+  /** A part of a head has arrived. */
   beginHead(): void {
     if (!this.isInHead) this.begin();
     this.isInHead = true;
@@ -34,7 +34,7 @@ export class Wait {
     this.isResting = false;
   }
 
-  /** The beginning may have been noted up to one sweep interval behind: nobody is cut early for it. */
+  /** The start may be noted up to one sweep interval late, so that no connection is cut early. */
   hasLasted(limitMs: number): boolean {
     return this.context.nowMs - this.sinceMs >= limitMs + this.context.sweepIntervalMs;
   }
