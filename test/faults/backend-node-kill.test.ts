@@ -58,11 +58,11 @@ async function killAndCompare(
 }
 
 needing("postgres").test(
-  "50 kills under write load before PostgreSQL",
+  "20 kills under write load before PostgreSQL",
   async () => {
     await using postgres = await startPostgres(["fsync=off"]);
     const sql = new SQL({ url: postgres.url, adapter: "postgres", max: 1 });
-    await killAndCompare(50, postgres.url, async () => {
+    await killAndCompare(20, postgres.url, async () => {
       const rows = await sql`SELECT key, value::text AS value FROM servcache_entries`;
       return new Map(rows.map(({ key, value }: { key: string; value: string }) => [key, Number(value)]));
     });

@@ -4,6 +4,8 @@ import { type Mesh, type MeshNode, startMesh } from "../support/mesh.ts";
 import { endServed } from "../support/serve.ts";
 
 const TIMEOUT_MS = 300_000;
+/** Nothing can be drained to a node that is cut off. */
+const SHORT_DRAIN = { flags: ["--drain-timeout=100ms"] };
 
 afterEach(endServed);
 
@@ -32,7 +34,7 @@ describe.each<Signal>(["SIGKILL", "SIGTERM"])(
     test(
       "two nodes have both values",
       async () => {
-        await using mesh = await startMesh(2);
+        await using mesh = await startMesh(2, SHORT_DRAIN);
         const [a, b] = pairOf(mesh);
         mesh.cutOff(0);
         await a.calls.put("x", 1);
@@ -51,7 +53,7 @@ describe.each<Signal>(["SIGKILL", "SIGTERM"])(
     test(
       "three nodes have them when the one that was away is back, and say until then what waits",
       async () => {
-        await using mesh = await startMesh(3);
+        await using mesh = await startMesh(3, SHORT_DRAIN);
         const [a, b] = pairOf(mesh);
         const [, , c] = mesh.nodes;
         if (c === undefined) throw new Error("three nodes were started");

@@ -23,7 +23,8 @@ function startAt(
   peers: readonly number[],
   more: string[] = ["--peer-compare=1s"],
 ) {
-  const own = ["--entry-memory=32MiB", "--workers=1", ...more];
+  // What a peer that is away does not have yet waits for the next start, not for the end of this one.
+  const own = ["--entry-memory=32MiB", "--workers=1", "--drain-timeout=100ms", ...more];
   const list = `--peers=${peers.map(urlOf).join(",")}`;
   return serve([`--addr=127.0.0.1:${port}`, `--data-dir=${join(folder.path, name)}`, list, ...own]);
 }

@@ -7,7 +7,7 @@ import { keyOf, RecordingSink, stampOf } from "../../support/engine-io.ts";
 import { race } from "./race/race.ts";
 import type { StressReport } from "./stress-worker.ts";
 
-const STRESS_MS = 20_000;
+const STRESS_MS = 8_000;
 const THREADS = 3;
 const LIMIT_BYTES = 6 * 1024 * 1024;
 
@@ -29,40 +29,36 @@ function answerOf(worker: Worker): Promise<StressReport> {
 }
 
 describe("the memory engine on several threads", () => {
-  test(
-    "serves no torn, foreign or long expired value while threads write, read, delete, expire and evict the same keys",
-    async () => {
-      const engine = sharedEngine(LIMIT_BYTES, THREADS + 1);
-      const versions = new SharedArrayBuffer(8);
-      const reports = await Promise.all(
-        Array.from({ length: THREADS }, (_, number) => {
-          const workerData = {
-            handle: engine.handle,
-            thread: number + 1,
-            seed: 77 + number,
-            durationMs: STRESS_MS,
-            versions,
-          };
-          return answerOf(new Worker(new URL("./stress-worker.ts", import.meta.url), { workerData }));
-        }),
-      );
-      expect(reports.map((report) => report.failure)).toEqual([null, null, null]);
-      // A thread says so when its last call is over: nobody uses the memory any more.
-      checkInvariants(engine.handle);
-      const stats = engine.stats();
-      // The run is worth something only if every kind of thing happened, often.
-      expect(Math.min(...reports.map((report) => report.hits))).toBeGreaterThan(1_000);
-      expect(stats.evictions).toBeGreaterThan(1_000);
-      expect(stats.expirations).toBeGreaterThan(100);
-      expect(stats.usedBytes).toBeLessThanOrEqual(LIMIT_BYTES);
-    },
-    STRESS_MS + 60_000,
-  );
+  test("serves no torn, foreign or long expired value while threads write, read, delete, expire and evict the same keys", async () => {
+    const engine = sharedEngine(LIMIT_BYTES, THREADS + 1);
+    const versions = new SharedArrayBuffer(8);
+    const reports = await Promise.all(
+      Array.from({ length: THREADS }, (_, number) => {
+        const workerData = {
+          handle: engine.handle,
+          thread: number + 1,
+          seed: 77 + number,
+          durationMs: STRESS_MS,
+          versions,
+        };
+        return answerOf(new Worker(new URL("./stress-worker.ts", import.meta.url), { workerData }));
+      }),
+    );
+    expect(reports.map((report) => report.failure)).toEqual([null, null, null]);
+    // A thread says so when its last call is over: nobody uses the memory any more.
+    checkInvariants(engine.handle);
+    const stats = engine.stats();
+    // The run is worth something only if every kind of thing happened, often.
+    expect(Math.min(...reports.map((report) => report.hits))).toBeGreaterThan(1_000);
+    expect(stats.evictions).toBeGreaterThan(1_000);
+    expect(stats.expirations).toBeGreaterThan(100);
+    expect(stats.usedBytes).toBeLessThanOrEqual(LIMIT_BYTES);
+  }, 300_000);
 
   // `npm run race` does the same for longer: the fault that it was made for gave some 3 wrong values in a million gets.
   test.each([
-    { sizes: "crossing", readers: 2, writers: 1, gets: 6_000_000 },
-    { sizes: "all", readers: 4, writers: 2, gets: 4_000_000 },
+    { sizes: "crossing", readers: 2, writers: 1, gets: 3_000_000 },
+    { sizes: "all", readers: 4, writers: 2, gets: 2_000_000 },
   ] as const)(
     "gives readers that only read no wrong value while writers overwrite what they read, $sizes sizes",
     async (round) => {
