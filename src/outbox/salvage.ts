@@ -2,9 +2,10 @@
 
 import { Database, type Statement } from "bun:sqlite";
 import { isNewer } from "../model/stamp.ts";
-import type { OutboxMutation } from "./entry.ts";
+import { type OutboxMutation, replaces } from "./entry.ts";
+import { ALL_KEYS } from "./gone-rows.ts";
 import { entryOf, type OutboxStore, type Row } from "./outbox-store.ts";
-import { groupOf, type JournalRow } from "./write-ahead-log.ts";
+import { groupOf, type Journaled, type JournalRow } from "./write-ahead-log.ts";
 
 /** Rows that can't be read are stepped over; after this many in a row the steps double, to reach the end in time. */
 const PATIENCE_ROWS = 256;
@@ -38,11 +39,34 @@ function takeOver(damaged: Database, target: OutboxStore): number {
       const entry = entryOf(row);
       if (entry !== null) take(entry, entry.queuedAtMs);
     }
-    for (const row of readable<JournalRow>(damaged, "journal")) {
-      for (const mutation of groupOf(row).mutations) take(mutation, row.queued_at);
-    }
+    for (const { mutation, queuedAtMs } of waitingIn(damaged)) take(mutation, queuedAtMs);
   });
   return rescued;
+}
+
+interface Waiting {
+  readonly mutation: Journaled;
+  readonly queuedAtMs: number;
+}
+
+/** What the journal holds and does not say to be gone: the mark of a put that was done has no value to be put. */
+function waitingIn(damaged: Database): Iterable<Waiting> {
+  const waiting = new Map<string, Waiting>();
+  for (const row of readable<JournalRow>(damaged, "journal")) {
+    for (const mutation of groupOf(row).mutations) {
+      const { destination, key, stamp, isGone } = mutation;
+      const name = `${destination}\0${key}`;
+      const other = waiting.get(name);
+      if (isGone !== true) {
+        if (other === undefined || replaces(mutation, other.mutation)) {
+          waiting.set(name, { mutation, queuedAtMs: row.queued_at });
+        }
+      } else if (key === ALL_KEYS) {
+        for (const one of waiting.keys()) if (one.startsWith(`${destination}\0`)) waiting.delete(one);
+      } else if (other !== undefined && !isNewer(other.mutation.stamp, stamp)) waiting.delete(name);
+    }
+  }
+  return waiting.values();
 }
 
 function* readable<R extends { readonly id: number }>(damaged: Database, table: "entries" | "journal"): Generator<R> {
