@@ -21,6 +21,8 @@ test("whatever fails, a node says nothing of values nor of secrets", async () =>
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://user:${SECRETS.collector}@127.0.0.1:1`,
     OTEL_EXPORTER_OTLP_HEADERS: `authorization=${SECRETS.collector}`,
     OTEL_BSP_SCHEDULE_DELAY: "20",
+    // By then an export is given up that is tried again and again.
+    OTEL_EXPORTER_OTLP_TIMEOUT: "300",
   });
   const { call, json, put } = callsOf(node.port);
   await put("k", VALUE);
