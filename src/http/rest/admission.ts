@@ -4,10 +4,10 @@ import type { PeerGate } from "./peer-routes.ts";
 const REPLICATION = ["/api/replication", "/api/v1/replication"];
 
 /**
- * Whether the body of a request is to be read. What peers alone may send is refused without it: the handler gets such a
- * request with no body, and says why.
+ * Whether to read the body of a request. Requests that only peers may send are refused without their body: the handler
+ * gets such a request without it, and answers the reason.
  *
- * @param gate null = there are no peers
+ * @param gate null = the node has no peers
  */
 export function admitsBody(gate: PeerGate | null): (request: HttpRequest) => boolean {
   return (request) => {

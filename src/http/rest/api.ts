@@ -24,19 +24,21 @@ export interface ApiOptions {
   readonly nowMs: () => number;
   readonly startedMs: number;
   readonly version: string;
-  /** False while the node starts or stops: what `/readyz` says. */
+  /** False while the node starts or stops: the state of `/readyz`. */
   readonly isReady: () => boolean;
-  /** What is behind the cache; null = nothing. */
+  /** The outbox and the backend behind the cache; null = none. */
   readonly upstream: UpstreamAdmin | null;
-  /** Who may say `replicated=true`; null = anybody, for there are no peers. */
+  /** Decides who may send `replicated=true`; null = no peers, and anyone may. */
   readonly peerGate: PeerGate | null;
-  /** What bodies and answers may hold, for `/metrics`; null = not bounded. */
+  /** The budget for bodies and answers, for `/metrics`; null = no budget. */
   readonly inFlight: ByteBudget | null;
-  /** What this thread counts; null = nothing. */
+  /** The counts of this thread; null = not counted. */
   readonly telemetry: ThreadTelemetry | null;
-  /** Entries that expire are answered with `max-age`, so that caches in front serve them unasked. */
+  /**
+   * Whether entries with a TTL are answered with `max-age`, so that caches in front serve them without revalidation.
+   */
   readonly tellsMaxAge: boolean;
-  /** How many buckets the histograms in `/metrics` have. */
+  /** Which buckets the histograms in `/metrics` have. */
   readonly metricsBuckets: BucketChoice;
 }
 
@@ -44,7 +46,7 @@ type Route = (request: HttpRequest, response: HttpResponse, query: Query) => Ans
 interface Call {
   readonly operation: Operation;
   readonly route: Route;
-  /** The parameters that it knows. */
+  /** The query parameters that the route accepts. */
   readonly parameters: readonly string[];
 }
 type Methods = Readonly<Record<string, Call>>;
@@ -55,7 +57,7 @@ const VERSIONED_ENTRY_PATH = Buffer.from("/api/v1/cache/");
 const ALL_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const GET_PARAMETERS = ["raw"];
 
-/** The REST surface of one thread: finds the route, and turns errors into answers in one place. */
+/** The REST surface of one thread: finds the route, and converts errors to answers in one place. */
 export function createApi(options: ApiOptions): HttpHandler {
   const api = new Api(options);
   if (options.telemetry === null) return (request, response) => api.handle(request, response);
@@ -197,14 +199,14 @@ function allow(response: HttpResponse, methods: string): void {
   response.sendHead(204, `Allow: ${methods}\r\n${NO_STORE}`, -1);
 }
 
-/** Where the key begins in the target, or -1 if the path is another. */
+/** Where the key begins in the target; -1 = another path. */
 function entryKeyStart(request: HttpRequest): number {
   if (startsWith(request, ENTRY_PATH)) return request.targetStart + ENTRY_PATH.length;
   if (startsWith(request, VERSIONED_ENTRY_PATH)) return request.targetStart + VERSIONED_ENTRY_PATH.length;
   return -1;
 }
 
-/** An entry takes no POST, so that this name is no key where it stands behind one. */
+/** POST is not a method of entries, so after an entry path this name is not part of a key. */
 function isGossip(request: HttpRequest, keyStart: number): boolean {
   return request.method === "POST" && request.buffer.latin1Slice(keyStart, pathEnd(request)) === "gossip-invalidate";
 }

@@ -1,7 +1,7 @@
 import { byteAt, JsonError, skipSpace, skipValue } from "../../model/json-grammar.ts";
 import { JsonObjectScanner, type JsonRange, type ValueReader } from "./json-scan.ts";
 
-/** Operations in a batch at most. */
+/** The most operations in a batch. */
 export const MAX_OPERATIONS = 1_000;
 
 const COMMA = 0x2c;
@@ -9,7 +9,7 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 
-/** Numbers kept of an operation: start and end of five members. */
+/** Numbers stored per operation: start and end of five members. */
 const FIELDS = 10;
 const KEY = 0;
 const OP = 2;
@@ -19,13 +19,13 @@ const TAGS = 8;
 const NO_OBJECT = -2;
 
 /**
- * The operations of a batch, as places in its body: read while the body is validated, before any of them is done.
+ * The operations of a batch, as positions in its body: recorded while the body is validated, before any operation runs.
  * One object serves all batches of a thread.
  */
 export class BatchOperations implements ValueReader {
-  /** How many there are; may be more than are kept (`MAX_OPERATIONS`). -1 = `operations` is no array. */
+  /** Number of operations; may exceed the number stored (`MAX_OPERATIONS`). -1 = `operations` is not an array. */
   count = -1;
-  // Of the operation that `select` chose.
+  // The members of the operation that `select` chose.
   readonly key: Place = new Place();
   readonly op: Place = new Place();
   readonly value: Place = new Place();
@@ -34,7 +34,7 @@ export class BatchOperations implements ValueReader {
   private readonly places = new Int32Array(MAX_OPERATIONS * FIELDS);
   private readonly scanner = new JsonObjectScanner();
 
-  /** Forgets the batch before. */
+  /** Discards the previous batch. */
   reset(): void {
     this.count = -1;
   }
@@ -54,7 +54,7 @@ export class BatchOperations implements ValueReader {
     }
   }
 
-  /** Makes one operation the current one. False = it isn't an object. */
+  /** Selects an operation. False = it is not an object. */
   select(number: number): boolean {
     const first = number * FIELDS;
     if (this.places[first + KEY] === NO_OBJECT) return false;

@@ -29,25 +29,25 @@ const DELETE = Buffer.from('"delete"');
 const ANSWER_FULL = tooLarge(
   `the results before this one hold ${MAX_ANSWER_BYTES} bytes of values, or nearly: get this key in another call`,
 );
-/** What results, and a single one, usually need; longer ones make room for themselves. */
+/** The usual size of all results, and of a single one; longer ones grow. */
 const RESULTS_BYTES = 64 * 1024;
 const RESULT_BYTES = 512;
-/** Gets in a row that the engine is told of together. */
+/** The most consecutive gets that are announced to the engine together. */
 const GETS_TOGETHER = 100;
 
 export interface BatchRoutesOptions {
   readonly cache: Cache;
   readonly telemetry: ThreadTelemetry | null;
   readonly peerGate: PeerGate | null;
-  /** What results may hold; null = not bounded. */
+  /** The budget for results; null = no budget. */
   readonly inFlight: ByteBudget | null;
 }
 
 const UNBOUNDED_BYTES = 2 ** 31 - 1;
 
 /**
- * `POST /api/batch`: many operations in one request, each with a result of its own, in order. They are no transaction,
- * and one that fails does not stop the others.
+ * `POST /api/batch`: many operations in one request, each with its own result, in order. A batch is not a transaction:
+ * a failed operation does not stop the others.
  */
 export class BatchRoutes {
   private readonly operations = new BatchOperations();
@@ -88,7 +88,7 @@ export class BatchRoutes {
       : this.runLater(body, response, context);
   }
 
-  /** Whether every operation is answered without a promise. */
+  /** Whether every operation can be answered without a promise. */
   private runsHere(body: Buffer, bodyBytes: number): boolean {
     const { cache, operations } = this;
     if (cache.writesAtOnce) return bodyBytes < LARGE_VALUE_BYTES || !this.setsLarge();
@@ -108,7 +108,10 @@ export class BatchRoutes {
     return false;
   }
 
-  /** Every operation writes its result behind the one before. Gets in a row are told to the engine beforehand. */
+  /**
+   * Runs the operations one after the other, each appending its result. Consecutive gets are announced to the engine
+   * first.
+   */
   private runHere(body: Buffer, response: HttpResponse, context: MutationContext): void {
     const { operations, shared } = this;
     shared.reset();
@@ -125,7 +128,7 @@ export class BatchRoutes {
     sendResults(response, shared);
   }
 
-  /** Operations are under way together, those of one key in order; each writes for itself. */
+  /** Runs the operations concurrently, those of one key in order; each has its own writer. */
   private async runLater(body: Buffer, response: HttpResponse, context: MutationContext): Promise<void> {
     const room = new AnswerRoom();
     const { budget } = this;
@@ -142,7 +145,7 @@ export class BatchRoutes {
     }
   }
 
-  /** Reads the keys of the gets that follow each other from an operation on; gives how many there are. */
+  /** Reads the keys of the consecutive gets that start at an operation; returns their number. */
   private expectGets(body: Buffer, first: number): number {
     const { operations } = this;
     const most = Math.min(GETS_TOGETHER, operations.count - first);
@@ -151,7 +154,7 @@ export class BatchRoutes {
       try {
         readKey(body, operations.key, this.expectedKey(gets));
       } catch {
-        // `perform` comes to this operation next, and answers what is wrong with its key.
+        // `perform` reaches this operation next, and answers the error in its key.
         break;
       }
       gets++;
@@ -209,7 +212,7 @@ export class BatchRoutes {
       if (answer instanceof Promise) turns?.set(key, answer);
       return answer;
     }
-    // The request's buffers, and ours, hold other things when its turn comes.
+    // The buffers of the request and of this object are reused before this operation's turn comes.
     const ownKey = this.key.copy();
     const ownChange = detached(change);
     return takeTurn(turns, key, () => this.mutate(ownKey, ownChange, writer, key, context));
@@ -246,7 +249,7 @@ export class BatchRoutes {
     else this.telemetry?.miss(key);
   }
 
-  /** What the selected operation changes. Throws `ApiError`. */
+  /** The mutation of the selected operation. Throws `ApiError`. */
   private changeIn(body: Buffer): Change {
     const { op, value, ttl, tags } = this.operations;
     if (isOp(body, op, DELETE)) return DELETED;
@@ -284,14 +287,14 @@ export class BatchRoutes {
   }
 }
 
-/** By key: what is under way of a batch. */
+/** The last operation in progress of each key of a batch. */
 type Turns = Map<string, Promise<void>>;
 
 type Change = { readonly kind: "delete" } | { readonly kind: "set"; readonly value: NewValue; readonly ttlMs: number };
 
 const DELETED: Change = { kind: "delete" };
 
-/** Works when what is under way for the key is over, however it ends. */
+/** Runs `work` after the previous operation of the key has settled. */
 function takeTurn(turns: Turns, key: string, work: () => Awaitable<void>): Awaitable<void> {
   const answer = turns.get(key)?.then(work, work) ?? work();
   if (answer instanceof Promise) turns.set(key, answer);

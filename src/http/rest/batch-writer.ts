@@ -12,14 +12,17 @@ import { writeShort } from "../transport/response-head.ts";
 import { escapedLength, writeEscaped } from "./entry-answer.ts";
 import { valueTypeOf } from "./value-type.ts";
 
-/** Values that one answer may hold, in bytes: two of the largest. Else a small request could ask for 16 GiB at once. */
+/**
+ * The most bytes of values in one answer: two values of the maximum size. Otherwise a small request could ask for 16
+ * GiB at once.
+ */
 export const MAX_ANSWER_BYTES = 2 * MAX_VALUE_BYTES;
 
-/** What is longer is sent as it is, not copied, and its buffer isn't kept for the next batch. */
+/** A longer text is sent without a copy, and its buffer is not kept for the next batch. */
 export const MOST_KEPT_BYTES = 1024 * 1024;
-/** From here on, the budget counts a buffer, and it grows by a quarter instead of doubling. */
+/** From this size on, the budget counts a buffer, and it grows by a quarter instead of doubling. */
 const LARGE_BYTES = 64 * 1024;
-/** Encoded in one go: a multiple of three, so that the parts fit together. */
+/** Bytes encoded in one step: a multiple of three, so that the parts fit together. */
 const BASE64_STEP_BYTES = 48 * 1024;
 const FOUND = Buffer.from('{"status":200,"key":"');
 const JSON_VALUE = Buffer.from('","value":');
@@ -31,36 +34,36 @@ const STALE = Buffer.from(',"stale":true');
 const COMMA = 0x2c;
 const CLOSING_BRACE = 0x7d;
 
-/** What the results of one batch may still grow by. Shared by the writers of operations that are under way together. */
+/** The room left for the results of one batch, shared by the writers of concurrent operations. */
 export class AnswerRoom {
   bytesLeft = MAX_ANSWER_BYTES;
 }
 
 /**
- * Collects the results of a batch as JSON text. Values that are JSON are copied by the engine into the text itself;
- * others are given as base64 with their content type. What has no room in the budget throws `TOO_MUCH_IN_FLIGHT`.
+ * Collects the results of a batch as JSON text. The engine copies JSON values directly into the text; other values are
+ * base64 with their content type. Throws `TOO_MUCH_IN_FLIGHT` if the budget has no room.
  */
 export class BatchWriter implements LoadSink {
   target: Buffer;
   offset = 0;
-  /** Length of the value that was found last. */
+  /** Length of the last found value. */
   valueBytes = 0;
   private key: Key = { bytes: Buffer.alloc(0), length: 0 };
   private position = 0;
   private count = 0;
-  /** Where the result that is being written starts: behind the comma. */
+  /** Start of the result that is being written: behind the comma. */
   private resultStart = 0;
   private isJson = true;
   private bytes: Buffer = NO_BYTES;
   private collected: Buffer;
-  /** What the result that is being written has taken of the room. */
+  /** The room that the current result has taken. */
   private taken = 0;
   private refused = false;
   private isStale = false;
   private readonly countedText: CountedBytes;
   private readonly countedValue: CountedBytes;
 
-  /** `initialBytes`: what is at hand before it has to grow. */
+  /** `initialBytes`: initial size of the buffer. */
   constructor(
     private readonly initialBytes: number,
     private readonly room: AnswerRoom,
@@ -72,12 +75,12 @@ export class BatchWriter implements LoadSink {
     this.target = this.collected;
   }
 
-  /** The last entry that was found had no room any more: it is not in the text. */
+  /** Whether the last found entry did not fit, and is not in the text. */
   get hasRefused(): boolean {
     return this.refused;
   }
 
-  /** Begins a new text. */
+  /** Starts a new text. */
   reset(): void {
     this.room.bytesLeft = MAX_ANSWER_BYTES;
     this.position = 0;
@@ -85,7 +88,7 @@ export class BatchWriter implements LoadSink {
     if (this.collected.length > MOST_KEPT_BYTES) this.release();
   }
 
-  /** Gives large buffers back. */
+  /** Frees large buffers. */
   release(): void {
     this.dropValue();
     freeBuffer(this.collected);
@@ -93,7 +96,7 @@ export class BatchWriter implements LoadSink {
     this.countedText.giveBack();
   }
 
-  /** The text, which is the caller's from now on. */
+  /** Transfers ownership of the text to the caller. */
   handOver(): HeldBytes {
     const part = new HeldBytes(this.budget, this.collected, 0, this.position, this.countedText.handOver());
     this.renew();
@@ -108,7 +111,7 @@ export class BatchWriter implements LoadSink {
     return this.position;
   }
 
-  /** Begins the next result. */
+  /** Starts the next result. */
   open(): void {
     if (this.count++ > 0) {
       this.makeRoom(1);
@@ -120,7 +123,7 @@ export class BatchWriter implements LoadSink {
     this.isStale = false;
   }
 
-  /** To be called before the engine is asked for an entry. */
+  /** To be called before the engine looks up an entry. */
   prepare(key: Key): void {
     this.key = key;
   }
@@ -165,13 +168,13 @@ export class BatchWriter implements LoadSink {
     this.collected[this.position++] = CLOSING_BRACE;
   }
 
-  /** The result is this JSON text, whatever was written of it before. */
+  /** Replaces the current result by this JSON text. */
   instead(json: string): void {
     this.position = this.resultStart;
     this.add(json);
   }
 
-  /** Appends the results that another writer collected. */
+  /** Appends the results of another writer. */
   append(other: BatchWriter): void {
     this.open();
     this.makeRoom(other.length);
@@ -185,7 +188,7 @@ export class BatchWriter implements LoadSink {
     this.position += this.collected.utf8Write(text, this.position);
   }
 
-  /** An optimistic read may begin anew: what it took the first time is given back. */
+  /** An optimistic read may start again: the room of the first attempt is returned. */
   private takeRoom(bytes: number): boolean {
     this.room.bytesLeft += this.taken;
     this.taken = 0;
@@ -207,7 +210,7 @@ export class BatchWriter implements LoadSink {
     this.offset = 0;
   }
 
-  /** Writes a few bytes for which there is room. */
+  /** Writes a few bytes, for which there must be room. */
   private write(bytes: Buffer): void {
     this.position = writeShort(this.collected, this.position, bytes);
   }

@@ -5,20 +5,23 @@ import { type ByteBudget, InFlight } from "../../runtime/byte-budget.ts";
 import { TOO_MUCH_IN_FLIGHT } from "../transport/api-error.ts";
 import { areWholeZstdFrames } from "./zstd-frames.ts";
 
-/** Content codings (RFC 9110, section 8.4.1) that are undone here for clients that don't take them. */
+/** The content codings (RFC 9110, section 8.4.1) that are decoded for clients that do not accept them. */
 export const CODINGS = ["gzip", "deflate", "br", "zstd"] as const;
 export type Coding = (typeof CODINGS)[number];
 
-/** At one time, on one thread. */
+/** The most concurrent decodings on one thread. */
 const MOST_AT_ONCE = 4;
 
-/** What is decoded is counted in steps: the first leaves nothing to others, further ones do (see `ByteBudget.take`). */
+/**
+ * Decoded bytes are counted in steps: the first may use the whole budget, later ones leave a part to others (see
+ * `ByteBudget.take`).
+ */
 const FIRST_STEP_BYTES = 32 * 1024;
 const STEP_BYTES = 256 * 1024;
-/** The chunks, and what they are put together in. */
+/** The chunks, and the buffer in which they are joined. */
 const COPIES = 2;
 
-/** `bytesWritten` is what it has taken of the encoded bytes. */
+/** `bytesWritten` is the number of encoded bytes consumed. */
 type DecodingStream = Transform & { readonly bytesWritten: number };
 
 const DECODERS: Readonly<Record<Coding, () => DecodingStream>> = {
@@ -28,27 +31,27 @@ const DECODERS: Readonly<Record<Coding, () => DecodingStream>> = {
   zstd: () => zlib.createZstdDecompress(),
 };
 
-/** Bytes without their coding, and what the budget counts for them among the answers: the owner gives it back. */
+/** Decoded bytes, and their share of the budget for answers, which the owner returns. */
 export interface DecodedBytes {
   readonly bytes: Buffer;
   readonly countedBytes: number;
 }
 
-/** Undoes content codings, away from the thread that asks. */
+/** Decodes content codings outside the calling thread. */
 export class Decoder {
   private running = 0;
   private readonly waiting: (() => void)[] = [];
 
   /**
-   * Rejects with `TOO_MUCH_IN_FLIGHT` where the budget has no room for what comes out.
+   * Rejects with `TOO_MUCH_IN_FLIGHT` if the budget has no room for the result.
    *
-   * @returns null where the bytes are not what the coding says, or more than a value may have come out of them
+   * @returns null if the bytes are not encoded as the coding says, or decode to more than the maximum size of a value
    */
   async decode(coding: Coding, bytes: Buffer, budget: ByteBudget): Promise<DecodedBytes | null> {
     if (this.running === MOST_AT_ONCE) await new Promise<void>((resolve) => this.waiting.push(resolve));
     else this.running++;
     try {
-      // The decoder gives what it has of a frame that is cut short, and reports nothing.
+      // The decoder returns the beginning of a truncated frame without an error.
       if (coding === "zstd" && !areWholeZstdFrames(bytes)) return null;
       return await new Decoding(budget).run(DECODERS[coding](), bytes);
     } finally {
@@ -59,7 +62,7 @@ export class Decoder {
   }
 }
 
-/** One value that is being decoded. What comes out of a bomb is counted as it comes, and no more is let out. */
+/** One decoding. The output of a decompression bomb is counted as it is produced, and is bounded. */
 class Decoding {
   private readonly chunks: Buffer[] = [];
   private length = 0;
@@ -77,8 +80,8 @@ class Decoding {
       else return;
       stream.destroy();
     });
-    // The decoders stop where their format ends, and pass over what follows: that belongs to no coding of this name
-    // (RFC 1950, section 2.2; RFC 1952, section 2.2; RFC 7932, section 9.1).
+    // The decoders stop where their format ends, and ignore the bytes behind it, which are invalid here (RFC 1950,
+    // section 2.2; RFC 1952, section 2.2; RFC 7932, section 9.1).
     stream.on("end", () => done.resolve(stream.bytesWritten === encoded.length));
     stream.on("error", () => done.resolve(false));
     stream.end(encoded);
@@ -91,7 +94,7 @@ class Decoding {
     }
   }
 
-  /** @returns false where there is no room for what has come out */
+  /** @returns false if there is no room for the output so far */
   private count(): boolean {
     const missing = COPIES * this.length - this.countedBytes;
     if (missing <= 0) return true;
@@ -109,9 +112,9 @@ class Decoding {
 }
 
 /**
- * The coding that a `Content-Encoding` header names; null = none at all.
+ * The coding in a `Content-Encoding` header; null = none.
  *
- * @returns undefined for one that is unknown here, or several at once
+ * @returns undefined for an unknown coding, or several
  */
 export function codingOf(header: string | null): Coding | null | undefined {
   const name = (header ?? "").trim().toLowerCase();
@@ -121,8 +124,8 @@ export function codingOf(header: string | null): Coding | null | undefined {
 }
 
 /**
- * Whether an `Accept-Encoding` header takes a coding (RFC 9110, section 12.5.3). One that is not there would take any;
- * but who doesn't send it most often doesn't know of codings.
+ * Whether an `Accept-Encoding` header accepts a coding (RFC 9110, section 12.5.3). By the RFC, a missing header accepts
+ * any coding; here it accepts none, because most clients that do not send it cannot decode.
  */
 export function accepts(header: string | null, coding: Coding): boolean {
   if (header === null) return false;

@@ -19,7 +19,7 @@ import type { ValueTypes } from "./value-type.ts";
 
 const DOCUMENT_START = Buffer.from('{"key":"');
 const DOCUMENT_MIDDLE = Buffer.from('","value":');
-/** Without the key and the value: `{"key":"","value":}`. */
+/** Bytes of the document without key and value: `{"key":"","value":}`. */
 const DOCUMENT_BYTES = DOCUMENT_START.length + DOCUMENT_MIDDLE.length + 1;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -27,9 +27,9 @@ const CLOSING_BRACE = 0x7d;
 const DOCUMENT_END = Buffer.of(CLOSING_BRACE);
 const NOTHING = Buffer.alloc(0);
 
-/** What of an entry is asked for. */
+/** The request for an entry. */
 export interface EntryDemand {
-  /** The value's own bytes, also where it is JSON. */
+  /** Whether to answer the bytes of the value itself, even if it is JSON. */
   readonly raw: boolean;
   readonly headOnly: boolean;
   /** The headers `If-Match` and `If-None-Match`. */
@@ -37,10 +37,10 @@ export interface EntryDemand {
   readonly noneMatch: string | null;
 }
 
-/** Of a plain GET. */
+/** The demand of a plain GET. */
 export const WHOLE_ENTRY: EntryDemand = { raw: false, headOnly: false, match: null, noneMatch: null };
 
-/** What the answers of one thread share. */
+/** The parts that the answers of one thread share. */
 export interface AnswerParts {
   /** Ms since the Unix epoch. */
   readonly nowMs: () => number;
@@ -50,7 +50,7 @@ export interface AnswerParts {
   readonly partBuffer: PartBuffer;
 }
 
-/** An answer whose value had to be decoded. */
+/** An answer whose value has to be decoded. */
 export interface DecodedAnswer extends DecodedBytes {
   readonly headers: string;
 }
@@ -60,18 +60,18 @@ export function sendDecoded(response: HttpResponse, { headers, bytes, countedByt
   response.sendPart(200, headers, length, new HeldBytes(response.budget, bytes, 0, length, countedBytes));
 }
 
-/** As the engine gives it that can't be asked for a newer one. */
+/** The load state of a stale value from the engine. */
 const STALE: LoadState = { isStale: true, isStored: false, isCollapsed: false };
 
 /**
- * Writes the answer to a GET or HEAD while the engine finds the entry: head and document go straight into the
+ * Writes the answer to a GET or HEAD while the engine finds the entry: head and document are written directly to the
  * connection's buffer, and the engine copies the value in between. One object serves all requests of a thread, as long
  * as the engine answers at once.
  */
 export class EntryAnswer implements LoadSink {
   target: Buffer = Buffer.alloc(0);
   offset = 0;
-  /** Length of the value that was found. */
+  /** Length of the found value. */
   valueBytes = 0;
   private request: HttpRequest | null = null;
   private response: HttpResponse | null = null;
@@ -79,17 +79,17 @@ export class EntryAnswer implements LoadSink {
   private demand = WHOLE_ENTRY;
   private state: LoadState | null = HIT;
   private finish: Finish = "document";
-  /** Of an answer that isn't written in `begin`. */
+  /** The headers of an answer that is not written in `begin`. */
   private headers = "";
   private bodyBytes = 0;
   private coding: Coding | null = null;
   private body: EntryBody | null = null;
-  /** What the budget counts for the value that is to be decoded. */
+  /** The budget's share of the encoded value. */
   private encoded: CountedBytes | null = null;
 
   constructor(private readonly parts: AnswerParts) {}
 
-  /** To be called before the engine is asked. */
+  /** To be called before the engine looks up the entry. */
   prepare(request: HttpRequest, response: HttpResponse, key: Key, demand: EntryDemand): void {
     this.request = request;
     this.response = response;
@@ -144,9 +144,9 @@ export class EntryAnswer implements LoadSink {
   }
 
   /**
-   * To be called after the engine has found the entry. Throws `ApiError` (412) where it is not as `If-Match` demands.
+   * To be called after the engine has found the entry. Throws `ApiError` (412) if `If-Match` does not match.
    *
-   * @returns null where the answer is given; else what is to be given once it is decoded
+   * @returns null if the answer is complete; otherwise a promise of the decoded answer
    */
   end(): Promise<DecodedAnswer> | null {
     const { response } = this;
@@ -163,7 +163,7 @@ export class EntryAnswer implements LoadSink {
         this.sendParts(response);
         break;
       case "head":
-        // How long the decoded value is, only decoding tells.
+        // The decoded length is known only after decoding.
         response.sendHead(200, this.headers, this.coding === null ? this.bodyBytes : -1);
         break;
       case "not-modified":
@@ -179,7 +179,7 @@ export class EntryAnswer implements LoadSink {
     return null;
   }
 
-  /** The body of a value that is too large to be copied for each client. Null = its engine has no parts of it. */
+  /** The body of a value that is too large to be copied for each client. Null = the engine does not support parts. */
   private bodyInParts({ valueLength, parts, stamp }: EntryInfo, isDocument: boolean): EntryBody | null {
     if (parts === undefined) return null;
     const { bytes, length } = this.key;
@@ -210,7 +210,7 @@ export class EntryAnswer implements LoadSink {
     this.encoded ??= new CountedBytes(response.budget, InFlight.Answers);
     this.encoded.giveBack();
     if (!this.encoded.take(valueBytes)) {
-      // The engine is not to blame: it hears of nothing.
+      // The engine is not involved in this failure, and does not see it.
       this.finish = "no-room";
       return false;
     }
@@ -246,10 +246,10 @@ export class EntryAnswer implements LoadSink {
   }
 }
 
-/** `bytes` stands for any body that needs no decoding. */
+/** `bytes` means any body that needs no decoding. */
 type Finish = "document" | "bytes" | "parts" | "decoded" | "no-room" | "head" | "not-modified" | "not-matched";
 
-/** In the order of RFC 9110, section 13.2.2. */
+/** Evaluates the conditions in the order of RFC 9110, section 13.2.2. */
 function finishOf({ match, noneMatch, headOnly }: EntryDemand, etag: string, isDecoded: boolean): Finish {
   if (match !== null && !matchNames(match, etag)) return "not-matched";
   if (noneMatch !== null && noneMatchNames(noneMatch, etag)) return "not-modified";
@@ -257,7 +257,7 @@ function finishOf({ match, noneMatch, headOnly }: EntryDemand, etag: string, isD
   return isDecoded ? "decoded" : "bytes";
 }
 
-/** Length of a key in a JSON string. Keys have no control characters, so only quotes and backslashes are escaped. */
+/** Length of a key in a JSON string. Keys contain no control characters, so only quotes and backslashes are escaped. */
 export function escapedLength(key: Key): number {
   let length = key.length;
   for (let at = 0; at < key.length; at++) {
@@ -267,7 +267,7 @@ export function escapedLength(key: Key): number {
   return length;
 }
 
-/** Writes a key as it stands in a JSON string; gives the position after it. */
+/** Writes a key as the content of a JSON string; returns the position after it. */
 export function writeEscaped(buffer: Buffer, start: number, key: Key): number {
   let position = start;
   for (let at = 0; at < key.length; at++) {

@@ -2,27 +2,27 @@ import type { LoadState } from "../../cache/cache.ts";
 import { NO_STORE } from "../transport/json-answer.ts";
 import { writeDecimal } from "../transport/response-head.ts";
 
-/** Room for the longest content type, and for what stands around it. */
+/** Room for the longest content type and the text around it. */
 const HEAD_BYTES = 1024;
 const CR = 0x0d;
 const LF = 0x0a;
 
-/** The state of an entry that the cache had. */
+/** The load state of an entry that was in the cache. */
 export const HIT = null;
 
 /** The TTL of an entry that never expires. */
 export const NO_TTL = -1;
 
 /**
- * What others may do with an answer. `no-cache`: keep it, and ask for each use whether it still holds; `max-age`: use it
- * until the entry expires, deleted or not (`SERV_CACHE_HTTP_MAX_AGE`); `no-store`: nothing, for answers to mutations.
+ * How caches may use an answer. `no-cache`: store it, and revalidate it before each use; `max-age`: use it until the
+ * entry expires, even if it is deleted (`SERV_CACHE_HTTP_MAX_AGE`); `no-store`: not at all, for answers to mutations.
  */
 export type CachePolicy = "no-cache" | "max-age" | "no-store";
 
 /**
  * The headers of an answer with an entry, as bytes: those of its type, `Cache-Control`, and `Cache-Status` (RFC 9211).
- * They are written anew only where they differ from those of the answer before; nearly always that is in the seconds
- * that are left.
+ * They are rebuilt only if they differ from those of the previous answer, which is nearly always only in the remaining
+ * seconds.
  */
 export class EntryHead {
   readonly bytes: Buffer = Buffer.allocUnsafeSlow(HEAD_BYTES);
@@ -35,9 +35,8 @@ export class EntryHead {
   constructor(private readonly policy: CachePolicy) {}
 
   /**
-   * @param headers of the type
-   * @param ttlSeconds what is left of the entry's life, from 0, or `NO_TTL`
-   * @param state how the entry was loaded, or `HIT`
+   * @param headers the headers of the type @param ttlSeconds the remaining TTL, from 0, or `NO_TTL` @param state how
+   * the entry was loaded, or `HIT`
    */
   set(headers: string, ttlSeconds: number, state: LoadState | null): void {
     const isSame = headers === this.headers && state === this.state && this.length > 0;
@@ -69,7 +68,7 @@ export class EntryHead {
   }
 
   private cacheControl(ttlSeconds: number, state: LoadState | null): string {
-    // Without an expiry it may change at any time all the same, and a cache would guess how long it may keep it.
+    // An entry without a TTL can also change at any time, and a cache would guess how long to keep it.
     if (this.policy === "no-cache" || ttlSeconds < 0) return "Cache-Control: no-cache\r\n";
     return `Cache-Control: max-age=${state?.isStale === true ? 0 : ttlSeconds}\r\n`;
   }

@@ -4,12 +4,12 @@ import type { Stamp } from "../../model/stamp.ts";
 import { type ByteBudget, InFlight } from "../../runtime/byte-budget.ts";
 import { type AnswerPart, type ByteSink, HeldBytes, LOST } from "../transport/answer-part.ts";
 
-/** The first copy after a wait, for a socket that may take next to nothing … */
+/** The first copy after a wait, for a socket that may accept very little … */
 const FIRST_PART_BYTES = 32 * 1024;
-/** … and the largest. Each is twice the one before. */
+/** … and the largest. Each copy is twice as large as the one before. */
 const MOST_PART_BYTES = 256 * 1024;
 
-/** A body that is a value of an entry, perhaps with a document around it. */
+/** A body that consists of the value of an entry, perhaps within a document. */
 export interface EntryBody {
   readonly parts: ValueParts;
   readonly key: Key;
@@ -20,9 +20,9 @@ export interface EntryBody {
 }
 
 /**
- * A body that is copied part by part as its client takes it, so that a client that waits holds no memory. What a socket
- * doesn't take of a part is copied again. An entry that is gone in between leaves the body unfinished: it is `LOST`.
- * Where the budget has room for copies, the rest is copied at the first wait, and can't be lost any more.
+ * A body that is copied part by part as its client accepts it, so that a waiting client holds no memory. The bytes of a
+ * part that the socket does not accept are copied again. If the entry is gone in between, the body can't be completed:
+ * it is `LOST`. If the budget has room for copies, the rest is copied at the first wait, and cannot be lost any more.
  */
 export class EntryParts implements AnswerPart {
   private sentBytes = 0;
@@ -32,7 +32,7 @@ export class EntryParts implements AnswerPart {
   constructor(
     private readonly body: EntryBody,
     private readonly budget: ByteBudget,
-    /** Where each part is copied to: nothing in it is needed after the call. */
+    /** The buffer for each part; its content is not needed after the call. */
     private readonly scratch: PartBuffer,
   ) {
     this.totalBytes = body.before.length + body.valueBytes + body.after.length;
@@ -64,7 +64,7 @@ export class EntryParts implements AnswerPart {
     this.rest?.drop();
   }
 
-  /** @returns false where the entry is gone */
+  /** @returns false if the entry is gone */
   private holdRest(): boolean {
     const { budget } = this;
     const bytes = this.totalBytes - this.sentBytes;
@@ -79,7 +79,7 @@ export class EntryParts implements AnswerPart {
     return true;
   }
 
-  /** Copies what comes next of the body. @returns false where the entry is gone */
+  /** Copies the next part of the body. @returns false if the entry is gone */
   private copyTo(target: Buffer, bytes: number): boolean {
     const { before, after, valueBytes, parts, key, stamp } = this.body;
     const start = this.sentBytes;
@@ -95,11 +95,11 @@ export class EntryParts implements AnswerPart {
   }
 }
 
-/** One for a thread. */
+/** The buffer for parts, one per thread. */
 export class PartBuffer {
   private bytes: Buffer | null = null;
 
-  /** Made when it is needed first. */
+  /** Allocated at the first use. */
   get buffer(): Buffer {
     this.bytes ??= Buffer.allocUnsafeSlow(MOST_PART_BYTES);
     return this.bytes;

@@ -37,11 +37,11 @@ export interface EntryRoutesOptions {
   readonly nowMs: () => number;
   readonly telemetry: ThreadTelemetry | null;
   readonly peerGate: PeerGate | null;
-  /** Entries that expire are answered with `max-age`. */
+  /** Whether entries with a TTL are answered with `max-age`. */
   readonly tellsMaxAge: boolean;
 }
 
-/** The calls about entries. */
+/** The routes of entries. */
 export class EntryRoutes {
   private key = new KeyBuffer();
   private readonly scanner = new JsonObjectScanner();
@@ -69,7 +69,7 @@ export class EntryRoutes {
     this.lateReads = new LateReads(this.parts, telemetry);
   }
 
-  /** Reads the key of the request that is being handled from its path. Throws `BadKeyError`. */
+  /** Decodes the key from the path of the current request. Throws `BadKeyError`. */
   keyAt(request: HttpRequest, start: number, end: number): void {
     this.key.decodePath(request.buffer, start, end);
   }
@@ -136,7 +136,10 @@ export class EntryRoutes {
     }
   }
 
-  /** `POST /api/cache/gossip-invalidate?key=…&replicated=true`, which peers of the original's kind send after a put. */
+  /**
+   * `POST /api/cache/gossip-invalidate?key=…&replicated=true`, which peers that run the original ServCache (Go) send
+   * after a put.
+   */
   gossipInvalidate(request: HttpRequest, response: HttpResponse, query: Query): Awaitable<void> {
     requirePeer(request, this.peerGate);
     const encoded = Buffer.from(encodeURIComponent(query.get("key") ?? ""));
@@ -203,7 +206,7 @@ export class EntryRoutes {
     const found = cache.get(key, answer);
     if (found === true) return this.hit(response, key, answer);
     if (found === false) return this.missed(request, response, key, demand);
-    // What answers later must not share its sink, nor its key, with the requests in between.
+    // A late answer must share neither its sink nor its key with the requests in between.
     this.answer = new EntryAnswer(this.parts);
     this.key = new KeyBuffer();
     return found.then((wasFound) =>
@@ -256,7 +259,7 @@ export class EntryRoutes {
     return this.putNow(response, put, condition, this.admit(request, put));
   }
 
-  /** Counts a put. Throws `ApiError` for one that is too large, or comes from no peer and says so. */
+  /** Counts a put. Throws `ApiError` if it is too large, or claims without right to come from a peer. */
   private admit(request: HttpRequest, { key, value, query }: Put): MutationContext {
     if (value.end - value.start > MAX_VALUE_BYTES) {
       throw tooLarge(`the value has ${value.end - value.start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
@@ -277,7 +280,7 @@ export class EntryRoutes {
       : sendStored(response, outcome, condition);
   }
 
-  /** A traced request takes the way by promises, along which the tracer follows it. */
+  /** A traced request uses promises, along which the tracer follows it. */
   private get isTraced(): boolean {
     return (this.telemetry?.tracer?.active ?? null) !== null;
   }
@@ -324,7 +327,7 @@ export class EntryRoutes {
   }
 }
 
-/** A POST or PUT as it was read. */
+/** A parsed POST or PUT. */
 interface Put {
   readonly key: KeyBuffer;
   readonly value: NewValue;
@@ -346,7 +349,10 @@ function demandOf(request: HttpRequest, query: Query, { headOnly }: { headOnly: 
   };
 }
 
-/** Throws `ApiError` (415) for a coding that is unknown here: nobody could decode the value for a client without it. */
+/**
+ * Throws `ApiError` (415) for an unknown coding, because the value could not be decoded for clients that do not accept
+ * it.
+ */
 function putCoding(header: string | null): Coding | null {
   const coding = codingOf(header);
   if (coding !== undefined) return coding;

@@ -1,4 +1,4 @@
-/** What the errors of the layers below mean to a client of the REST API. */
+/** Converts the errors of the layers below to API errors. */
 
 import { UpstreamError } from "../../cache/upstream.ts";
 import {
@@ -13,7 +13,7 @@ import { ApiError } from "../transport/api-error.ts";
 import { ERROR_STATUS, type ErrorCode } from "../transport/error-codes.ts";
 import { BadKeyError } from "./key-buffer.ts";
 
-/** What an error means to the client. Throws it again if it is no client's affair nor the engine's, but a bug. */
+/** The API error for an error of the engine or the request. Rethrows any other error, which is a bug. */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (
@@ -39,7 +39,7 @@ export function asApiError(error: unknown): ApiError {
   throw error;
 }
 
-/** A request that can't be understood. */
+/** A malformed request. */
 export function invalid(code: ErrorCode, message: string): ApiError {
   return new ApiError(400, code, message);
 }

@@ -1,6 +1,7 @@
 /**
- * A strict scanner of JSON text (RFC 8259) over bytes. It validates everything and says where the members of the
- * top-level object are; it builds no values, so that a value of 16 MiB is kept as it was sent and costs no garbage.
+ * A strict scanner of JSON text (RFC 8259) over bytes. It validates the text and reports the positions of the members
+ * of the top-level object; it builds no values, so that a value of 16 MiB is stored as it was sent and creates no
+ * garbage.
  */
 import {
   byteAt,
@@ -14,12 +15,12 @@ import {
   skipValue,
 } from "../../model/json-grammar.ts";
 
-/** Reads the value that starts at `start` in place of the scanner; gives where it ends. Throws `JsonError`. */
+/** Reads the value that starts at `start` instead of the scanner; returns its end. Throws `JsonError`. */
 export interface ValueReader {
   read(buffer: Buffer, start: number, end: number): number;
 }
 
-/** Where a raw JSON value is: `buffer[start .. end)`, without white space around it; -1 and -1 = absent. */
+/** Position of a raw JSON value: `buffer[start .. end)`, without surrounding white space; -1 and -1 = absent. */
 export interface JsonRange {
   readonly start: number;
   readonly end: number;
@@ -45,12 +46,12 @@ const LOWER_K = 0x6b;
 
 const BYTE_ORDER_MARK = Buffer.from("\ufeff");
 
-/** The longest way to write a known name: `operations`, each letter as an escape like `\u006f`. */
+/** The longest spelling of a known name: `operations` with each letter as an escape like `\u006f`. */
 const MAX_WRITTEN_NAME_BYTES = 10 * 6;
 
-/** Finds the members of a JSON object that the API knows. Reused: `scan` forgets what the scan before it found. */
+/** Finds the known members of a JSON object. Reused: `scan` discards the results of the previous scan. */
 export class JsonObjectScanner {
-  /** How many members there are, known or not, duplicates included. */
+  /** Number of members, known or not, including duplicates. */
   memberCount = 0;
   private readonly members = {
     key: new Member("key"),
@@ -70,12 +71,12 @@ export class JsonObjectScanner {
   readonly operations: JsonRange = this.members.operations;
   private readonly all = Object.values(this.members);
 
-  /** `operationsReader` reads the values of members named `operations`, so that they are gone through once only. */
+  /** `operationsReader` reads the values of members named `operations`, so that they are scanned only once. */
   constructor(private readonly operationsReader: ValueReader | null = null) {}
 
   /**
-   * Reads one JSON object in UTF-8, with optional white space around it. Of members with the same name the last counts.
-   * Throws `JsonError`; what was found until then means nothing.
+   * Scans one JSON object in UTF-8, with optional white space around it. The last of several members with the same name
+   * counts. Throws `JsonError`; the results are then invalid.
    */
   scan(buffer: Buffer, start: number, end: number): void {
     this.forget();
@@ -88,7 +89,7 @@ export class JsonObjectScanner {
     }
   }
 
-  /** Reads the object whose `{` is at `start`; gives where it ends. Not its UTF-8. Throws `JsonError`. */
+  /** Scans the object whose `{` is at `start`; returns its end. Does not validate UTF-8. Throws `JsonError`. */
   scanAt(buffer: Buffer, start: number, end: number): number {
     this.forget();
     const at = skipSpace(buffer, start + 1, end);
@@ -110,7 +111,7 @@ export class JsonObjectScanner {
     }
   }
 
-  /** @returns where the closing brace is */
+  /** @returns the position of the closing brace */
   private scanMembers(buffer: Buffer, start: number, end: number): number {
     let at = start;
     for (;;) {
@@ -133,7 +134,7 @@ export class JsonObjectScanner {
     }
   }
 
-  /** `start` and `end` are those of the name between its quotes. */
+  /** `start` and `end` delimit the name between its quotes. */
   private memberNamed(buffer: Buffer, start: number, end: number): Member | null {
     const likely = this.memberLike(end - start, buffer[start]);
     if (likely !== null && hasBytesAt(buffer, start, likely.nameBytes)) return likely;
@@ -142,7 +143,7 @@ export class JsonObjectScanner {
     return this.all.find((member) => member.name === name) ?? null;
   }
 
-  /** The only member whose name can have this length and this first byte. */
+  /** The only known member whose name can have this length and this first byte. */
   private memberLike(length: number, firstByte: number | undefined): Member | null {
     const { members } = this;
     switch (length) {
@@ -172,7 +173,7 @@ export function isString(buffer: Buffer, range: JsonRange): boolean {
   return byteAt(buffer, range.start, range.end) === QUOTE;
 }
 
-/** The safe integer that is written in digits alone, or null: `1.0` and `1e3` are none. */
+/** The safe integer written only in digits; null for anything else, such as `1.0` and `1e3`. */
 export function readSafeInteger(buffer: Buffer, range: JsonRange): number | null {
   const negative = byteAt(buffer, range.start, range.end) === MINUS;
   let at = negative ? range.start + 1 : range.start;

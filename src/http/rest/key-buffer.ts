@@ -1,7 +1,7 @@
 import { hexDigit } from "../../model/json-grammar.ts";
 import { type Key, MAX_KEY_BYTES } from "../../model/key.ts";
 
-/** A key that can't be one. */
+/** A key is invalid. */
 export class BadKeyError extends Error {
   readonly code = "ERR_INVALID_KEY";
 }
@@ -10,7 +10,7 @@ const PERCENT = 0x25;
 const BACKSLASH = 0x5c;
 const LOWER_U = 0x75;
 
-/** Room for one more character than fits: a key that is too long is seen after the write. */
+/** Room for one more character than the maximum, because the length is checked after the write. */
 const SLACK_BYTES = 4;
 
 const TOO_LONG = `key must have at most ${MAX_KEY_BYTES} bytes of UTF-8`;
@@ -23,15 +23,15 @@ const RAW_BYTE = "key must be percent-encoded: write characters beyond ASCII as 
 const LONE_SURROGATE = "key must be valid Unicode: write surrogates in pairs";
 
 /**
- * The key of the request at hand, reused from request to request. Every way to set it takes the same keys: 1 to
- * `MAX_KEY_BYTES` bytes of valid UTF-8 without control characters; it throws `BadKeyError` for others, and leaves the
+ * The key of the current request, reused from request to request. All ways to set it accept the same keys: 1 to
+ * `MAX_KEY_BYTES` bytes of valid UTF-8 without control characters; for others they throw `BadKeyError` and leave the
  * key empty.
  */
 export class KeyBuffer implements Key {
   readonly bytes: Buffer = Buffer.alloc(MAX_KEY_BYTES + SLACK_BYTES);
   length = 0;
 
-  /** Sets the key that a path names: `buffer[start .. end)`, percent-encoded. `/`, `..`, `//` and `+` stand for themselves. */
+  /** Sets the key from a path: `buffer[start .. end)`, percent-encoded. `/`, `..`, `//` and `+` are taken literally. */
   decodePath(buffer: Buffer, start: number, end: number): void {
     const { bytes } = this;
     this.length = 0;
@@ -53,7 +53,7 @@ export class KeyBuffer implements Key {
     this.accept(length, seen);
   }
 
-  /** Sets the key to the contents of a valid JSON string: `buffer[start .. end)`, without the quotes around it. */
+  /** Sets the key from the content of a valid JSON string: `buffer[start .. end)`, without the quotes. */
   setJsonString(buffer: Buffer, start: number, end: number): void {
     const { bytes } = this;
     this.length = 0;
@@ -84,7 +84,7 @@ export class KeyBuffer implements Key {
     this.accept(this.bytes.utf8Write(text, 0), 0x80);
   }
 
-  /** The same key in a buffer of its own, for whoever needs it after this one was used again. */
+  /** A copy in its own buffer, which stays valid when this one is reused. */
   copy(): KeyBuffer {
     const copy = new KeyBuffer();
     copy.copyFrom(this);
@@ -100,7 +100,7 @@ export class KeyBuffer implements Key {
     return this.bytes.toString("utf8", 0, this.length);
   }
 
-  /** @param seen all bytes or code points, or-ed: from 0x80 on where the key may hold more than ASCII */
+  /** @param seen bitwise or of all bytes or code points: at least 0x80 if the key may contain more than ASCII */
   private accept(length: number, seen: number): void {
     if (length === 0) throw new BadKeyError(EMPTY);
     if (length > MAX_KEY_BYTES) throw new BadKeyError(TOO_LONG);
@@ -149,7 +149,7 @@ function problemOfUtf8(bytes: Buffer, length: number): string | null {
   return null;
 }
 
-/** What the escape whose backslash is at `at` stands for; for a surrogate pair, what both stand for. */
+/** The code point of the escape whose backslash is at `at`; for a surrogate pair, that of the pair. */
 function escapedCodePoint(buffer: Buffer, at: number, end: number): number {
   const letter = buffer[at + 1] ?? 0;
   if (letter !== LOWER_U) return simpleEscape(letter);
@@ -161,7 +161,7 @@ function escapedCodePoint(buffer: Buffer, at: number, end: number): number {
   return 0x10000 + ((unit - 0xd800) << 10) + (second - 0xdc00);
 }
 
-/** `\n`, `\u00e9`, or a pair: a code point beyond U+FFFF takes two escapes. */
+/** The length of `\n`, `\u00e9`, or a pair: a code point above U+FFFF takes two escapes. */
 function escapeLength(buffer: Buffer, at: number, codePoint: number): number {
   if (buffer[at + 1] !== LOWER_U) return 2;
   return codePoint > 0xffff ? 12 : 6;
@@ -192,7 +192,7 @@ function isSurrogate(codePoint: number): boolean {
   return codePoint >= 0xd800 && codePoint <= 0xdfff;
 }
 
-/** Writes at most 4 bytes: there is room for them after `MAX_KEY_BYTES` - 1 others. @returns the index after them */
+/** Writes at most 4 bytes, for which there is room after `MAX_KEY_BYTES` - 1 others. @returns the index after them */
 function putCodePoint(bytes: Buffer, start: number, codePoint: number): number {
   let at = start;
   if (codePoint < 0x80) bytes[at++] = codePoint;

@@ -14,10 +14,10 @@ import { asApiError } from "./error-mapping.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { MISSED } from "./outcomes.ts";
 
-/** More would only be kept after a crowd has gone. */
+/** The most pooled reads; more would only be kept after a burst. */
 const MAX_SPARE = 256;
 
-/** The reads of one thread that wait for their engine; each is used again when it is answered. */
+/** The reads of one thread that wait for their engine; each is reused when it is answered. */
 export class LateReads {
   private readonly spare: LateRead[] = [];
 
@@ -38,11 +38,11 @@ export class LateReads {
   }
 }
 
-/** A GET or HEAD whose entry the engine gives later. */
+/** A GET or HEAD whose entry the engine returns later. */
 export class LateRead extends LateAnswer implements LateReader {
   readonly key = new KeyBuffer();
   demand = WHOLE_ENTRY;
-  /** Why `begin` didn't take the value: there was no room for it. */
+  /** Why `begin` refused the value: there was no room for it. */
   private failure: unknown = null;
 
   constructor(

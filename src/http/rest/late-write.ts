@@ -5,10 +5,10 @@ import { LateAnswer } from "../transport/late-answer.ts";
 import { asApiError } from "./error-mapping.ts";
 import { sendStored } from "./outcomes.ts";
 
-/** More would only be kept after a crowd has gone. */
+/** The most pooled writes; more would only be kept after a burst. */
 const MAX_SPARE = 256;
 
-/** The writes of one thread that wait to be recorded; each is used again when it is answered. */
+/** The writes of one thread that wait for their commit; each is reused when it is answered. */
 export class LateWrites {
   private readonly spare: LateWrite[] = [];
 

@@ -7,20 +7,20 @@ import type { Answer, HttpHandler } from "../transport/handler.ts";
 import { type AnswerObserver, LateAnswer } from "../transport/late-answer.ts";
 import { carrierIn } from "./mutation-context.ts";
 
-/** What a handler has to tell for its requests to be counted. */
+/** The facts about a request that its count needs. */
 export interface Countable {
   handle(request: HttpRequest, response: HttpResponse): Answer;
-  /** Of the request that was handed over last. */
+  /** The operation of the last request. */
   readonly operation: Operation;
-  /** The template of its path; empty = there is nothing at it. */
+  /** The path template of the last request; empty = unknown path. */
   readonly route: string;
 }
 
 export interface MeasureOptions {
   readonly counts: RequestCounts;
-  /** Null = no spans are made. */
+  /** Null = no spans. */
   readonly tracer: Tracer | null;
-  /** Of a clock that never goes back, in ms. */
+  /** A monotonic clock, in ms. */
   readonly monotonicMs: () => number;
   readonly engineName: string;
 }
@@ -28,7 +28,10 @@ export interface MeasureOptions {
 const BUG_STATUS = 500;
 const METHODS = /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE)$/;
 
-/** Counts requests by operation and result, with the time from the whole request to the whole answer; traces some. */
+/**
+ * Counts requests by operation and result, with the time from the complete request to the complete answer; traces
+ * sampled ones.
+ */
 export function measured(api: Countable, options: MeasureOptions): HttpHandler {
   const { tracer } = options;
   if (tracer === null) return counted(api, options);
@@ -40,7 +43,7 @@ export function measured(api: Countable, options: MeasureOptions): HttpHandler {
   };
 }
 
-/** The path of nearly all requests: what it adds to them is two looks at the clock and a few numbers. */
+/** The path of nearly all requests; it adds two reads of the clock and a few numbers. */
 function counted(api: Countable, { counts, monotonicMs }: MeasureOptions): HttpHandler {
   const late = new LateCounter(counts, monotonicMs);
   return (request, response) => {
@@ -64,7 +67,7 @@ function counted(api: Countable, { counts, monotonicMs }: MeasureOptions): HttpH
   };
 }
 
-/** Counts answers that come later and without a promise. */
+/** Counts late answers without a promise. */
 class LateCounter implements AnswerObserver {
   constructor(
     private readonly counts: RequestCounts,
@@ -76,7 +79,7 @@ class LateCounter implements AnswerObserver {
   }
 }
 
-/** Apart from the path above: what a closure holds on to is made anew for each call. */
+/** Separate from the path above, because a closure allocates for each call. */
 function countLater(
   operation: Operation,
   answer: Promise<void>,
@@ -105,13 +108,13 @@ async function settled(answer: Promise<void>, response: HttpResponse, then: (sta
   }
 }
 
-/** The spans of one request: that of the server, and within it that of the cache. */
+/** The spans of one request: the server span, and within it that of the cache. */
 interface Spans {
   readonly server: Span;
   readonly cache: Span;
 }
 
-/** Handles requests that are sampled. */
+/** Handles sampled requests. */
 class Traces {
   constructor(
     private readonly api: Countable,
@@ -146,7 +149,7 @@ class Traces {
     return settled(answer, response, (late) => this.finish(spans, operation, late, response, startedMs));
   }
 
-  /** What only the request at hand can tell. */
+  /** Adds the attributes that are known only from the request. */
   private describe({ server, cache }: Spans, request: HttpRequest): void {
     const { operation, route } = this.api;
     const isKnown = METHODS.test(request.method);
@@ -173,7 +176,7 @@ class Traces {
     const { counts, monotonicMs } = this.options;
     const tookMs = monotonicMs() - startedMs;
     counts.add(operation, status, wasLoaded, tookMs);
-    // Who asks for /metrics or /healthz every few seconds wants no traces of it, unless he says so.
+    // Periodic requests of /metrics or /healthz are not traced, unless the request has a trace context.
     if (operation === Operation.Other && server.parentSpanContext === undefined) return;
     cache.end();
     server.set("http.response.status_code", status);

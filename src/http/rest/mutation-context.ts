@@ -10,9 +10,9 @@ import type { Query } from "./query.ts";
 const FROM_PEER: MutationContext = { isReplicated: true };
 
 /**
- * Where a mutation comes from: `replicated=true` says that a peer of the original's kind sent it on. Throws `ApiError` for
- * a bad query: also where the value is unclear, because a client's mutation that is taken for a peer's reaches no
- * database; and where it comes from nobody of the peers.
+ * The source of a mutation: `replicated=true` says that it was forwarded by a peer that runs the original ServCache
+ * (Go). Throws `ApiError` for a bad query, even if only this value is unclear, because a client's mutation mistaken for
+ * a peer's would never reach the database; and for a caller that is not a peer.
  */
 export function contextOf(
   request: HttpRequest,
@@ -36,13 +36,13 @@ function isFromPeer(request: HttpRequest, query: Query, gate: PeerGate | null): 
   return true;
 }
 
-/** The trace context that goes on to who is asked for a request: that of its own span, or the one that it brought. */
+/** The trace context for calls made on behalf of a request: that of its own span, or the one that it came with. */
 export function carrierFor(request: HttpRequest, tracer: Tracer | null): string | undefined {
   const span = tracer?.active ?? null;
   return tracer === null || span === null ? carrierIn(request) : tracer.carrierOf(span);
 }
 
-/** The trace context that a request brought along, as one text: see `trace-context.ts`. */
+/** The trace context that a request came with, as a carrier: see `trace-context.ts`. */
 export function carrierIn(request: HttpRequest): string | undefined {
   const traceparent = request.header("traceparent");
   if (traceparent === null) return undefined;

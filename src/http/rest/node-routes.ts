@@ -13,7 +13,7 @@ import type { HttpRequest, HttpResponse } from "../transport/exchange.ts";
 import { NO_STORE, sendJson } from "../transport/json-answer.ts";
 import { accepts } from "./content-coding.ts";
 
-/** Keys that `/api/stats` tells of. */
+/** The number of hot keys in `/api/stats`. */
 const HOT_KEYS = 20;
 
 const zip = promisify<string, ZlibOptions, Buffer>(gzip);
@@ -24,14 +24,14 @@ export interface NodeRoutesOptions {
   readonly startedMs: number;
   readonly version: string;
   readonly isReady: () => boolean;
-  /** What is behind the cache; null = nothing. */
+  /** The outbox and the backend behind the cache; null = none. */
   readonly upstream: UpstreamAdmin | null;
   readonly telemetry: ThreadTelemetry | null;
   readonly inFlight: InFlightState | null;
   readonly metricsBuckets: BucketChoice;
 }
 
-/** What an operator asks of the node as a whole. */
+/** The routes about the node as a whole. */
 export class NodeRoutes {
   constructor(private readonly options: NodeRoutesOptions) {}
 
@@ -71,7 +71,7 @@ export class NodeRoutes {
     );
   }
 
-  /** Null where the engine is away: all other metrics are wanted then more than ever. */
+  /** Null while the engine is away, when the other metrics are needed most. */
   private statsIfThere(): Awaitable<EngineStats | null> {
     const stats = this.options.cache.stats();
     return stats instanceof Promise ? stats.catch(nullIfUnavailable) : stats;
@@ -97,7 +97,7 @@ export class NodeRoutes {
     const { cache, nowMs, startedMs, version } = this.options;
     const engine = cache.health();
     const parts = Object.entries(behind);
-    // What is behind the cache may be away: the node serves what it has all the same.
+    // The node continues to serve while a part behind the cache is away.
     const isDegraded = engine.status === "degraded" || parts.some(([, part]) => part.status !== "ok");
     const status = engine.status === "unavailable" ? engine.status : isDegraded ? "degraded" : "ok";
     sendJson(response, status === "unavailable" ? 503 : 200, {
@@ -150,7 +150,7 @@ function shown({ status, sinceMs, detail }: EngineHealth | PartHealth): Record<s
   return { status, since: new Date(sinceMs).toISOString(), ...(detail === "" ? {} : { detail }) };
 }
 
-/** Away from the thread that serves. */
+/** Compresses outside the serving thread. */
 async function sendZipped(response: HttpResponse, headers: string, text: string): Promise<void> {
   const zipped = await zip(text, { level: constants.Z_BEST_SPEED });
   response.sendBytes(200, `${headers}Content-Encoding: gzip\r\n`, zipped, 0, zipped.length);

@@ -10,7 +10,7 @@ const MAX_PAGE_LETTERS = 1_000;
 const MAX_IDS = 1_000;
 const WHOLE = /^[1-9]\d{0,14}$/;
 
-/** Writes that the backend refuses for good: to be seen, tried again, or dropped. */
+/** The routes of dead letters: writes that the backend refuses permanently can be listed, retried or dropped. */
 export class OutboxRoutes {
   constructor(
     private readonly upstream: UpstreamAdmin | null,
@@ -36,7 +36,7 @@ export class OutboxRoutes {
     sendJson(response, 200, { status: "success", retried });
   }
 
-  /** `DELETE /api/outbox/dead?id=7,8` or `?all=true`: forgets them. */
+  /** `DELETE /api/outbox/dead?id=7,8` or `?all=true`: drops them. */
   async drop(query: Query, response: HttpResponse): Promise<void> {
     const dropped = (await this.upstream?.dropDead(idsOf(query))) ?? 0;
     sendJson(response, 200, { status: "success", dropped });
@@ -57,7 +57,7 @@ export class OutboxRoutes {
   }
 }
 
-/** Null = all. To forget everything by a slip must not be possible. */
+/** Null = all. It needs `all=true`, so that nothing is dropped by mistake. */
 function idsOf(query: Query): readonly number[] | null {
   const ids = query.get("id");
   if (query.get("all") === "true" && ids === undefined) return null;

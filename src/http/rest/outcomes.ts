@@ -4,8 +4,8 @@ import type { HttpResponse } from "../transport/exchange.ts";
 import { JSON_HEADERS } from "../transport/json-answer.ts";
 
 /**
- * Throws the `ApiError` that an outcome means, or returns. `superseded` is a success: a newer mutation has won already,
- * as it would have a moment later. But not under a condition: it was not looked at, and may not hold of what is newer.
+ * Throws the `ApiError` of an outcome, or returns. `superseded` is a success: a newer mutation has won, as it would
+ * have a moment later. With a condition it is a failure, because the condition was not checked against the newer value.
  */
 export function requireSuccess(
   outcome: PutOutcome | DeleteOutcome | TouchOutcome | IncrementOutcome["kind"],
@@ -35,7 +35,7 @@ export function requireSuccess(
 
 const SUCCESS = '{"status":"success"}';
 
-/** Answers a write by what became of it. Throws `ApiError` as `requireSuccess`. */
+/** Answers a write according to its outcome. Throws `ApiError` like `requireSuccess`. */
 export function sendStored(response: HttpResponse, outcome: PutOutcome, condition: Condition | null): void {
   requireSuccess(outcome, condition);
   sendSuccess(response);
@@ -61,5 +61,8 @@ const ABSENT = "the cache has no entry under this key: put one, or check the key
 
 export const NOT_FOUND = new ApiError(404, "ERR_NOT_FOUND", ABSENT);
 
-/** Of a read. Made once: a miss is no exception, and to make an error costs more than to look a key up. */
+/**
+ * The answer to a read that missed. Allocated once: a miss is no exception, and creating an error costs more than a
+ * look-up.
+ */
 export const MISSED = new ApiError(404, "ERR_NOT_FOUND", ABSENT, "Cache-Status: ServCache; fwd=uri-miss\r\n");

@@ -5,7 +5,7 @@ import type { HttpRequest, HttpResponse } from "../transport/exchange.ts";
 import { type AnswerParts, EntryAnswer, WHOLE_ENTRY } from "./entry-answer.ts";
 import { sendSuccess } from "./outcomes.ts";
 
-/** The answer to a touch: the document where the value is JSON, else nothing but that it was done. */
+/** The answer to a touch: the document if the value is JSON, otherwise only a success. */
 export class PatchAnswer implements EntrySink {
   private readonly document: EntryAnswer;
   private isDocument = false;

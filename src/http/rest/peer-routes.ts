@@ -3,17 +3,17 @@ import { ApiError } from "../transport/api-error.ts";
 import type { HttpRequest, HttpResponse } from "../transport/exchange.ts";
 import { NO_STORE } from "../transport/json-answer.ts";
 
-/** Tells peers from others. */
+/** Authenticates peers. */
 export interface PeerGate {
-  /** `authorization`: the header as it came; null = none. */
+  /** `authorization`: the raw header; null = none. */
   admits(authorization: string | null, remoteAddress: string): boolean;
 }
 
-/** What nodes say to each other. */
+/** The routes between nodes. */
 export class PeerRoutes {
   constructor(private readonly options: { readonly upstream: UpstreamAdmin | null }) {}
 
-  /** `POST /api/replication`, the link between nodes of this kind; a node without peers has no such path. */
+  /** `POST /api/replication`, the native protocol between nodes; a node without peers answers 404. */
   async replicate(request: HttpRequest, response: HttpResponse): Promise<void> {
     const { body, bodyStart, bodyEnd, remoteAddress } = request;
     const answer = await this.options.upstream?.replicate({
@@ -30,13 +30,13 @@ export class PeerRoutes {
   }
 }
 
-/** What the receiver says in `{"error", "code"}`, in the form of all errors. */
+/** Converts the receiver's `{"error", "code"}` to an API error. */
 function refusalIn({ status, body }: PeerResponse): ApiError {
   const { error, code } = JSON.parse(body.toString());
   return new ApiError(status, code, error, status === 503 ? "Retry-After: 1\r\n" : "");
 }
 
-/** Throws `ApiError` where a mutation claims to come from a peer and does not. */
+/** Throws `ApiError` if a mutation claims without right to come from a peer. */
 export function requirePeer(request: HttpRequest, gate: PeerGate | null): void {
   if (gate === null || gate.admits(request.header("authorization"), request.remoteAddress)) return;
   const message = "replicated=true is for the nodes of SERV_CACHE_PEERS alone: leave it out, or send the peer token";

@@ -5,23 +5,23 @@ import type { HttpRequest } from "../transport/exchange.ts";
 import { shortened } from "./body-members.ts";
 
 const OWN_TAG = /^"([0-9a-z]{1,6})\.([0-9a-z]{1,6})(?:-raw|-decoded)?"$/;
-/** An ETag may hold commas. */
+/** An ETag may contain commas. */
 const LIST_ITEM = /(?:"[^"]*"|[^,"]|")+/g;
 const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
 
-/** Whether an `If-None-Match` of a GET names this ETag (weak comparison, RFC 9110 section 13.1.2). */
+/** Whether an `If-None-Match` of a GET matches this ETag (weak comparison, RFC 9110 section 13.1.2). */
 export function noneMatchNames(header: string, etag: string): boolean {
   return header.trim() === "*" || listOf(header).some((item) => item === etag || item === `W/${etag}`);
 }
 
-/** Whether an `If-Match` of a GET names this ETag (strong comparison, RFC 9110 section 13.1.1). */
+/** Whether an `If-Match` of a GET matches this ETag (strong comparison, RFC 9110 section 13.1.1). */
 export function matchNames(header: string, etag: string): boolean {
   return header.trim() === "*" || listOf(header).includes(etag);
 }
 
 /**
- * What `If-Match` and `If-None-Match` demand of a mutation, or null. All representations of an entry count as it.
- * Throws `ApiError` (400) for a list that can't be read, or both headers at once.
+ * The condition in `If-Match` or `If-None-Match` of a mutation, or null. An ETag of any representation of the entry
+ * matches. Throws `ApiError` (400) for a malformed list, or both headers at once.
  */
 export function conditionOf(request: HttpRequest): Condition | null {
   if (!request.isConditional) return null;
@@ -41,12 +41,15 @@ export function conditionOf(request: HttpRequest): Condition | null {
       `${name} is ${JSON.stringify(shortened(header))}: send * or a list of ETags in quotes`,
     );
   }
-  // If-Match compares strongly: a weak tag never matches (RFC 9110 section 13.1.1).
+  // If-Match uses strong comparison: a weak ETag never matches (RFC 9110 section 13.1.1).
   if (match !== null) return { kind: "revision-in", revisions: tagsOf(items) };
   return { kind: "revision-not-in", revisions: tagsOf(items.map((item) => item.replace(/^W\//, ""))) };
 }
 
-/** Throws `ApiError` (400) where a call that is not about one entry comes with a condition: ignoring it would do harm. */
+/**
+ * Throws `ApiError` (400) if a call that does not concern exactly one entry has a condition, because ignoring it would
+ * be harmful.
+ */
 export function refuseCondition(request: HttpRequest): void {
   if (!request.isConditional) return;
   const message = "If-Match and If-None-Match are about one entry: leave them out here, or change entries one by one";

@@ -2,14 +2,14 @@ import { ApiError } from "../transport/api-error.ts";
 import type { HttpRequest } from "../transport/exchange.ts";
 import { shortened } from "./body-members.ts";
 
-/** The parameters of a request's query, by name. */
+/** The query parameters of a request, by name. */
 export type Query = ReadonlyMap<string, string>;
 
 const NO_PARAMETERS: Query = new Map();
 
 /**
- * The parameters of a call. A misspelt name would mean something else than was meant, such as an entry that is kept for
- * ever. Throws `ApiError` (400) where there is another parameter than the known ones, or one that can't be decoded.
+ * The query parameters of a call. Throws `ApiError` (400) for an unknown parameter, because a misspelt name could store
+ * an entry for ever, or for one that can't be decoded.
  */
 export function parametersOf(request: HttpRequest, known: readonly string[]): Query {
   if (request.queryStart < 0) return NO_PARAMETERS;
@@ -24,8 +24,8 @@ export function parametersOf(request: HttpRequest, known: readonly string[]): Qu
 }
 
 /**
- * The parameters of a request's query. `+` is a space, the first of repeated names wins, a name alone has the value "".
- * Throws `ApiError` (400) where percent-encoding can't be decoded.
+ * The query parameters of a request. `+` is a space, the first of repeated names counts, a name alone has the value "".
+ * Throws `ApiError` (400) if the percent-encoding is invalid.
  */
 function queryOf(request: HttpRequest): Query {
   const text = request.buffer.latin1Slice(request.queryStart, request.targetEnd);
@@ -39,7 +39,7 @@ function queryOf(request: HttpRequest): Query {
   return parameters;
 }
 
-/** A parameter that is there and doesn't say `false`. */
+/** Whether a parameter is present and not `false`. */
 export function isFlagSet(query: Query, name: string): boolean {
   const value = query.get(name);
   return value !== undefined && value !== "false";

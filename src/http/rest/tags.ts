@@ -1,8 +1,8 @@
 import { ApiError } from "../transport/api-error.ts";
 
 /**
- * Tags are announced for a later version: to store an entry without the tags that it came with would be a lie.
- * Throws `ApiError` (400) unless there are none: absent (null), or the JSON `null` or `[]`.
+ * Refuses tags, which a later version will support: silently dropping them would be wrong. Throws `ApiError` (400)
+ * unless there are none: absent (null), or the JSON `null` or `[]`.
  */
 export function refuseTags(tags: string | null): void {
   if (tags === null || tags === "null" || /^\[\s*\]$/.test(tags)) return;

@@ -8,13 +8,12 @@ const MOST_PLAIN_DIGITS = 6;
 
 const FORM = 'send a Go duration such as "300ms", "90s" or "1h30m", or "0" for an entry that never expires';
 
-/** Far more than any duration needs; reading one of megabytes would keep the thread from other requests for seconds. */
+/** Far more than any duration needs; parsing megabytes would block the thread for seconds. */
 const MAX_TTL_CHARACTERS = 100;
 
 /**
- * A TTL as clients write it, in ms: absent (null) = `DEFAULT_TTL`, 0 = never expires. What is shorter than a
- * millisecond counts as one, also where it is less than a nanosecond.
- * Throws `ApiError` (400) for one that is negative or not a duration.
+ * Parses a client's TTL to ms: absent (null) = `DEFAULT_TTL`, 0 = never expires. A positive TTL below one millisecond
+ * counts as one. Throws `ApiError` (400) if it is negative or not a duration.
  */
 export function parseTtl(text: string | null): number {
   if (text === null) return DEFAULT_TTL;
@@ -28,16 +27,16 @@ export function parseTtl(text: string | null): number {
   return Math.max(1, durationToMs(parsed.ns));
 }
 
-/** The `ttl` member of a JSON body, as raw text; null = there is none. */
+/** Parses the `ttl` member of a JSON body from its raw text; null = absent. */
 export function parseJsonTtl(raw: string | null): number {
   if (raw === null || raw === "null") return DEFAULT_TTL;
   if (raw === "0") return 0;
-  // Looked at before it is parsed: an array may be nested deeper than a parser's stack is.
+  // Checked before parsing: an array may be nested deeper than a parser's stack.
   if (!raw.startsWith('"')) throw invalidTtl(raw, "not a string");
   return parseTtl(raw.includes("\\") ? String(JSON.parse(raw)) : raw.slice(1, -1));
 }
 
-/** The form in which nearly all TTLs come, such as `60s`, without a detour through 64 bits; -1 = another form. */
+/** The ms of the usual form, such as `60s`, without 64-bit arithmetic; -1 = another form. */
 function plainDurationMs(text: string): number {
   const unitMs = unitMsOf(text);
   const digits = text.length - (text.endsWith("ms") ? 2 : 1);
@@ -51,7 +50,7 @@ function plainDurationMs(text: string): number {
   return value * unitMs;
 }
 
-/** 0 = a unit that is less usual, or none. */
+/** 0 = an unusual unit, or none. */
 function unitMsOf(text: string): number {
   if (text.endsWith("ms")) return 1;
   switch (text.charCodeAt(text.length - 1)) {

@@ -5,28 +5,31 @@ import { shortened } from "./body-members.ts";
 import { CODINGS, type Coding } from "./content-coding.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
-/** A comma outside of quotes: two fields that a proxy has put together. */
+/** A comma outside quotes: two fields that a proxy has joined. */
 const SEVERAL = /^(?:[^",]|"(?:[^"\\]|\\.)*")*,/;
 /**
- * The coding of a value stands behind its content type, as a parameter of our own: every engine, database and peer keeps
- * that text as it is, and none but this file looks into it.
+ * The coding of a value is stored behind its content type, as a parameter of our own: engines, databases and peers
+ * store that text unchanged, and only this file interprets it.
  */
 const CODING_PARAMETER = ";content-encoding=";
 const CODING_PARAMETER_ANYWHERE = /;\s*content-encoding\s*=/i;
-/** What a browser runs, or shows with what it runs: HTML, XML and what is made of it (SVG), scripts of any name. */
+/**
+ * Types that a browser executes, or displays with scripts: HTML, XML and formats based on it (SVG), scripts of any
+ * name.
+ */
 const ACTIVE = /html|xml|svg|script|xsl|multipart\//i;
 
-/** Kept headers; more types than that are made anew each time. */
+/** The most cached types; headers of further types are built each time. */
 const MOST_KEPT = 1_000;
 
-/** What is known of a value by its stored content type. */
+/** The properties of a value that follow from its stored content type. */
 export interface ValueType {
   readonly isJson: boolean;
-  /** Without the coding. */
+  /** Without the content coding. */
   readonly mediaType: string;
-  /** Null = the value is stored as it is. */
+  /** Null = the value is stored without a coding. */
   readonly coding: Coding | null;
-  /** Headers of an answer with the stored bytes, and of one with the decoded ones: the same where there is no coding. */
+  /** Headers of an answer with the stored bytes, and of one with the decoded bytes: the same without a coding. */
   readonly headers: string;
   readonly decodedHeaders: string;
 }
@@ -39,7 +42,7 @@ const JSON_TYPE: ValueType = {
   decodedHeaders: `Content-Type: ${JSON_CONTENT_TYPE}\r\n`,
 };
 
-/** Finds what is known of stored content types, without making it anew for each answer. One for each thread. */
+/** Caches the properties of stored content types, one cache per thread. */
 export class ValueTypes {
   private readonly kept = new Map<string, ValueType>();
 
@@ -58,7 +61,7 @@ export function valueTypeOf({ contentType }: Attributes): ValueType {
   return typeOf(contentType);
 }
 
-/** Reads a stored content type. */
+/** Parses a stored content type. */
 function typeOf(stored: string): ValueType {
   if (stored === JSON_CONTENT_TYPE) return JSON_TYPE;
   const at = stored.lastIndexOf(CODING_PARAMETER);
@@ -74,13 +77,13 @@ function typeOf(stored: string): ValueType {
 }
 
 /**
- * What is stored for a `Content-Type` header. JSON in any spelling and with any parameters is kept as JSON; anything
- * else as it was named. Throws `ApiError` (400).
+ * The attributes that are stored for a `Content-Type` header: JSON in any spelling and with any parameters as JSON, any
+ * other type unchanged. Throws `ApiError` (400).
  */
 export function storedAttributes(header: string | null, coding: Coding | null): Attributes {
   const contentType = header?.trim() || DEFAULT_CONTENT_TYPE;
   const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase();
-  // JSON is stored decoded: documents, counters and batches are made of its text.
+  // JSON is stored decoded, because documents, counters and batches use its text.
   if (mediaType === JSON_CONTENT_TYPE) return JSON_ATTRIBUTES;
   const most = MAX_CONTENT_TYPE_BYTES - (coding === null ? 0 : CODING_PARAMETER.length + coding.length);
   if (contentType.length > most || !CONTENT_TYPE_FORM.test(contentType)) {

@@ -1,27 +1,27 @@
 /**
- * Where Zstandard frames end (RFC 8878, section 3.1). The runtime's decoder gives what it has of a frame that is cut
- * short, or of what follows none, and reports nothing.
+ * Finds the ends of Zstandard frames (RFC 8878, section 3.1). The runtime's decoder ignores a truncated frame, and
+ * bytes that are not a frame, without an error.
  */
 
 const MAGIC = 0xfd2fb528;
-/** The low four bits are the user's. */
+/** The low four bits are free for users. */
 const SKIPPABLE_MAGIC = 0x184d2a50;
 const SKIPPABLE_HEAD_BYTES = 8;
 
 const SINGLE_SEGMENT = 0x20;
 const CHECKSUM = 0x04;
 const CHECKSUM_BYTES = 4;
-/** By the two low bits of a frame's descriptor. */
+/** Indexed by the two low bits of the frame descriptor. */
 const DICTIONARY_BYTES = [0, 1, 2, 4] as const;
-/** By its two high bits; the first is 1 in a single segment. */
+/** Indexed by its two high bits; the first is 1 in a single segment. */
 const CONTENT_SIZE_BYTES = [0, 2, 4, 8] as const;
 
 const BLOCK_HEAD_BYTES = 3;
 const LAST_BLOCK = 1;
-/** One byte that stands for as many as the head says. */
+/** One byte that is repeated as often as the block header says. */
 const RUN_BLOCK = 1;
 
-/** Whether the bytes are whole frames, at least one of them with content, and nothing else. Their content is not looked at. */
+/** Whether the bytes are only whole frames, at least one of them with content. The content itself is not checked. */
 export function areWholeZstdFrames(bytes: Buffer): boolean {
   let hasContent = false;
   let at = 0;
@@ -36,7 +36,7 @@ export function areWholeZstdFrames(bytes: Buffer): boolean {
   return at === bytes.length && hasContent;
 }
 
-/** @returns where the frame ends, perhaps beyond the bytes, or -1 where it has no last block */
+/** @returns the end of the frame, perhaps beyond the bytes; -1 = it has no last block */
 function frameEnd(bytes: Buffer, start: number): number {
   const descriptor = bytes[start + 4] ?? 0;
   const isSingle = (descriptor & SINGLE_SEGMENT) !== 0;
