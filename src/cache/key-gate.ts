@@ -26,20 +26,20 @@ const FNV_PRIME = 0x01000193;
 export class KeyGate {
   readonly #places: Int32Array;
 
-  static create(): KeyGate {
-    return new KeyGate(new SharedArrayBuffer(PARTS * PLACES * Int32Array.BYTES_PER_ELEMENT));
+  /** @param letOthersRun resolves when other work of this thread has had its turn */
+  static create(letOthersRun = nextTurn): KeyGate {
+    return new KeyGate(new SharedArrayBuffer(PARTS * PLACES * Int32Array.BYTES_PER_ELEMENT), letOthersRun);
   }
 
   /** Uses the one that another thread made. */
   static attach(buffer: SharedArrayBuffer): KeyGate {
-    return new KeyGate(buffer);
+    return new KeyGate(buffer, nextTurn);
   }
 
   private constructor(
     /** Hand this to other threads, for `attach`. */
     readonly buffer: SharedArrayBuffer,
-    /** Resolves when other work of this thread has had its turn. */
-    private readonly letOthersRun: () => Promise<void> = nextTurn,
+    private readonly letOthersRun: () => Promise<void>,
   ) {
     this.#places = new Int32Array(buffer);
   }

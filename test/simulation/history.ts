@@ -44,6 +44,8 @@ export class History {
       return;
     }
     const { stamp } = mutation;
+    // What depends on the stored entry is made when it is applied there, and recorded later: as it stands then.
+    if (this.#byStamp.has(nameOf(stamp))) return;
     const before = this.#floorOf.get(stamp.nodeId);
     if (before !== undefined && !isNewer(stamp, before)) {
       this.#faults.push(`${nameOf(stamp)} was given after ${nameOf(before)}`);
@@ -143,6 +145,13 @@ export class History {
     if (expiresAtMs !== NEVER && (known === NEVER || expiresAtMs < known)) {
       this.#soonestEnd.set(nameOf(stamp), expiresAtMs);
     }
+  }
+
+  /** Whether another node gave the same version to the key: an engine that has forgotten the older refuses both. */
+  hasTwin({ stamp }: Mutation, key: string): boolean {
+    return this.#mutations.some(
+      (other) => other.stamp.version === stamp.version && other.stamp.nodeId !== stamp.nodeId && isAbout(other, key),
+    );
   }
 
   placeOf(mutation: Mutation): number {

@@ -1,4 +1,5 @@
 import {
+  type Condition,
   type DeleteOutcome,
   type DeleteRequest,
   type Engine,
@@ -6,6 +7,7 @@ import {
   type EngineStats,
   type EntrySink,
   type IncrementOutcome,
+  type IncrementRequest,
   isSame,
   type PutOutcome,
   type PutRequest,
@@ -14,12 +16,12 @@ import {
   type TouchOutcome,
   type TouchRequest,
 } from "../../src/engine/engine.ts";
-import { NEVER } from "../../src/model/entry.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import type { Key } from "../../src/model/key.ts";
 import type { KeyPattern } from "../../src/model/matcher.ts";
 import { isNewer, type Stamp } from "../../src/model/stamp.ts";
 
-interface Stored {
+export interface Stored {
   readonly value: Buffer;
   readonly contentType: string;
   readonly expiresAtMs: number;
@@ -52,6 +54,8 @@ export class ModelEngine implements Engine {
       readonly pause: () => Promise<void>;
       /** What happens to entries, for whoever looks into a seed. */
       readonly trace: (line: string) => unknown;
+      /** Told of what depended on the stored entry: it is here before it is recorded. */
+      readonly onConditional: (name: string, entry: Stored) => void;
     },
   ) {
     this.name = options.kind;
@@ -105,8 +109,9 @@ export class ModelEngine implements Engine {
     });
   }
 
-  increment(): IncrementOutcome {
-    return { kind: "condition-failed" };
+  increment(request: IncrementRequest): IncrementOutcome | Promise<IncrementOutcome> {
+    const name = textOf(request.key);
+    return this.#answer(() => this.#increment(name, request));
   }
 
   scan({ cursor, limit }: ScanRequest): ScanPage {
@@ -188,23 +193,56 @@ export class ModelEngine implements Engine {
 
   #put(name: string, request: PutRequest, value: Buffer): PutOutcome {
     const { attributes, expiresAtMs, stamp, condition } = request;
+    const { contentType } = attributes;
     if (this.#isSuperseded(name, stamp)) {
       this.options.trace(`put refused ${name} ${stamp.version}/${stamp.nodeId}`);
       return "superseded";
     }
-    if (condition?.kind === "present" && this.live(name) === null) return "condition-failed";
-    this.memory.entries.set(name, { value, contentType: attributes.contentType, expiresAtMs, stamp });
-    this.options.trace(`put ${name} ${stamp.version}/${stamp.nodeId}`);
-    this.memory.tombstones.delete(name);
+    if (!this.#holds(name, condition)) return "condition-failed";
+    this.#store(name, { value, contentType, expiresAtMs, stamp });
+    if (condition !== null) this.options.onConditional(name, { value, contentType, expiresAtMs, stamp });
     return "stored";
+  }
+
+  #increment(name: string, { delta, expiresAtMsIfNew, stamp, condition }: IncrementRequest): IncrementOutcome {
+    if (this.#isSuperseded(name, stamp)) return { kind: "superseded" };
+    if (!this.#holds(name, condition)) return { kind: "condition-failed" };
+    const entry = this.live(name);
+    const before = entry === null ? 0 : Number(entry.value.toString());
+    if (!Number.isSafeInteger(before)) return { kind: "not-an-integer" };
+    const value = before + delta;
+    const { contentType, expiresAtMs } = entry ?? { contentType: JSON_CONTENT_TYPE, expiresAtMs: expiresAtMsIfNew };
+    const counted = { value: Buffer.from(String(value)), contentType, expiresAtMs, stamp };
+    this.#store(name, counted);
+    this.options.onConditional(name, counted);
+    return { kind: "incremented", value };
+  }
+
+  #holds(name: string, condition: Condition | null): boolean {
+    if (condition === null) return true;
+    const entry = this.live(name);
+    const isNamed = "revisions" in condition && entry !== null && condition.revisions.includes(entry.stamp.version);
+    switch (condition.kind) {
+      case "absent":
+        return entry === null;
+      case "present":
+        return entry !== null;
+      case "revision-in":
+        return isNamed;
+      case "revision-not-in":
+        return !isNamed;
+    }
+  }
+
+  #store(name: string, entry: Stored): void {
+    this.memory.entries.set(name, entry);
+    this.options.trace(`put ${name} ${entry.stamp.version}/${entry.stamp.nodeId}`);
+    this.memory.tombstones.delete(name);
   }
 
   #delete(name: string, { stamp, tombstoneUntilMs, condition }: DeleteRequest): DeleteOutcome {
     if (this.#isSuperseded(name, stamp)) return "superseded";
-    if (condition?.kind === "revision-in") {
-      const entry = this.live(name);
-      if (entry === null || !condition.revisions.includes(entry.stamp.version)) return "condition-failed";
-    }
+    if (!this.#holds(name, condition)) return "condition-failed";
     const wasThere = this.live(name) !== null;
     this.options.trace(`delete ${name} ${stamp.version}/${stamp.nodeId}`);
     this.memory.entries.delete(name);

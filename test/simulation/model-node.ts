@@ -1,10 +1,12 @@
 /** One node of the simulated world: the real replication, on a model of everything else. */
 
+import type { NewValue } from "../../src/cache/cache.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
 import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { Completion } from "../../src/model/completion.ts";
+import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
@@ -117,6 +119,11 @@ export class ModelNode {
       buckets: settings.buckets,
       pause,
       trace: (line) => world.isTraced && world.log(`${settings.url}: ${line}`),
+      onConditional: (key, { value: bytes, contentType, ...entry }) => {
+        if (entry.stamp.nodeId !== settings.id) return;
+        const value = { bytes, contentType };
+        world.history.made({ kind: "put", key, value, ...entry, touch: null, isReplicated: false });
+      },
     });
     const outbox = new ModelOutbox(this.#disk, {
       nowMs: () => this.nowMs(),
@@ -170,7 +177,8 @@ export class ModelNode {
       nowMs: () => this.nowMs(),
       defaultTtlMs: null,
       recentPuts: RecentPuts.create(),
-      gate: KeyGate.create(),
+      // A node that is gone waits for nothing.
+      gate: KeyGate.create(() => new Promise((resolve) => setImmediate(() => isOver() || resolve()))),
     });
     world.history.started(settings.id);
     life = { isOver: false, engine, outbox, clock, invalidations, replication, cache, plain: hub.plain };
@@ -223,10 +231,20 @@ export class ModelNode {
   }
 
   put(key: string, ttlMs: number | null, isReplicated = false): void {
-    const { cache } = this.life;
-    const bytes = Buffer.from(`"${key} ${this.world.random.next()}"`);
-    const value = { source: bytes, start: 0, end: bytes.length, attributes: { contentType: "application/json" } };
-    this.#ask(cache.put(keyOf(key), value, ttlMs ?? 0, null, { isReplicated }));
+    const value = jsonValue(`"${key} ${this.world.random.next()}"`);
+    this.#ask(this.life.cache.put(keyOf(key), value, ttlMs ?? 0, null, { isReplicated }));
+  }
+
+  /** `isPresent`: over whatever is there; else only where nothing is. */
+  putIf(key: string, ttlMs: number | null, isPresent: boolean): void {
+    const condition = { kind: isPresent ? "present" : "absent" } as const;
+    const count = String(this.world.random.whole(1, 1_000_000_000));
+    this.#ask(this.life.cache.put(keyOf(key), jsonValue(count), ttlMs ?? 0, condition));
+  }
+
+  /** A key with a count: what `putIf` put, or nothing. */
+  increment(key: string): void {
+    this.#ask(this.life.cache.increment(keyOf(key), this.world.random.whole(1, 1_000_000), null));
   }
 
   touch(key: string, ttlMs: number | null): void {
@@ -319,6 +337,11 @@ class WatchedHub extends Hub {
   #committed(mutation: Mutation): void {
     if (!mutation.isReplicated && !isTouch(mutation)) this.history.committed(mutation.stamp);
   }
+}
+
+function jsonValue(json: string): NewValue {
+  const bytes = Buffer.from(json);
+  return { source: bytes, start: 0, end: bytes.length, attributes: { contentType: JSON_CONTENT_TYPE } };
 }
 
 function isRowAbout(row: OutboxMutation, key: string): boolean {

@@ -40,6 +40,9 @@ interface Weather {
   readonly hasWildClock: boolean;
 }
 
+/** Seeds from here on have conditional writes and counters, too: the others stay what they were when they found something. */
+export const CONDITIONS_FROM = 2_000_000;
+
 const PEACE_MS = 30 * 60_000;
 const STEP_MS = 5000;
 
@@ -149,12 +152,21 @@ class Simulation {
     const key = random.pick(this.#keys);
     const ttlMs = random.chance(0.3) ? random.whole(100, 20_000) : null;
     const dice = random.next();
-    if (this.#weather.hasPlainCalls && dice < 0.1) node.put(key, random.whole(100, 1000), true);
+    if (this.seed >= CONDITIONS_FROM && random.chance(0.4)) this.#writeDepending(node, key, ttlMs);
+    else if (this.#weather.hasPlainCalls && dice < 0.1) node.put(key, random.whole(100, 1000), true);
     else if (dice < 0.65) node.put(key, ttlMs);
     else if (dice < 0.75) node.touch(key, ttlMs);
     else if (dice < 0.95) node.remove(key);
     else if (dice < 0.98) node.invalidate(random.pick(["a:*", "b:*", "*:1"]));
     else node.invalidate(null);
+  }
+
+  /** What looks at the stored entry first. */
+  #writeDepending(node: ModelNode, key: string, ttlMs: number | null): void {
+    const dice = this.#random.next();
+    if (dice < 0.5) node.putIf(key, ttlMs, dice < 0.25);
+    else if (dice < 0.8) node.increment(key);
+    else node.touch(key, ttlMs);
   }
 
   #disturb(): void {
@@ -273,7 +285,7 @@ class Simulation {
     const newest = this.#history.newest(key);
     if (!this.#weather.keepsAll || newest?.kind !== "put") return;
     const isLive = this.#history.isAlive(newest, node.nowMs());
-    if (isLive && node.mustHave(newest))
+    if (isLive && node.mustHave(newest) && !this.#history.hasTwin(newest, key))
       this.#faults.push(`${node.settings.url} misses ${key} of ${nameOf(newest.stamp)}`);
   }
 
