@@ -330,15 +330,10 @@ export class DatabaseStore {
       await this.#absent(key, stamp);
       return { kind: "absent" };
     }
-    const { versions, nodeId } = this.#options;
-    const version = versions.next();
+    const version = this.#options.versions.next();
     // Since the cache was asked, it may have got something newer.
     const kept = await this.#look(key);
-    if (kept !== null) {
-      const { value, expiresAtMs } = kept;
-      const stored = { isStale: false, isStored: true, isCollapsed: true };
-      return { kind: "found", value, expiresAtMs, stamp: { version: kept.version, nodeId }, ...stored };
-    }
+    if (kept !== null) return this.#shown(kept);
     const value = { bytes: waiting.value, contentType: waiting.contentType };
     const expiresAtMs = this.#expiryOf(waiting);
     await this.#fill(key, value, expiresAtMs, version, stamp);
@@ -416,6 +411,9 @@ export class DatabaseStore {
   async #loaded(key: string, result: FillResult): Promise<Loaded> {
     if (result.kind === "absent") return { kind: "absent" };
     if (result.kind === "found") {
+      // The key was written meanwhile. The load may have seen more than is here yet: then the next read would see less.
+      const kept = result.isStored ? null : await this.#look(key);
+      if (kept !== null) return this.#shown(kept);
       const { version, ...found } = result;
       return { ...found, stamp: { version, nodeId: this.#options.nodeId }, isStale: false };
     }
@@ -425,6 +423,12 @@ export class DatabaseStore {
     // To a reader it is a failure of the database like any other.
     const failure = code === "ERR_BACKEND_REFUSED" ? new BackendError("ERR_BACKEND_ANSWER", message) : result.error;
     throw upstreamError(failure, false, this.#readThrough.retryAfterMs);
+  }
+
+  /** What the cache has by now. */
+  #shown({ value, expiresAtMs, version }: Kept): Loaded {
+    const stamp = { version, nodeId: this.#options.nodeId };
+    return { kind: "found", value, expiresAtMs, stamp, isStale: false, isStored: true, isCollapsed: true };
   }
 
   #look(key: string): Awaitable<Kept | null> {
