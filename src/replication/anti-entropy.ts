@@ -3,7 +3,7 @@ import type { Version } from "../model/stamp.ts";
 import type { Applier } from "./applier.ts";
 import type { EntryHead, EntryReader } from "./entry-reader.ts";
 import type { NodeIdentity } from "./node-identity.ts";
-import type { PeerLink } from "./peer-link.ts";
+import type { PeerCaller } from "./peer-caller.ts";
 import { type RangeDigests, rangesThatDiffer } from "./range-digests.ts";
 import type { PeerMutation } from "./wire/peer-mutation.ts";
 
@@ -11,7 +11,7 @@ export interface ComparisonOptions {
   readonly node: NodeIdentity;
   readonly digests: RangeDigests;
   readonly entries: EntryReader;
-  readonly applier: Applier;
+  readonly applier: Pick<Applier, "apply">;
   /** Everything of everybody up to this version is here. */
   readonly hasAllUntil: () => Version;
   readonly onRepair: () => void;
@@ -21,13 +21,19 @@ export interface ComparisonOptions {
   readonly signal: AbortSignal;
 }
 
+/** What is used of the link to a peer. */
+export interface ComparedLink {
+  readonly caller: Pick<PeerCaller, "ask">;
+  repair(mutations: readonly PeerMutation[], signal: AbortSignal): Promise<void>;
+}
+
 const ENTRIES_TOGETHER = 500;
 
 export class AntiEntropy {
   constructor(private readonly options: ComparisonOptions) {}
 
   /** False = it can't be done now: one of the two does not have everything. Rejects where the peer fails. */
-  async run(link: PeerLink): Promise<boolean> {
+  async run(link: ComparedLink): Promise<boolean> {
     const { node, digests, hasAllUntil, nowMs, signal, timeoutMs } = this.options;
     const until = hasAllUntil();
     if (until === 0) return false;
@@ -41,7 +47,7 @@ export class AntiEntropy {
     return true;
   }
 
-  async #compare(link: PeerLink, until: Version, entries: readonly EntryHead[]): Promise<void> {
+  async #compare(link: ComparedLink, until: Version, entries: readonly EntryHead[]): Promise<void> {
     const { node, applier, onRepair, nowMs, signal } = this.options;
     const head = { ...node.signature(nowMs()), until };
     const told: PeerMutation[] = entries.map(({ key, stamp }) => ({ kind: "outdated", key, stamp }));
