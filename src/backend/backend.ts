@@ -4,6 +4,7 @@
  * Calls are bounded in time by their caller. A backend never throws for what one key or one row is to blame for: that is
  * in the result of the key or row. It never throws for a database that is away, either: each key or row says so.
  */
+import type { CacheValue } from "../model/entry.ts";
 import type { Version } from "../model/stamp.ts";
 
 export interface CallOptions {
@@ -21,14 +22,8 @@ export interface CallOptions {
   readonly isEachAlone?: boolean;
 }
 
-/** A value as it is kept: JSON text exactly as it was sent, or any bytes with their type. */
-export interface BackendValue {
-  readonly bytes: Buffer;
-  readonly contentType: string;
-}
-
 export type LoadResult =
-  | { readonly kind: "found"; readonly value: BackendValue }
+  | { readonly kind: "found"; readonly value: CacheValue }
   | { readonly kind: "absent" }
   /** Not known. A failure is not an absence. */
   | { readonly kind: "failed"; readonly error: BackendError };
@@ -37,8 +32,7 @@ export type BackendRow =
   | {
       readonly kind: "put";
       readonly key: string;
-      readonly value: Buffer;
-      readonly contentType: string;
+      readonly value: CacheValue;
       readonly version: Version;
     }
   | { readonly kind: "delete"; readonly key: string; readonly version: Version };

@@ -6,7 +6,7 @@ import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
 import type { BackendConfig } from "../config/config.ts";
 import { type Engine, EngineUnavailableError } from "../engine/engine.ts";
-import { type CacheValue, NEVER } from "../model/entry.ts";
+import { type CacheValue, NEVER, valueWith } from "../model/entry.ts";
 import { Glob } from "../model/glob.ts";
 import { type HybridClock, VERSIONS_PER_MS } from "../model/hybrid-clock.ts";
 import type { Mutation } from "../model/mutation.ts";
@@ -298,10 +298,10 @@ export class DatabaseStore {
     this.#keep(this.#changed(entry.key));
     if (entry.kind === "put" && this.#reload !== null) return this.#reload.after(entry);
     if (isSuperseded) return;
-    const { key, value, contentType, stamp } = entry;
+    const { key, value, stamp } = entry;
     const applied =
       value !== null
-        ? this.#filler.fill(key, { bytes: value, contentType }, this.#expiryOf(entry), stamp).then(() => {})
+        ? this.#filler.fill(key, valueWith(value, entry), this.#expiryOf(entry), stamp).then(() => {})
         : this.#absent(key, stamp);
     return this.#options.engine.answersAtOnce ? undefined : applied;
   }
@@ -334,7 +334,7 @@ export class DatabaseStore {
     // Since the cache was asked, it may have got something newer.
     const kept = await this.#look(key);
     if (kept !== null) return this.#shown(kept);
-    const value = { bytes: waiting.value, contentType: waiting.contentType };
+    const value = valueWith(waiting.value, waiting);
     const expiresAtMs = this.#expiryOf(waiting);
     await this.#fill(key, value, expiresAtMs, version, stamp);
     return { kind: "found", value, expiresAtMs, stamp, isStale: false, isStored: true, isCollapsed: false };

@@ -6,10 +6,11 @@
  * else: it is not cached, and who asks after that gets a load of his own.
  */
 
+import type { CacheValue } from "../model/entry.ts";
 import type { Version } from "../model/stamp.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
-import { type Backend, BackendError, type BackendValue, type LoadResult } from "./backend.ts";
+import { type Backend, BackendError, type LoadResult } from "./backend.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import type { LoadRoom } from "./load-room.ts";
 import { NegativeCache } from "./negative-cache.ts";
@@ -47,7 +48,7 @@ export interface ReadThroughOptions {
 
 /** An entry of the cache. */
 export interface Kept {
-  readonly value: BackendValue;
+  readonly value: CacheValue;
   /** Absolute, in ms since the Unix epoch; 0 = never. */
   readonly expiresAtMs: number;
   readonly version: Version;
@@ -59,7 +60,7 @@ export interface FillSink {
    * To be put with the version of the moment at which the load began. `expiresAtMs` 0 = never. Never rejects; who waits
    * is answered when it settles.
    */
-  fill(key: string, value: BackendValue, expiresAtMs: number, version: Version): Awaitable<void>;
+  fill(key: string, value: CacheValue, expiresAtMs: number, version: Version): Awaitable<void>;
   /** The backend did not have it at the moment of the version. */
   absent(key: string, version: Version): Awaitable<void>;
 }

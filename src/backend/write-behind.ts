@@ -5,6 +5,7 @@
  * backend refuses for good is tried a few times and then put to the dead letters, and holds up no other.
  */
 
+import { valueWith } from "../model/entry.ts";
 import type { Version } from "../model/stamp.ts";
 import type { OutboxEntry, OutboxMutation, Settlement } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
@@ -359,8 +360,7 @@ function rowOf(entry: OutboxEntry): BackendRow {
   return {
     kind: "put",
     key: entry.key,
-    value: entry.value ?? Buffer.alloc(0),
-    contentType: entry.contentType,
+    value: valueWith(entry.value ?? Buffer.alloc(0), entry),
     version,
   };
 }

@@ -7,7 +7,7 @@
 
 import type { Filler } from "../cache/filler.ts";
 import type { Condition } from "../engine/engine.ts";
-import { type CacheValue, NEVER } from "../model/entry.ts";
+import { type CacheValue, isSameValue, NEVER, valueWith } from "../model/entry.ts";
 import { FILL_NODE_ID, type Stamp, type Version } from "../model/stamp.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
@@ -103,5 +103,5 @@ function isNewer(kept: Kept | null, write: OutboxMutation): boolean {
 
 /** Whether an entry is the write's own, touched or copied from the outbox since. */
 function isOf({ value }: Kept, write: OutboxMutation): boolean {
-  return write.value !== null && value.bytes.equals(write.value) && value.contentType === write.contentType;
+  return write.value !== null && isSameValue(value, valueWith(write.value, write));
 }

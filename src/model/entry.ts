@@ -32,6 +32,10 @@ export interface CacheValue extends Attributes {
   readonly bytes: Buffer;
 }
 
+export function isSameValue(a: CacheValue, b: CacheValue): boolean {
+  return a.contentType === b.contentType && a.bytes.equals(b.bytes);
+}
+
 /** The attributes are copied. */
 export function valueWith(bytes: Buffer, { contentType }: Attributes): CacheValue {
   return { bytes, contentType };

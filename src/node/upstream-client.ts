@@ -188,6 +188,5 @@ function collapsed(loaded: Loaded | null): Loaded | null {
 
 function withBuffer(loaded: Loaded): Loaded {
   if (loaded.kind === "absent") return loaded;
-  const { bytes, contentType } = loaded.value;
-  return { ...loaded, value: { bytes: viewed(bytes), contentType } };
+  return { ...loaded, value: { ...loaded.value, bytes: viewed(loaded.value.bytes) } };
 }

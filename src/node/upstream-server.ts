@@ -120,10 +120,10 @@ function loadedBytes(result: Loaded | Failure): number {
 /** A view would take everything along that it is a view of. */
 function withOwnBytes(loaded: Loaded): Loaded {
   if (loaded.kind === "absent") return loaded;
-  const { bytes, contentType } = loaded.value;
+  const { bytes } = loaded.value;
   return {
     ...loaded,
-    value: { bytes: bytes.byteLength === bytes.buffer.byteLength ? bytes : copied(bytes), contentType },
+    value: { ...loaded.value, bytes: bytes.byteLength === bytes.buffer.byteLength ? bytes : copied(bytes) },
   };
 }
 

@@ -217,8 +217,7 @@ describe("writes that go together over HTTP", () => {
     {
       kind: "put",
       key: "b",
-      value: Buffer.from([0xff, 0x00]),
-      contentType: "image/png",
+      value: { bytes: Buffer.from([0xff, 0x00]), contentType: "image/png" },
       version: 6 as Version,
     } as const,
     deleteRow("c", 7),

@@ -43,7 +43,7 @@ const DATABASES: readonly Database[] = [
 ];
 
 function textRow(key: string): BackendRow {
-  return { kind: "put", key, value: Buffer.from("no JSON"), contentType: "text/plain", version: version(1) };
+  return { kind: "put", key, value: { bytes: Buffer.from("no JSON"), contentType: "text/plain" }, version: version(1) };
 }
 
 for (const { program, start, adapter, texts } of DATABASES) {

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Backend, BackendRow, LoadResult } from "../../src/backend/backend.ts";
-import { JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, MAX_VALUE_BYTES, valueWith } from "../../src/model/entry.ts";
 import type { Version } from "../../src/model/stamp.ts";
 
 const IN_TIME = { timeoutMs: 20_000 };
@@ -23,7 +23,7 @@ export function version(number: number): Version {
 }
 
 export function jsonRow(key: string, json: string, rowVersion: number): BackendRow {
-  return { kind: "put", key, value: Buffer.from(json), contentType: JSON_CONTENT_TYPE, version: version(rowVersion) };
+  return { kind: "put", key, value: valueWith(Buffer.from(json), JSON_ATTRIBUTES), version: version(rowVersion) };
 }
 
 export function deleteRow(key: string, rowVersion: number): BackendRow {
@@ -99,13 +99,17 @@ export function testBackend(subject: BackendUnderTest): void {
 
     test("any bytes come back with their type", async () => {
       const value = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
-      await write([{ kind: "put", key: "a", value, contentType: "image/x-test; q=1", version: version(1) }]);
+      await write([
+        { kind: "put", key: "a", value: { bytes: value, contentType: "image/x-test; q=1" }, version: version(1) },
+      ]);
       expect(await load(["a"])).toEqual([{ kind: "found", value: { bytes: value, contentType: "image/x-test; q=1" } }]);
     });
 
     test("an empty value of another type comes back empty", async () => {
       const value = Buffer.alloc(0);
-      await write([{ kind: "put", key: "a", value, contentType: "text/x-test", version: version(1) }]);
+      await write([
+        { kind: "put", key: "a", value: { bytes: value, contentType: "text/x-test" }, version: version(1) },
+      ]);
       expect(await load(["a"])).toEqual([{ kind: "found", value: { bytes: value, contentType: "text/x-test" } }]);
     });
 
@@ -138,7 +142,7 @@ export function testBackend(subject: BackendUnderTest): void {
     test("a value of another type replaces JSON, and JSON replaces it", async () => {
       await write([jsonRow("a", "1", 1)]);
       await write([
-        { kind: "put", key: "a", value: Buffer.from("x"), contentType: "text/x-test", version: version(2) },
+        { kind: "put", key: "a", value: { bytes: Buffer.from("x"), contentType: "text/x-test" }, version: version(2) },
       ]);
       expect(await loadText("a")).toBe("x");
       await write([jsonRow("a", "2", 3)]);

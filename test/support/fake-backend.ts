@@ -60,7 +60,7 @@ export class FakeBackend implements Backend {
       }
       if (this.failingAlone.has(row.key)) return { kind: "retry", error: away(), failedAlone: true };
       if (this.refused.has(row.key)) return { kind: "refused", reason: "no such customer" };
-      const kept = row.kind === "put" ? this.made(row.value.toString()) : null;
+      const kept = row.kind === "put" ? this.made(row.value.bytes.toString()) : null;
       if (kept === null) this.values.delete(row.key);
       else this.values.set(row.key, kept);
       return { kind: "written" };

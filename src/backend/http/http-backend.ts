@@ -5,14 +5,13 @@
 
 import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
-import { JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES } from "../../model/entry.ts";
+import { type CacheValue, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES, MAX_VALUE_BYTES } from "../../model/entry.ts";
 import { ResponseTooLargeError, readBody } from "../../runtime/read-body.ts";
 import { traceHeaders } from "../../telemetry/trace/trace-context.ts";
 import {
   type Backend,
   BackendError,
   type BackendRow,
-  type BackendValue,
   type CallOptions,
   type LoadResult,
   type RowResult,
@@ -133,9 +132,9 @@ export class HttpBackend implements Backend {
       "x-servcache-version": String(row.version),
       "idempotency-key": idempotencyKey(row),
     };
-    if (row.kind === "put") headers["content-type"] = row.contentType;
+    if (row.kind === "put") headers["content-type"] = row.value.contentType;
     try {
-      const [method, body] = row.kind === "put" ? (["POST", row.value] as const) : (["DELETE", null] as const);
+      const [method, body] = row.kind === "put" ? (["POST", row.value.bytes] as const) : (["DELETE", null] as const);
       const response = await this.#send(method, pathOf(row.key), headers, body, options, signal);
       const error = await shortText(response);
       const version = Number(response.headers.get("x-servcache-version") ?? Number.NaN);
@@ -205,7 +204,7 @@ export class HttpBackend implements Backend {
     throw new BackendError("ERR_BACKEND_ANSWER", message);
   }
 
-  #value(response: Response, bytes: Buffer): BackendValue {
+  #value(response: Response, bytes: Buffer): CacheValue {
     const contentType = response.headers.get("content-type") ?? JSON_CONTENT_TYPE;
     const mediaType = (contentType.split(";")[0] ?? "").trim().toLowerCase();
     // Servers that don't say what they send, or say text, mean the bare value too, if it is one.

@@ -11,7 +11,7 @@
  * {"results":[{"status":200},{"status":200},{"status":404}]}
  * ```
  */
-import { JSON_CONTENT_TYPE } from "../../model/entry.ts";
+import { holdsJson } from "../../model/entry.ts";
 import type { BackendRow } from "../backend.ts";
 
 /** What an endpoint says of one row, as it would have said of a call for it alone. */
@@ -31,11 +31,11 @@ export function batchBody(rows: readonly BackendRow[]): Buffer {
     const head = `${start}{"op":"${row.kind}","key":${JSON.stringify(row.key)},"version":${row.version}`;
     if (row.kind === "delete") {
       parts.push(Buffer.from(`${head}}`));
-    } else if (row.contentType === JSON_CONTENT_TYPE) {
-      parts.push(Buffer.from(`${head},"value":`), row.value, Buffer.from("}"));
+    } else if (holdsJson(row.value)) {
+      parts.push(Buffer.from(`${head},"value":`), row.value.bytes, Buffer.from("}"));
     } else {
-      const type = JSON.stringify(row.contentType);
-      parts.push(Buffer.from(`${head},"content_type":${type},"value_base64":"${row.value.toString("base64")}"}`));
+      const type = JSON.stringify(row.value.contentType);
+      parts.push(Buffer.from(`${head},"content_type":${type},"value_base64":"${row.value.bytes.toString("base64")}"}`));
     }
   }
   parts.push(Buffer.from("]}"));

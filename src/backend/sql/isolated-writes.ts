@@ -30,7 +30,7 @@ export class Witnesses {
   readonly #rows = new Map<BackendRow["kind"], BackendRow>();
 
   add(row: BackendRow): void {
-    if (row.kind === "put" && row.value.length > WITNESS_LIMIT_BYTES) return;
+    if (row.kind === "put" && row.value.bytes.length > WITNESS_LIMIT_BYTES) return;
     this.#rows.set(row.kind, row);
   }
 

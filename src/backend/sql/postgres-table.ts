@@ -76,7 +76,7 @@ export class PostgresTable implements SqlMapping {
       keys,
       textArray(stored.map((row) => row.value)),
       byteaArray(stored.map((row) => row.bytes)),
-      textArray(rows.map((row) => row.contentType)),
+      textArray(stored.map((row) => row.type)),
       versions,
     ]);
     if (count === rows.length) return rows.map(() => WRITTEN);

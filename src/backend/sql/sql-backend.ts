@@ -232,7 +232,7 @@ export class SqlBackend implements Backend {
     let chunk: BackendRow[] = [];
     let chunkBytes = 0;
     for (const row of sorted) {
-      const rowBytes = row.key.length + (row.kind === "put" ? row.value.length : 0);
+      const rowBytes = row.key.length + (row.kind === "put" ? row.value.bytes.length : 0);
       const isFull = chunk.length >= limitRows || chunkBytes + rowBytes > STATEMENT_LIMIT_BYTES;
       if (chunk.length > 0 && (isFull || chunk[0]?.kind !== row.kind)) {
         chunks.push(chunk);

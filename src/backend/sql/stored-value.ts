@@ -1,25 +1,27 @@
 /** A value as the default table keeps it: JSON in `value`, anything else in `bytes` with its content type. */
 
 import { isUtf8 } from "node:buffer";
-import { JSON_CONTENT_TYPE } from "../../model/entry.ts";
+import { holdsJson, JSON_ATTRIBUTES, valueWith } from "../../model/entry.ts";
 import { BackendError, type LoadResult } from "../backend.ts";
 import type { JsonForm, PutRow } from "./mapping.ts";
 
 export interface StoredValue {
   readonly value: string | null;
   readonly bytes: Buffer | null;
+  readonly type: string;
 }
 
-export function toStored(row: PutRow, form: JsonForm): StoredValue {
-  const isText = form === "text" && row.contentType === JSON_CONTENT_TYPE && isUtf8(row.value);
-  return isText ? { value: row.value.toString("utf8"), bytes: null } : { value: null, bytes: row.value };
+export function toStored({ value }: PutRow, form: JsonForm): StoredValue {
+  const { bytes, contentType: type } = value;
+  const isText = form === "text" && holdsJson(value) && isUtf8(bytes);
+  return isText ? { value: bytes.toString("utf8"), bytes: null, type } : { value: null, bytes, type };
 }
 
 /** Reads `value`, `bytes` and `content_type` of a row of the default table. */
 function fromStored(row: object): LoadResult {
   const value: unknown = Reflect.get(row, "value");
   if (typeof value === "string") {
-    return { kind: "found", value: { bytes: Buffer.from(value, "utf8"), contentType: JSON_CONTENT_TYPE } };
+    return { kind: "found", value: valueWith(Buffer.from(value, "utf8"), JSON_ATTRIBUTES) };
   }
   const bytes: unknown = Reflect.get(row, "bytes");
   const contentType: unknown = Reflect.get(row, "content_type");

@@ -5,7 +5,6 @@
  * they are made, and the user's own use of `:version`.
  */
 
-import { JSON_CONTENT_TYPE } from "../../model/entry.ts";
 import type { LoadResult, RowResult } from "../backend.ts";
 import { BackendConfigError, BackendError } from "../backend.ts";
 import { FailedAtRow } from "./isolated-writes.ts";
@@ -13,7 +12,7 @@ import { boundAs, type PartType, typeProblem } from "./key-types.ts";
 import type { DeleteRow, PutRow, RunSql, SqlColumn, SqlDialect, SqlMapping } from "./mapping.ts";
 import { parseTemplate, type SqlTemplate } from "./sql-template.ts";
 import { checkColumns, checkStatement } from "./statement-check.ts";
-import { parsedColumns, valueOfRawRow, valueOfRow } from "./user-value.ts";
+import { parsedColumns, textOrBytes, typeOf, valueOfRawRow, valueOfRow } from "./user-value.ts";
 
 export interface UserSqlTexts {
   /** `SERV_CACHE_BACKEND_READ_SQL` */
@@ -174,8 +173,7 @@ class Statement {
       if (row === null) return null;
       if (what === "version") return String(row.version);
       if (row.kind === "delete") return null;
-      if (what === "content_type") return row.contentType;
-      return row.contentType === JSON_CONTENT_TYPE ? row.value.toString("utf8") : row.value;
+      return what === "content_type" ? typeOf(row.value) : textOrBytes(row.value);
     });
   }
 }

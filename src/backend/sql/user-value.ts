@@ -5,11 +5,19 @@
  *   a JSON string; binary as bytes (with a column `content_type`: of that type).
  * - Several columns: a JSON object of them, times in ISO 8601.
  */
-import { JSON_CONTENT_TYPE } from "../../model/entry.ts";
-import type { BackendValue } from "../backend.ts";
+import { type CacheValue, holdsJson, JSON_ATTRIBUTES, valueWith } from "../../model/entry.ts";
 import type { SqlColumn } from "./mapping.ts";
 
 const BINARY_CONTENT_TYPE = "application/octet-stream";
+
+/** A value as it is bound to a parameter of the user's statement: JSON as text. */
+export function textOrBytes(value: CacheValue): string | Buffer {
+  return holdsJson(value) ? value.bytes.toString("utf8") : value.bytes;
+}
+
+export function typeOf({ contentType }: CacheValue): string {
+  return contentType;
+}
 
 /** PostgreSQL's numbers of types (pg_type.dat): how the text of a value is written as JSON. */
 const BOOL = 16;
@@ -22,7 +30,7 @@ const JSON_TYPES = new Set([114, 3802]);
 const JSON_NUMBER = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
 
 /** A raw row: the server's text of each column, or null. Null = not such a row. */
-export function valueOfRawRow(row: unknown, columns: readonly SqlColumn[]): BackendValue | null {
+export function valueOfRawRow(row: unknown, columns: readonly SqlColumn[]): CacheValue | null {
   if (!Array.isArray(row)) return null;
   const texts = row.map((cell: unknown) => (cell instanceof Uint8Array ? Buffer.from(cell).toString("utf8") : null));
   const named = columns.findIndex((column) => column.name === "value");
@@ -62,7 +70,7 @@ export function valueOfRow(
   row: unknown,
   columns: readonly SqlColumn[] = [],
   texts: ReadonlyMap<string, string> = new Map(),
-): BackendValue | null {
+): CacheValue | null {
   if (typeof row !== "object" || row === null) return null;
   const names = columns.length > 0 ? columns.map((column) => column.name) : Object.keys(row);
   const cellOf = (name: string) =>
@@ -128,6 +136,6 @@ function jsonOrString(text: string | null): string {
   }
 }
 
-function jsonValue(text: string): BackendValue {
-  return { bytes: Buffer.from(text, "utf8"), contentType: JSON_CONTENT_TYPE };
+function jsonValue(text: string): CacheValue {
+  return valueWith(Buffer.from(text, "utf8"), JSON_ATTRIBUTES);
 }

@@ -89,8 +89,8 @@ export class ValuesTable implements SqlMapping {
     const padded = pad(rows);
     const parameters: unknown[] = [];
     for (const row of padded) {
-      const { value, bytes } = toStored(row, form);
-      parameters.push(row.key, value, bytes, row.contentType, row.version);
+      const { value, bytes, type } = toStored(row, form);
+      parameters.push(row.key, value, bytes, type, row.version);
     }
     const { upsertHead, upsertTail } = this.texts;
     await run(upsertHead + list("(?, ?, ?, ?, ?)", padded.length, ", ") + upsertTail(ceiling), parameters);
