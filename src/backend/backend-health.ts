@@ -41,28 +41,3 @@ export function backendProblem({ unreachable, told, loads, writes, pending, dead
   if (unreachable !== "" && loadProblem === false && writeProblem === false) problems.unshift(unreachable);
   return problems.join("; ");
 }
-
-/** For `/api/stats`. */
-export function backendCounts(
-  loads: ReadThroughStats,
-  writes: WriteBehindStats,
-  staleAnswers: number,
-): Record<string, unknown> {
-  return {
-    loads: loads.loads,
-    queries: loads.calls,
-    found: loads.found,
-    absent: loads.absent,
-    failed: loads.failed,
-    coalesced: loads.joined,
-    negative_hits: loads.negativeHits,
-    discarded: loads.discarded,
-    waiting: loads.waiting,
-    stale_answers: staleAnswers,
-    rows_written: writes.written,
-    rows_superseded: writes.superseded,
-    rows_refused: writes.refusals,
-    rows_dead: writes.deadLetters,
-    failed_batches: writes.failures,
-  };
-}

@@ -17,8 +17,10 @@ import type { Awaitable } from "../runtime/awaitable.ts";
 import { BoundedMap } from "../runtime/bounded-map.ts";
 import type { ByteBudget } from "../runtime/byte-budget.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
+import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { type Backend, BackendConfigError, BackendError } from "./backend.ts";
-import { backendCounts, backendProblem } from "./backend-health.ts";
+import { backendProblem } from "./backend-health.ts";
+import { type BackendCounts, backendCounts, backendFamilies } from "./backend-metrics.ts";
 import { BACKEND, BackendRows } from "./backend-rows.ts";
 import { keptEntry, keyMatches } from "./kept-entry.ts";
 import { LoadRoom } from "./load-room.ts";
@@ -274,8 +276,12 @@ export class DatabaseStore {
     };
   }
 
-  stats(): Record<string, unknown> {
+  stats(): BackendCounts {
     return backendCounts(this.#readThrough.stats(), this.#writeBehind.stats(), this.#stale?.answers ?? 0);
+  }
+
+  metrics(): MetricFamily[] {
+    return backendFamilies(this.stats(), this.#readThrough.stats().breaker);
   }
 
   /** Writes what waits; gives how much still does when the time is over. */
