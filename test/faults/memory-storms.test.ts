@@ -12,7 +12,7 @@ const MIB = 1024 ** 2;
 const CONTAINER_BYTES = 256 * MIB;
 const VALUE_BYTES = 16 * MIB;
 const NEIGHBOURS = 2;
-const REQUESTS = 400;
+const REQUESTS = 200;
 
 const MAIN = new URL("../../src/main.ts", import.meta.url).pathname;
 const STORM_PROCESS = new URL("../support/storms/storm-process.ts", import.meta.url).pathname;
