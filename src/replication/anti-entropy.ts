@@ -1,4 +1,4 @@
-/** Compares this node's entries with a peer's, now and then, and mends what differs. See `range-digests.ts`. */
+/** Compares this node's entries with those of a peer, periodically, and repairs differences. See `range-digests.ts`. */
 import type { Version } from "../model/stamp.ts";
 import type { Applier } from "./applier.ts";
 import type { EntryHead, EntryReader } from "./entry-reader.ts";
@@ -12,16 +12,16 @@ export interface ComparisonOptions {
   readonly digests: RangeDigests;
   readonly entries: EntryReader;
   readonly applier: Pick<Applier, "apply">;
-  /** Everything of everybody up to this version is here. */
+  /** The version up to which this node has all mutations of all nodes. */
   readonly hasAllUntil: () => Version;
   readonly onRepair: () => void;
   readonly nowMs: () => number;
-  /** A peer with many entries takes long to sum them up. */
+  /** The summary of a peer with many entries takes long. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
 
-/** What is used of the link to a peer. */
+/** The part of the link to a peer that comparing uses. */
 export interface ComparedLink {
   readonly caller: Pick<PeerCaller, "ask">;
   repair(mutations: readonly PeerMutation[], signal: AbortSignal): Promise<void>;
@@ -32,7 +32,7 @@ const ENTRIES_TOGETHER = 500;
 export class AntiEntropy {
   constructor(private readonly options: ComparisonOptions) {}
 
-  /** False = it can't be done now: one of the two does not have everything. Rejects where the peer fails. */
+  /** False = not possible now, because one of the two nodes lacks mutations. Rejects if the peer fails. */
   async run(link: ComparedLink): Promise<boolean> {
     const { node, digests, hasAllUntil, nowMs, signal, timeoutMs } = this.options;
     const until = hasAllUntil();
@@ -53,7 +53,7 @@ export class AntiEntropy {
     const told: PeerMutation[] = entries.map(({ key, stamp }) => ({ kind: "outdated", key, stamp }));
     const answer = await link.caller.ask("compare", head, told, signal);
     for (const newer of answer.mutations) {
-      // Only to take the place of what is older: if that went meanwhile, something newer may have come and gone.
+      // It may only replace an older entry: if that entry is gone meanwhile, a newer one may have come and gone.
       if ((await applier.apply(newer, newer.stamp.version)) === "applied") onRepair();
     }
     const wanted: PeerMutation[] = [];

@@ -1,6 +1,6 @@
 /**
- * Does what peers say, by the one rule: the newer (version, node id) wins, however it arrives. What can't be known to be
- * newer is not stored; a peer may miss what it could have, but never keeps what it shouldn't.
+ * Applies the mutations of peers by the one rule: the newer (version, node id) wins, however it arrives. A put that may
+ * be older than a forgotten mutation is not stored: a node may miss a value, but never keeps an outdated one.
  */
 
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
@@ -17,10 +17,10 @@ import type { VersionFloors } from "./version-floors.ts";
 import type { PeerInvalidate, PeerMutation, PeerPut } from "./wire/peer-mutation.ts";
 
 /**
- * - `applied`: it is done, or there was nothing to do.
- * - `superseded`: something newer is here, or may have been.
- * - `unplaced`: this node has started anew since, and can't know whether it had something newer.
- * - `refused`: its stamp is too far in the future; it is not to be taken before its time.
+ * - `applied`: done, or nothing had to be done.
+ * - `superseded`: a newer mutation is, or may have been, here.
+ * - `unplaced`: this node has restarted since, and cannot know whether it had a newer mutation.
+ * - `refused`: the stamp is too far in the future; the mutation is not accepted before its time.
  */
 export type Applied = "applied" | "superseded" | "unplaced" | "refused";
 
@@ -28,24 +28,24 @@ export interface ApplierOptions {
   readonly engine: Engine;
   readonly clock: HybridClock;
   readonly invalidations: RecentInvalidations;
-  /** Null where the engine knows by itself. */
+  /** Null if the engine remembers evicted versions itself. */
   readonly seen: VersionFloors | null;
   readonly touches: RecentTouches;
   readonly nowMs: () => number;
   readonly maxSkewMs: number;
   readonly tombstoneMs: number;
-  /** Called with what is about to be applied: the node's backend must not bring back what was before it. */
+  /** Called before a mutation is applied, so that the node's backend does not load the value from before it. */
   readonly onApply: (mutation: PeerMutation) => void;
 }
 
 /**
- * Of a put: `certain` = nothing newer was ever here but what the engine knows of. `doubtful` = something newer of this key or
- * another was, and may be forgotten. `unknown` = what was here before the start is forgotten.
+ * What this node knows about a put. `certain`: the engine knows of everything newer. `doubtful`: a newer mutation of
+ * this key, or of another in its bucket, may be forgotten. `unknown`: what was here before the start is forgotten.
  */
 type Knowledge = "certain" | "doubtful" | "unknown";
 
 const PRESENT: Condition = { kind: "present" };
-/** Invalidations that are remembered as done, so that a repeated one costs nothing. */
+/** The most invalidations remembered as done, so that repeating one costs nothing. */
 const MOST_DONE = 1000;
 
 export class Applier {
@@ -57,8 +57,8 @@ export class Applier {
   }
 
   /**
-   * `unknownUntil`: of what is not newer, this node may have known more before it started anew; so such a put may only
-   * take the place of something older.
+   * `unknownUntil`: for versions up to this one, this node may have known newer mutations before it restarted; so such
+   * a put may only replace an older entry.
    */
   apply(mutation: PeerMutation, unknownUntil: Version): Awaitable<Applied> {
     const { seen } = this.#options;
@@ -74,14 +74,14 @@ export class Applier {
     }
     if (seen === null) return this.#put(mutation, "certain");
     const knowledge = stamp.version <= seen.newest(mutation.key) ? "doubtful" : "certain";
-    // One that failed comes again, and is not to be taken for older than itself.
+    // A failed put will be repeated, and must not then count as older than itself.
     return after(this.#put(mutation, knowledge), (applied) => {
       seen.note(mutation.key, stamp.version);
       return applied;
     });
   }
 
-  /** Stamps of this node are newer from now on. False = it is too far in the future, and not adopted. */
+  /** Advances this node's clock past a version. False = it is too far in the future, and ignored. */
   observe(version: Version): boolean {
     const { clock, nowMs, maxSkewMs } = this.#options;
     if (version >= versionAt(nowMs() + maxSkewMs + 1)) return false;
@@ -89,32 +89,32 @@ export class Applier {
     return true;
   }
 
-  /** Stores an entry of a peer that is known to have all that happened before this node was there. */
+  /** Stores an entry of a peer that is known to have everything from before this node's start. */
   restore(put: PeerPut): Awaitable<Applied> {
     const { seen } = this.#options;
     if (!this.observe(put.stamp.version)) return "refused";
     return this.#put(put, put.stamp.version <= (seen?.newest(put.key) ?? -1) ? "doubtful" : "certain");
   }
 
-  /** Something newer is elsewhere: what is older goes here. */
+  /** A newer mutation exists elsewhere: drops older entries here. */
   outdate(key: string, newer: Stamp): Awaitable<Applied> {
-    // A stamp from too far ahead would keep out all that comes before its time.
+    // A tombstone with a stamp too far ahead would block all mutations before its time.
     return this.observe(newer.version) ? this.#delete(key, before(newer)) : "refused";
   }
 
-  /** The pattern delete or clear that is newer than a mutation of a key; null = none is known. */
+  /** The delete by pattern or clear that is newer than a mutation of a key; null = none is known. */
   invalidationOf(key: string, stamp: Stamp): Stamp | null {
     return this.#options.invalidations.covering(keyOf(key), stamp);
   }
 
   /**
-   * A touched put is that put, with a newer expiry: where the put is, only the expiry changes; where something newer is or
-   * was, nothing does.
+   * A touched put is that put with a newer expiry: if the put is here, only its expiry changes; if a newer mutation is
+   * or was here, nothing changes.
    */
   #put(put: PeerPut, knowledge: Knowledge): Awaitable<Applied> {
     const { touches } = this.#options;
     if (put.touch !== null) touches.note(put.key, { seen: put.stamp, stamp: put.touch, expiresAtMs: put.expiresAtMs });
-    // What came before may know of a touch that this does not.
+    // An earlier message may have brought a newer touch.
     const touch = touches.of(put.key, put.stamp);
     if (touch === null) return this.#putAs(put, knowledge);
     return after(this.#putAs({ ...put, expiresAtMs: touch.expiresAtMs }, knowledge), (applied) =>
@@ -122,7 +122,7 @@ export class Applier {
     );
   }
 
-  /** Gives an entry the expiry of its newest touch. False = it is not here, or something newer is. */
+  /** Sets an entry's expiry to that of its newest touch. False = the entry is absent, or replaced by a newer one. */
   settleTouch(key: string, seen: Stamp): Awaitable<boolean> {
     const { touches, engine } = this.#options;
     const touch = touches.of(key, seen);
@@ -131,7 +131,7 @@ export class Applier {
     const outcome = engine.touch({ key: keyOf(key), expiresAtMs, seen, condition: null });
     return after(outcome, (done) => {
       if (done !== "touched") return false;
-      // Another came while this one was on its way, and may have overtaken it.
+      // Another touch arrived while this one was applied, and may have overtaken it.
       return touches.of(key, seen) === touch || this.settleTouch(key, seen);
     });
   }
@@ -141,7 +141,7 @@ export class Applier {
     const { value, expiresAtMs, stamp } = put;
     const making = engine.makeRoom?.(value.length) ?? null;
     if (making !== null) return making.then(() => this.#putAs(put, knowledge));
-    // The put itself may be here still, touched, where the news of that has not come: it ends by its own expiry.
+    // The put itself may be here with an earlier touch whose update has not arrived: it ends by its own expiry.
     if (expiresAtMs !== NEVER && expiresAtMs <= nowMs()) return this.#outdate(put.key, stamp);
     const key = keyOf(put.key);
     const newer = invalidations.covering(key, stamp);
@@ -155,12 +155,12 @@ export class Applier {
   }
 
   #afterPut({ key: name, stamp }: PeerPut, outcome: PutOutcome, knowledge: Knowledge): Awaitable<Applied> {
-    // The newest value can't be here; the one before must not be either.
+    // The newest value cannot be stored here, so the one before must not stay.
     if (outcome === "too-large") return this.#delete(name, stamp);
     const key = keyOf(name);
-    // Nothing is here that could be older, and whoever has an older one has heard of this one before it is sure of it.
+    // No older entry is here, and a node that has an older one will get this put before it can place its own.
     if (outcome === "condition-failed" && knowledge === "unknown") return "unplaced";
-    // It may be older than what was here, and newer than what comes next: that must not be taken either.
+    // It may be older than a forgotten entry, and newer than a later put, which must then be refused, too.
     if (outcome === "condition-failed") return this.#drop(key, before(stamp));
     if (outcome !== "stored") return "superseded";
     const newer = this.#options.invalidations.covering(key, stamp);
@@ -172,11 +172,14 @@ export class Applier {
     return mutation.kind === "delete" ? this.#delete(key, stamp) : this.#outdate(key, stamp);
   }
 
-  /** Removes what is older than a stamp, and leaves what has it; another that has it does not come any more. */
+  /**
+   * Removes entries older than a stamp, and keeps an entry with that stamp; a put with this stamp is refused from now
+   * on.
+   */
   #outdate(name: string, stamp: Stamp): Awaitable<Applied> {
     return after(this.#delete(name, before(stamp)), (applied) => {
       if (applied !== "superseded") return applied;
-      // No delete is between the two: what is just older goes by a delete that leaves all that have another version.
+      // No delete lies between the two stamps: a delete under the condition removes only other versions.
       const condition: Condition = { kind: "revision-in", revisions: [stamp.version] };
       const request = { key: keyOf(name), stamp, condition, tombstoneUntilMs: NEVER };
       return after(this.#options.engine.delete(request), (outcome) => (outcome === "deleted" ? "applied" : applied));
@@ -216,14 +219,14 @@ export class Applier {
 
   async #walk(pattern: string | null, stamp: Stamp): Promise<void> {
     const { engine, invalidations } = this.#options;
-    // Parsed first: one that can't be used must not be entered.
+    // Parsed first, so that an invalid pattern is not recorded.
     const glob = pattern === null ? null : Glob.parse(pattern);
     invalidations.add(pattern, stamp);
     if (glob === null) await engine.clear(stamp);
     else await engine.deleteMatching(glob, stamp);
   }
 
-  /** Its stamp is nothing to go by, but what it replaces is not to be served either. */
+  /** The stamp is not trusted, but the value that the mutation replaces must not be served either. */
   #refuse(mutation: PeerMutation): Awaitable<Applied> {
     const { engine, clock } = this.#options;
     const stamp: Stamp = { version: clock.next(), nodeId: 0 };
@@ -245,7 +248,9 @@ export function keyOf(name: string): Key {
   return { bytes, length: bytes.length };
 }
 
-/** Without a promise where there is none yet: most mutations meet an engine that answers at once. */
+/**
+ * Continues without a promise if the result is available, because most mutations go to an engine that answers at once.
+ */
 function after<T, U>(result: Awaitable<T>, next: (result: T) => Awaitable<U>): Awaitable<U> {
   return result instanceof Promise ? result.then(next) : next(result);
 }

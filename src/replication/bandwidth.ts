@@ -1,11 +1,11 @@
 import type { Scheduler } from "../runtime/scheduler.ts";
 
-/** How much may be sent: a bucket that fills at a rate and may be overdrawn by one message. */
+/** Limits the bytes sent per second: a token bucket that one message may overdraw. */
 export class Bandwidth {
   #tokens: number;
   #filledAtMs: number;
 
-  /** `bytesPerSecond` 0 = no bound. */
+  /** `bytesPerSecond` 0 = no limit. */
   constructor(
     private readonly bytesPerSecond: number,
     private readonly scheduler: Scheduler,
@@ -14,7 +14,7 @@ export class Bandwidth {
     this.#filledAtMs = scheduler.nowMs();
   }
 
-  /** How long nothing more may be sent, in ms. */
+  /** How long to wait before the next message, in ms. */
   get waitMs(): number {
     if (this.bytesPerSecond === 0) return 0;
     this.#fill();

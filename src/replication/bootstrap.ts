@@ -1,10 +1,11 @@
 /**
  * Fills a node that starts empty with the entries of a peer, page by page.
  *
- * The peer gives them only when it has everything of every other peer that was stamped before: an entry that it still
- * held because something newer had not reached it, but had reached this node before it started anew, would never be
- * corrected here. And only one that was there before this node, or has got all from such a one, has them: one that started
- * later, or is still being filled itself, has nothing that this node would not get anyway.
+ * The peer sends them only when it has received all mutations of all other peers that were stamped before this node's
+ * start: otherwise it could still hold an entry whose replacement had reached this node before it restarted, and that
+ * entry would never be corrected here. And only a peer that started before this node, or has been filled by such a
+ * peer, can be a source: one that started later, or is still being filled itself, has nothing that this node would not
+ * get anyway.
  */
 import type { Version } from "../model/stamp.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
@@ -16,25 +17,25 @@ export interface BootstrapOptions {
   readonly node: NodeIdentity;
   readonly applier: Applier;
   readonly scheduler: Scheduler;
-  /** Links of peers that are up, the nearest first. */
+  /** Links of the peers that are up, the nearest first. */
   readonly sources: () => readonly PeerLink[];
-  /** Whether these are all there are. */
+  /** Whether the links of all peers are up. */
   readonly areAllUp: () => boolean;
-  /** A version that is newer than everything that was stamped before this node started. */
+  /** A version newer than all stamps from before this node's start. */
   readonly startVersion: () => Version;
   readonly timeoutMs: number;
-  /** Between two pages, so that the peer and this node have time for their clients. */
+  /** Pause between two pages, so that the peer and this node can serve their clients. */
   readonly pauseMs: number;
-  /** The node may serve: it has the entries, or waits for them no longer. */
+  /** Called when the node may serve: it has the entries, or no longer waits for them. */
   readonly onReady: () => void;
   readonly log: (message: string) => void;
 }
 
-/** `late`: the node serves what it has, and gets the entries as soon as a peer can give them. */
+/** `late`: the node serves what it has, and gets the entries as soon as a peer can send them. */
 export type BootstrapState = "running" | "late" | "done" | "stopped";
 
 const RETRY_MS = 500;
-/** Peers that wait for a node that is away so long are not waited for: that node can be away for days. */
+/** How long to wait for peers that themselves wait for an unreachable node, which can be away for days. */
 const UNSETTLED_MS = 5_000;
 
 export class Bootstrap {
@@ -46,9 +47,9 @@ export class Bootstrap {
   #cursor: string | null = null;
   #source: PeerLink | null = null;
   #until: Version | null = null;
-  /** Since when all that was asked could not be given; null = it can be, or nobody was asked. */
+  /** Since when no asked peer could send entries; null = one can, or none was asked. */
   #unsettledSinceMs: number | null = null;
-  /** Peers that have nothing to give, as they said last. */
+  /** Peers that reported to have nothing to send. */
   readonly #newcomers = new Set<PeerLink>();
   #isFilled = false;
 
@@ -61,12 +62,12 @@ export class Bootstrap {
     return this.#state;
   }
 
-  /** Whether it has got all that a peer had. */
+  /** Whether this node has received all entries of a peer. */
   get isFilled(): boolean {
     return this.#isFilled;
   }
 
-  /** Resolves when it is done, or stopped. */
+  /** Resolves when the bootstrap is complete, or stopped. */
   async run(): Promise<void> {
     const { pauseMs, log } = this.#options;
     while (this.#isWanted) {
@@ -102,12 +103,12 @@ export class Bootstrap {
     this.#ending.abort();
   }
 
-  /** Asks for the next page; false = there was none, and it is to be asked again a little later. */
+  /** Requests the next page; false = there was none, and the request is to be repeated later. */
   async #next(): Promise<boolean> {
     const { node, applier, scheduler, startVersion, log } = this.#options;
     const link = this.#chooseSource();
     if (link === null) return false;
-    // What this node itself did before it started anew is not here any more: the peer must have it first.
+    // The peer must first have this node's own mutations from before the restart, which are no longer here.
     if (link.hasBacklog) return false;
     this.#until ??= startVersion();
     const runsForMs = scheduler.nowMs() - this.#startMs;
@@ -138,12 +139,12 @@ export class Bootstrap {
       }
       return true;
     } catch {
-      // The page comes again, from the same peer if it is back; from another one, everything does.
+      // The page is repeated, from the same peer if it is back; with another peer, the copy starts over.
       return false;
     }
   }
 
-  /** Takes note of what a peer said, and says whether all are there and none of them has anything to give. */
+  /** Records a peer's answer, and returns whether all peers are up and none of them has entries to send. */
   #isAlone(link: PeerLink, isNewcomer: boolean): boolean {
     const { sources, areAllUp } = this.#options;
     if (!areAllUp()) this.#newcomers.clear();
@@ -160,7 +161,7 @@ export class Bootstrap {
     return nearest;
   }
 
-  /** Another one may have what this one waits for. */
+  /** Another peer may have the mutations that this one waits for. */
   #forgetSource(): void {
     const sources = this.#options.sources();
     const at = this.#source === null ? -1 : sources.indexOf(this.#source);

@@ -1,4 +1,4 @@
-/** Reads entries of the engine for peers: with their stamps, uncounted, a page at a time. */
+/** Reads entries of the engine for peers: with their stamps, without counting hits, page by page. */
 
 import type { Engine, EntryInfo, EntrySink } from "../engine/engine.ts";
 import type { Stamp } from "../model/stamp.ts";
@@ -12,7 +12,7 @@ export interface EntryReaderOptions {
   readonly engine: Engine;
   readonly filter: KeyFilter;
   readonly touches: RecentTouches;
-  /** Resolves when other work of this thread has had its turn. */
+  /** Resolves after other work of this thread has run. */
   readonly letOthersRun: () => Promise<void>;
 }
 
@@ -22,7 +22,7 @@ export interface EntryPage {
   readonly cursor: string | null;
 }
 
-/** What an entry is, without its value. */
+/** An entry without its value. */
 export interface EntryHead {
   readonly key: string;
   readonly stamp: Stamp;
@@ -30,7 +30,7 @@ export interface EntryHead {
 
 const SCANNED_TOGETHER = 64;
 const PAGE_BYTES = 512 * 1024;
-/** Larger values are not copied to a node that starts empty: a page is held in memory on both sides. */
+/** Larger values are not copied to a node that bootstraps, because both sides hold a page in memory. */
 const MOST_VALUE_BYTES = 256 * 1024;
 
 export class EntryReader {
@@ -48,13 +48,13 @@ export class EntryReader {
     return this.#options.engine.stampOf(keyOf(key));
   }
 
-  /** Null = there is no live entry. */
+  /** Null = no live entry. */
   async read(key: string): Promise<PeerPut | null> {
     const sink = new EntryCopy(Number.POSITIVE_INFINITY);
     return (await this.#options.engine.peek(keyOf(key), sink)) ? sink.asPut(key, this.#options.touches) : null;
   }
 
-  /** Entries from a cursor on. Throws `InvalidCursorError`. */
+  /** The entries from a cursor on. Throws `InvalidCursorError`. */
   async page(from: string | null): Promise<EntryPage> {
     const puts: PeerPut[] = [];
     let bytes = 0;
@@ -74,7 +74,7 @@ export class EntryReader {
     return { puts, cursor };
   }
 
-  /** Calls `visit` with every entry that is here throughout. */
+  /** Calls `visit` with every entry that exists during the whole walk. */
   async forEach(visit: (entry: EntryHead) => void | Promise<void>): Promise<void> {
     let cursor: string | null = null;
     do {
@@ -97,7 +97,7 @@ export class EntryReader {
   }
 }
 
-/** Keeps an entry, unless its value is too large. */
+/** Copies an entry, unless its value is too large. */
 class EntryCopy implements EntrySink {
   target = Buffer.alloc(0);
   readonly offset = 0;
@@ -120,7 +120,7 @@ class EntryCopy implements EntrySink {
   asPut(key: string, touches: RecentTouches): PeerPut | null {
     if (this.#head === null) return null;
     const touch = touches.of(key, this.#head.stamp);
-    // A touch that is known and not done yet says what the expiry is about to be.
+    // A touch that is known but not yet applied determines the expiry.
     const { expiresAtMs } = touch ?? this.#head;
     return { kind: "put", key, value: this.target, ...this.#head, expiresAtMs, touch: touch?.stamp ?? null };
   }

@@ -1,11 +1,11 @@
 import { readBody } from "../runtime/read-body.ts";
 import type { PeerAddress, PeerRequest, PeerResponse, Transport } from "./transport.ts";
 
-/** Calls peers over HTTP, on connections that are kept. No answer takes more memory than the request allows. */
+/** Calls peers over persistent HTTP connections. An answer uses no more memory than the request allows. */
 export class HttpTransport implements Transport {
   async call(peer: PeerAddress, request: PeerRequest): Promise<PeerResponse> {
     const { method, path, body, signal, limitBytes } = request;
-    // A compressed answer says nothing of how large it becomes.
+    // The size of a compressed answer is unknown until it is decompressed.
     const headers = { ...request.headers, "accept-encoding": "identity" };
     const init: BunFetchRequestInit = { method, headers, body, signal, redirect: "manual", decompress: false };
     const response = await fetch(peer.url + path, init);

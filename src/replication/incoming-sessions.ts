@@ -1,29 +1,29 @@
-/** What this node knows of those who send to it: one session per sender, as long as the sender lives. */
+/** The state of the nodes that send to this one: one session per sender, for the lifetime of the sender's process. */
 import { toVersion, type Version } from "../model/stamp.ts";
 import { BoundedMap } from "../runtime/bounded-map.ts";
 
-/** Senders that are remembered; the one that was silent longest makes way. */
+/** The most senders remembered; the one that was silent longest is dropped. */
 const MOST_SESSIONS = 1000;
-/** Batches that are done while one below them is missing: a sender has far fewer under way. */
+/** The most finished batches above a missing one; a sender has far fewer in flight. */
 export const MOST_BEYOND = 1024;
-/** Answers that are kept for batches that may come again. */
+/** The most answers kept for repeated batches. */
 const MOST_ANSWERS = 64;
 
 export class IncomingSession {
-  /** Everything of the sender up to this version is here, or is not to be served here. */
+  /** All mutations of the sender up to this version are here, or must not be served here. */
   watermark: Version = toVersion(0);
-  /** Clock of the sender minus ours when it was last heard, in ms; with the time of the way. */
+  /** The sender's clock minus ours when it last sent a message, in ms; includes the transit time. */
   skewMs = 0;
   heardAtMs = 0;
   #acknowledged: number;
   readonly #beyond = new Set<number>();
   readonly #answers = new BoundedMap<number, Promise<Buffer>>(MOST_ANSWERS);
 
-  /** `next`: what is below was settled before this session. */
+  /** `next`: all batches below it were settled before this session. */
   constructor(
     readonly incarnation: number,
     next: number,
-    /** The sender's newest stamp in what it first said after this node started; null = it has said nothing yet. */
+    /** The sender's newest stamp in its first message after this node's start; null = no message yet. */
     public newestAtStart: Version | null,
   ) {
     this.#acknowledged = next - 1;
@@ -34,23 +34,23 @@ export class IncomingSession {
     return this.#acknowledged;
   }
 
-  /** Batches above it of which one or more below are missing. */
+  /** Whether a batch below a finished one is missing. */
   get isGapped(): boolean {
     return this.#beyond.size > 0;
   }
 
-  /** Whether so many batches are missing that the sender has to say first which of them still come. */
+  /** Whether so many batches are missing that the sender must first say which of them will still come. */
   isAhead(number: number): boolean {
     return this.#beyond.size >= MOST_BEYOND && number > this.#acknowledged + 1;
   }
 
-  /** What is below `next` will not come any more. */
+  /** Batches below `next` will not come any more. */
   startAt(next: number): void {
     if (next - 1 > this.#acknowledged) this.#acknowledged = next - 1;
     this.#closeUp();
   }
 
-  /** Does a batch once: one that comes again gets the answer of the first time. Null = it was done, and is forgotten. */
+  /** Processes a batch once: a repeated one gets the first answer. Null = it was done, and its answer is forgotten. */
   once(number: number, work: () => Promise<Buffer>): Promise<Buffer> | null {
     const known = this.#answers.get(number);
     if (known !== undefined) return known;
@@ -86,7 +86,7 @@ export class IncomingSessions {
     return this.#sessions.values();
   }
 
-  /** The session of a sender that says hello; a new one where it has started anew. */
+  /** The session of a sender that says hello; a new one if the sender has restarted. */
   greet(senderId: number, incarnation: number, next: number): IncomingSession {
     const known = this.#sessions.get(senderId);
     if (known?.incarnation === incarnation) {

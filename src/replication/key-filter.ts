@@ -1,6 +1,8 @@
 import { Glob } from "../model/glob.ts";
 
-/** Which keys are replicated (`SERV_CACHE_REPLICATE`): those that match one of some globs, or all where there is none. */
+/**
+ * Selects the replicated keys (`SERV_CACHE_REPLICATE`): those that match one of the globs, or all keys without globs.
+ */
 export class KeyFilter {
   readonly #globs: readonly Glob[];
   readonly #buffer = Buffer.allocUnsafe(4 * 1024);
@@ -14,7 +16,7 @@ export class KeyFilter {
     return this.#globs.length === 0;
   }
 
-  /** What stands for all keys that are replicated; null = all there are. */
+  /** Patterns that cover all replicated keys; null = all keys. */
   get patterns(): readonly (string | null)[] {
     return this.isAll ? [null] : this.#globs.map((glob) => glob.text);
   }

@@ -1,10 +1,11 @@
 /**
- * The original product's form: the plain calls of the REST API with `replicated=true`, one per mutation, several at a
- * time. Such a peer stamps what it gets on arrival, so nothing can be said about what is older than a stamp: where a value
- * is missing or can't be told in JSON, the key is deleted there.
+ * The protocol of the original ServCache (Go): the plain calls of the REST API with `replicated=true`, one per
+ * mutation, several at a time. Such a peer stamps a mutation on arrival, so it cannot be told what is older than a
+ * stamp: a mutation without a value, or with a value other than JSON, is sent as a delete.
  *
- * Nor can it tell which of two calls is the newer one, so they go in the order of their stamps where that matters: nothing
- * goes along with a delete by pattern, and a put that one has overtaken goes as a delete.
+ * It cannot tell which of two calls is newer either, so calls are sent in the order of their stamps if that matters:
+ * nothing is sent at the same time as a delete by pattern, and a put that such a delete has overtaken is sent as a
+ * delete.
  */
 
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
@@ -19,16 +20,16 @@ import type { PeerMutation, PeerPut } from "./wire/peer-mutation.ts";
 
 const CONCURRENCY = 64;
 const DELETE_EVERYTHING = "*";
-/** About the call itself: it would be answered so again. */
+/** Statuses that concern the call itself: repeating it would give the same answer. */
 const REFUSALS: ReadonlySet<number> = new Set([400, 413, 414, 415, 422, 431]);
 
 export interface LegacyOutcome {
   readonly done: readonly OutboxEntry[];
   readonly left: readonly OutboxEntry[];
-  /** What the peer does not take, and why; all else may go on. */
+  /** The entries that the peer refuses, with the reason; all others may continue. */
   readonly refused: readonly { readonly entry: OutboxEntry; readonly reason: string }[];
   readonly bytes: number;
-  /** Why some are left; null = none is. */
+  /** Why some entries are left; null = none is left. */
   readonly error: unknown;
 }
 
@@ -42,7 +43,7 @@ export class LegacyCalls {
     private readonly nowMs: () => number,
   ) {}
 
-  /** One batch at a time: the order between two of them matters, too. */
+  /** One batch at a time, because the order between two batches matters, too. */
   async send(batch: readonly OutboxEntry[], signal: AbortSignal): Promise<LegacyOutcome> {
     const done: OutboxEntry[] = [];
     const left: OutboxEntry[] = [];
@@ -78,14 +79,17 @@ export class LegacyCalls {
     return { done, left, refused, bytes, error };
   }
 
-  /** A put that waited behind a delete by pattern must not bring back what that has removed. */
+  /** A put that waited behind a delete by pattern must not bring back a deleted value. */
   #asOfNow(mutation: PeerMutation): PeerMutation {
     if (mutation.kind === "invalidate") this.#sent.add(mutation.pattern, mutation.stamp);
     if (mutation.kind !== "put" || this.#sent.covering(keyOf(mutation.key), mutation.stamp) === null) return mutation;
     return { kind: "delete", key: mutation.key, stamp: mutation.stamp };
   }
 
-  /** What the peer refuses for good (too large for it, say) would be refused again: it must not keep the old value. */
+  /**
+   * A put that the peer refuses permanently (such as a too large one) is replaced by a delete, so that it does not keep
+   * the old value.
+   */
   async #isDropped(mutation: PeerMutation, signal: AbortSignal): Promise<boolean> {
     try {
       if (mutation.kind === "put") await this.caller.plain(deletion(mutation.key), signal);
@@ -98,7 +102,7 @@ export class LegacyCalls {
   }
 }
 
-/** What may go at the same time, in the order of the stamps: a delete by pattern goes alone. */
+/** The groups that may be sent concurrently, in the order of the stamps: a delete by pattern is a group of its own. */
 function stagesOf(batch: readonly OutboxEntry[]): OutboxEntry[][] {
   const stages: OutboxEntry[][] = [];
   let isOpen = false;
@@ -136,8 +140,8 @@ function deletionOf(pattern: string): Request {
 }
 
 /**
- * The original takes one segment of the decoded path: `a%2Fb` is `a` there. What is no segment of its own goes as a pattern
- * that only this key matches.
+ * The original uses one segment of the decoded path: `a%2Fb` is `a` there. Other keys are deleted by a pattern that
+ * matches only this key.
  */
 function deletion(key: string): Request {
   if (/[/\\]|^\.{0,2}$/.test(key)) return deletionOf(key.replace(/[*?[\]\\]/g, "\\$&"));

@@ -1,28 +1,29 @@
 /**
+ * The states of a link.
  * - `connecting`: no hello was answered yet.
- * - `up`: native link.
- * - `legacy`: reached by the plain calls.
- * - `down`: it fails.
- * - `self`: it is this node.
+ * - `up`: native protocol.
+ * - `legacy`: reached by the original's plain calls.
+ * - `down`: calls fail.
+ * - `self`: the address is this node's own.
  */
 export type PeerState = "connecting" | "up" | "legacy" | "down" | "self";
 
-/** Counts of one link since the start, and how it stands. */
+/** The state of one link, and its counts since the start. */
 export class LinkStats {
   state: PeerState = "connecting";
   sinceMs: number;
   lastError = "";
-  /** What an operator has to set right; empty = nothing. */
+  /** A problem for the operator to solve; empty = none. */
   problem = "";
-  /** Clock of the peer minus ours, in ms. */
+  /** The peer's clock minus ours, in ms. */
   skewMs = 0;
   mutations = 0;
   batches = 0;
   bytes = 0;
   failures = 0;
-  /** Mutations of ours that met something newer there. */
+  /** Mutations of ours that lost to newer ones there. */
   lost = 0;
-  /** Mutations of ours whose stamps were too far ahead of the peer's clock. */
+  /** Mutations of ours with stamps too far ahead of the peer's clock. */
   refusedByPeer = 0;
 
   constructor(nowMs: number) {

@@ -1,15 +1,15 @@
 import type { HeadMembers } from "./wire/message.ts";
 
-/** What a node says of itself to its peers. */
+/** The identity of a node in its messages to peers. */
 export class NodeIdentity {
-  /** `incarnation`: another one after each start. */
+  /** `incarnation`: different after each start. */
   constructor(
-    /** Origin of its stamps, from 1 to 2^32 - 1. */
+    /** The node id in its stamps, from 1 to 2^32 - 1. */
     readonly id: number,
     readonly incarnation: number,
   ) {}
 
-  /** Part of every message, so that the other knows whose it is. */
+  /** The members of every message that identify the sender. */
   signature(nowMs: number): HeadMembers & { readonly id: number } {
     return { id: this.id, incarnation: this.incarnation, clock: Math.floor(nowMs) };
   }

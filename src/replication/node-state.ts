@@ -1,4 +1,4 @@
-/** What a node must not forget of its peers, through any number of restarts: numbers in the outbox' file. */
+/** The state about peers that survives restarts: numbers in the file of the outbox. */
 
 import { toVersion, type Version } from "../model/stamp.ts";
 import type { Outbox } from "../outbox/outbox.ts";
@@ -13,37 +13,37 @@ export class NodeState {
     this.#seenVersion = toVersion(kept.numberOf(SEEN) ?? 0);
   }
 
-  /** Nothing newer was taken from peers, ever, on this data directory; 0 = that is not known. */
+  /** The newest version ever accepted from peers on this data directory; 0 = unknown. */
   get seenVersion(): Version {
     return this.#seenVersion;
   }
 
-  /** Keeps a newer `seenVersion` before it gives control back. Throws where the disk is full. */
+  /** Persists a newer `seenVersion` before it returns. Throws if the disk is full. */
   noteSeen(version: number): void {
     this.kept.keepNumber(SEEN, version);
     this.#seenVersion = toVersion(version);
   }
 
   /**
-   * What was queued up to this version may be older than what this node knew on another data directory, which it lost;
-   * null = nothing was noted, the data directory is new.
+   * Mutations queued up to this version may be older than those that this node knew on a lost data directory; null =
+   * nothing was noted, the data directory is new.
    */
   get unsureVersion(): Version | null {
     const version = this.kept.numberOf(UNSURE);
     return version === null ? null : toVersion(version);
   }
 
-  /** Keeps `unsureVersion` before it gives control back. Throws where the disk is full. */
+  /** Persists `unsureVersion` before it returns. Throws if the disk is full. */
   noteUnsure(version: number): void {
     this.kept.keepNumber(UNSURE, version);
   }
 
-  /** Whether a destination has ever taken something from this node. */
+  /** Whether a destination has ever accepted a mutation from this node. */
   wasDelivered(destination: string): boolean {
     return this.kept.numberOf(delivered(destination)) !== null;
   }
 
-  /** Keeps that a destination has taken something, before it gives control back. Throws where the disk is full. */
+  /** Persists that a destination has accepted a mutation, before it returns. Throws if the disk is full. */
   noteDelivered(destination: string): void {
     this.kept.keepNumber(delivered(destination), 1);
   }

@@ -1,13 +1,13 @@
 /**
- * The promise about what waits for the peers: **a put that waits is not older than anything that this node ever knew of its
- * key**, whatever restarts came in between.
+ * The promise about the queues of the peers: **a queued put is not older than any mutation of its key that this node
+ * ever knew**, whatever restarts came in between.
  *
- * A peer that has started anew has forgotten what it knew, so it can't place an old put: it may have had something newer.
- * This node can tell, by this promise, once it has everything of everybody up to the version that the peer had come to. Until
- * then the put waits in a queue of its own (`unplacedOf`), which holds up nothing else: the peer has heard of it.
+ * A restarted peer has forgotten what it knew, so it cannot place an old put: it may have had a newer mutation. This
+ * node can tell, by this promise, once it has received all mutations of all nodes up to the version that the peer had
+ * reached. Until then the put waits in a separate queue (`unplacedOf`), which delays nothing else.
  *
- * So what is newer must be on the disk before it is acknowledged: a put that waits is replaced by "outdated" when something
- * newer of its key comes from a peer, and invalidations are kept as long as anything waits.
+ * So a newer mutation must be on the disk before it is acknowledged: a queued put is replaced by "outdated" when a
+ * newer mutation of its key arrives from a peer, and invalidations are kept as long as anything is queued.
  */
 
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
@@ -25,17 +25,17 @@ import type { PeerMutation, PeerPut } from "./wire/peer-mutation.ts";
 export interface OwnRowsOptions {
   readonly outbox: PeerOutbox;
   readonly state: Pick<NodeState, "seenVersion" | "unsureVersion" | "noteUnsure">;
-  /** Of the peers' queues. */
+  /** The destinations of the peers' queues. */
   readonly destinations: readonly string[];
   readonly invalidations: RecentInvalidations;
   readonly horizon: Pick<RecoveryHorizon, "isComplete" | "lostUntil">;
-  /** Puts an entry of this node's own back, unless something newer is there. */
+  /** Restores one of this node's own entries, unless a newer one is here. */
   readonly restore: (put: PeerPut) => unknown;
   readonly letOthersRun: () => Promise<void>;
   readonly nowMs: () => number;
 }
 
-/** More patterns than this are remembered as one invalidation of everything: a value may be missed then. */
+/** More patterns than this are remembered as one invalidation of everything, which may cause misses. */
 const MOST_INVALIDATIONS = 500;
 const ROWS_TOGETHER = 500;
 const BYTES_TOGETHER = 4 * 1024 * 1024;
@@ -43,36 +43,39 @@ const BYTES_TOGETHER = 4 * 1024 * 1024;
 export class OwnRows {
   readonly #options: OwnRowsOptions;
   readonly #queues: readonly string[];
-  /** What came from peers while a mutation of this node was on its way from its stamp to its row. */
+  /** Mutations received from peers while a mutation of this node was between its stamp and its row. */
   readonly #foreign = new RecentStamps();
-  /** Of puts up to this version the promise does not hold: they were made when the disk was new. */
+  /** The promise does not hold for puts up to this version: they were made when the disk was new. */
   #unsureUntil: number;
-  /** Whether it is not known yet how far that goes. */
+  /** Whether that version is not final yet. */
   #isLearning: boolean;
 
   constructor(options: OwnRowsOptions) {
     this.#options = options;
     const noted = options.state.unsureVersion;
-    // Where this node was restarted before it had heard its peers, it goes on learning what they had told it.
+    // A node that was restarted before its peers connected continues to learn it from them.
     this.#isLearning = noted === null || options.state.seenVersion === 0;
     this.#unsureUntil = noted ?? options.horizon.lostUntil;
     if (noted === null) options.state.noteUnsure(this.#unsureUntil);
     this.#queues = options.destinations.flatMap((destination) => [destination, unplacedOf(destination)]);
   }
 
-  /** Whether a put of this node is older than what a peer has told meanwhile. */
+  /** Whether a put of this node is older than a mutation received from a peer meanwhile. */
   isOutdated({ key, stamp }: Extract<Mutation, { readonly kind: "put" }>): boolean {
     return this.#foreign.hasNewer(key, stamp);
   }
 
-  /** Rows that remember an invalidation of this node, to be appended with those for the peers. */
+  /** Adds rows that remember an invalidation of this node, to be appended together with those for the peers. */
   addRowsOf({ pattern, stamp }: InvalidateMutation, rows: OutboxMutation[]): void {
     if (this.#isAnyWaiting()) rows.push(this.#remembered(pattern, stamp));
   }
 
-  /** Takes note of what a peer has told. To be awaited before it is acknowledged. Rejects where the outbox is full. */
+  /**
+   * Records the mutations received from a peer. To be awaited before they are acknowledged. Rejects if the outbox is
+   * full.
+   */
   async note(mutations: readonly PeerMutation[]): Promise<void> {
-    // On the disk before it is noted there what was seen: the next start asks nobody any more.
+    // Persisted before the seen version, after which the next start asks no peer any more.
     this.#learn();
     const rows: OutboxMutation[] = [];
     const isAnyWaiting = this.#isAnyWaiting();
@@ -98,7 +101,7 @@ export class OwnRows {
     return batch.every((entry) => entry.stamp.version > this.#unsureUntil && !this.isInvalidated(entry));
   }
 
-  /** Whether it will never be known if something newer was known of the key on a disk that this node has lost. */
+  /** Whether it will never be known if a newer mutation of the key was on a disk that this node has lost. */
   isUnsureForGood({ stamp }: OutboxEntry): boolean {
     this.#learn();
     return stamp.version <= this.#unsureUntil && !this.#isLearning;
@@ -116,7 +119,7 @@ export class OwnRows {
     return this.#options.invalidations.covering(keyOf(key), stamp) !== null;
   }
 
-  /** After a restart: what was remembered of invalidations, and the entries that not all peers have yet. */
+  /** After a restart: restores the remembered invalidations, and the entries that some peer does not have yet. */
   async recover(restoresEntries: boolean): Promise<void> {
     const { invalidations, restore, nowMs } = this.#options;
     await this.#each(KNOWN_INVALIDATIONS, (entry) => {

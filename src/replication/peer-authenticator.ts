@@ -1,17 +1,20 @@
-/** Who may speak to `/api/replication`, and with `replicated=true`. */
+/** Decides which callers may use `/api/replication` and `replicated=true`. */
 import { createHash, timingSafeEqual } from "node:crypto";
 
 export interface GateOptions {
-  /** `SERV_CACHE_PEER_TOKEN`: whoever knows it may; null = loopback and the addresses of the configured peers may. */
+  /**
+   * `SERV_CACHE_PEER_TOKEN`: callers with this token are admitted; null = callers on loopback and at the addresses of
+   * the configured peers are.
+   */
   readonly token: string | null;
-  /** Hosts of the configured peers: names or addresses. */
+  /** Host names or addresses of the configured peers. */
   readonly hosts: readonly string[];
-  /** Addresses of a host. */
+  /** Resolves a host to its addresses. */
   readonly resolve: (host: string) => Promise<readonly string[]>;
 }
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+)$/;
-/** A token may have spaces in it. */
+/** A token may contain spaces. */
 const BEARER = /^bearer +(.*)$/i;
 const MAPPED = "::ffff:";
 
@@ -26,7 +29,7 @@ export class PeerAuthenticator {
     this.#addresses = new Set(options.hosts);
   }
 
-  /** Looks the hosts up again; a host that can't be found keeps the addresses that it had. */
+  /** Resolves the hosts again; a host that can't be resolved keeps its previous addresses. */
   async refresh(): Promise<void> {
     const { hosts, resolve } = this.#options;
     if (this.#tokenDigest !== null) return;
@@ -38,7 +41,7 @@ export class PeerAuthenticator {
     }
   }
 
-  /** `authorization`: the header as it came. */
+  /** `authorization`: the raw header. */
   admits(authorization: string | null, remoteAddress: string): boolean {
     if (this.#tokenDigest !== null) {
       const given = BEARER.exec(authorization ?? "")?.[1] ?? "";
@@ -50,7 +53,7 @@ export class PeerAuthenticator {
   }
 }
 
-/** Of the same length whatever was given, so that comparing tells nothing. */
+/** A digest of fixed length, so that the time of the comparison reveals nothing. */
 function digestOf(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }

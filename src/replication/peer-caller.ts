@@ -1,4 +1,4 @@
-/** One peer's end of the wire: messages with their head lines, a time limit on each, and what a failure means. */
+/** Calls one peer: adds the head of each message, sets a time limit, and classifies failures. */
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { PeerAddress, PeerRequest, PeerResponse, Transport } from "./transport.ts";
 import {
@@ -14,10 +14,10 @@ import type { PeerMutation } from "./wire/peer-mutation.ts";
 export const REPLICATION_PATH = "/api/replication";
 export const MESSAGE_TYPE = "application/x-servcache-replication";
 
-/** A message may take so much longer: 100 kB a second get through. */
+/** A message gets extra time for its size: at least 100 kB per second must get through. */
 const SLOWEST_BYTES_PER_MS = 100;
 
-/** Answers that hold entries may be as large as a message gets, all others hold some numbers for each mutation. */
+/** Answers with entries may be as large as a message; all others contain a few numbers per mutation. */
 const WITH_ENTRIES: ReadonlySet<MessageKind> = new Set(["page", "compare"]);
 const ANSWER_BYTES = 256 * 1024;
 const PLAIN_ANSWER_BYTES = 64 * 1024;
@@ -31,29 +31,29 @@ export interface PeerCallerOptions {
   readonly token: string | null;
 }
 
-/** The peer did not do what it was asked. */
+/** The peer did not execute a call. */
 export class PeerCallError extends Error {
   readonly code = "ERR_PEER_CALL";
   constructor(
     message: string,
-    /** 0 = there was no answer. */
+    /** 0 = no answer. */
     readonly status: number,
     options?: ErrorOptions,
   ) {
     super(message, options);
   }
 
-  /** It has no such path: a node of the original's kind. */
+  /** Whether the peer has no such path: it runs the original ServCache (Go). */
   get isLegacy(): boolean {
     return this.status === 404 || this.status === 405;
   }
 
-  /** What it was sent is too large for it, or for something between. */
+  /** Whether the message is too large for the peer, or for a proxy in between. */
   get isTooLarge(): boolean {
     return this.status === 413;
   }
 
-  /** It wants a hello first. */
+  /** Whether the peer wants a hello first. */
   get isSessionLost(): boolean {
     return this.status === 409;
   }
@@ -80,7 +80,7 @@ export class PeerCaller {
     return this.exchange(this.encode(kind, head, mutations), signal, timeoutMs, [], limitBytes);
   }
 
-  /** @param traceparents of the mutations in it */
+  /** @param traceparents trace contexts of the mutations in the message */
   async exchange(
     body: Buffer,
     signal: AbortSignal,
@@ -99,7 +99,7 @@ export class PeerCaller {
     return decodeMessage(answer, limitBytes);
   }
 
-  /** A call of the original's API; any answer from 200 to 299 is well. */
+  /** Sends a call of the original's API; statuses from 200 to 299 are success. */
   async plain(request: Omit<PeerRequest, "signal" | "limitBytes">, signal: AbortSignal): Promise<void> {
     const { status, body } = await this.#call(
       { ...request, limitBytes: PLAIN_ANSWER_BYTES },
@@ -135,13 +135,13 @@ export class PeerCaller {
   }
 }
 
-/** The peer's own words, where it says any. */
+/** The peer's own message, if it sends one. */
 function reasonIn(body: Buffer): string {
   try {
     const parsed: unknown = JSON.parse(body.toString("utf8", 0, 1024));
     if (typeof parsed === "object" && parsed !== null && "error" in parsed) return `: ${String(parsed.error)}`;
   } catch {
-    // Not JSON: nothing that we know how to show.
+    // Not JSON: an unknown format, which is not shown.
   }
   return "";
 }

@@ -1,7 +1,7 @@
 /**
- * Brings what waits for one peer to it: says hello, then sends numbered batches, several at a time, and settles what the
- * peer has acknowledged. A peer that fails is tried again, with growing pauses, one hello at a time; it holds up nobody
- * else, because each peer has a link of its own.
+ * Delivers the queue of one peer: says hello, then sends numbered batches, several at a time, and settles what the peer
+ * has acknowledged. A failing peer is retried with increasing pauses, one hello at a time; other peers are not
+ * affected, because each has its own link.
  */
 
 import type { HybridClock } from "../model/hybrid-clock.ts";
@@ -36,11 +36,16 @@ export interface PeerLinkOptions {
   readonly scheduler: Scheduler;
   /** In [0, 1). */
   readonly random: () => number;
-  /** A put of ours lost against something newer that the peer has: it is to be dropped here. Rejects where it can't be now. */
+  /**
+   * Called for a put of ours that lost to a newer mutation of the peer: it is to be dropped here. Rejects if that is
+   * not possible now.
+   */
   readonly onLost: (key: string, newer: Stamp) => Awaitable<unknown>;
-  /** A stamp that the peer has given or seen. */
+  /** Called with a stamp that the peer has made or seen. */
   readonly onStamp: (version: Version) => void;
-  /** Up to which version the peer may take these for newer than all it ever knew; 0 = for nothing. */
+  /**
+   * The version up to which the peer may assume that these puts are newer than all mutations it ever knew; 0 = none.
+   */
   readonly knownUntil: (batch: readonly OutboxEntry[]) => Version;
   readonly rows: Pick<OwnRows, "isInvalidated" | "isUnsureForGood">;
   readonly limits: LinkLimits;
@@ -48,41 +53,41 @@ export interface PeerLinkOptions {
 }
 
 const LARGE_VALUE_BYTES = 256 * 1024;
-/** A batch of plain calls holds up what comes after it. */
+/** A batch of plain calls delays everything behind it. */
 const PLAIN_ROWS = 256;
-/** A peer that speaks the plain calls may have become one of our kind. */
+/** A peer with plain calls may have been upgraded to the native protocol. */
 const PLAIN_HELLO_MS = 30_000;
 
-/** A clock is measured by answers that take no longer than this. */
+/** The clock difference is measured only by answers that take no longer than this. */
 const LONGEST_MEASURE_MS = 2000;
 const MOST_IDS = 8;
 const KEPT = "it lost against something newer, and can't be dropped here now";
 
 export interface LinkLimits {
-  /** Batches under way at the same time. */
+  /** The most batches in flight. */
   readonly window: number;
   readonly batchRows: number;
   readonly batchBytes: number;
-  /** A batch that is smaller than this goes so long after the one before at the earliest. */
+  /** A smaller batch is sent at the earliest this long after the one before. */
   readonly smallRows: number;
   readonly lingerMs: number;
   readonly heartbeatMs: number;
   readonly backoffFirstMs: number;
   readonly backoffMaxMs: number;
-  /** 0 = no bound. */
+  /** 0 = no limit. */
   readonly bytesPerSecond: number;
   readonly maxSkewMs: number;
-  /** When a mutation is tried again that the peer refused because of its stamp. */
+  /** When a mutation is retried that the peer refused because of its stamp. */
   readonly refusedPauseMs: number;
-  /** The same for puts that it could not place. */
+  /** The same for puts that the peer could not place. */
   readonly unplacedPauseMs: number;
 }
 
-/** What is known of the peer since its last hello. */
+/** The facts about the peer since its last hello. */
 export interface PeerSession {
   readonly id: number;
   readonly incarnation: number;
-  /** Clock of the peer minus ours, in ms, to half the time of the hello. */
+  /** The peer's clock minus ours, in ms, accurate to half the duration of the hello. */
   readonly skewMs: number;
   readonly roundTripMs: number;
 }
@@ -97,10 +102,10 @@ export class PeerLink {
   #session: PeerSession | null = null;
   #legacy: LegacyCalls | null = null;
   readonly #plainCalls: LegacyCalls;
-  /** When a peer of the original's kind gets another hello. */
+  /** When a peer with plain calls gets the next hello. */
   #helloAtMs = 0;
   #lastIncarnation: number | null = null;
-  /** The number of the next batch; unsettled ones are below it. */
+  /** The number of the next batch; unsettled batches are below it. */
   #next = 1;
   readonly #underWay = new Set<number>();
   #peerId: number | null = null;
@@ -108,9 +113,9 @@ export class PeerLink {
   #isStarted = false;
   #isDraining = false;
   #failures = 0;
-  /** Of these, those that followed upon a hello that was answered. */
+  /** Of these failures, those after a hello that was answered. */
   #refusals = 0;
-  /** Ids of nodes that have answered here, the last one at the end. */
+  /** Ids of the nodes that have answered at this address, the latest last. */
   readonly #ids: number[] = [];
   #pausedUntilMs = 0;
   #sentAtMs = 0;
@@ -118,7 +123,7 @@ export class PeerLink {
   /** Rows from before the start that are not known to be settled. */
   #backlog: number;
   readonly #lastVersionBefore: number;
-  /** Whether the peer, in whatever life, has ever taken a mutation from this node. */
+  /** Whether the peer, in any incarnation, has ever accepted a mutation from this node. */
   #wasDelivered: boolean;
   #cancelTimer: (() => void) | null = null;
   #whenIdle: (() => void)[] = [];
@@ -148,12 +153,12 @@ export class PeerLink {
     return this.#session;
   }
 
-  /** The id that the peer had when it was last met; null = it never was, or is of the original's kind. */
+  /** The id of the peer at the last contact; null = no contact, or a peer with plain calls. */
   get peerId(): number | null {
     return this.#peerId;
   }
 
-  /** Whether the peer does not have everything yet that waited for it when this node started. */
+  /** Whether the peer lacks mutations that were queued when this node started. */
   get hasBacklog(): boolean {
     if (this.#backlog > 0 && this.#counts().pending === 0) this.#backlog = 0;
     return this.#backlog > 0;
@@ -171,7 +176,7 @@ export class PeerLink {
     const { outbox, destination, queue } = this.#options;
     this.#isStarted = true;
     outbox.onQueued(destination, () => {
-      // Queued before it was known that this peer is this node.
+      // Queued before it was known that this peer is this node itself.
       if (this.stats.state === "self") {
         this.#forgetAll();
         return;
@@ -182,20 +187,20 @@ export class PeerLink {
     this.#pump();
   }
 
-  /** Tries at once, if it waits after a failure or speaks by plain calls: the peer has just shown that it is there. */
+  /** Tries at once if it waits after a failure or uses plain calls, because the peer has just contacted this node. */
   wake(): void {
     if (this.#legacy !== null) {
       this.#helloAtMs = 0;
       this.#pump();
       return;
     }
-    // That it says hello is no sign that it takes what it did not take before.
+    // A hello from the peer does not show that it accepts what it did not accept before.
     if (this.#session !== null || this.#isConnecting || this.#pausedUntilMs === 0 || this.#refusals > 1) return;
     this.#pausedUntilMs = 0;
     this.#pump();
   }
 
-  /** Sends without waiting until nothing is left or the time is over; gives how much is. */
+  /** Sends without pauses until the queue is empty or the time is over; returns the number of rows left. */
   async drain(limitMs: number): Promise<number> {
     this.#isDraining = true;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -207,12 +212,12 @@ export class PeerLink {
     return this.#counts().pending + this.unplaced;
   }
 
-  /** Puts that the peer has heard of and could not place yet. */
+  /** The number of puts that the peer knows of and could not place yet. */
   get unplaced(): number {
     return this.#unplaced.count;
   }
 
-  /** Cuts what is under way; what was not acknowledged stays in the outbox. */
+  /** Aborts the calls in flight; unacknowledged rows stay in the outbox. */
   async stop(): Promise<void> {
     this.#isStarted = false;
     this.#cancelTimer?.();
@@ -221,7 +226,7 @@ export class PeerLink {
     await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
   }
 
-  /** Sends what the peer has older. Rejects where it fails. */
+  /** Sends entries that the peer has in older versions. Rejects on failure. */
   async repair(mutations: readonly PeerMutation[], signal: AbortSignal): Promise<void> {
     const { caller, node } = this.#options;
     const head = {
@@ -248,7 +253,7 @@ export class PeerLink {
     }
     const saysHello = this.#legacy === null ? this.#session === null : nowMs >= this.#helloAtMs;
     if (saysHello || this.#isConnecting) {
-      // Plain calls are not numbered: they are to be through before anything else is sent.
+      // Plain calls are not numbered: they must finish before anything else is sent.
       if (!this.#isConnecting && (this.#legacy === null || this.#underWay.size === 0)) void this.#connect();
       return;
     }
@@ -257,7 +262,7 @@ export class PeerLink {
     this.#rest();
   }
 
-  /** What is damaged in the outbox is lost: the peer must not serve what it may have been about. */
+  /** Damaged rows of the outbox are lost: the peer must not serve entries that they may have changed. */
   #repairQueue(): void {
     const { outbox, destination, queue, log } = this.#options;
     const { dead } = outbox.counts(destination);
@@ -266,7 +271,7 @@ export class PeerLink {
     queue.collapse();
   }
 
-  /** Where the clock was set back, nothing waits for the time that it had shown. */
+  /** If the clock was set back, nothing waits for the time that it had shown. */
   #noteTime(nowMs: number): void {
     if (nowMs < this.#lastLookMs) {
       this.#sentAtMs = Math.min(this.#sentAtMs, nowMs);
@@ -308,7 +313,7 @@ export class PeerLink {
       const rows = this.#legacy === null ? limits.batchRows : Math.min(PLAIN_ROWS, limits.batchRows);
       return queue.take(rows, limits.batchBytes);
     } catch (error) {
-      // The disk, not the peer: what waits is looked at again with the next heartbeat.
+      // A failure of the disk, not of the peer: the queue is read again at the next heartbeat.
       this.stats.note(`the outbox can't be read: ${messageOf(error)}`);
       return [];
     }
@@ -320,14 +325,14 @@ export class PeerLink {
     this.#unplaced.forget();
   }
 
-  /** How long a small batch is to wait for more, in ms: nobody gains from a call per mutation. */
+  /** How long a small batch waits for more mutations, in ms, because a call per mutation is wasteful. */
   #lingerMs(waiting: number): number {
     const { limits, scheduler } = this.#options;
     if (this.#isDraining || waiting >= limits.smallRows) return 0;
     return Math.max(0, Math.ceil(this.#sentAtMs + limits.lingerMs - scheduler.nowMs()));
   }
 
-  /** Sees to the next call of `#pump`, or tells those who wait for the end. */
+  /** Schedules the next call of `#pump`, or resolves those who wait for the end. */
   #rest(): void {
     const isDone = this.#isStarted ? this.#counts().pending === 0 : true;
     if (this.#underWay.size === 0 && isDone) for (const resolve of this.#whenIdle.splice(0)) resolve();
@@ -336,7 +341,7 @@ export class PeerLink {
     const nowMs = scheduler.nowMs();
     const dueInMs = (outbox.nextDueAtMs(destination) ?? nowMs) - nowMs;
     const beatInMs = this.#sentAtMs + limits.heartbeatMs - nowMs;
-    // What is due already waits for an answer that is under way, which wakes this link.
+    // Mutations that are already due wait for an answer in flight, which wakes this link.
     const inMs = [beatInMs, dueInMs].filter((ms) => ms > 0);
     this.#wakeIn(Math.min(limits.heartbeatMs, ...inMs));
   }
@@ -375,7 +380,7 @@ export class PeerLink {
     if (this.#isStarted) this.#pump();
   }
 
-  /** What is below is settled or given up: one that is still under way must not be taken for done. */
+  /** Batches below this number are settled or given up; one in flight must not count as done. */
   #lowestUnderWay(): number {
     let lowest = this.#next;
     for (const number of this.#underWay) lowest = Math.min(lowest, number);
@@ -387,7 +392,7 @@ export class PeerLink {
     this.#pausedUntilMs = 0;
     if (session.id === node.id) {
       if (session.incarnation === node.incarnation) {
-        // Every node may be given the same list of peers, itself included.
+        // All nodes may be given the same list of peers, which includes the node itself.
         this.#forgetAll();
         this.#isStarted = false;
         this.stats.enter("self", this.#nowMs());
@@ -407,7 +412,7 @@ export class PeerLink {
     this.stats.enter("up", this.#nowMs());
   }
 
-  /** One that comes back after another was there: the address leads to both. */
+  /** An id that returns after another one: the address leads to both nodes. */
   #noteId(id: number): void {
     if (this.#ids.at(-1) === id) return;
     const place = this.#ids.indexOf(id);
@@ -428,7 +433,7 @@ export class PeerLink {
     log(`the clock of peer ${this.name} is ${Math.round(skewMs)} ms apart from this node's`);
   }
 
-  /** The peer does not know the native link: it gets the plain calls. */
+  /** The peer does not support the native protocol: it gets plain calls. */
   #fallBack(): void {
     if (this.#legacy === null) this.#options.log(`peer ${this.name} speaks only the plain calls (replicated=true)`);
     this.#helloAtMs = this.#nowMs() + PLAIN_HELLO_MS;
@@ -457,14 +462,14 @@ export class PeerLink {
       await this.#settle(settlements);
     } catch (error) {
       await this.#settle(batch.map((entry) => ({ kind: "released", entry })));
-      // Others of the same session may have failed and been dealt with already.
+      // Other calls of the same session may have failed and been handled already.
       if (session === this.#session || this.#session === null) this.#batchFailed(error);
     }
     this.#underWay.delete(number);
     this.#pump();
   }
 
-  /** The peer takes what it is sent: that a hello is answered says little. */
+  /** The peer accepts mutations; an answered hello alone does not show that. */
   #succeeded(): void {
     this.#failures = 0;
     this.#refusals = 0;
@@ -473,13 +478,13 @@ export class PeerLink {
   #batchFailed(error: unknown): void {
     if (this.#nowMs() < this.#pausedUntilMs) return;
     const isSessionLost = error instanceof PeerCallError && error.isSessionLost;
-    // Others that were under way have been told the same.
+    // Other calls in flight have got the same answer.
     if (isSessionLost && this.#session === null) return;
     this.#refusals += 1;
     this.#session = null;
-    // It has started anew, or forgotten this node: say hello at once.
+    // The peer has restarted, or forgotten this node: say hello at once.
     if (isSessionLost && this.#refusals === 1) return;
-    // A peer that was replaced by one of the other kind is found out by the next hello.
+    // A peer that was replaced by one of the other kind is detected by the next hello.
     this.#legacy = null;
     this.#failed(error);
   }
@@ -511,7 +516,7 @@ export class PeerLink {
     return this.#settlements(batch, answer);
   }
 
-  /** By the time of the way, as at the hello: not where the peer took long to answer. */
+  /** Corrected by the transit time, as for the hello; slow answers of the peer are ignored. */
   #measureSkew(sentAtMs: number, { head }: Message): void {
     const nowMs = this.#nowMs();
     const clock = head.numberOrNull("clock");
@@ -520,7 +525,7 @@ export class PeerLink {
     }
   }
 
-  /** The newest stamp of this node that the peer may have known before it started anew; 0 = it never had one. */
+  /** The newest stamp of this node that the peer may have known before it restarted; 0 = none. */
   #newestForPeer(): number {
     return this.#wasDelivered ? this.#options.clock.next() : 0;
   }
@@ -532,7 +537,10 @@ export class PeerLink {
     this.#wasDelivered = true;
   }
 
-  /** What can't get through goes without its values: the peer misses them, and drops what they would have replaced. */
+  /**
+   * A message that does not get through is sent without its values: the peer then drops the entries that they would
+   * have replaced.
+   */
   async #exchange(
     message: Buffer,
     traceparents: readonly (string | undefined)[],
@@ -563,7 +571,10 @@ export class PeerLink {
     });
   }
 
-  /** `lost`: position, version, node id of what is newer, for each. Gives those that could not be dropped here. */
+  /**
+   * `lost`: position, version and node id of the newer mutation, for each. Returns the rows that could not be dropped
+   * here.
+   */
   async #dropLost(batch: readonly OutboxEntry[], lost: readonly number[]): Promise<ReadonlySet<OutboxEntry>> {
     const kept = new Set<OutboxEntry>();
     for (let at = 0; at + 2 < lost.length; at += 3) {
@@ -594,7 +605,7 @@ export class PeerLink {
     return left.map((entry) => ({ kind: "released", entry }));
   }
 
-  /** Where the outbox can't be written now it tries again on its own; until then the rows stay in flight. */
+  /** If the outbox can't be written now it retries by itself; until then the rows stay in flight. */
   async #settle(settlements: readonly Settlement[]): Promise<void> {
     for (const { kind, entry } of settlements) {
       if (kind === "done" && entry.stamp.version <= this.#lastVersionBefore) this.#backlog -= 1;
@@ -611,7 +622,7 @@ export class PeerLink {
   }
 }
 
-/** Large values go alone, so that no message is larger than one of them needs. */
+/** Large values are sent alone, so that no message is larger than one of them needs. */
 function inParts(batch: readonly OutboxEntry[]): readonly (readonly OutboxEntry[])[] {
   const isLarge = ({ value }: OutboxEntry) => value !== null && value.length > LARGE_VALUE_BYTES;
   if (!batch.some(isLarge)) return [batch];

@@ -1,4 +1,4 @@
-/** How the peers do, as metrics. */
+/** The metric families of the peers. */
 import type { MetricFamily, MetricPoint, NumberFamily } from "../telemetry/metric-family.ts";
 import type { PeerLink } from "./peer-link.ts";
 import type { ReportParts } from "./report.ts";
@@ -53,7 +53,7 @@ export function peersFamilies({ links, queues, receiver }: ReportParts): MetricF
   ];
 }
 
-/** Its host and port: URLs may hold more than metrics should show. */
+/** Host and port only, because URLs may contain more than metrics should show. */
 function peerOf({ name }: PeerLink): MetricPoint["attributes"] {
   return { peer: URL.canParse(name) ? new URL(name).host : name };
 }

@@ -1,9 +1,9 @@
 /**
- * What waits for one peer: rows of the outbox, and the rule that they are few enough.
+ * The queue of one peer: rows of the outbox, with a bound.
  *
- * Per key the newest mutation waits. Over the bound on bytes, values are not kept: "what is older than this is not to be
- * served" is. Over the bound on keys, one statement about all keys takes the place of everything. The peer misses what it
- * could have had, and never keeps what it shouldn't.
+ * The newest mutation of each key is queued. Above the limit in bytes, a row says only that older values must not be
+ * served, without the new value. Above the limit in keys, one row about all keys replaces the whole queue. The peer may
+ * then miss values, but never keeps outdated ones.
  */
 
 import type { Mutation } from "../model/mutation.ts";
@@ -42,26 +42,26 @@ export interface PeerQueueOptions {
   readonly filter: KeyFilter;
   /** Ms since the Unix epoch. */
   readonly nowMs: () => number;
-  /** A stamp that is newer than everything that waits. */
+  /** Returns a stamp newer than all queued mutations. */
   readonly nextStamp: () => Stamp;
-  /** From so many bytes on, values are not kept. */
+  /** Above this size, values are not kept. */
   readonly limitBytes: number;
-  /** From so many keys on, none is. */
+  /** Above this number, keys are not kept. */
   readonly limitKeys: number;
-  /** With more than this waiting, fresh mutations are let in before those that have waited for long. */
+  /** With a longer queue than this, fresh mutations are sent before those that have waited long. */
   readonly backlogRows: number;
 }
 
-/** Of all that may wait in the outbox, what the peers may take before they make way for the database. */
+/** The share of the outbox that the peers may use before they give way to the database. */
 const OUTBOX_SHARE = 0.75;
-/** Of the room in a batch; the rest is for what waits longest. */
+/** The share of a batch for fresh mutations; the rest is for the oldest. */
 const FRESH_SHARE = 0.75;
-/** So long a mutation is fresh. */
+/** How long a mutation counts as fresh. */
 const FRESH_MS = 1000;
-/** Fresh keys that are remembered; older ones wait in the backlog like the others. */
+/** The most fresh keys remembered; further ones wait in the backlog. */
 const MOST_FRESH = 20_000;
 
-/** Queued behind a backlog. */
+/** A mutation queued behind a backlog. */
 interface Fresh {
   readonly key: string;
   readonly atMs: number;
@@ -69,7 +69,7 @@ interface Fresh {
 
 export class PeerQueue {
   readonly #options: PeerQueueOptions;
-  /** Keys of what was queued behind a backlog: not committed yet, and committed. */
+  /** Keys queued behind a backlog: not committed yet, and committed. */
   #arriving: Fresh[] = [];
   #fresh: Fresh[] = [];
   #collapses = 0;
@@ -93,7 +93,7 @@ export class PeerQueue {
     return pending - inFlight > backlogRows;
   }
 
-  /** Adds what the peer has to get of a mutation. `isOutdated`: something newer of its key is known. */
+  /** Adds the rows that the peer needs for a mutation. `isOutdated`: a newer mutation of its key is known. */
   addRowsOf(mutation: Mutation, isOutdated: boolean, rows: OutboxMutation[]): void {
     const { destination, filter, limitKeys, limitBytes, outbox } = this.#options;
     if (mutation.kind === "invalidate") {
@@ -122,7 +122,7 @@ export class PeerQueue {
     rows.push(isOutdated ? outdatedRow(destination, mutation.key, mutation.stamp) : rowOf(destination, mutation));
   }
 
-  /** Forgets what waits for the peer, which is told not to serve anything that is older than now. */
+  /** Discards the queue, and tells the peer not to serve any entry older than now. */
   collapse(): void {
     const { outbox, destination, filter, nextStamp } = this.#options;
     const stamp = nextStamp();
@@ -136,7 +136,7 @@ export class PeerQueue {
     this.#fresh = [];
   }
 
-  /** A commit is done: what was appended before it can be taken. */
+  /** A commit is done: the rows appended before it can be taken. */
   committed(): void {
     if (this.#arriving.length === 0) return;
     const keys = this.#fresh.concat(this.#arriving);
@@ -144,7 +144,7 @@ export class PeerQueue {
     this.#arriving = [];
   }
 
-  /** Takes what is fresh, where there is a backlog, and what waits longest. */
+  /** Takes fresh rows if there is a backlog, and the oldest ones. */
   take(limitRows: number, limitBytes: number): OutboxEntry[] {
     const { outbox, destination } = this.#options;
     const fresh = this.#takeFresh(Math.ceil(limitRows * FRESH_SHARE));
@@ -161,7 +161,7 @@ export class PeerQueue {
     );
   }
 
-  /** What is not sent while it is fresh waits with the others: more comes than can be sent. */
+  /** Rows that are not sent while they are fresh join the backlog: more arrive than can be sent. */
   #takeFresh(limit: number): string[] {
     if (this.#fresh.length === 0) return [];
     const sinceMs = this.#options.nowMs() - FRESH_MS;
@@ -175,7 +175,7 @@ export class PeerQueue {
     return taken.map(({ key }) => key);
   }
 
-  /** A clear of all keys says what everything that waits says; a pattern goes as it is. */
+  /** A clear of all keys covers everything that is queued; a pattern is queued in addition. */
   #invalidateRows(pattern: string | null, stamp: Stamp): OutboxMutation[] {
     const { destination, filter } = this.#options;
     if (pattern !== null) return [invalidateRow(destination, pattern, stamp)];

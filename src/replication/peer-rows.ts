@@ -1,29 +1,29 @@
-/** How mutations for a peer look as rows of the outbox. */
+/** The form of mutations for a peer as rows of the outbox. */
 import { NEVER } from "../model/entry.ts";
 import type { Mutation, PutMutation } from "../model/mutation.ts";
 import type { Stamp } from "../model/stamp.ts";
 import { type OutboxMutation, putValueOf, touchOf, withTouch } from "../outbox/entry.ts";
 import type { PeerMutation } from "./wire/peer-mutation.ts";
 
-/** A key has no control characters, so that nothing else in the outbox begins like this. */
+/** A key has no control characters, so that no other row of the outbox begins like this. */
 const PATTERN_MARK = "\0p";
 const EVERYTHING_MARK = "\0*";
 
 const DESTINATION_MARK = "peer:";
 const UNPLACED_MARK = "unplaced:";
-/** The invalidations that puts in the queues of the peers may be older than: see `OwnRows`. */
+/** The destination of invalidations that queued puts may be older than: see `OwnRows`. */
 export const KNOWN_INVALIDATIONS = "invalidations";
 
 export function destinationOf(peerName: string): string {
   return DESTINATION_MARK + peerName;
 }
 
-/** Puts that a peer has heard of and could not place: see `OwnRows`. */
+/** The destination of puts that a peer knows of and could not place: see `OwnRows`. */
 export function unplacedOf(destination: string): string {
   return UNPLACED_MARK + destination.slice(DESTINATION_MARK.length);
 }
 
-/** The queue of the peer that a destination belongs to; null = it is not a peer's. */
+/** The peer's queue that a destination belongs to; null = not a peer's. */
 export function peerDestinationOf(destination: string): string | null {
   if (destination.startsWith(DESTINATION_MARK)) return destination;
   return destination.startsWith(UNPLACED_MARK) ? destinationOf(destination.slice(UNPLACED_MARK.length)) : null;
@@ -36,7 +36,7 @@ export function rowOf(destination: string, mutation: Mutation): OutboxMutation {
   return { ...withoutValue(destination, mutation.key, stamp), kind: "delete", traceContext };
 }
 
-/** "What is older than this stamp is not to be served": what is left of a put whose value there is no room for. */
+/** "Entries older than this stamp must not be served": replaces a put whose value has no room. */
 export function outdatedRow(destination: string, key: string, stamp: Stamp): OutboxMutation {
   return { ...withoutValue(destination, key, stamp), kind: "invalidate" };
 }
@@ -47,7 +47,7 @@ export function invalidateRow(destination: string, pattern: string | null, stamp
   return { ...withoutValue(destination, key, stamp), kind: "invalidate" };
 }
 
-/** What goes over the wire; a value that has expired meanwhile stays here. */
+/** The mutation that is sent; a value that has expired meanwhile is left out. */
 export function peerMutationOf(entry: OutboxMutation, nowMs: number): PeerMutation {
   const { key, kind, stamp, expiresAtMs, contentType } = entry;
   if (kind === "delete") return { kind, key, stamp };
@@ -57,7 +57,7 @@ export function peerMutationOf(entry: OutboxMutation, nowMs: number): PeerMutati
     return { kind: "outdated", key, stamp };
   }
   const touch = touchOf(entry);
-  // What is older must go; the put itself ends by itself, or was touched meanwhile and does not end yet.
+  // Older entries must go; the put itself expires by itself, or was touched meanwhile and lives longer.
   if (touch === null && expiresAtMs !== NEVER && expiresAtMs <= nowMs) return { kind: "outdated", key, stamp };
   return { kind: "put", key, value: putValueOf(entry), contentType, expiresAtMs, stamp, touch };
 }

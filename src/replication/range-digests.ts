@@ -1,11 +1,11 @@
 /**
- * Finds what bugs or lost state have left different between two nodes, and mends it by the version rule.
+ * Finds differences between two nodes that bugs or lost state have left, and repairs them by the version rule.
  *
- * A node sums up its entries by ranges of their keys' hashes: how many, and the sum of the hashes of (key, version,
- * node id). Where the other comes to something else, it is told the entries of that range and says which of them it has
- * newer, and which it wants because it has them older. What one of them does not have at all is no difference: it may have
- * been evicted there. Only what both must have had is compared: entries up to a version up to which each of them has
- * everything of everybody.
+ * A node sums up its entries by ranges of key hashes: their number, and the sum of the hashes of (key, version, node
+ * id). If the other node's sums differ, it gets the entries of that range and answers which of them it has in a newer
+ * version, and which it wants because its own are older. An entry that one node lacks is not a difference: it may have
+ * been evicted there. Only entries that both must have had are compared: those up to a version up to which each node
+ * has all mutations of all nodes.
  */
 
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
@@ -35,7 +35,7 @@ export interface Digests {
 export class RangeDigests {
   constructor(readonly options: RangeDigestsOptions) {}
 
-  /** Of the entries up to a version. */
+  /** The digests of the entries up to a version. */
   async sumUp(until: number): Promise<Digests> {
     const counts = new Array<number>(RANGES).fill(0);
     const sums = new Array<number>(RANGES).fill(0);
@@ -48,7 +48,7 @@ export class RangeDigests {
     return { counts, sums };
   }
 
-  /** Hands the entries of some ranges to `use`, so many at a time. */
+  /** Passes the entries of some ranges to `use`, a limited number at a time. */
   async list(
     until: number,
     ranges: ReadonlySet<number>,
@@ -67,7 +67,7 @@ export class RangeDigests {
   }
 }
 
-/** What was filled from a database has no node id, and is each node's own. */
+/** A fill from a database has no node id, and belongs to each node alone. */
 function isCompared({ stamp }: EntryHead, until: number): boolean {
   return stamp.nodeId !== 0 && stamp.version <= until;
 }
@@ -77,7 +77,7 @@ export function rangesThatDiffer(mine: Digests, theirs: Digests): Set<number> {
   for (let range = 0; range < RANGES; range++) {
     const isEmpty = mine.counts[range] === 0 || theirs.counts[range] === 0;
     const isSame = mine.counts[range] === theirs.counts[range] && mine.sums[range] === theirs.sums[range];
-    // Where the other has no entry at all, it may still know that mine was deleted.
+    // If the other node has no entry at all, it may still know of a delete of ours.
     if (!isSame && !(isEmpty && mine.counts[range] === 0)) ranges.add(range);
   }
   return ranges;
@@ -92,7 +92,10 @@ export async function answerDigest(digests: RangeDigests, { head }: Message): Pr
   return encodeMessage("answer", { ...signature, isSettled: true, counts, sums });
 }
 
-/** The peer's entries come as "outdated" with their stamps; the answer has what is newer here, and what is wanted. */
+/**
+ * The peer's entries arrive as "outdated" with their stamps; the answer has the newer ones of this node, and those that
+ * it wants.
+ */
 export async function answerCompare(digests: RangeDigests, { head, mutations }: Message): Promise<Buffer> {
   const { node, nowMs } = digests.options;
   const until = head.number("until");
@@ -108,7 +111,7 @@ export async function answerCompare(digests: RangeDigests, { head, mutations }: 
   return encodeMessage("answer", { ...node.signature(nowMs()), wanted }, newer);
 }
 
-/** The newest that is known here of a key, as a mutation; null = nothing is. */
+/** The newest known mutation of a key; null = none. */
 async function knownOf(
   { options: { entries, invalidations } }: RangeDigests,
   key: string,

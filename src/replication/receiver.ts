@@ -1,4 +1,4 @@
-/** Answers what peers send to `POST /api/replication`. */
+/** Answers the messages of peers to `POST /api/replication`. */
 import { isNewer, type Stamp, toVersion, type Version } from "../model/stamp.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { Applied, Applier } from "./applier.ts";
@@ -16,7 +16,7 @@ import { WireError } from "./wire/wire-error.ts";
 
 export interface ReplicationRequest {
   readonly body: Buffer;
-  /** The header as it came; null = none. */
+  /** The raw header; null = none. */
   readonly authorization: string | null;
   readonly remoteAddress: string;
 }
@@ -35,27 +35,30 @@ export interface ReceiverOptions {
   readonly digests: RangeDigests;
   readonly scheduler: Scheduler;
   readonly maxSkewMs: number;
-  /** Whether everything of all peers up to a version is here. */
+  /** Whether this node has all mutations of all peers up to a version. */
   readonly hasAllUntil: (version: number, exceptId: number) => boolean;
-  /** For how long this node gets what its peers are told, in ms; null = it has what was there before as well. */
+  /**
+   * How long this node has been receiving the mutations of its peers, in ms; null = it also has the entries from
+   * before.
+   */
   readonly sinceMs: () => number | null;
-  /** A peer said hello: it is there. */
+  /** Called when a peer says hello. */
   readonly onHeard: (senderId: number) => void;
-  /** Newer than all that this node has given or seen. */
+  /** A stamp newer than all that this node has made or seen. */
   readonly newestStamp: () => Version;
   readonly sessions: IncomingSessions;
   readonly horizon: RecoveryHorizon;
   readonly clockKeeper: DurableClock;
-  /** Keeps what must be on the disk of what a peer has told, before it is acknowledged. */
+  /** Persists what must be on the disk before the mutations of a peer are acknowledged. */
   readonly note: (mutations: readonly PeerMutation[]) => Promise<void>;
 }
 
 export interface ReceiverStats {
   readonly batches: number;
   readonly mutations: number;
-  /** Batches that came again and changed nothing. */
+  /** Repeated batches, which changed nothing. */
   readonly repeated: number;
-  /** Mutations that met something newer here. */
+  /** Mutations that lost to newer ones here. */
   readonly won: number;
   /** Mutations with stamps too far in the future. */
   readonly refused: number;
@@ -63,7 +66,7 @@ export interface ReceiverStats {
   readonly unauthorized: number;
 }
 
-/** Mutations of a batch that are applied before other work of the thread gets its turn, where the engine answers at once. */
+/** Mutations of a batch that are applied before other work of the thread runs, if the engine answers at once. */
 const APPLIED_PER_TURN = 500;
 
 export class Receiver {
@@ -80,12 +83,12 @@ export class Receiver {
     return { ...this.#counts };
   }
 
-  /** A difference was found by comparing, and mended. */
+  /** Counts a difference that was found by comparing, and repaired. */
   countRepair(): void {
     this.#counts.repairs += 1;
   }
 
-  /** Never rejects for what a peer sends; for an engine that fails it answers 503. */
+  /** Never rejects for any message of a peer; for a failing engine it answers 503. */
   async receive(request: ReplicationRequest): Promise<ReplicationResponse> {
     if (!this.#options.gate.admits(request.authorization, request.remoteAddress)) {
       this.#counts.unauthorized += 1;
@@ -137,7 +140,8 @@ export class Receiver {
     if (id !== node.id) {
       const session = this.sessions.greet(id, head.number("incarnation"), head.number("next"));
       this.#hear(session, message);
-      // A node that lost its disk knows by this what it must not stamp any more: it may have acknowledged it.
+      // From it, a node that lost its disk knows which stamps it must not make any more, because it may have
+      // acknowledged them.
       applier.observe(toVersion(head.numberOrNull("stamp") ?? 0));
       onHeard(id);
     }
@@ -154,11 +158,11 @@ export class Receiver {
   async #batch(session: IncomingSession, message: Message): Promise<ReplicationResponse> {
     const { node, horizon } = this.#options;
     const { head } = message;
-    // Meant for who this node was before it started anew: what that one acknowledged is not here.
+    // Meant for this node before its restart: mutations acknowledged then are not here.
     if (head.number("to") !== node.incarnation) return unknownSession();
-    // Sent after this node started, for it knows its incarnation; a hello may have been under way since before.
+    // Sent after this node started, because it names its incarnation; a hello may be older.
     const horizonVersion = await horizon.horizonOf(session, head);
-    // The sender has everything of everybody up to there, and it would know of what is newer than what it sends.
+    // The sender has all mutations of all nodes up to there, so it would know of anything newer than what it sends.
     const isKnown = (head.numberOrNull("known") ?? 0) >= horizonVersion;
     const unknownUntil = isKnown ? toVersion(0) : horizonVersion;
     const number = head.number("number");
@@ -199,20 +203,21 @@ export class Receiver {
     return this.#acknowledgement(session, { refused, lost, unplaced });
   }
 
-  /** A stamp from too far ahead is nothing to go by: beside it, all that this node writes would be old. */
+  /** A stamp too far ahead is not trusted: with it, all writes of this node would count as old. */
   #note(mutations: readonly PeerMutation[], outcomes: readonly Applied[]): Promise<void> {
     return this.#options.note(mutations.filter((_, at) => outcomes[at] !== "refused"));
   }
 
-  /** What a put that was not taken lost against; null = that is not known, it may be nothing. */
+  /** The stamp that a refused put lost to; null = unknown, perhaps none. */
   async #newerThan(key: string, stamp: Stamp, session: IncomingSession): Promise<Stamp | null> {
     const { entries, applier, maxSkewMs } = this.#options;
     const stored = await entries.stampOf(key);
     if (stored !== null && isNewer(stored, stamp)) return stored;
-    // The sender may have forgotten even what it invalidated itself, where it lost its disk.
+    // A sender that lost its disk may have forgotten even its own invalidations.
     const invalidation = applier.invalidationOf(key, stamp);
     if (invalidation !== null || Math.abs(session.skewMs) <= maxSkewMs) return invalidation;
-    // With such a clock, its stamps may be older than what all have forgotten: in doubt, it is to have none either.
+    // With such a clock, its stamps may be older than mutations that all nodes have forgotten: in doubt, it drops the
+    // entry, too.
     return { version: toVersion(stamp.version + 1), nodeId: 1 };
   }
 
@@ -221,16 +226,16 @@ export class Receiver {
     const outcomes: (Applied | Promise<Applied>)[] = [];
     for (const [at, mutation] of mutations.entries()) {
       const outcome = applier.apply(mutation, unknownUntil);
-      // Its failure is dealt with below; until then, somebody has to be there who handles it.
+      // Its failure is handled below; until then it must not count as unhandled.
       if (outcome instanceof Promise) outcome.catch(() => {});
-      // Each walks through all entries: one after the other, with turns for others in between.
+      // Each one walks through all entries: one after the other, with turns for other work in between.
       outcomes.push(mutation.kind === "invalidate" ? await outcome : outcome);
       if (at % APPLIED_PER_TURN === APPLIED_PER_TURN - 1) await this.#options.entries.letOthersRun();
     }
     return Promise.all(outcomes);
   }
 
-  /** `positions`: of mutations in the batch; lists that are empty are left out. */
+  /** `positions`: positions of mutations in the batch; empty lists are left out. */
   #acknowledgement(session: IncomingSession, positions: Readonly<Record<string, readonly number[]>>): Buffer {
     const { node, scheduler } = this.#options;
     const told = Object.fromEntries(Object.entries(positions).filter(([, list]) => list.length > 0));
@@ -238,7 +243,7 @@ export class Receiver {
     return encodeMessage("answer", head);
   }
 
-  /** Entries for a node that starts empty. */
+  /** Entries for a node that bootstraps. */
   async #page({ head }: Message): Promise<Buffer> {
     const { entries, hasAllUntil, node, scheduler } = this.#options;
     const sinceMs = this.#options.sinceMs();
@@ -250,11 +255,11 @@ export class Receiver {
     return encodeMessage("answer", { ...signature, isSettled: true, cursor }, puts);
   }
 
-  /** What a peer that compared has found to be older here. */
+  /** Entries of ours that a peer has found to be outdated by comparing. */
   async #repair(session: IncomingSession, { head, mutations }: Message): Promise<ReplicationResponse> {
     const { node, scheduler, horizon, clockKeeper } = this.#options;
     if (head.number("to") !== node.incarnation) return unknownSession();
-    // A repair takes the place of something older, or of a delete that is.
+    // A repair replaces an older entry, or an older delete.
     const unknownUntil = await horizon.horizonOf(session, head);
     const outcomes = await this.#applyAll(mutations, unknownUntil);
     for (const outcome of outcomes) if (outcome === "applied") this.countRepair();

@@ -1,4 +1,4 @@
-/** The newest stamps of the keys that were noted last: of at least as many as a generation holds. */
+/** The newest stamps of the most recently noted keys: at least as many as one generation holds. */
 import { isNewer, type Stamp } from "../model/stamp.ts";
 
 const GENERATION_KEYS = 16_384;

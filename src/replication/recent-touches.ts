@@ -1,8 +1,8 @@
 /**
- * The newest touch of each key that was touched of late. An entry keeps the stamp of its put when it is touched, so that no
- * touch wins against a newer put; which of two touches of one put is newer can only be told from here.
+ * The newest touch of each recently touched key. A touched entry keeps the stamp of its put, so that no touch wins
+ * against a newer put; only this record tells which of two touches of one put is newer.
  *
- * Beyond the bound the oldest are forgotten: then the touch that arrives last counts, on this node.
+ * Beyond the bound the oldest touches are forgotten: then the touch that arrives last wins on this node.
  */
 
 import { isSame } from "../engine/engine.ts";
@@ -10,7 +10,7 @@ import { isNewer, type Stamp } from "../model/stamp.ts";
 import { BoundedMap } from "../runtime/bounded-map.ts";
 
 export interface Touch {
-  /** Of the put that was touched. */
+  /** The stamp of the touched put. */
   readonly seen: Stamp;
   readonly stamp: Stamp;
   /** Absolute, in ms since the Unix epoch; `NEVER` = none. */
@@ -26,7 +26,7 @@ export class RecentTouches {
     this.#touches = new BoundedMap(most);
   }
 
-  /** False = a newer touch, or one of a newer put, is known. */
+  /** False = a newer touch, or a touch of a newer put, is known. */
   note(key: string, touch: Touch): boolean {
     const known = this.#touches.get(key);
     if (known !== undefined) {
@@ -37,7 +37,7 @@ export class RecentTouches {
     return true;
   }
 
-  /** Of the put with this stamp; null = none is known. */
+  /** The touch of the put with this stamp; null = none is known. */
   of(key: string, seen: Stamp): Touch | null {
     const known = this.#touches.get(key);
     return known === undefined || !isSame(known.seen, seen) ? null : known;

@@ -1,13 +1,13 @@
 /**
- * How far back this node's knowledge goes. A node that has started anew no longer knows what it had acknowledged before:
- * an old mutation that comes now may be older than one of those. Up to the horizon, a put may therefore only take the
- * place of something older, and not fill an empty one.
+ * How far back this node's knowledge reaches. A restarted node no longer knows what it had acknowledged before: an old
+ * mutation that arrives now may be older than one of those. Up to the horizon, a put may therefore only replace an
+ * older entry, and not create one.
  *
- * How far it had come is on its disk (`clock-keeper.ts`). Where the disk was lost, or is new, the peers help: every one
- * tells its newest stamp in the first message that it sends after this node's start, or 0 where this node never had
- * anything from it. What any of them stamped before is not newer than that. What comes first waits a moment for those that
- * were not heard yet: nodes are often started together. From then on, the clock of one that was not heard is taken to be a
- * little ahead.
+ * The newest received stamp is on the node's disk (`durable-clock.ts`). If the disk was lost, or is new, the peers
+ * help: each sends its newest stamp in its first message after this node's start, or 0 if this node never accepted
+ * anything from it. All earlier stamps of that peer are not newer than that. The first mutations wait a moment for the
+ * other peers to connect, because nodes are often started together. After that, the clock of a peer that has not
+ * connected is assumed to be slightly ahead.
  */
 
 import { versionAt } from "../model/hybrid-clock.ts";
@@ -19,11 +19,11 @@ import type { MessageHead } from "./wire/message-head.ts";
 export interface StartHorizonOptions {
   readonly scheduler: Scheduler;
   readonly maxSkewMs: number;
-  /** How far ahead the clock of a peer may be that was not heard, in ms. */
+  /** How far ahead the clock of a peer that has not connected may be, in ms. */
   readonly unheardSkewMs: number;
-  /** The newest stamp that this node gave out before it started. */
+  /** The newest stamp that this node made before it started. */
   readonly lastVersion: Version;
-  /** Nothing newer was acknowledged to peers before; 0 = that is not known. */
+  /** The newest version acknowledged to peers before; 0 = unknown. */
   readonly seenVersion: Version;
   readonly sessions: IncomingSessions;
   /** Ids of the configured peers; null = one that was never met. */
@@ -31,13 +31,13 @@ export interface StartHorizonOptions {
 }
 
 const NOTHING_IS_KNOWN = toVersion(Number.MAX_SAFE_INTEGER);
-/** How long the first that is heard waits for the others, and how often it is looked whether they were heard. */
+/** How long the first message waits for the other peers, and how often that is checked. */
 const PATIENCE_MS = 1000;
 const LOOK_MS = 10;
 
 export class RecoveryHorizon {
   readonly #options: StartHorizonOptions;
-  /** Nothing that was acknowledged before the start is newer. */
+  /** Nothing newer was acknowledged before the start. */
   readonly #latest: Version;
   readonly #latestOfUnheard: Version;
   #isComplete: boolean;
@@ -51,22 +51,22 @@ export class RecoveryHorizon {
     this.#isComplete = options.seenVersion > 0;
   }
 
-  /** Whether what is acknowledged from now on is all that this node has ever acknowledged above the horizon. */
+  /** Whether mutations acknowledged from now on are all that this node has ever acknowledged above the horizon. */
   get isComplete(): boolean {
     return this.#isComplete;
   }
 
-  /** How far back a disk that is new at this start says nothing of what this node had acknowledged before. */
+  /** The version up to which a disk that is new at this start lacks what this node had acknowledged. */
   get lostUntil(): Version {
     return this.#isComplete ? toVersion(Math.min(this.#latest, this.#horizon(toVersion(0)))) : this.#latest;
   }
 
-  /** Takes note of a message that was sent after this node's start, and says how far back nothing is known for it. */
+  /** Records a message that was sent after this node's start, and returns the horizon that applies to it. */
   async horizonOf(session: IncomingSession, head: MessageHead): Promise<Version> {
     const { scheduler, maxSkewMs, lastVersion, seenVersion } = this.#options;
     if (seenVersion > 0) return toVersion(Math.max(lastVersion, seenVersion));
     if (Math.abs(head.number("clock") - scheduler.nowMs()) > maxSkewMs) {
-      // Its stamps say nothing about when they were made, and when its clock is set, its newest one will be another.
+      // Its stamps do not tell when they were made, and once its clock is corrected, its newest one will be another.
       session.newestAtStart = null;
       return NOTHING_IS_KNOWN;
     }
@@ -78,7 +78,7 @@ export class RecoveryHorizon {
     return this.#horizon();
   }
 
-  /** Waits until all peers were heard, or patience is over. */
+  /** Waits until all peers have connected, or the patience is over. */
   async #others(): Promise<void> {
     const { scheduler } = this.#options;
     for (let waitedMs = 0; waitedMs < PATIENCE_MS && !this.#isComplete; waitedMs += LOOK_MS) {

@@ -1,7 +1,7 @@
 /**
- * The peers of a node: what they have to get of its mutations, and what it takes of theirs.
+ * Replication of a node: sends its mutations to its peers, and applies theirs.
  *
- * Full mesh: every node sends its own mutations to every peer, and nobody sends on what came from another. Nothing here
+ * Full mesh: every node sends its own mutations to every peer, and never forwards those of another node. Nothing
  * depends on the order in which mutations arrive: versions decide.
  */
 
@@ -41,28 +41,28 @@ import { VersionFloors } from "./version-floors.ts";
 import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export interface ReplicationOptions {
-  /** Origin of this node's stamps, from 1 on. */
+  /** The node id in this node's stamps, from 1 on. */
   readonly nodeId: number;
-  /** URLs of the peers, without a slash at the end; this node's own does no harm. */
+  /** URLs of the peers, without a trailing slash; this node's own URL is ignored. */
   readonly peers: readonly string[];
-  /** Null = peers are known by their addresses. */
+  /** Null = peers are recognised by their addresses. */
   readonly token: string | null;
-  /** Globs of the keys that are replicated; none = all. */
+  /** Globs of the replicated keys; empty = all. */
   readonly keys: readonly string[];
   readonly maxSkewMs: number;
   readonly tombstoneMs: number;
   readonly bootstrap: "peer" | "none";
   readonly bootstrapTimeoutMs: number;
-  /** How often entries are compared with each peer's, in ms; 0 = never. */
+  /** How often entries are compared with those of each peer, in ms; 0 = never. */
   readonly compareEveryMs: number;
-  /** Of what waits for one peer. */
+  /** Limit of the queue for one peer. */
   readonly queueLimitBytes: number;
   readonly queueLimitKeys: number;
-  /** To one peer; 0 = no bound. */
+  /** Limit for one peer; 0 = no limit. */
   readonly bytesPerSecond: number;
 
   readonly outbox: PeerOutbox;
-  /** Of this thread. */
+  /** The engine of this thread. */
   readonly engine: Engine;
   readonly clock: HybridClock;
   readonly invalidations: RecentInvalidations;
@@ -70,12 +70,12 @@ export interface ReplicationOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly transport: Transport;
-  /** Addresses of a host. */
+  /** Resolves a host to its addresses. */
   readonly resolve: (host: string) => Promise<readonly string[]>;
   readonly letOthersRun: () => Promise<void>;
   /** Called with each mutation of a peer before it is applied. */
   readonly onApply: (mutation: PeerMutation) => void;
-  /** Called when the node need not wait for the entries of a peer, or no longer. */
+  /** Called when the node does not, or no longer, have to wait for the entries of a peer. */
   readonly onReady?: () => void;
   readonly log: (message: string) => void;
   readonly tuning?: Partial<ReplicationTuning>;
@@ -101,7 +101,7 @@ export class Replication {
   readonly #cancels = new Set<() => void>();
   readonly #startMs: number;
 
-  /** Throws `InvalidPatternError` for a filter that can't be used. */
+  /** Throws `InvalidPatternError` for an invalid key filter. */
   constructor(options: ReplicationOptions) {
     const { engine, clock, invalidations, scheduler, maxSkewMs, tombstoneMs, nodeId, log } = options;
     this.#options = options;
@@ -176,7 +176,7 @@ export class Replication {
     return this.#bootstrap?.state ?? "off";
   }
 
-  /** Rows of the outbox that bring a mutation of this node to its peers. To be appended at once. */
+  /** The rows of the outbox that deliver a mutation of this node to its peers. To be appended at once. */
   rowsOf(mutation: Mutation): OutboxMutation[] {
     if (mutation.kind !== "invalidate") this.#seen?.note(mutation.key, mutation.stamp.version);
     if (mutation.isReplicated) return [];
@@ -190,7 +190,7 @@ export class Replication {
     return rows;
   }
 
-  /** The entry has the expiry already, but where a peer's touch came in between, an older or a newer one. */
+  /** The entry already has the expiry, unless a peer's touch came in between, an older or a newer one. */
   #noteTouch({ key, stamp: seen, expiresAtMs }: PutMutation, stamp: Stamp): void {
     const isFirst = this.#touches.of(key, seen) === null;
     this.#touches.note(key, { seen, stamp, expiresAtMs });
@@ -200,7 +200,7 @@ export class Replication {
     });
   }
 
-  /** A request to `POST /api/replication`. */
+  /** Handles a request to `POST /api/replication`. */
   receive(request: ReplicationRequest): Promise<ReplicationResponse> {
     return this.receiver.receive(request);
   }
@@ -220,7 +220,7 @@ export class Replication {
   async #startLinks(): Promise<void> {
     const { engine, log } = this.#options;
     try {
-      // What is kept elsewhere is still there; a memory of this process begins empty.
+      // The entries of an external engine are still there; the memory of this process starts empty.
       await this.#rows.recover(engine.refusesForgotten);
     } catch (error) {
       log(`entries that the peers do not have yet could not be restored: ${String(error)}`);
@@ -228,13 +228,13 @@ export class Replication {
     if (!this.#ending.signal.aborted) for (const link of this.links) link.start();
   }
 
-  /** Compares with one peer now; false = that can't be done now. */
+  /** Compares with one peer now; false = not possible now. */
   async compareWith(link: PeerLink): Promise<boolean> {
     if (link.session === null) return false;
     try {
       return await this.#comparison.run(link);
     } catch {
-      // The link notices a peer that fails by itself.
+      // The link itself detects a failing peer.
       return false;
     }
   }
@@ -294,7 +294,7 @@ export class Replication {
     return { link, queue };
   }
 
-  /** A peer that is no longer configured gets nothing any more; what waits for it would wait for ever. */
+  /** A peer that is no longer configured gets nothing any more; its queue would wait for ever. */
   #forgetFormerPeers(): void {
     const { outbox, peers, log } = this.#options;
     const wanted = new Set(peers.map(destinationOf));
@@ -307,7 +307,7 @@ export class Replication {
     }
   }
 
-  /** What the outbox has lost is not known: the peers must not serve what it may have been about. */
+  /** The lost rows of a damaged outbox are unknown: the peers must not serve entries that they may have changed. */
   #makeUpForDamage(): void {
     const { outbox, log } = this.#options;
     if (outbox.warnings.length === 0 || this.#queues.length === 0) return;
@@ -315,7 +315,9 @@ export class Replication {
     for (const queue of this.#queues) queue.collapse();
   }
 
-  /** A version up to which everything of all peers (but one) is here; 0 = one of them was not heard of yet. */
+  /**
+   * The version up to which all mutations of all peers (except one) are here; 0 = one of them has not connected yet.
+   */
   #allUntil(exceptId: number | null): Version {
     let least = versionAt(this.#options.scheduler.nowMs());
     for (const link of this.links) {
@@ -329,16 +331,16 @@ export class Replication {
     return least;
   }
 
-  /** Up to which version a peer may take these puts for newer than all it ever knew; 0 = for nothing. */
+  /** The version up to which a peer may assume that these puts are newer than all mutations it ever knew; 0 = none. */
   #knownUntil(batch: readonly OutboxEntry[]): Version {
     return this.#rows.areSure(batch) ? this.#allUntil(null) : toVersion(0);
   }
 
-  /** See `ReceiverOptions`: 0 while it is still being filled. */
+  /** See `ReceiverOptions`: 0 while this node is still being filled. */
   #sinceMs(): number | null {
     const { engine, scheduler } = this.#options;
     if (this.bootstrapState === "running" || this.bootstrapState === "late") return 0;
-    // What is kept elsewhere is older than this process.
+    // The entries of an external engine are older than this process.
     if (!engine.refusesForgotten || this.#bootstrap?.isFilled === true) return null;
     return Math.max(0, scheduler.nowMs() - this.#startMs);
   }
@@ -353,7 +355,7 @@ export class Replication {
   }
 
   #wake(senderId: number): void {
-    // Who it is, only a hello tells: a peer that was never met may be this one.
+    // Only a hello identifies a peer: one that was never met may be this sender.
     for (const link of this.links) if (link.peerId === senderId || link.peerId === null) link.wake();
   }
 
@@ -372,7 +374,7 @@ export class Replication {
   }
 }
 
-/** The host of a peer's URL, as its address would be written. */
+/** The host in a peer's URL, in the form of an address. */
 export function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, "");
 }

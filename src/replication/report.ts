@@ -1,4 +1,4 @@
-/** How the peers do, for operators. */
+/** The state of the peers for operators, in `/health` and `/api/stats`. */
 import type { PartState } from "../cache/upstream.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { PeerLink } from "./peer-link.ts";
@@ -8,7 +8,7 @@ import type { Receiver } from "./receiver.ts";
 
 export interface ReportParts {
   readonly links: readonly PeerLink[];
-  /** Of each link, in the same order. */
+  /** The queue of each link, in the same order. */
   readonly queues: readonly PeerQueue[];
   readonly receiver: Receiver;
   readonly outbox: PeerOutbox;

@@ -4,13 +4,13 @@ import type { Tracer } from "../telemetry/trace/tracer.ts";
 import type { PeerAddress, PeerRequest, PeerResponse, Transport } from "./transport.ts";
 
 /**
- * Passes the trace contexts of mutations on to peers, and makes a span of each call where one of them is sampled: of a
- * batch for several traces, one with a link to each.
+ * Propagates the trace contexts of mutations to peers, and makes a span of each call that carries a sampled one: for a
+ * batch of several traces, a span with a link to each.
  */
 export class TracedTransport implements Transport {
   constructor(
     private readonly transport: Transport,
-    /** Null = contexts are passed on, and no spans made. */
+    /** Null = contexts are propagated without spans. */
     private readonly tracer: Tracer | null,
   ) {}
 

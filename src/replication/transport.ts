@@ -1,14 +1,14 @@
-/** How a node reaches its peers: HTTP in the node, a model of a network in the simulator. */
+/** The way from a node to its peers: HTTP in the node, a modelled network in the simulator. */
 export interface PeerRequest {
   readonly method: "POST" | "PUT" | "DELETE";
-  /** With its query. */
+  /** Including the query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer | null;
   readonly signal: AbortSignal;
-  /** An answer with a larger body is an error. */
+  /** A larger body is an error. */
   readonly limitBytes: number;
-  /** W3C trace contexts of the mutations in it. */
+  /** W3C trace contexts of the mutations in the message. */
   readonly traceparents?: readonly (string | undefined)[];
 }
 
@@ -18,11 +18,11 @@ export interface PeerResponse {
 }
 
 export interface Transport {
-  /** Rejects where there is no answer. */
+  /** Rejects if there is no answer. */
   call(peer: PeerAddress, request: PeerRequest): Promise<PeerResponse>;
 }
 
 export interface PeerAddress {
-  /** As it is configured, without a slash at the end. */
+  /** As configured, without a trailing slash. */
   readonly url: string;
 }

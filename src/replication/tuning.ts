@@ -1,6 +1,6 @@
 import type { LinkLimits } from "./peer-link.ts";
 
-/** What nobody has to set; other values are for tests. */
+/** Settings with fixed values in production; tests use other values. */
 export interface ReplicationTuning extends Omit<LinkLimits, "bytesPerSecond" | "maxSkewMs"> {
   readonly callTimeoutMs: number;
   /** See `RecoveryHorizon`. */

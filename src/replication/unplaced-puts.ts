@@ -1,7 +1,6 @@
 /**
- * Puts that a peer has heard of and could not place, because it has started anew since: they wait in a queue of their own
- * and are sent again, until this node can say that nothing newer was ever known, or the peer says that something is. See
- * `OwnRows`.
+ * Puts that a peer knows of and could not place, because it has restarted since: they wait in a separate queue and are
+ * sent again, until this node can say that no newer mutation was ever known, or the peer reports one. See `OwnRows`.
  */
 import { isNewer } from "../model/stamp.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
@@ -12,10 +11,10 @@ import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export interface UnplacedPutsOptions {
   readonly outbox: PeerOutbox;
-  /** Of the peer. */
+  /** The destination of the peer. */
   readonly destination: string;
   readonly nowMs: () => number;
-  /** Between two tries that place nothing, in ms. */
+  /** Pause between two attempts that place nothing, in ms. */
   readonly pauseMs: number;
   readonly rows: Pick<OwnRows, "isInvalidated" | "isUnsureForGood">;
 }
@@ -42,7 +41,7 @@ export class UnplacedPuts {
     this.#options.outbox.forget(this.#queue);
   }
 
-  /** Takes some that are due. The next are due when these have been placed, or after the pause. */
+  /** Takes some puts that are due. The next ones are due when these have been placed, or after the pause. */
   take(limitEntries: number, limitBytes: number): OutboxEntry[] {
     const { outbox, nowMs, pauseMs } = this.#options;
     const isDue = nowMs() >= this.#dueAtMs || this.#dueAtMs > nowMs() + pauseMs;
@@ -51,22 +50,25 @@ export class UnplacedPuts {
     return outbox.take(this.#queue, { limitEntries, limitBytes, queuedUntilMs: Number.MAX_SAFE_INTEGER });
   }
 
-  /** As it is sent: what something newer covers is not to be placed any more. */
+  /** The mutation that is sent; a put that a newer mutation covers is not to be placed any more. */
   mutationOf(entry: OutboxEntry): PeerMutation {
     const { nowMs, rows } = this.#options;
     if (rows.isInvalidated(entry)) return { kind: "outdated", key: entry.key, stamp: entry.stamp };
     return peerMutationOf(entry, nowMs());
   }
 
-  /** What becomes of a put that the peer could not place. It moves here in the same commit that takes it from its queue. */
+  /**
+   * The settlement of a put that the peer could not place. It moves here in the same commit that takes it from its
+   * queue.
+   */
   settle(entry: OutboxEntry): Settlement {
-    // Made before this node, on a new disk, had heard its peers: this node has it, the peer goes without.
+    // Made before this node, on a new disk, had connected to its peers: this node keeps it, the peer does without.
     if (this.#options.rows.isUnsureForGood(entry)) return { kind: "done", entry };
     if (this.holds(entry)) return { kind: "released", entry };
     const { outbox } = this.#options;
     const { destination, key, stamp } = entry;
     const waiting = outbox.pendingValue(destination, key)?.stamp;
-    // Something newer of its key waits, and stands for it.
+    // A newer mutation of its key is queued, and replaces it.
     if (waiting?.version !== stamp.version || waiting.nodeId !== stamp.nodeId) return { kind: "done", entry };
     try {
       outbox.append([{ ...entry, destination: this.#queue }]).then(
@@ -79,7 +81,7 @@ export class UnplacedPuts {
     return { kind: "done", entry };
   }
 
-  /** What was queued in the commit in which a put moved here could not see it here. */
+  /** A mutation queued in the commit that moved the put here could not see it here. */
   #outdate({ destination, key, stamp }: OutboxEntry): void {
     const { outbox } = this.#options;
     const newest = outbox.pendingValue(destination, key)?.stamp;
@@ -91,7 +93,7 @@ export class UnplacedPuts {
     }
   }
 
-  /** Some were placed: others may be, too. */
+  /** Some were placed, so others may be placeable, too. */
   goOn(): void {
     this.#dueAtMs = 0;
   }

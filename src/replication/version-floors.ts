@@ -1,7 +1,7 @@
 /**
- * The newest version of any mutation that this node has seen, per bucket of keys: for engines that can't say what they
- * have forgotten (`Engine.refusesForgotten`). A put that is not newer may be older than something that was evicted or
- * has expired, and may only replace what is there.
+ * The newest version of any mutation that this node has seen, per bucket of keys: for engines that do not remember
+ * evicted versions (`Engine.refusesForgotten`). A put that is not newer may be older than an evicted or expired entry,
+ * and may only overwrite an existing entry.
  */
 const BUCKETS = 2 ** 18;
 

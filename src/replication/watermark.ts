@@ -1,7 +1,7 @@
 /**
- * How far a peer has come with the mutations of a node: it has all of them up to the watermark, a version. Whoever has
- * the watermarks of all its peers has everything up to the least of them, and can say so to somebody who starts empty, or
- * compare what it has with another.
+ * How far a peer has received the mutations of a node: all of them up to the watermark, a version. A node with the
+ * watermarks of all its peers has all mutations up to the lowest of them, so it can fill an empty node, or compare its
+ * entries with those of a peer.
  */
 
 import { versionAt } from "../model/hybrid-clock.ts";
@@ -9,9 +9,9 @@ import type { Version } from "../model/stamp.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
 
-/** From the stamp of a mutation to its place in the outbox it takes some ms; a thread that was held up, longer. */
+/** A mutation reaches the outbox some ms after its stamp; later if its thread was blocked. */
 const MARGIN_MS = 2000;
-/** The outbox is asked so often at most. */
+/** The outbox is asked at most this often. */
 const FRESH_MS = 500;
 
 export class OwnWatermark {
@@ -24,15 +24,15 @@ export class OwnWatermark {
     private readonly scheduler: Scheduler,
   ) {}
 
-  /** Every mutation of this node up to this version has been acknowledged by the peer. */
+  /** The version up to which the peer has acknowledged every mutation of this node. */
   read(): Version {
     const nowMs = this.scheduler.nowMs();
     if (Math.abs(nowMs - this.#readAtMs) < FRESH_MS) return this.#version;
     this.#readAtMs = nowMs;
-    // What waits has kept its time when something newer of its key took its place.
+    // A queued mutation that was replaced by a newer one of its key keeps its time.
     const { oldestAgeMs } = this.outbox.stats(this.destination);
     const version = versionAt(nowMs - oldestAgeMs - MARGIN_MS);
-    // The clock may be set back; what was acknowledged stays so.
+    // The clock may be set back; acknowledged mutations stay acknowledged.
     if (version > this.#version) this.#version = version;
     return this.#version;
   }

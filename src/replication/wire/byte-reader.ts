@@ -3,7 +3,7 @@ import { WireError } from "./wire-error.ts";
 
 const MAX_VARINT_BYTES = 8;
 
-/** Reads what `ByteWriter` wrote. Throws `WireError` where there is less than was promised. */
+/** Reads the format of `ByteWriter`. Throws `WireError` if the message is too short. */
 export class ByteReader {
   #at = 0;
 
@@ -41,7 +41,7 @@ export class ByteReader {
     return bytes.toString("utf8");
   }
 
-  /** A view of the message's own bytes. */
+  /** A view of the message's bytes. */
   block(limitBytes: number): Buffer {
     const length = this.varint();
     if (length > limitBytes) throw new WireError(`the message has a part of ${length} bytes, more than ${limitBytes}`);

@@ -1,4 +1,6 @@
-/** Grows as it is written to. Numbers are varints: 7 bits a byte, the low ones first, as far as safe integers go. */
+/**
+ * A growing buffer of bytes. Numbers are varints: 7 bits per byte, the low ones first, up to the largest safe integer.
+ */
 export class ByteWriter {
   #bytes: Buffer;
   #length = 0;
@@ -41,7 +43,7 @@ export class ByteWriter {
     this.#length += value.length;
   }
 
-  /** What was written; valid until the next write. */
+  /** The written bytes; valid until the next write. */
   written(): Buffer {
     return this.#bytes.subarray(0, this.#length);
   }

@@ -1,6 +1,6 @@
 import { WireError } from "./wire-error.ts";
 
-/** The part of a message that is not mutations: JSON, read with checks. */
+/** The head of a message, all but its mutations: JSON, read with checks. */
 export class MessageHead {
   readonly #members: ReadonlyMap<string, unknown>;
 
@@ -37,7 +37,7 @@ export class MessageHead {
     return typeof value === "string" ? value : null;
   }
 
-  /** None where there is no such member. */
+  /** Empty if there is no such member. */
   numbers(name: string): number[] {
     const value = this.#members.get(name) ?? [];
     if (!Array.isArray(value) || !value.every(isCount)) throw new WireError(`"${name}" is no list of numbers`);

@@ -20,15 +20,15 @@ import type { PeerMutation } from "./peer-mutation.ts";
 import { WireError } from "./wire-error.ts";
 
 /**
- * 2: a put may be touched, and a batch says what its sender knows (`known`) and what could not be placed (`unplaced`): a
- * node of form 1 would take for done what is not.
+ * 2: a put may be touched, and a batch tells what its sender knows (`known`) and what could not be placed (`unplaced`);
+ * a node with version 1 would count unfinished batches as done.
  */
 export const PROTOCOL = 2;
 
 const MESSAGE_KINDS = ["hello", "batch", "page", "digest", "compare", "repair", "answer"] as const;
 export type MessageKind = (typeof MESSAGE_KINDS)[number];
 
-/** The largest message: one of the largest value, and a batch around it. */
+/** The largest message: one value of the maximum size, and a batch around it. */
 export const MAX_MESSAGE_BYTES = MAX_VALUE_BYTES + 2 * 1024 * 1024;
 const MAX_HEAD_BYTES = 1024 * 1024;
 
@@ -36,9 +36,9 @@ const MARK = 0x53;
 const PREFIX_BYTES = 4;
 const PLAIN = 0;
 const ZSTD = 1;
-/** Smaller messages are not worth the work. */
+/** Smaller messages are not worth compressing. */
 const COMPRESSED_FROM_BYTES = 512;
-/** Its fastest level of the usual ones: 100 kB of JSON to a quarter in 0.2 ms, measured. */
+/** The fastest of the usual levels: 100 kB of JSON to a quarter in 0.2 ms, measured. */
 const COMPRESSION = { level: 1 };
 
 export interface Message {
@@ -65,7 +65,7 @@ export function encodeMessage(kind: MessageKind, head: HeadMembers, mutations: r
   return message;
 }
 
-/** Nothing of `bytes` is kept, and no more than `limitBytes` unpacked. Throws `WireError`. */
+/** Keeps no reference to `bytes`, and decompresses at most `limitBytes`. Throws `WireError`. */
 export function decodeMessage(bytes: Buffer, limitBytes = MAX_MESSAGE_BYTES): Message {
   if (bytes.length < PREFIX_BYTES || bytes[0] !== MARK) throw new WireError("this is no message of a ServCache node");
   if (bytes[1] !== PROTOCOL) {
@@ -81,7 +81,7 @@ export function decodeMessage(bytes: Buffer, limitBytes = MAX_MESSAGE_BYTES): Me
 }
 
 function unpacked(form: number | undefined, packed: Buffer, limitBytes: number): Buffer {
-  // A copy: the mutations' values outlive the buffer that the message came in.
+  // A copy: the values of the mutations outlive the buffer of the message.
   if (form === PLAIN) return Buffer.from(packed);
   if (form !== ZSTD) throw new WireError("the message is packed in a way that this node doesn't know");
   try {

@@ -4,12 +4,12 @@
  * | part         | form                                                             | where                   |
  * |--------------|------------------------------------------------------------------|-------------------------|
  * | head         | one byte: kind in the low two bits, then the flags below         | always                  |
- * | node id       | varint                                                           | `HAS_NODE_ID`            |
+ * | node id      | varint                                                           | `HAS_NODE_ID`           |
  * | version      | varint, difference to the version before                         | always                  |
  * | key, pattern | varint of the length, UTF-8                                      | not with `IS_EVERYTHING`|
  * | content type | varint of the length, ASCII                                      | `HAS_TYPE`              |
  * | expiry       | varint, difference to the expiry before, twice; +1 = below zero  | `HAS_EXPIRY`            |
- * | touch        | varint of its version, varint of its node id                      | `HAS_TOUCH`             |
+ * | touch        | varint of its version, varint of its node id                     | `HAS_TOUCH`             |
  * | value        | varint of the length, bytes                                      | puts                    |
  */
 
@@ -38,7 +38,7 @@ const HAS_TOUCH = 128;
 
 const CONTROL_CHARACTER = /\p{Cc}/u;
 const MAX_NODE_ID = 0xffff_ffff;
-/** Mutations in one message. */
+/** The most mutations in one message. */
 const MAX_MUTATIONS = 65_536;
 
 export function writeMutations(writer: ByteWriter, mutations: readonly PeerMutation[]): void {
@@ -71,7 +71,7 @@ export function writeMutations(writer: ByteWriter, mutations: readonly PeerMutat
   }
 }
 
-/** Values are views of the message. Throws `WireError`. */
+/** The values are views of the message. Throws `WireError`. */
 export function readMutations(reader: ByteReader): PeerMutation[] {
   const count = reader.varint();
   if (count > MAX_MUTATIONS) throw new WireError(`the message has ${count} mutations, more than ${MAX_MUTATIONS}`);

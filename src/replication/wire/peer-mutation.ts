@@ -1,4 +1,4 @@
-/** A mutation as peers tell it to each other. */
+/** A mutation in the form in which peers exchange it. */
 import type { Stamp } from "../../model/stamp.ts";
 
 export interface PeerPut {
@@ -9,7 +9,7 @@ export interface PeerPut {
   /** Absolute, in ms since the Unix epoch; `NEVER` = none. */
   readonly expiresAtMs: number;
   readonly stamp: Stamp;
-  /** Null = as it was put; else the expiry is of this touch, which is newer than the put. */
+  /** Null = not touched; otherwise the expiry is that of this touch, which is newer than the put. */
   readonly touch: Stamp | null;
 }
 
@@ -19,14 +19,14 @@ interface PeerDelete {
   readonly stamp: Stamp;
 }
 
-/** What is older than the stamp is not to be served any more: of what has this stamp, the value was not kept. */
+/** Entries older than the stamp must not be served any more; the value with this stamp was not kept. */
 interface PeerOutdated {
   readonly kind: "outdated";
   readonly key: string;
   readonly stamp: Stamp;
 }
 
-/** Everything that matches and is older goes, also what comes later and is older. */
+/** Removes all matching older entries, including those that arrive later. */
 export interface PeerInvalidate {
   readonly kind: "invalidate";
   /** A glob; null = all keys. */

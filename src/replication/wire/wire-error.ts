@@ -1,4 +1,4 @@
-/** A message that can't be understood. */
+/** A message is malformed. */
 export class WireError extends Error {
   readonly code = "ERR_REPLICATION_MESSAGE";
 }
