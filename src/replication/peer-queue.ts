@@ -7,7 +7,7 @@
  */
 
 import type { Mutation } from "../model/mutation.ts";
-import type { Stamp } from "../model/stamp.ts";
+import { before, type Stamp } from "../model/stamp.ts";
 import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { KeyFilter } from "./key-filter.ts";
@@ -103,7 +103,8 @@ export class PeerQueue {
     if (!filter.takes(mutation.key)) return;
     const unplaced = unplacedOf(destination);
     if (outbox.counts(unplaced).pending > 0 && outbox.pendingValue(unplaced, mutation.key) !== null) {
-      rows.push(outdatedRow(unplaced, mutation.key, mutation.stamp));
+      // Older than the mutation itself, which may come to wait there, too.
+      rows.push(outdatedRow(unplaced, mutation.key, before(mutation.stamp)));
     }
     const { pending, bytes, inFlight } = outbox.counts(destination);
     const isFull = outbox.usedBytes > outbox.limitBytes * OUTBOX_SHARE;

@@ -2,7 +2,7 @@
  * Puts that a peer knows of and could not place, because it has restarted since: they wait in a separate queue and are
  * sent again, until this node can say that no newer mutation was ever known, or the peer reports one. See `OwnRows`.
  */
-import { isNewer } from "../model/stamp.ts";
+import { before, isNewer } from "../model/stamp.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
 import type { OwnRows } from "./own-rows.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
@@ -87,7 +87,7 @@ export class UnplacedPuts {
     const newest = outbox.pendingValue(destination, key)?.stamp;
     if (newest === undefined || !isNewer(newest, stamp)) return;
     try {
-      outbox.append([outdatedRow(this.#queue, key, newest)]).catch(() => {});
+      outbox.append([outdatedRow(this.#queue, key, before(newest))]).catch(() => {});
     } catch {
       // The outbox is full: the peer has what is newer before it is sure of this.
     }

@@ -1,5 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import type { OutboxEntry } from "../../src/outbox/entry.ts";
+import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import { toVersion } from "../../src/model/stamp.ts";
+import type { OutboxEntry, OutboxMutation } from "../../src/outbox/entry.ts";
+import { KeyFilter } from "../../src/replication/key-filter.ts";
+import { PeerQueue } from "../../src/replication/peer-queue.ts";
 import { destinationOf, unplacedOf } from "../../src/replication/peer-rows.ts";
 import { UnplacedPuts } from "../../src/replication/unplaced-puts.ts";
 import { tempFolder } from "../support/temp-folder.ts";
@@ -20,8 +24,13 @@ async function unplacedPut(folder: string) {
     nowMs: () => scheduler.nowMs(),
     rows: { isInvalidated: () => false, isUnsureForGood: () => false },
   });
+  const queue = new PeerQueue({
+    ...{ outbox, destination: PEER, filter: new KeyFilter([]), limitBytes: 1e9, limitKeys: 1e9, backlogRows: 1000 },
+    nowMs: () => scheduler.nowMs(),
+    nextStamp: () => ({ version: toVersion(1000), nodeId: 1 }),
+  });
   const waiting = () => outbox.pendingValue(unplacedOf(PEER), "k")?.kind;
-  return { outbox, entry, unplaced, waiting, [Symbol.dispose]: () => opened[Symbol.dispose]() };
+  return { outbox, entry, unplaced, queue, waiting, [Symbol.dispose]: () => opened[Symbol.dispose]() };
 }
 
 type Moved = Awaited<ReturnType<typeof unplacedPut>>;
@@ -46,5 +55,27 @@ describe("a put that a peer could not place", () => {
     await Promise.all([first?.(at, at.entry), second?.(at, at.entry)]);
     await until("it is outdated", () => at.waiting() === "invalidate");
     expect(at.outbox.counts(PEER).pending).toBe(1);
+    // The peer can't place the newer one either.
+    const [newer] = takeAll(at.outbox, PEER);
+    if (newer === undefined) throw new Error("nothing was taken");
+    await move(at, newer);
+    await until("it waits there", () => at.waiting() === "put");
+    expect(at.outbox.pendingValue(unplacedOf(PEER), "k")?.value?.toString()).toBe("new");
+  });
+
+  test("makes way for the next put of its key, which the peer can't place either", async () => {
+    using folder = tempFolder();
+    using at = await unplacedPut(folder.path);
+    await move(at, at.entry);
+    const rows: OutboxMutation[] = [];
+    const value = { bytes: Buffer.from("new"), contentType: JSON_CONTENT_TYPE };
+    const next = { kind: "put", key: "k", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
+    at.queue.addRowsOf({ ...next, stamp: { version: toVersion(2), nodeId: 1 } }, false, rows);
+    await at.outbox.append(rows);
+    expect(at.waiting()).toBe("invalidate");
+    const [newer] = takeAll(at.outbox, PEER);
+    if (newer === undefined) throw new Error("nothing was taken");
+    await move(at, newer);
+    await until("it waits there", () => at.waiting() === "put");
   });
 });

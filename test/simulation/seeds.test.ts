@@ -22,7 +22,8 @@ test.each([
 
 /** Each found something: in the code, or in the model of what is around it. */
 const FOUND_SOMETHING = [
-  50_519, 50_692, 206_862, 301_806, 303_475, 310_536, 704_658, 709_029, 903_902, 907_911, 1_303_614,
+  50_519, 50_692, 206_862, 301_806, 303_475, 310_536, 704_658, 709_029, 903_902, 907_911, 1_303_614, 2_003_463,
+  2_004_169,
 ];
 
 test.each(FOUND_SOMETHING)("the rule holds after the faults of seed %d, which broke it once", async (seed) => {
