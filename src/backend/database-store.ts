@@ -6,15 +6,14 @@ import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
 import type { BackendConfig } from "../config/config.ts";
 import { type Engine, EngineUnavailableError } from "../engine/engine.ts";
-import { type CacheValue, NEVER, valueWith } from "../model/entry.ts";
+import { NEVER, valueWith } from "../model/entry.ts";
 import { Glob } from "../model/glob.ts";
-import { type HybridClock, VERSIONS_PER_MS } from "../model/hybrid-clock.ts";
+import type { HybridClock } from "../model/hybrid-clock.ts";
 import type { Mutation } from "../model/mutation.ts";
-import { FILL_NODE_ID, type Stamp, type Version } from "../model/stamp.ts";
+import type { Version } from "../model/stamp.ts";
 import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
-import { BoundedMap } from "../runtime/bounded-map.ts";
 import type { ByteBudget } from "../runtime/byte-budget.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { MetricFamily } from "../telemetry/metric-family.ts";
@@ -22,11 +21,11 @@ import { type Backend, BackendConfigError, BackendError } from "./backend.ts";
 import { backendProblem } from "./backend-health.ts";
 import { type BackendCounts, backendCounts, backendFamilies } from "./backend-metrics.ts";
 import { BACKEND, BackendRows } from "./backend-rows.ts";
+import { CacheFills, LATE_MS } from "./cache-fills.ts";
 import { keptEntry, keyMatches } from "./kept-entry.ts";
 import { LoadRoom } from "./load-room.ts";
 import { Reachability } from "./reachability.ts";
 import { type FillResult, type Kept, ReadThrough } from "./read-through.ts";
-import { RecentFills } from "./recent-fills.ts";
 import { StaleValues } from "./stale-values.ts";
 import { WriteBehind } from "./write-behind.ts";
 import { WriteReload } from "./write-reload.ts";
@@ -51,18 +50,12 @@ export interface DatabaseStoreOptions {
 }
 
 const WAITING_KEYS = 10_000;
-/** More than can be written while a thread is late. */
-const MOST_WRITES = 10_000;
 const NEGATIVE_KEYS = 100_000;
 const BREAKER = { failures: 10, openMs: 500, openMaxMs: 10_000 };
 const WRITE_BATCH_BYTES = 8 * 1024 * 1024;
 const WRITE_BACKOFF = { firstMs: 100, maxMs: 10_000 };
 const LOOK_BACKOFF = { backoffFirstMs: 500, backoffMaxMs: 5_000 };
 const RETRY_AFTER_MS = 1_000;
-/** How late a thread may be with a mutation that was recorded. */
-const LATE_MS = 5_000;
-/** So that loads cost a commit a second at most. */
-const NOTED_AHEAD_MS = 1_000;
 /** Of timers and commits. */
 const SLACK_MS = 5_000;
 
@@ -73,15 +66,10 @@ export class DatabaseStore {
   readonly #writeBehind: WriteBehind;
   readonly #reachability: Reachability;
   readonly #filler: Filler;
+  readonly #fills: CacheFills;
   readonly #stale: StaleValues | null;
   /** Null = what was written stays as it was sent. */
   readonly #reload: WriteReload | null;
-  readonly #recentFills = new RecentFills();
-  /**
-   * Stamps of the last writes by key that the database has. A thread may be late with an older one: what is loaded now is
-   * cached with the stamp of the newer, and so is not replaced by it.
-   */
-  readonly #recentWrites = new BoundedMap<string, Stamp>(MOST_WRITES);
   /** Writes that readers may have seen in the outbox, and that others now wait in place of; by key. */
   readonly #replaced = new Map<string, Version>();
 
@@ -98,6 +86,18 @@ export class DatabaseStore {
     this.#filler = new Filler({
       ...{ engine: options.engine, invalidations, onFailure },
       ...(options.late === undefined ? {} : { late: options.late }),
+    });
+    this.#fills = new CacheFills({
+      ...{
+        filler: this.#filler,
+        scheduler,
+        engine: options.engine,
+        outbox,
+        versions: options.versions,
+        log: options.log,
+      },
+      isKeptElsewhere: options.late !== undefined,
+      isAwaited: (key) => this.#writeBehind.isAwaited(key),
     });
     this.#stale =
       staleEngine === null
@@ -124,13 +124,13 @@ export class DatabaseStore {
         fill: (key, value, expiresAtMs, version) => {
           const stamp = { version, nodeId: options.nodeId };
           this.#keep(this.#stale?.keep(key, value, expiresAtMs, stamp));
-          const filled = this.#fill(key, value, expiresAtMs, version);
+          const filled = this.#fills.fill(key, value, expiresAtMs, version);
           return options.engine.answersAtOnce ? undefined : filled;
         },
         // The entry itself stays: a write for the cache alone, or one that a peer has yet to write, is not in the database.
         absent: (key, version) => {
-          const deleted = this.#recentWrites.get(key) ?? null;
-          if (deleted !== null) this.#keep(this.#absent(key, deleted));
+          const deleted = this.#fills.written.get(key) ?? null;
+          if (deleted !== null) this.#keep(this.#fills.absent(key, deleted));
           this.#keep(this.#stale?.drop(key, { version, nodeId: options.nodeId }));
         },
       },
@@ -160,7 +160,7 @@ export class DatabaseStore {
         if (entry.stamp.version >= (this.#replaced.get(entry.key) ?? Number.POSITIVE_INFINITY)) {
           this.#replaced.delete(entry.key);
         }
-        if (!isSuperseded) this.#recentWrites.set(entry.key, entry.stamp);
+        if (!isSuperseded) this.#fills.written.set(entry.key, entry.stamp);
         if (config.writeMode === "through") return this.#writtenThrough(entry, isSuperseded);
         if (entry.kind === "put") this.#keep(this.#reload?.after(entry));
         return;
@@ -259,15 +259,9 @@ export class DatabaseStore {
     const loads = this.#readThrough.stats();
     const writes = this.#writeBehind.stats();
     const { dead, pending } = this.#options.outbox.counts(BACKEND);
-    const nowMs = this.#options.scheduler.nowMs();
     const detail = backendProblem({
-      unreachable: this.#reachability.problem,
-      told: this.#options.backend.problem,
-      loads,
-      writes,
-      pending,
-      dead,
-      nowMs,
+      ...{ unreachable: this.#reachability.problem, told: this.#options.backend.problem },
+      ...{ loads, writes, pending, dead, nowMs: this.#options.scheduler.nowMs() },
     });
     return {
       status: detail === "" ? "ok" : "degraded",
@@ -308,7 +302,7 @@ export class DatabaseStore {
     const applied =
       value !== null
         ? this.#filler.fill(key, valueWith(value, entry), this.#expiryOf(entry), stamp).then(() => {})
-        : this.#absent(key, stamp);
+        : this.#fills.absent(key, stamp);
     return this.#options.engine.answersAtOnce ? undefined : applied;
   }
 
@@ -321,19 +315,14 @@ export class DatabaseStore {
   /** `before`: fills that are older than this saw the change, or give way to it by themselves. */
   #changed(key: string, before = 0): Promise<void> | undefined {
     this.#readThrough.changed(key);
-    const filled = this.#recentFills.take(key, before === 0 ? undefined : before);
-    if (filled <= before) return;
-    // A load that begins now is newer than what is undone.
-    this.#options.versions.observe(filled + 1);
-    const gone = this.#filler.undo(key, filled);
-    return this.#options.engine.answersAtOnce ? undefined : gone;
+    return this.#fills.undo(key, before);
   }
 
   /** Caches a write that waits. */
   async #fillFrom(waiting: OutboxMutation): Promise<Loaded> {
     const { key, stamp } = waiting;
     if (waiting.kind === "delete" || waiting.value === null) {
-      await this.#absent(key, stamp);
+      await this.#fills.absent(key, stamp);
       return { kind: "absent" };
     }
     const version = this.#options.versions.next();
@@ -342,40 +331,14 @@ export class DatabaseStore {
     if (kept !== null) return this.#shown(kept);
     const value = valueWith(waiting.value, waiting);
     const expiresAtMs = this.#expiryOf(waiting);
-    await this.#fill(key, value, expiresAtMs, version, stamp);
+    await this.#fills.fill(key, value, expiresAtMs, version, stamp);
     return { kind: "found", value, expiresAtMs, stamp, isStale: false, isStored: true, isCollapsed: false };
-  }
-
-  /**
-   * Caches what the database has, or will have, with the stamp of its write, where that is known: a newer one wins over it,
-   * an older one that is late does not. Where the engine has forgotten that write, it is a copy of the moment of `version`.
-   */
-  async #fill(
-    key: string,
-    value: CacheValue,
-    expiresAtMs: number,
-    version: Version,
-    written: Stamp | null = this.#recentWrites.get(key) ?? null,
-  ): Promise<void> {
-    this.#noteFill(key, version);
-    if (written !== null) {
-      const isKept = await this.#filler.fill(key, value, expiresAtMs, written);
-      // A server forgets nothing of that kind: it has something newer, or did not answer.
-      if (isKept || !this.#options.engine.refusesForgotten) return;
-    }
-    await this.#filler.fill(key, value, expiresAtMs, { version, nodeId: FILL_NODE_ID });
   }
 
   /** It is written, though still in the outbox, and reads are to see what the database made of it. */
   #isReloaded({ key, stamp }: OutboxMutation): boolean {
-    const written = this.#reload === null ? null : (this.#recentWrites.get(key) ?? null);
+    const written = this.#reload === null ? null : (this.#fills.written.get(key) ?? null);
     return written !== null && written.version === stamp.version && written.nodeId === stamp.nodeId;
-  }
-
-  #noteFill(key: string, version: Version, seen?: Version): void {
-    this.#keepVersion(version);
-    if (this.#writeBehind.isAwaited(key)) this.#recentFills.pin(key, version, seen);
-    else this.#recentFills.add(key, version, seen);
   }
 
   #writeReload(): WriteReload {
@@ -387,7 +350,7 @@ export class DatabaseStore {
       waiting: (key) => outbox.pendingValue(BACKEND, key),
       fillVersion: (key, seen) => {
         const version = versions.next();
-        this.#noteFill(key, version, seen);
+        this.#fills.note(key, version, seen);
         return version;
       },
       nodeId,
@@ -396,22 +359,6 @@ export class DatabaseStore {
       nowMs: () => scheduler.nowMs(),
       lateMs: LATE_MS,
     });
-  }
-
-  /** What is filled into a server outlives this process: later stamps must pass it, also where the clock is set back. */
-  #keepVersion(version: Version): void {
-    const { late, outbox, log } = this.#options;
-    if (late === undefined || version <= outbox.newestVersion) return;
-    try {
-      outbox.noteVersion(version + NOTED_AHEAD_MS * VERSIONS_PER_MS);
-    } catch (error) {
-      log(`the version of a loaded value could not be noted: ${String(error)}`);
-    }
-  }
-
-  /** A delete that was read is in force: what is older, and late, does not come after it. */
-  #absent(key: string, deleted: Stamp): Promise<void> {
-    return this.#filler.absent(key, deleted, this.#options.scheduler.nowMs() + LATE_MS);
   }
 
   async #loaded(key: string, result: FillResult): Promise<Loaded> {
