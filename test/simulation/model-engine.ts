@@ -1,5 +1,4 @@
 import {
-  type Condition,
   type DeleteOutcome,
   type DeleteRequest,
   type Engine,
@@ -8,6 +7,7 @@ import {
   type EntrySink,
   type IncrementOutcome,
   type IncrementRequest,
+  InvalidCursorError,
   isSame,
   type PutOutcome,
   type PutRequest,
@@ -20,6 +20,7 @@ import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import type { Key } from "../../src/model/key.ts";
 import type { KeyPattern } from "../../src/model/matcher.ts";
 import { isNewer, type Stamp } from "../../src/model/stamp.ts";
+import { holds, increased } from "../support/engine-rules.ts";
 
 export interface Stored {
   readonly value: Buffer;
@@ -45,6 +46,8 @@ export class ModelEngine implements Engine {
   readonly answersAtOnce: boolean;
   readonly refusesForgotten: boolean;
 
+  readonly #counts = { hits: 0, misses: 0, sets: 0, deletes: 0 };
+
   constructor(
     readonly memory: ModelMemory,
     private readonly options: {
@@ -64,7 +67,10 @@ export class ModelEngine implements Engine {
   }
 
   get(key: Key, sink: EntrySink): boolean {
-    return this.peek(key, sink);
+    const isHit = this.peek(key, sink);
+    if (isHit) this.#counts.hits += 1;
+    else this.#counts.misses += 1;
+    return isHit;
   }
 
   peek(key: Key, sink: EntrySink): boolean {
@@ -99,9 +105,10 @@ export class ModelEngine implements Engine {
 
   touch(request: TouchRequest): TouchOutcome | Promise<TouchOutcome> {
     const name = textOf(request.key);
-    const { seen, expiresAtMs } = request;
+    const { seen, expiresAtMs, condition } = request;
     return this.#answer(() => {
       const entry = this.live(name);
+      if (!holds(condition, entry)) return "condition-failed";
       if (entry === null || (seen !== null && !isSame(seen, entry.stamp))) return "absent";
       this.memory.entries.set(name, { ...entry, expiresAtMs });
       this.options.trace(`touch ${name} ${entry.stamp.version}/${entry.stamp.nodeId}`);
@@ -114,8 +121,12 @@ export class ModelEngine implements Engine {
     return this.#answer(() => this.#increment(name, request));
   }
 
-  scan({ cursor, limit }: ScanRequest): ScanPage {
-    const names = [...this.memory.entries.keys()].sort();
+  scan({ pattern, cursor, limit }: ScanRequest): ScanPage {
+    if (cursor !== null && !cursor.startsWith(">")) throw new InvalidCursorError(cursor);
+    const names = [...this.memory.entries.keys()].sort().filter((name) => {
+      const bytes = Buffer.from(name);
+      return this.live(name) !== null && (pattern === null || pattern.matches(bytes, 0, bytes.length));
+    });
     const rest = cursor === null ? names : names.filter((name) => name > cursor.slice(1));
     const keys = rest.slice(0, limit);
     return { keys, cursor: rest.length > limit ? `>${keys.at(-1)}` : null };
@@ -132,6 +143,7 @@ export class ModelEngine implements Engine {
       this.evict(name);
       deleted++;
     }
+    this.#counts.deletes += deleted;
     return deleted;
   }
 
@@ -153,8 +165,8 @@ export class ModelEngine implements Engine {
   }
 
   stats(): EngineStats {
-    const counts = { hits: 0, misses: 0, sets: 0, deletes: 0, evictions: 0, evictionsByReason: {}, expirations: 0 };
-    return { ...counts, entries: this.memory.entries.size, usedBytes: null, limitBytes: null };
+    const none = { evictions: 0, evictionsByReason: {}, expirations: 0 };
+    return { ...none, ...this.#counts, entries: this.memory.entries.size, usedBytes: null, limitBytes: null };
   }
 
   health(): EngineHealth {
@@ -198,7 +210,7 @@ export class ModelEngine implements Engine {
       this.options.trace(`put refused ${name} ${stamp.version}/${stamp.nodeId}`);
       return "superseded";
     }
-    if (!this.#holds(name, condition)) return "condition-failed";
+    if (!holds(condition, this.live(name))) return "condition-failed";
     this.#store(name, { value, contentType, expiresAtMs, stamp });
     if (condition !== null) this.options.onConditional(name, { value, contentType, expiresAtMs, stamp });
     return "stored";
@@ -206,43 +218,27 @@ export class ModelEngine implements Engine {
 
   #increment(name: string, { delta, expiresAtMsIfNew, stamp, condition }: IncrementRequest): IncrementOutcome {
     if (this.#isSuperseded(name, stamp)) return { kind: "superseded" };
-    if (!this.#holds(name, condition)) return { kind: "condition-failed" };
     const entry = this.live(name);
-    const before = entry === null ? 0 : Number(entry.value.toString());
-    if (!Number.isSafeInteger(before)) return { kind: "not-an-integer" };
-    const value = before + delta;
+    if (!holds(condition, entry)) return { kind: "condition-failed" };
+    const outcome = increased(entry, delta);
+    if (outcome.kind !== "incremented") return outcome;
     const { contentType, expiresAtMs } = entry ?? { contentType: JSON_CONTENT_TYPE, expiresAtMs: expiresAtMsIfNew };
-    const counted = { value: Buffer.from(String(value)), contentType, expiresAtMs, stamp };
+    const counted = { value: Buffer.from(String(outcome.value)), contentType, expiresAtMs, stamp };
     this.#store(name, counted);
     this.options.onConditional(name, counted);
-    return { kind: "incremented", value };
-  }
-
-  #holds(name: string, condition: Condition | null): boolean {
-    if (condition === null) return true;
-    const entry = this.live(name);
-    const isNamed = "revisions" in condition && entry !== null && condition.revisions.includes(entry.stamp.version);
-    switch (condition.kind) {
-      case "absent":
-        return entry === null;
-      case "present":
-        return entry !== null;
-      case "revision-in":
-        return isNamed;
-      case "revision-not-in":
-        return !isNamed;
-    }
+    return outcome;
   }
 
   #store(name: string, entry: Stored): void {
     this.memory.entries.set(name, entry);
+    this.#counts.sets += 1;
     this.options.trace(`put ${name} ${entry.stamp.version}/${entry.stamp.nodeId}`);
     this.memory.tombstones.delete(name);
   }
 
   #delete(name: string, { stamp, tombstoneUntilMs, condition }: DeleteRequest): DeleteOutcome {
     if (this.#isSuperseded(name, stamp)) return "superseded";
-    if (!this.#holds(name, condition)) return "condition-failed";
+    if (!holds(condition, this.live(name))) return "condition-failed";
     const wasThere = this.live(name) !== null;
     this.options.trace(`delete ${name} ${stamp.version}/${stamp.nodeId}`);
     this.memory.entries.delete(name);
@@ -250,6 +246,7 @@ export class ModelEngine implements Engine {
     this.memory.tombstones.delete(name);
     if (tombstoneUntilMs !== NEVER) this.memory.tombstones.set(name, { stamp, untilMs: tombstoneUntilMs });
     else this.#forget(name, stamp.version);
+    if (wasThere) this.#counts.deletes += 1;
     return wasThere ? "deleted" : "absent";
   }
 

@@ -21,6 +21,7 @@ import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import type { Key } from "../../src/model/key.ts";
 import type { KeyPattern } from "../../src/model/matcher.ts";
 import type { Stamp } from "../../src/model/stamp.ts";
+import { holds, increased } from "./engine-rules.ts";
 
 interface Entry {
   value: Buffer;
@@ -121,21 +122,16 @@ export class PlainEngine implements Engine {
     const refused = this.#refuses(name, request);
     if (refused !== null) return { kind: refused };
     const entry = this.#live(name);
-    const text = entry?.value.toString() ?? "0";
-    const isJson = entry === null || entry.contentType === JSON_CONTENT_TYPE;
-    if (!isJson || !/^[ \t\n\r]*-?(0|[1-9]\d*)[ \t\n\r]*$/.test(text) || !Number.isSafeInteger(Number(text))) {
-      return { kind: "not-an-integer" };
-    }
-    const value = Number(text) + request.delta;
-    if (!Number.isSafeInteger(value)) return { kind: "out-of-range" };
+    const outcome = increased(entry, request.delta);
+    if (outcome.kind !== "incremented") return outcome;
     this.#entries.set(name, {
-      value: Buffer.from(String(value)),
+      value: Buffer.from(String(outcome.value)),
       contentType: JSON_CONTENT_TYPE,
       expiresAtMs: entry?.expiresAtMs ?? request.expiresAtMsIfNew,
       stamp: request.stamp,
     });
     this.#counts.sets++;
-    return { kind: "incremented", value };
+    return outcome;
   }
 
   scan({ pattern, cursor, limit }: ScanRequest): ScanPage {
@@ -214,14 +210,6 @@ export class PlainEngine implements Engine {
     this.#counts.deletes += deleted;
     return deleted;
   }
-}
-
-function holds(condition: Condition | null, entry: Entry | null): boolean {
-  if (condition === null) return true;
-  if (condition.kind === "absent") return entry === null;
-  if (condition.kind === "present") return entry !== null;
-  if (condition.kind === "revision-in") return entry !== null && condition.revisions.includes(entry.stamp.version);
-  return entry === null || !condition.revisions.includes(entry.stamp.version);
 }
 
 function isNewer(a: Stamp, b: Stamp): boolean {
