@@ -7,7 +7,7 @@ import type { Call, Operation } from "./register.ts";
 const FIRM = { evicts: false };
 
 function done(startMs: number, endMs: number, call: Call): Operation {
-  return { key: "k", client: startMs, call, startMs, endMs, outcome: "done" };
+  return { key: "k", client: `${startMs}`, call, startMs, endMs, outcome: "done" };
 }
 
 function unknown(startMs: number, endMs: number, call: Call): Operation {

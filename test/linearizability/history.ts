@@ -1,46 +1,24 @@
-/**
- * Records calls with their starts and ends, for `violations`.
- *
- * ```ts
- * const history = new History();
- * const call = history.begin(client, key, { kind: "put", value: "7", ttlMs: null });
- * const answer = await node.put(key, "7");
- * if (answer.status === 200) call.done();
- * else if (answer.status >= 500) call.unknown(); // and when the connection is lost
- * // A call that is known to have changed nothing is left out: never ended, never recorded.
- * expect(violations(history.operations, { evicts: false }).map(shownViolation)).toEqual([]);
- * ```
- */
+/** A recorded history as operations on registers, and how a violation is shown. */
+import type { Operation as Recorded } from "../support/history.ts";
 import type { Violation } from "./checker.ts";
 import type { Call, Operation } from "./register.ts";
 
-export interface OpenCall {
-  /** The answer came; of a read, with what it saw. */
-  done(seen?: string | null): void;
-  /** No answer, or one that says that it may be done later. */
-  unknown(why?: string): void;
+/** What the checker can use: not what was refused, and no read whose answer never came. */
+export function registerOperations(recorded: readonly Recorded[]): Operation[] {
+  const operations: Operation[] = [];
+  for (const { key, client, kind, value, startMs, endMs, outcome } of recorded) {
+    if (outcome === "refused" || (outcome === "unknown" && kind === "get")) continue;
+    const text = value === null ? null : String(value);
+    const call = callOf(kind, text);
+    operations.push({ key, client, call, startMs, endMs, outcome: outcome === "ok" ? "done" : "unknown" });
+  }
+  return operations;
 }
 
-export class History {
-  readonly operations: Operation[] = [];
-  /** Why outcomes are unknown, and how many are so. */
-  readonly reasons = new Map<string, number>();
-
-  /** `nowMs` is a monotonic clock. */
-  constructor(private readonly nowMs: () => number = () => performance.now()) {}
-
-  begin(client: number, key: string, call: Call): OpenCall {
-    const startMs = this.nowMs();
-    const end = (outcome: "done" | "unknown", seen: string | null | undefined): void => {
-      const made = call.kind === "get" && seen !== undefined ? { ...call, value: seen } : call;
-      this.operations.push({ key, client, call: made, startMs, endMs: this.nowMs(), outcome });
-    };
-    const unknown = (why = "no answer"): void => {
-      this.reasons.set(why, (this.reasons.get(why) ?? 0) + 1);
-      end("unknown", undefined);
-    };
-    return { done: (seen) => end("done", seen), unknown };
-  }
+function callOf(kind: Recorded["kind"], value: string | null): Call {
+  if (kind === "get") return { kind, value };
+  if (kind === "delete") return { kind };
+  return { kind, value: value ?? "", ttlMs: null };
 }
 
 /** The last calls before the one that fits nowhere, one a line. */
@@ -52,6 +30,6 @@ export function shownViolation({ key, calls }: Violation, most = 24): string {
 
 function shown({ client, call, startMs, endMs, outcome }: Operation): string {
   const value = "value" in call ? ` ${call.value ?? "nothing"}` : "";
-  const end = outcome === "done" ? endMs.toFixed(3) : `${endMs.toFixed(3)} or later or never`;
+  const end = outcome === "done" ? endMs.toFixed(3) : "whenever, or never";
   return `client ${client}: ${call.kind}${value} from ${startMs.toFixed(3)} to ${end}`;
 }

@@ -20,9 +20,10 @@ export type Call =
  */
 export interface Operation {
   readonly key: string;
-  readonly client: number;
+  readonly client: string;
   readonly call: Call;
   readonly startMs: number;
+  /** Of an unknown outcome, infinite. */
   readonly endMs: number;
   readonly outcome: "done" | "unknown";
 }

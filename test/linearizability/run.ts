@@ -5,6 +5,7 @@ import { randomOf } from "../support/random.ts";
 import { serve } from "../support/serve.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { type Violation, violations } from "./checker.ts";
+import { registerOperations } from "./history.ts";
 import { runWorkload } from "./workload.ts";
 
 export interface RunOptions {
@@ -69,7 +70,7 @@ export async function runOn(server: TestServer, table: string, options: RunOptio
   await restarting;
   node.signal("SIGKILL");
   await node.finished();
-  const { operations } = history;
+  const operations = registerOperations(history.operations);
   return {
     operations: operations.length,
     unknown: operations.filter(({ outcome }) => outcome === "unknown").length,

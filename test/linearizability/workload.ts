@@ -1,7 +1,8 @@
 /** Clients that read, write, delete and clear a few keys of a running node at once, and record what they see. */
+import { History, type Operation } from "../support/history.ts";
 import { callsOf, type NodeAnswer, type NodeCalls } from "../support/node-calls.ts";
-import { History, type OpenCall } from "./history.ts";
-import type { Call } from "./register.ts";
+
+const NODE = "node";
 
 export interface WorkloadOptions {
   readonly port: number;
@@ -24,21 +25,21 @@ const NO_CHANGE = new Set([400, 404, 412, 413]);
 
 /** Runs until all calls are made. Throws for an answer that no call of it may have. */
 export async function runWorkload(options: WorkloadOptions): Promise<History> {
-  const history = new History();
+  const history = new History(() => performance.now());
   const calls = callsOf(options.port);
-  const made = { calls: 0, values: 0 };
+  const made = { calls: 0 };
   const clients = Array.from({ length: options.clients }, (_, client) =>
-    runClient(client, calls, history, made, options),
+    runClient(`${client}`, calls, history, made, options),
   );
   await Promise.all(clients);
   return history;
 }
 
 async function runClient(
-  client: number,
+  client: string,
   calls: NodeCalls,
   history: History,
-  made: { calls: number; values: number },
+  made: { calls: number },
   { operations, keys, callsPerKey, random, onCall }: WorkloadOptions,
 ): Promise<void> {
   while (made.calls < operations) {
@@ -48,47 +49,43 @@ async function runClient(
     const key = `k${Math.floor(random() * keys)}:${generation}`;
     const what = random();
     if (what < 0.55) await read(client, key, calls, history);
-    else if (what < 0.9) await write(client, key, `${made.values++}`, calls, history, random() < 0.1);
+    else if (what < 0.9) await write(client, key, calls, history, random() < 0.1);
     else await remove(client, key, calls, history);
     // Reads and then writes of one client are what a stamp of its own, and late, is found by.
     if (random() < 0.3) {
       made.calls += 2;
       await read(client, key, calls, history);
-      await write(client, key, `${made.values++}`, calls, history, false);
+      await write(client, key, calls, history, false);
     }
   }
 }
 
-async function read(client: number, key: string, calls: NodeCalls, history: History): Promise<void> {
-  const open = history.begin(client, key, { kind: "get", value: null });
+async function read(client: string, key: string, calls: NodeCalls, history: History): Promise<void> {
+  const operation = history.begin({ client, node: NODE, key, kind: "get", value: null });
   const answer = await answerOf(() => calls.get(key));
   if (answer === null || answer.status >= 500) return;
-  if (answer.status === 404) open.done(null);
-  else open.done(String(JSON.parse(answer.text).value).split(" ")[0] ?? "");
+  if (answer.status !== 404) operation.value = Number(String(JSON.parse(answer.text).value).split(" ")[0]);
+  history.end(operation, "ok");
 }
 
-async function write(
-  client: number,
-  key: string,
-  value: string,
-  calls: NodeCalls,
-  history: History,
-  isLarge: boolean,
-): Promise<void> {
-  const call: Call = { kind: "put", value, ttlMs: null };
-  const text = isLarge ? `${value} ${"x".repeat(PADDING_BYTES)}` : value;
-  conclude(history.begin(client, key, call), await answerOf(() => calls.put(key, text)));
+async function write(client: string, key: string, calls: NodeCalls, history: History, isLarge: boolean): Promise<void> {
+  const value = history.nextValue();
+  const text = isLarge ? `${value} ${"x".repeat(PADDING_BYTES)}` : `${value}`;
+  const operation = history.begin({ client, node: NODE, key, kind: "put", value });
+  conclude(history, operation, await answerOf(() => calls.put(key, text)));
 }
 
-async function remove(client: number, key: string, calls: NodeCalls, history: History): Promise<void> {
-  conclude(history.begin(client, key, { kind: "delete" }), await answerOf(() => calls.remove(key)));
+async function remove(client: string, key: string, calls: NodeCalls, history: History): Promise<void> {
+  const operation = history.begin({ client, node: NODE, key, kind: "delete", value: null });
+  conclude(history, operation, await answerOf(() => calls.remove(key)));
 }
 
-function conclude(open: OpenCall, answer: NodeAnswer | null): void {
-  if (answer === null) open.unknown();
-  else if (answer.status >= 500) open.unknown(`${answer.status} ${answer.code}`);
-  else if (answer.status < 300) open.done();
-  else if (!NO_CHANGE.has(answer.status)) throw new Error(`a write was answered ${answer.status}`);
+function conclude(history: History, operation: Operation, answer: NodeAnswer | null): void {
+  if (answer === null) history.unknown(operation, "no answer");
+  else if (answer.status >= 500) history.unknown(operation, `${answer.status} ${answer.code}`);
+  else if (answer.status < 300) history.end(operation, "ok");
+  else if (NO_CHANGE.has(answer.status)) history.end(operation, "refused");
+  else throw new Error(`a write was answered ${answer.status}`);
 }
 
 /** Null = the connection was lost. */

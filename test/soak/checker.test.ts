@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { type Asked, History } from "../support/history.ts";
 import { type Rules, STRICT, violationsIn } from "./checker.ts";
-import { type Asked, History } from "./history.ts";
 
 const ask = { client: "c", node: "n", key: "k" } as const;
 

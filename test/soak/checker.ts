@@ -7,7 +7,7 @@
  * necessary conditions of linearizability, in n log n: Gibbons and Korach, "Testing Shared Memories" (SIAM J. Comput.
  * 26(4), 1997), section 4, for histories in which each read names its write.
  */
-import { describeOperation, type Operation } from "./history.ts";
+import { describeOperation, type Operation } from "../support/history.ts";
 
 export interface Rules {
   /** Whether a read may find nothing though a write of the key stands: an entry may be evicted, or its node restarted. */

@@ -1,11 +1,11 @@
 /** One node before PostgreSQL or MariaDB: nothing acknowledged is lost, undone or hidden, in either write mode. */
 import { SQL } from "bun";
+import type { History } from "../support/history.ts";
 import { startMariaDb } from "../support/mariadb.ts";
 import { startPostgres, type TestServer } from "../support/postgres.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { STRICT } from "./checker.ts";
-import type { History } from "./history.ts";
 import { proxyFaults } from "./proxy-faults.ts";
 import { RealNode } from "./soak-node.ts";
 import { between, type Fault, type World, type WorldOptions } from "./world.ts";

@@ -3,12 +3,12 @@
  * mended they agree, and what one of them acknowledged last is what all have that were not emptied by a restart since.
  */
 import { quietPort } from "../support/free-port.ts";
+import type { History, Operation } from "../support/history.ts";
 import { callsOf } from "../support/node-calls.ts";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import type { Rules } from "./checker.ts";
-import type { History, Operation } from "./history.ts";
 import { proxyFaults } from "./proxy-faults.ts";
 import { IN_ANOTHER_HOUR, RealNode } from "./soak-node.ts";
 import { between, type Fault, type World, type WorldOptions } from "./world.ts";

@@ -1,7 +1,8 @@
 /** What a node says that a key holds. */
+
+import type { History, Operation } from "../support/history.ts";
 import type { RawAnswer } from "../support/raw-client.ts";
 import { SoakClient } from "./client.ts";
-import type { History, Operation } from "./history.ts";
 
 /** Reads every key once at one node: what a round ends in. Throws where a read fails. */
 export async function readAll(history: History, node: string, port: number, keys: readonly string[]): Promise<void> {

@@ -5,6 +5,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import type { History } from "../support/history.ts";
 import { RedisCluster } from "../support/redis-cluster.ts";
 import { RedisSentinels } from "../support/redis-sentinel.ts";
 import { RedisServer } from "../support/redis-server.ts";
@@ -12,7 +13,6 @@ import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import { type Rules, STRICT } from "./checker.ts";
-import type { History } from "./history.ts";
 import { proxyFaults } from "./proxy-faults.ts";
 import { RealNode } from "./soak-node.ts";
 import { between, type Fault, type World, type WorldOptions } from "./world.ts";

@@ -1,6 +1,7 @@
 /** Runs a world in rounds: load and faults, then peace, then judgement. */
+
+import { History } from "../support/history.ts";
 import { describeViolation, violationsIn } from "./checker.ts";
-import { History } from "./history.ts";
 import { readAll } from "./read-all.ts";
 import { startWorkload } from "./workload.ts";
 import { between, type World, type WorldOptions } from "./world.ts";

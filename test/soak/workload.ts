@@ -1,7 +1,8 @@
 /** Clients that write, read and delete at random, and record what they were told. */
+
+import type { History, Operation } from "../support/history.ts";
 import type { RawAnswer } from "../support/raw-client.ts";
 import { NoAnswerError, SoakClient } from "./client.ts";
-import type { History, Operation } from "./history.ts";
 import { noteRead, pathOf } from "./read-all.ts";
 
 export interface WorkloadOptions {

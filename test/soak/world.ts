@@ -1,6 +1,7 @@
 /** What a soak runs against: real nodes and servers, what may happen to them, and what must hold all the same. */
+
+import type { History } from "../support/history.ts";
 import type { Rules } from "./checker.ts";
-import type { History } from "./history.ts";
 
 /** A thing that goes wrong and is mended again before `run` settles. */
 export interface Fault {

@@ -1,4 +1,16 @@
-/** What the clients of a soak asked, and what they were told: the evidence that `checker.ts` judges. */
+/**
+ * What clients asked of nodes that run, and what they were told: the evidence that the checkers of the soak
+ * (`test/soak/checker.ts`) and of linearizability (`test/linearizability/checker.ts`) judge.
+ *
+ * ```ts
+ * const history = new History(() => performance.now());
+ * const put = history.begin({ client, node, key, kind: "put", value: history.nextValue() });
+ * const answer = await node.put(key, put.value);
+ * if (answer.status === 200) history.end(put, "ok");
+ * else if (answer.status >= 500) history.unknown(put, `${answer.status}`); // as when no answer comes
+ * else history.end(put, "refused");
+ * ```
+ */
 
 /** Puts carry values that are used once, so that a read names the write that it saw. */
 export interface Operation {
@@ -32,6 +44,8 @@ export class History {
   readonly operations: Operation[] = [];
   /** Of operations that were acknowledged while the store behind the node is allowed to lose them. */
   doubted = 0;
+  /** Why outcomes are unknown, and how many are so, where somebody has said it. */
+  readonly reasons = new Map<string, number>();
   #nextValue = 1;
 
   constructor(private readonly nowMs: () => number) {}
@@ -58,6 +72,12 @@ export class History {
   end(operation: Operation, outcome: "ok" | "refused"): void {
     operation.endMs = this.nowMs();
     operation.outcome = outcome;
+  }
+
+  /** Nobody knows what became of it: that is its outcome until it is told otherwise, and this says why. */
+  unknown(operation: Operation, why: string): void {
+    operation.outcome = "unknown";
+    this.reasons.set(why, (this.reasons.get(why) ?? 0) + 1);
   }
 
   /**
