@@ -225,6 +225,24 @@ describe("with the token", () => {
     TIMEOUT_MS,
   );
 
+  test.each([PROTOCOL - 1, PROTOCOL + 1])(
+    "a message of form %d is refused with one line that says what to do, and nothing of it is done",
+    async (form) => {
+      using folder = tempFolder();
+      const at = await house(folder.path);
+      const sender = await new Sender(at, 5).hello();
+      for (const message of [sender.helloMessage(), sender.message(1, [sender.put("k", "1")])]) {
+        message[1] = form;
+        const { status, body } = await at.post(message);
+        const error = `the message has form ${form}, this node speaks ${PROTOCOL}: run the same version on both`;
+        expect([status, JSON.parse(String(body)).error]).toEqual([400, error]);
+      }
+      expect((await at.calls.json("/api/stats")).peers.received).toMatchObject({ batches: 0, mutations: 0 });
+      expect((await at.calls.get("k")).status).toBe(404);
+    },
+    TIMEOUT_MS,
+  );
+
   test(
     "a sender that leaves gaps in its numbers is told to say hello, and goes on after it",
     async () => {

@@ -11,7 +11,13 @@ import { type Caller, PeerCallError } from "../../src/replication/peer-caller.ts
 import { PeerLink } from "../../src/replication/peer-link.ts";
 import { PeerQueue } from "../../src/replication/peer-queue.ts";
 import { DEFAULT_TUNING } from "../../src/replication/tuning.ts";
-import { decodeMessage, encodeMessage, type MessageKind, PROTOCOL } from "../../src/replication/wire/message.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  type Message,
+  type MessageKind,
+  PROTOCOL,
+} from "../../src/replication/wire/message.ts";
 import { settled } from "../support/manual-scheduler.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox } from "../support/test-outbox.ts";
@@ -25,15 +31,23 @@ function noise(seed: string, length: number): Buffer {
   return Buffer.from(new BigUint64Array(words.map(BigInt)).buffer).subarray(0, length);
 }
 
+function inForm(form: number): Buffer {
+  const message = encodeMessage("answer", { protocol: form, id: 2, incarnation: 5, clock: 0 });
+  message[1] = form;
+  return message;
+}
+
 /** A link to a peer that the test plays. */
 function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
   const { outbox, scheduler, ...opened } = openTestOutbox(folder);
   const heard: string[] = [];
   const told: string[] = [];
   const peer = { isNative: true, hangs: false, skewMs: 0, id: 2, batchStatus: 200, plainStatus: 200 };
+  const other: { answers: (() => Promise<Message>) | null } = { answers: null };
   const answer = async (kind: MessageKind) => {
     heard.push(kind);
     if (peer.hangs) await new Promise(() => {});
+    if (other.answers !== null) return other.answers();
     if (!peer.isNative) throw new PeerCallError("it answered 404", 404);
     if (kind === "batch" && peer.batchStatus !== 200) throw new PeerCallError("it does not", peer.batchStatus);
     const clock = scheduler.nowMs() + peer.skewMs;
@@ -49,6 +63,7 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
     },
   };
   const nowMs = () => scheduler.nowMs();
+  const state = new NodeState(outbox);
   const queue = new PeerQueue({
     ...{ outbox, destination: DESTINATION, filter: new KeyFilter([]), nowMs },
     nextStamp: () => ({ version: clock.next(), nodeId: 1 }),
@@ -61,7 +76,7 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
       caller,
       queue,
       outbox,
-      state: new NodeState(outbox),
+      state,
       destination: DESTINATION,
       clock,
       scheduler,
@@ -88,7 +103,18 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
     await outbox.append(rows);
     await settled();
   };
-  return { link, outbox, scheduler, heard, told, peer, put, [Symbol.dispose]: () => opened[Symbol.dispose]() };
+  return {
+    link,
+    outbox,
+    scheduler,
+    heard,
+    told,
+    peer,
+    other,
+    state,
+    put,
+    [Symbol.dispose]: () => opened[Symbol.dispose](),
+  };
 }
 
 describe("a link", () => {
@@ -146,6 +172,31 @@ describe("a link", () => {
     await at.scheduler.advance(10_000);
     expect(looks).toBeLessThan(50);
     if (!hangs) await at.link.stop();
+  });
+
+  test.each([
+    [
+      "refuses our form",
+      () => Promise.reject(new PeerCallError("it answered 400: the message has form 2, this node speaks 1", 400)),
+    ],
+    ["answers in a form of its own", async () => decodeMessage(inForm(PROTOCOL - 1))],
+    ["answers in a form to come", async () => decodeMessage(inForm(PROTOCOL + 1))],
+  ])("to a peer that %s says so in one line, and counts nothing as delivered", async (_, answer) => {
+    using folder = tempFolder();
+    using at = house(folder.path);
+    at.other.answers = answer;
+    at.link.start();
+    await at.put("a");
+    for (let second = 0; second < 60; second++) await at.scheduler.advance(1000);
+    const { state, lastError, mutations, batches } = at.link.stats;
+    expect([state, mutations, batches, new Set(at.heard)]).toEqual(["down", 0, 0, new Set(["hello"])]);
+    expect(lastError).toMatch(/^[^\n]*the message has form \d+, this node speaks \d+[^\n]*$/);
+    expect([at.outbox.counts(DESTINATION).pending, at.state.wasDelivered(DESTINATION)]).toEqual([1, false]);
+    // It is upgraded.
+    at.other.answers = null;
+    for (let second = 0; second < 60; second++) await at.scheduler.advance(1000);
+    expect([at.link.stats.state, at.outbox.counts(DESTINATION).pending]).toEqual(["up", 0]);
+    await at.link.stop();
   });
 
   test("does not wait for the time that its clock had shown before it was set back", async () => {
