@@ -90,7 +90,10 @@ needing("redis-server").test(
     const redis = await RedisServer.start();
     try {
       const file = join(folder.path, "shop.db");
-      await killAndCompare(10, `sqlite:${file}`, () => readSqlite(file), [`--redis-url=${redis.url}`]);
+      await killAndCompare(10, `sqlite:${file}`, () => readSqlite(file), [
+        `--redis-url=${redis.url}`,
+        "--redis-command-timeout=1m",
+      ]);
     } finally {
       await redis.stop();
     }

@@ -70,7 +70,7 @@ class Load {
 }
 
 async function expectAcknowledged(url: string, load: Load): Promise<void> {
-  const fresh = await openEngine(url, { commandTimeoutMs: 2000 });
+  const fresh = await openEngine(url, { commandTimeoutMs: 60_000 });
   expect(load.acknowledged.size).toBe(KEYS.length);
   for (const [key, value] of load.acknowledged) {
     // A write that failed may have been executed all the same, so what is there may be newer.

@@ -154,7 +154,7 @@ needing("redis-server").describe("a node on Redis with a database behind it", ()
     async () => {
       const redis = await RedisServer.start();
       try {
-        const calls = await start(store.url, ["--workers=2", `--redis-url=${redis.url}`]);
+        const calls = await start(store.url, ["--workers=2", `--redis-url=${redis.url}`, "--redis-command-timeout=1m"]);
         store.entries.set("a", { body: Buffer.from("[1]"), type: "application/json", version: 0 });
         for (let read = 0; read < 5; read++) expect((await calls.get("a")).text).toBe('{"key":"a","value":[1]}');
         expect(requests("GET")).toHaveLength(1);

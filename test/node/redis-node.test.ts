@@ -20,7 +20,17 @@ async function json(port: number, path: string, init: RequestInit = {}) {
 
 describe("a node on Redis", () => {
   test("serves from several threads what is in Redis, near cache or not, and counts once", async () => {
-    const flags = ["--addr", "127.0.0.1:0", "--workers", "2", "--redis-prefix", "app:", "--near-cache", "16MiB"];
+    const flags = [
+      "--addr",
+      "127.0.0.1:0",
+      "--workers",
+      "2",
+      "--redis-prefix",
+      "app:",
+      "--near-cache",
+      "16MiB",
+      "--redis-command-timeout=1m",
+    ];
     const node = await serve(flags, { REDIS_URL: redis.url });
     expect(node.readyLine).toContain("engine redis");
     const body = '{"key":"a","value":{"x":1.0}}';

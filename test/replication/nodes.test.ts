@@ -24,7 +24,9 @@ onRedis.describe("three nodes, one of them on Redis", () => {
   test(
     "have the writes, deletes, counters and clears of each other",
     async () => {
-      await using mesh = await startMesh(3, { each: [{}, {}, { env: { REDIS_URL: redis.url } }] });
+      await using mesh = await startMesh(3, {
+        each: [{}, {}, { flags: ["--redis-command-timeout=1m"], env: { REDIS_URL: redis.url } }],
+      });
       const [a, b, c] = mesh.nodes;
       if (a === undefined || b === undefined || c === undefined) throw new Error("three nodes were started");
       const keys = [...keysOf("a:", 50), ...keysOf("b:", 50), ...keysOf("c:", 50)];
@@ -187,7 +189,7 @@ describe("a peer", () => {
     async () => {
       await using mesh = await startMesh(2, {
         compare: "1s",
-        each: [{ env: { REDIS_URL: `${redis.url}/3` } }],
+        each: [{ flags: ["--redis-command-timeout=1m"], env: { REDIS_URL: `${redis.url}/3` } }],
       });
       const [a, b] = mesh.nodes;
       if (a === undefined || b === undefined) throw new Error("two nodes were started");

@@ -140,6 +140,7 @@ needing("redis-server").describe("a node on Redis", () => {
         ...environment(receiver),
         OTEL_TRACES_SAMPLER: "parentbased_always_off",
         REDIS_URL: redis.url,
+        SERV_CACHE_REDIS_COMMAND_TIMEOUT: "1m",
       });
       await fetch(`http://127.0.0.1:${node.port}/api/cache/k`);
       await fetch(`http://127.0.0.1:${node.port}/api/cache/k`, { headers: { traceparent: traceparent(1) } });
