@@ -270,7 +270,7 @@ function requireWholeSql(
     );
   }
   if (deleteSql === null && deletes) {
-    throw new ConfigError("SERV_CACHE_BACKEND_DELETE is true: set SERV_CACHE_BACKEND_DELETE_SQL beside the other SQL");
+    throw new ConfigError("SERV_CACHE_BACKEND_DELETE is true: set SERV_CACHE_BACKEND_DELETE_SQL, too");
   }
 }
 

@@ -25,8 +25,8 @@ const MOST_DIFFERENT = 1 / 3;
 export function openAddress(address: Address): string[] {
   if (isLoopback(address)) return [];
   return [
-    "there is no authentication: whoever reaches the address that this node listens on can read, write and delete all " +
-      "entries; let nobody reach it but those who may, or listen on 127.0.0.1",
+    "there is no authentication: anyone who can reach the address of this node can read, write and delete all entries; " +
+      "restrict access to it by a firewall or a private network, or listen on 127.0.0.1",
   ];
 }
 

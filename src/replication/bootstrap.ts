@@ -74,7 +74,7 @@ export class Bootstrap {
       const reason = this.#state === "running" ? this.#reasonToStart() : null;
       if (reason !== null) {
         this.#serve("late");
-        log(`${reason}: this node starts with what it has, and gets their entries as soon as they can be given`);
+        log(`${reason}: this node starts without their entries, and gets them as soon as they can be sent`);
       }
       const wentOn = await this.#next();
       if (this.#isWanted) await this.#pause(wentOn ? pauseMs : RETRY_MS);
@@ -135,7 +135,7 @@ export class Bootstrap {
       if (this.#cursor === null && this.#isWanted) {
         this.#serve("done");
         this.#isFilled = true;
-        log(`${this.#entries} entries came from peer ${link.name}`);
+        log(`${this.#entries} entries were copied from peer ${link.name}`);
       }
       return true;
     } catch {

@@ -12,7 +12,7 @@ export class HttpTransport implements Transport {
     const coding = response.headers.get("content-encoding") ?? "identity";
     if (coding !== "identity") {
       await response.body?.cancel();
-      throw new Error(`the answer is encoded with ${coding}, though it was asked not to be`);
+      throw new Error(`the answer is encoded with ${coding}, though the request forbids that`);
     }
     return { status: response.status, body: await readBody(response, limitBytes) };
   }

@@ -267,7 +267,7 @@ export class PeerLink {
     const { outbox, destination, queue, log } = this.#options;
     const { dead } = outbox.counts(destination);
     if (dead === 0) return;
-    log(`${dead} mutations for ${this.name} are damaged in the outbox: it is told to drop what is older`);
+    log(`${dead} mutations for ${this.name} are damaged in the outbox: it is told to drop older entries`);
     queue.collapse();
   }
 
@@ -397,7 +397,9 @@ export class PeerLink {
         this.#isStarted = false;
         this.stats.enter("self", this.#nowMs());
       } else {
-        this.#failed(new Error(`it has the same node id as this node (${node.id}): set SERV_CACHE_NODE_ID apart`));
+        this.#failed(
+          new Error(`it has the same node id as this node (${node.id}): set different values of SERV_CACHE_NODE_ID`),
+        );
       }
       return;
     }
@@ -435,7 +437,7 @@ export class PeerLink {
 
   /** The peer does not support the native protocol: it gets plain calls. */
   #fallBack(): void {
-    if (this.#legacy === null) this.#options.log(`peer ${this.name} speaks only the plain calls (replicated=true)`);
+    if (this.#legacy === null) this.#options.log(`peer ${this.name} supports only plain calls (replicated=true)`);
     this.#helloAtMs = this.#nowMs() + PLAIN_HELLO_MS;
     this.#legacy = this.#plainCalls;
     this.stats.enter("legacy", this.#nowMs());
@@ -599,7 +601,7 @@ export class PeerLink {
     await this.#settle(done.map((entry) => ({ kind: "done", entry })));
     const dueAtMs = this.#nowMs() + this.#options.limits.refusedPauseMs;
     await this.#settle(refused.map(({ entry, reason }) => ({ kind: "postponed", entry, reason, dueAtMs })));
-    for (const { reason } of refused) this.stats.note(`it does not take a mutation: ${reason}`);
+    for (const { reason } of refused) this.stats.note(`it refuses a mutation: ${reason}`);
     if (error === null) this.#succeeded();
     else this.#batchFailed(error);
     return left.map((entry) => ({ kind: "released", entry }));

@@ -104,7 +104,7 @@ export class Receiver {
     } catch (error) {
       if (error instanceof WireError) return refusal(400, error.code, error.message);
       const reason = error instanceof Error ? error.message : String(error);
-      return refusal(503, "ERR_REPLICATION_FAILED", `the node can't take it now, try again: ${reason}`);
+      return refusal(503, "ERR_REPLICATION_FAILED", `the node can't apply it now, try again: ${reason}`);
     }
   }
 
@@ -126,7 +126,7 @@ export class Receiver {
       case "repair":
         return this.#repair(session, message);
       case "answer":
-        throw new WireError("an answer is no question");
+        throw new WireError("the message is an answer, expected a request");
     }
   }
 

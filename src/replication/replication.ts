@@ -303,7 +303,7 @@ export class Replication {
       if (peer === null || wanted.has(peer)) continue;
       const { pending } = outbox.counts(destination);
       outbox.forget(destination);
-      if (pending > 0) log(`${pending} mutations waited for ${destination}, which is not configured any more: dropped`);
+      if (pending > 0) log(`${pending} mutations for ${destination} are dropped, because it is no longer configured`);
     }
   }
 
@@ -311,7 +311,7 @@ export class Replication {
   #makeUpForDamage(): void {
     const { outbox, log } = this.#options;
     if (outbox.warnings.length === 0 || this.#queues.length === 0) return;
-    log("the outbox was damaged: the peers are told to drop what is older");
+    log("the outbox was damaged: the peers are told to drop older entries");
     for (const queue of this.#queues) queue.collapse();
   }
 

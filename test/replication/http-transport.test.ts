@@ -39,5 +39,5 @@ test("an answer without end is given up at the bound of its request", async () =
 test("a compressed answer is asked not to be, and refused", async () => {
   const bomb = Bun.gzipSync(new Uint8Array(8 * PIECE.length));
   const answer = () => new Response(bomb, { headers: { "content-encoding": "gzip" } });
-  expect(await call(answer)).toBe("the answer is encoded with gzip, though it was asked not to be");
+  expect(await call(answer)).toBe("the answer is encoded with gzip, though the request forbids that");
 });

@@ -105,7 +105,7 @@ export class BatchedReads {
   }
 
   #deliver(waiting: readonly Waiting[], reply: unknown, sentAtMs: number): void {
-    if (!Buffer.isBuffer(reply)) throw new TypeError("Redis gave an unexpected reply to a script that reads");
+    if (!Buffer.isBuffer(reply)) throw new TypeError("Redis sent an unexpected reply to a script that reads");
     let offset = 0;
     for (const { key, reader } of waiting) {
       try {

@@ -55,7 +55,7 @@ export function classify(error: unknown): Failure {
 }
 
 export const NO_STRING_MESSAGE =
-  "another program keeps something under this key that is no string; delete it or use another key";
+  "another program stores a value that is not a string under this key; delete it or use another key";
 
 /**
  * Whether the same command may be sent again: it was not executed; or its connection was lost, and executing it twice
@@ -84,7 +84,7 @@ export function toReadError(error: unknown, retryAfterMs: number): unknown {
     case "forbidden":
       return new EngineRefusedError(
         "ERR_ENGINE_FORBIDDEN",
-        `the user of REDIS_URL may not do this: ${messageOf(error)}; allow it in Redis' ACL`,
+        `the user of REDIS_URL may not do this: ${messageOf(error)}; grant it in the ACL of Redis`,
         { cause: error },
       );
     case "wrong-type":

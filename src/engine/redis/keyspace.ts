@@ -79,7 +79,7 @@ export class Keyspace {
     }
     throw new EngineUnavailableError(
       `slots of the Redis cluster moved during each of ${MAX_PASSES} passes, so that keys may have been missed: ` +
-        "delete again when the move is over",
+        "repeat the delete when the move is over",
       RETRY_AFTER_MS,
     );
   }

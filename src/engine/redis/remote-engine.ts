@@ -371,5 +371,5 @@ async function headOf(reading: Promise<unknown>): Promise<Buffer> {
 const UNREADABLE = Buffer.alloc(0);
 
 function unexpected(reply: unknown): TypeError {
-  return new TypeError(`Redis gave an unexpected reply: ${String(reply)}`);
+  return new TypeError(`Redis sent an unexpected reply: ${String(reply)}`);
 }

@@ -172,7 +172,7 @@ class Api implements Countable {
       throw new ApiError(
         404,
         "ERR_UNKNOWN_PATH",
-        `there is nothing at ${JSON.stringify(shortened(path))}: entries are at /api/cache/{key}`,
+        `there is no resource at ${JSON.stringify(shortened(path))}: entries are at /api/cache/{key}`,
       );
     }
     return this.routed(methods, request, response);
@@ -186,7 +186,7 @@ class Api implements Countable {
     }
     const allowed = [...Object.keys(methods), "OPTIONS"].join(", ");
     if (request.method === "OPTIONS") return allow(response, allowed);
-    const message = `${request.method} is not for this path: use one of ${allowed}`;
+    const message = `${request.method} is not supported by this path: use one of ${allowed}`;
     throw new ApiError(405, "ERR_METHOD_NOT_ALLOWED", message, `Allow: ${allowed}\r\n`);
   }
 }

@@ -27,7 +27,7 @@ const GET = Buffer.from('"get"');
 const SET = Buffer.from('"set"');
 const DELETE = Buffer.from('"delete"');
 const ANSWER_FULL = tooLarge(
-  `the results before this one hold ${MAX_ANSWER_BYTES} bytes of values, or nearly: get this key in another call`,
+  `the earlier results leave no room below ${MAX_ANSWER_BYTES} bytes of values: get this key in another call`,
 );
 /** The usual size of all results, and of a single one; longer ones grow. */
 const RESULTS_BYTES = 64 * 1024;

@@ -232,7 +232,7 @@ export class EntryAnswer implements LoadSink {
       freeBuffer(encoded);
     }
     if (decoded !== null) return { headers, ...decoded };
-    const message = `the value can't be decoded from ${coding}: ask for it with Accept-Encoding: ${coding}`;
+    const message = `the value can't be decoded from ${coding}: request it with Accept-Encoding: ${coding}`;
     throw new ApiError(406, "ERR_NOT_ACCEPTABLE", message);
   }
 

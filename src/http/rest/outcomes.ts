@@ -49,7 +49,7 @@ export function preconditionFailed(): ApiError {
   return new ApiError(
     412,
     "ERR_PRECONDITION_FAILED",
-    "the entry is not as If-Match or If-None-Match demands: read it again and decide anew",
+    "the entry does not match If-Match or If-None-Match: read it again and decide anew",
   );
 }
 

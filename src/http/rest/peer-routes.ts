@@ -39,6 +39,6 @@ function refusalIn({ status, body }: PeerResponse): ApiError {
 /** Throws `ApiError` if a mutation claims without right to come from a peer. */
 export function requirePeer(request: HttpRequest, gate: PeerGate | null): void {
   if (gate === null || gate.admits(request.header("authorization"), request.remoteAddress)) return;
-  const message = "replicated=true is for the nodes of SERV_CACHE_PEERS alone: leave it out, or send the peer token";
+  const message = "replicated=true is only for the nodes of SERV_CACHE_PEERS: omit it, or send the peer token";
   throw new ApiError(403, "ERR_NOT_A_PEER", message);
 }

@@ -52,7 +52,7 @@ export function conditionOf(request: HttpRequest): Condition | null {
  */
 export function refuseCondition(request: HttpRequest): void {
   if (!request.isConditional) return;
-  const message = "If-Match and If-None-Match are about one entry: leave them out here, or change entries one by one";
+  const message = "If-Match and If-None-Match concern one entry: omit them here, or change entries one by one";
   throw new ApiError(400, "ERR_BAD_CONDITION", message);
 }
 

@@ -17,7 +17,7 @@ export function parametersOf(request: HttpRequest, known: readonly string[]): Qu
   for (const name of query.keys()) {
     if (known.includes(name)) continue;
     const choice = known.length === 0 ? "none" : `${known.join(", ")}, and nothing else`;
-    const message = `the query has ${JSON.stringify(shortened(name))}: this call knows ${choice}`;
+    const message = `the query has ${JSON.stringify(shortened(name))}: this call accepts ${choice}`;
     throw new ApiError(400, "ERR_BAD_QUERY", message);
   }
   return query;

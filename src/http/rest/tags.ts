@@ -6,5 +6,9 @@ import { ApiError } from "../transport/api-error.ts";
  */
 export function refuseTags(tags: string | null): void {
   if (tags === null || tags === "null" || /^\[\s*\]$/.test(tags)) return;
-  throw new ApiError(400, "ERR_TAGS_UNSUPPORTED", "this version has no tags: leave them out, or delete by pattern");
+  throw new ApiError(
+    400,
+    "ERR_TAGS_UNSUPPORTED",
+    "this version does not support tags: omit them, or delete by pattern",
+  );
 }

@@ -38,13 +38,13 @@ export const VERSION_NOT_SUPPORTED: Refusal = {
 export const UNKNOWN_CODING: Refusal = {
   status: 501,
   code: "ERR_TRANSFER_CODING",
-  message: "send Transfer-Encoding as chunked alone: no other transfer coding is known here",
+  message: "send only chunked in Transfer-Encoding: other transfer codings are not supported",
 };
 
 export const EXPECTATION_FAILED: Refusal = {
   status: 417,
   code: "ERR_EXPECTATION_FAILED",
-  message: "expect nothing but 100-continue",
+  message: "send only 100-continue in Expect",
 };
 
 export const REQUEST_TIMEOUT: Refusal = {
@@ -65,6 +65,6 @@ export const TOO_MANY_CONNECTIONS: Refusal = {
 export const OVERLOADED: Refusal = {
   status: 503,
   code: "ERR_OVERLOADED",
-  message: "try again in a moment: the node holds as many bytes of requests and answers as it may",
+  message: "try again in a moment: the node has no room for more bytes of requests and answers",
   retryAfter: 1,
 };

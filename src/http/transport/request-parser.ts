@@ -39,7 +39,7 @@ const MAX_LENGTH_DIGITS = 15;
 
 const BAD_METHOD = badRequest("begin the request with a method, one space, a target, one space and HTTP/1.1");
 const BAD_TARGET = badRequest(
-  "send a target that begins with / or http://, and percent-encode # and what is not visible ASCII in it",
+  "send a target that begins with / or http://, and percent-encode # and everything but visible ASCII in it",
 );
 const BAD_VERSION = badRequest("end the request line with HTTP/1.1 and CRLF");
 const BAD_LINE_END = badRequest("end each line with CRLF");

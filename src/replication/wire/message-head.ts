@@ -40,7 +40,7 @@ export class MessageHead {
   /** Empty if there is no such member. */
   numbers(name: string): number[] {
     const value = this.#members.get(name) ?? [];
-    if (!Array.isArray(value) || !value.every(isCount)) throw new WireError(`"${name}" is no list of numbers`);
+    if (!Array.isArray(value) || !value.every(isCount)) throw new WireError(`"${name}" is not a list of numbers`);
     return value;
   }
 

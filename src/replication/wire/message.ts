@@ -67,26 +67,29 @@ export function encodeMessage(kind: MessageKind, head: HeadMembers, mutations: r
 
 /** Keeps no reference to `bytes`, and decompresses at most `limitBytes`. Throws `WireError`. */
 export function decodeMessage(bytes: Buffer, limitBytes = MAX_MESSAGE_BYTES): Message {
-  if (bytes.length < PREFIX_BYTES || bytes[0] !== MARK) throw new WireError("this is no message of a ServCache node");
+  if (bytes.length < PREFIX_BYTES || bytes[0] !== MARK)
+    throw new WireError("this is not a message of a ServCache node");
   if (bytes[1] !== PROTOCOL) {
-    throw new WireError(`the message has form ${bytes[1]}, this node speaks ${PROTOCOL}: run the same version on both`);
+    throw new WireError(
+      `the message has protocol version ${bytes[1]}, this node speaks ${PROTOCOL}: run the same version on both`,
+    );
   }
   const kind = MESSAGE_KINDS[bytes[2] ?? MESSAGE_KINDS.length];
-  if (kind === undefined) throw new WireError("the message is of a kind that this node doesn't know");
+  if (kind === undefined) throw new WireError("the message has an unknown kind");
   const reader = new ByteReader(unpacked(bytes[3], bytes.subarray(PREFIX_BYTES), limitBytes));
   const head = MessageHead.parse(reader.text(MAX_HEAD_BYTES));
   const mutations = readMutations(reader);
-  if (!reader.isAtEnd) throw new WireError("the message goes on behind its end");
+  if (!reader.isAtEnd) throw new WireError("the message has bytes behind its end");
   return { kind, head, mutations };
 }
 
 function unpacked(form: number | undefined, packed: Buffer, limitBytes: number): Buffer {
   // A copy: the values of the mutations outlive the buffer of the message.
   if (form === PLAIN) return Buffer.from(packed);
-  if (form !== ZSTD) throw new WireError("the message is packed in a way that this node doesn't know");
+  if (form !== ZSTD) throw new WireError("the message has an unknown encoding");
   try {
     return zstdDecompressSync(packed, { maxOutputLength: limitBytes });
   } catch (cause) {
-    throw new WireError("the message can't be unpacked", { cause });
+    throw new WireError("the message can't be decompressed", { cause });
   }
 }

@@ -96,7 +96,7 @@ export function readMutations(reader: ByteReader): PeerMutation[] {
       continue;
     }
     const contentType = (head & HAS_TYPE) !== 0 ? reader.text(MAX_CONTENT_TYPE_BYTES) : JSON_CONTENT_TYPE;
-    if (!CONTENT_TYPE_FORM.test(contentType)) throw new WireError("the message has a content type that can't be");
+    if (!CONTENT_TYPE_FORM.test(contentType)) throw new WireError("the message has an invalid content type");
     let expiresAtMs = NEVER;
     if ((head & HAS_EXPIRY) !== 0) {
       const folded = reader.varint();
@@ -135,7 +135,7 @@ function headOf(mutation: PeerMutation, hasNodeId: boolean, isOlder: boolean): n
 
 function stampOf(version: number, nodeId: number): Stamp {
   if (nodeId > MAX_NODE_ID || version < 0 || !Number.isSafeInteger(version)) {
-    throw new WireError("the message has a stamp that can't be");
+    throw new WireError("the message has an invalid stamp");
   }
   return { version: toVersion(version), nodeId };
 }

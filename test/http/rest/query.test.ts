@@ -44,11 +44,11 @@ describe("parameters", () => {
   });
 
   test.each(["?c", "?A=1", "?a=1&bb=2", "?=1"])("that are not known are refused by name: %s", (query) => {
-    expect(refused(query)).toContain("this call knows a, b, ä, and nothing else");
+    expect(refused(query)).toContain("this call accepts a, b, ä, and nothing else");
   });
 
   test("are none where a call has none", () => {
-    expect(refused("?a", [])).toBe('the query has "a": this call knows none');
+    expect(refused("?a", [])).toBe('the query has "a": this call accepts none');
   });
 
   test.each(["?a=%", "?a=%zz", "?%ff", "?a=%e4", "?a=%ED%A0%80"])("that can't be decoded are refused: %s", (query) => {

@@ -373,7 +373,7 @@ test("every call refuses a parameter that it doesn't know, and names those that 
       const refused = await api.call(method, `${path}?${query}`, { body: '{"key":"k","value":2}' });
       expect([method, path, refused.status]).toEqual([method, path, 400]);
       if (method === "HEAD" || query.startsWith("raw")) continue;
-      expect(expectError(refused, 400, "ERR_BAD_QUERY")).toBe(`the query has "TTL": this call knows ${known}`);
+      expect(expectError(refused, 400, "ERR_BAD_QUERY")).toBe(`the query has "TTL": this call accepts ${known}`);
     }
   }
   expect((await api.call("GET", "/api/cache/k?raw")).body).toBe("1");

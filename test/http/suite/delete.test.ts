@@ -125,7 +125,7 @@ describe("DELETE by pattern", () => {
 test("DELETE by a parameter that is misspelt names it, and those that there are", async () => {
   using node = await withKeys(["key"]);
   const { error } = (await node.call("DELETE", "/api/cache?Pattern=x")).json();
-  expect(error).toBe('the query has "Pattern": this call knows pattern, tag, replicated, and nothing else');
+  expect(error).toBe('the query has "Pattern": this call accepts pattern, tag, replicated, and nothing else');
 });
 
 describe("DELETE of everything", () => {
