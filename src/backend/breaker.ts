@@ -26,7 +26,7 @@ export class Breaker {
 
   get state(): BreakerState {
     if (this.#openings === 0) return "closed";
-    return this.options.scheduler.nowMs() < this.#openUntilMs ? "open" : "half-open";
+    return this.options.scheduler.monotonicMs() < this.#openUntilMs ? "open" : "half-open";
   }
 
   /** Whether a call may go; the caller must tell what became of it. In the half-open state, one may. */
@@ -40,7 +40,7 @@ export class Breaker {
 
   /** How long until a call may go again, in ms. */
   get retryAfterMs(): number {
-    return this.#openings === 0 ? 0 : Math.max(0, this.#openUntilMs - this.options.scheduler.nowMs());
+    return this.#openings === 0 ? 0 : Math.max(0, this.#openUntilMs - this.options.scheduler.monotonicMs());
   }
 
   succeeded(): void {
@@ -58,6 +58,6 @@ export class Breaker {
     if (this.#failures < this.options.failures && !wasProbe) return;
     const { openMs, openMaxMs, scheduler } = this.options;
     this.#openings += 1;
-    this.#openUntilMs = scheduler.nowMs() + doubledMs(this.#openings, { firstMs: openMs, maxMs: openMaxMs });
+    this.#openUntilMs = scheduler.monotonicMs() + doubledMs(this.#openings, { firstMs: openMs, maxMs: openMaxMs });
   }
 }

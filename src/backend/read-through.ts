@@ -130,7 +130,7 @@ export class ReadThrough {
 
   /** Never rejects: what went wrong is in the result. */
   load(key: string, traceContext?: string): Promise<FillResult> {
-    if (this.#negative.has(key, this.options.scheduler.nowMs())) {
+    if (this.#negative.has(key, this.options.scheduler.monotonicMs())) {
       this.#counts.negativeHits += 1;
       return Promise.resolve({ kind: "absent" });
     }
@@ -143,7 +143,7 @@ export class ReadThrough {
   /** Reloads a key in the background, unless that is under way or the backend is in trouble. */
   refresh(key: string): void {
     if (this.#flights.has(key) || this.#breaker.state !== "closed") return;
-    if (this.#negative.has(key, this.options.scheduler.nowMs())) return;
+    if (this.#negative.has(key, this.options.scheduler.monotonicMs())) return;
     if (this.#waiting.length * 2 > this.options.waitingKeys) return;
     void this.#begin(key, lookNowhere);
   }
@@ -204,7 +204,7 @@ export class ReadThrough {
       sink,
       version: this.options.nextVersion(),
       answer: Promise.withResolvers(),
-      deadlineMs: this.options.scheduler.nowMs() + this.options.timeoutMs,
+      deadlineMs: this.options.scheduler.monotonicMs() + this.options.timeoutMs,
       mayFill: true,
       traceContext,
     };
@@ -339,7 +339,7 @@ export class ReadThrough {
     }
     const { key, sink, version } = flight;
     if (result.kind === "found") return sink.fill(key, result.value, result.expiresAtMs, version);
-    this.#negative.add(key, this.options.scheduler.nowMs());
+    this.#negative.add(key, this.options.scheduler.monotonicMs());
     return sink.absent(key, version);
   }
 
@@ -347,7 +347,7 @@ export class ReadThrough {
   #watch(): void {
     if (this.#cancelTimer !== null) return;
     for (const { deadlineMs } of this.#unsettled) {
-      const remainingMs = Math.max(0, deadlineMs - this.options.scheduler.nowMs());
+      const remainingMs = Math.max(0, deadlineMs - this.options.scheduler.monotonicMs());
       this.#cancelTimer = this.options.scheduler.after(remainingMs, () => this.#timeOut());
       return;
     }
@@ -359,7 +359,7 @@ export class ReadThrough {
     const { scheduler, timeoutMs } = this.options;
     const error = new BackendError("ERR_BACKEND_TIMEOUT", `no answer within ${timeoutMs} ms`);
     for (const flight of this.#unsettled) {
-      if (flight.deadlineMs > scheduler.nowMs()) break;
+      if (flight.deadlineMs > scheduler.monotonicMs()) break;
       this.#settle(flight, { kind: "failed", error });
     }
     this.#waiting = this.#waiting.filter((flight) => this.#unsettled.has(flight));

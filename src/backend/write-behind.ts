@@ -65,10 +65,9 @@ export class WriteBehind {
   #running = 0;
   #failuresInARow = 0;
   #pausedUntilMs = 0;
-  #lastLookMs = 0;
   #batchRows: number;
   #isStarted = false;
-  /** End of the drain under way, in ms since the Unix epoch; null = there is none. */
+  /** End of the drain under way, by the monotonic clock; null = there is none. */
   #drainUntilMs: number | null = null;
   #cancelTimer: (() => void) | null = null;
   #whenIdle: (() => void)[] = [];
@@ -114,7 +113,7 @@ export class WriteBehind {
    * how much still waits. It goes on after.
    */
   async drain(limitMs: number): Promise<number> {
-    this.#drainUntilMs = this.options.scheduler.nowMs() + limitMs;
+    this.#drainUntilMs = this.options.scheduler.monotonicMs() + limitMs;
     const { promise, resolve } = Promise.withResolvers<void>();
     const cancel = this.options.scheduler.after(limitMs, resolve);
     this.#whenIdle.push(resolve);
@@ -135,7 +134,7 @@ export class WriteBehind {
   }
 
   stats(): WriteBehindStats {
-    const isPaused = this.options.scheduler.nowMs() < this.#pausedUntilMs;
+    const isPaused = this.options.scheduler.monotonicMs() < this.#pausedUntilMs;
     const state = this.#isStarted ? (isPaused ? "paused" : "running") : "stopped";
     return { ...this.#counts, state, lastError: this.#lastError };
   }
@@ -144,10 +143,7 @@ export class WriteBehind {
     this.#cancelTimer?.();
     this.#cancelTimer = null;
     const { concurrency, scheduler } = this.options;
-    const nowMs = scheduler.nowMs();
-    // Where the clock was set back, nothing waits for the time that it had shown.
-    if (nowMs < this.#lastLookMs) this.#pausedUntilMs = Math.min(this.#pausedUntilMs, nowMs);
-    this.#lastLookMs = nowMs;
+    const nowMs = scheduler.monotonicMs();
     if (this.#isStarted && nowMs < this.#pausedUntilMs) {
       this.#wakeIn(this.#pausedUntilMs - nowMs);
       return;
@@ -198,8 +194,9 @@ export class WriteBehind {
   /** To be asked when nothing is under way and nothing could be taken: what is left then is postponed. */
   #isDrained(): boolean {
     if (this.#drainUntilMs === null) return false;
-    const { outbox, destination } = this.options;
-    return (outbox.nextDueAtMs(destination) ?? Number.POSITIVE_INFINITY) > this.#drainUntilMs;
+    const { outbox, destination, scheduler } = this.options;
+    const dueInMs = (outbox.nextDueAtMs(destination) ?? Number.POSITIVE_INFINITY) - scheduler.nowMs();
+    return dueInMs > this.#drainUntilMs - scheduler.monotonicMs();
   }
 
   #wakeIn(ms: number): void {
@@ -277,7 +274,7 @@ export class WriteBehind {
     this.#failuresInARow += 1;
     this.#counts.failures += 1;
     this.#lastError = failed.error.message;
-    this.#pausedUntilMs = scheduler.nowMs() + this.#pauseMs(this.#failuresInARow);
+    this.#pausedUntilMs = scheduler.monotonicMs() + this.#pauseMs(this.#failuresInARow);
     // It may be one row that makes the whole batch fail (too long for the server, say): look for it.
     this.#batchRows = Math.max(1, this.#batchRows >> 1);
   }

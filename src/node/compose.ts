@@ -18,6 +18,7 @@ import { HybridClock } from "../model/hybrid-clock.ts";
 import { PeerAuthenticator } from "../replication/peer-authenticator.ts";
 import { hostOf } from "../replication/replication.ts";
 import { ByteBudget } from "../runtime/byte-budget.ts";
+import { systemScheduler } from "../runtime/scheduler.ts";
 import { LoopWatch } from "../telemetry/loop-watch.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { HeapKeeper, OWN_HEAP } from "./heap-keeper.ts";
@@ -70,7 +71,7 @@ export function startListener(config: Config, shared: SharedParts, engine: Engin
     budget: inFlight,
     refusesOtherSites: isLoopback(config.address),
     limits: { connections: config.maxConnections, idleTimeoutMs: config.idleTimeoutMs },
-    clock: { nowMs: Date.now },
+    clock: systemScheduler,
   });
   const watch = telemetry === null ? null : watchLoop(telemetry, server);
   const keeper = new HeapKeeper(OWN_HEAP, config.memory.limitBytes);

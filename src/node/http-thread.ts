@@ -33,7 +33,7 @@ const upstream =
         ...shared.link,
         post: (request, transfer) => parent.postMessage(request, [...transfer]),
         defer: (run) => setImmediate(run),
-        nowMs: Date.now,
+        monotonicMs: () => performance.now(),
         inFlight: ByteBudget.attach(shared.inFlight),
       });
 const server = startListener(config, shared, engine, {

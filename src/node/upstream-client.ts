@@ -19,7 +19,8 @@ export interface UpstreamClientOptions extends UpstreamTraits {
   readonly post: (request: UpstreamRequest, transfer: readonly ArrayBuffer[]) => void;
   /** Runs after the requests of this turn of the event loop. */
   readonly defer: (run: () => void) => void;
-  readonly nowMs: () => number;
+  /** Never goes back. */
+  readonly monotonicMs: () => number;
   /** What was loaded is given back to it as soon as it was handed on. */
   readonly inFlight: ByteBudget;
 }
@@ -55,7 +56,7 @@ class UpstreamClient implements Upstream {
   readonly #loading = new Map<number, Asked<Loaded>>();
   /** Asked for since `#refreshedSinceMs`. */
   readonly #refreshed = new Set<string>();
-  #refreshedSinceMs = 0;
+  #refreshedSinceMs = Number.NEGATIVE_INFINITY;
   #loadIds: number[] = [];
   #loadKeys: string[] = [];
   #loadTraces: string[] = [];
@@ -94,8 +95,8 @@ class UpstreamClient implements Upstream {
   }
 
   refresh(key: string): void {
-    const nowMs = this.#options.nowMs();
-    if (Math.abs(nowMs - this.#refreshedSinceMs) >= REFRESH_PAUSE_MS) {
+    const nowMs = this.#options.monotonicMs();
+    if (nowMs - this.#refreshedSinceMs >= REFRESH_PAUSE_MS) {
       this.#refreshed.clear();
       this.#refreshedSinceMs = nowMs;
     }

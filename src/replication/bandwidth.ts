@@ -11,7 +11,7 @@ export class Bandwidth {
     private readonly scheduler: Scheduler,
   ) {
     this.#tokens = bytesPerSecond;
-    this.#filledAtMs = scheduler.nowMs();
+    this.#filledAtMs = scheduler.monotonicMs();
   }
 
   /** How long to wait before the next message, in ms. */
@@ -26,8 +26,8 @@ export class Bandwidth {
   }
 
   #fill(): void {
-    const nowMs = this.scheduler.nowMs();
-    const passedMs = Math.max(0, nowMs - this.#filledAtMs);
+    const nowMs = this.scheduler.monotonicMs();
+    const passedMs = nowMs - this.#filledAtMs;
     this.#tokens = Math.min(this.bytesPerSecond, this.#tokens + (passedMs / 1000) * this.bytesPerSecond);
     this.#filledAtMs = nowMs;
   }

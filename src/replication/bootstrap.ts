@@ -55,7 +55,7 @@ export class Bootstrap {
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
-    this.#startMs = options.scheduler.nowMs();
+    this.#startMs = options.scheduler.monotonicMs();
   }
 
   get state(): BootstrapState {
@@ -92,7 +92,7 @@ export class Bootstrap {
 
   #reasonToStart(): string | null {
     const { scheduler, timeoutMs } = this.#options;
-    const nowMs = scheduler.nowMs();
+    const nowMs = scheduler.monotonicMs();
     const sinceMs = this.#unsettledSinceMs;
     if (sinceMs !== null && nowMs - sinceMs >= UNSETTLED_MS) return "the peers wait for a node that is away";
     return nowMs - this.#startMs >= timeoutMs ? `no peer could give its entries within ${timeoutMs} ms` : null;
@@ -111,7 +111,7 @@ export class Bootstrap {
     // The peer must first have this node's own mutations from before the restart, which are no longer here.
     if (link.hasBacklog) return false;
     this.#until ??= startVersion();
-    const runsForMs = scheduler.nowMs() - this.#startMs;
+    const runsForMs = scheduler.monotonicMs() - this.#startMs;
     try {
       const head = { ...node.signature(scheduler.nowMs()), until: this.#until, cursor: this.#cursor };
       const answer = await link.caller.ask("page", head, [], this.#ending.signal);
@@ -122,7 +122,7 @@ export class Bootstrap {
         return false;
       }
       if (isNewcomer || !answer.head.flag("isSettled")) {
-        this.#unsettledSinceMs ??= scheduler.nowMs();
+        this.#unsettledSinceMs ??= scheduler.monotonicMs();
         if (isNewcomer) this.#cursor = null;
         this.#forgetSource();
         return false;

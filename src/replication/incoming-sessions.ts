@@ -14,7 +14,8 @@ export class IncomingSession {
   watermark: Version = toVersion(0);
   /** The sender's clock minus ours when it last sent a message, in ms; includes the transit time. */
   skewMs = 0;
-  heardAtMs = 0;
+  /** By the monotonic clock. */
+  heardAtMs = Number.POSITIVE_INFINITY;
   #acknowledged: number;
   readonly #beyond = new Set<number>();
   readonly #answers = new BoundedMap<number, Promise<Buffer>>(MOST_ANSWERS);
@@ -103,7 +104,7 @@ export class IncomingSessions {
     let silent: number | null = null;
     let sinceMs = Number.POSITIVE_INFINITY;
     for (const [id, { heardAtMs }] of this.#sessions) {
-      if (heardAtMs > 0 && heardAtMs < sinceMs) [silent, sinceMs] = [id, heardAtMs];
+      if (heardAtMs < sinceMs) [silent, sinceMs] = [id, heardAtMs];
     }
     if (silent !== null) this.#sessions.delete(silent);
   }

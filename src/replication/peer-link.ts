@@ -118,8 +118,7 @@ export class PeerLink {
   /** Ids of the nodes that have answered at this address, the latest last. */
   readonly #ids: number[] = [];
   #pausedUntilMs = 0;
-  #sentAtMs = 0;
-  #lastLookMs = 0;
+  #sentAtMs = Number.NEGATIVE_INFINITY;
   /** Rows from before the start that are not known to be settled. */
   #backlog: number;
   readonly #lastVersionBefore: number;
@@ -135,7 +134,7 @@ export class PeerLink {
     this.#watermark = new OwnWatermark(outbox, destination, scheduler);
     this.#unplaced = new UnplacedPuts({
       ...{ outbox, destination, rows: options.rows },
-      nowMs: () => scheduler.nowMs(),
+      scheduler,
       pauseMs: limits.unplacedPauseMs,
     });
     this.#plainCalls = new LegacyCalls(options.caller, () => scheduler.nowMs());
@@ -244,9 +243,7 @@ export class PeerLink {
       this.#rest();
       return;
     }
-    const { scheduler } = this.#options;
-    const nowMs = scheduler.nowMs();
-    this.#noteTime(nowMs);
+    const nowMs = this.#monotonicMs();
     if (nowMs < this.#pausedUntilMs) {
       this.#wakeIn(this.#pausedUntilMs - nowMs);
       return;
@@ -271,18 +268,8 @@ export class PeerLink {
     queue.collapse();
   }
 
-  /** If the clock was set back, nothing waits for the time that it had shown. */
-  #noteTime(nowMs: number): void {
-    if (nowMs < this.#lastLookMs) {
-      this.#sentAtMs = Math.min(this.#sentAtMs, nowMs);
-      this.#pausedUntilMs = Math.min(this.#pausedUntilMs, nowMs);
-      this.#helloAtMs = Math.min(this.#helloAtMs, nowMs);
-    }
-    this.#lastLookMs = nowMs;
-  }
-
   #sendBatches(): void {
-    const { limits, scheduler } = this.#options;
+    const { limits } = this.#options;
     for (;;) {
       const window = this.#failures > 0 || this.#legacy !== null ? 1 : limits.window;
       if (this.#underWay.size >= window) return;
@@ -293,7 +280,7 @@ export class PeerLink {
       }
       const { pending, inFlight } = this.#counts();
       const waiting = pending - inFlight;
-      const isHeartbeatDue = scheduler.nowMs() - this.#sentAtMs >= limits.heartbeatMs && this.#legacy === null;
+      const isHeartbeatDue = this.#monotonicMs() - this.#sentAtMs >= limits.heartbeatMs && this.#legacy === null;
       if (waiting <= 0 && !isHeartbeatDue) return;
       const waitMs = Math.max(this.#bandwidth.waitMs, this.#lingerMs(waiting));
       if (waitMs > 0 && waiting > 0) {
@@ -327,9 +314,9 @@ export class PeerLink {
 
   /** How long a small batch waits for more mutations, in ms, because a call per mutation is wasteful. */
   #lingerMs(waiting: number): number {
-    const { limits, scheduler } = this.#options;
+    const { limits } = this.#options;
     if (this.#isDraining || waiting >= limits.smallRows) return 0;
-    return Math.max(0, Math.ceil(this.#sentAtMs + limits.lingerMs - scheduler.nowMs()));
+    return Math.max(0, Math.ceil(this.#sentAtMs + limits.lingerMs - this.#monotonicMs()));
   }
 
   /** Schedules the next call of `#pump`, or resolves those who wait for the end. */
@@ -337,10 +324,10 @@ export class PeerLink {
     const isDone = this.#isStarted ? this.#counts().pending === 0 : true;
     if (this.#underWay.size === 0 && isDone) for (const resolve of this.#whenIdle.splice(0)) resolve();
     if (!this.#isStarted || this.#cancelTimer !== null) return;
-    const { limits, outbox, destination, scheduler } = this.#options;
-    const nowMs = scheduler.nowMs();
+    const { limits, outbox, destination } = this.#options;
+    const nowMs = this.#nowMs();
     const dueInMs = (outbox.nextDueAtMs(destination) ?? nowMs) - nowMs;
-    const beatInMs = this.#sentAtMs + limits.heartbeatMs - nowMs;
+    const beatInMs = this.#sentAtMs + limits.heartbeatMs - this.#monotonicMs();
     // Mutations that are already due wait for an answer in flight, which wakes this link.
     const inMs = [beatInMs, dueInMs].filter((ms) => ms > 0);
     this.#wakeIn(Math.min(limits.heartbeatMs, ...inMs));
@@ -352,19 +339,19 @@ export class PeerLink {
   }
 
   async #connect(): Promise<void> {
-    const { caller, node, scheduler, clock, onStamp } = this.#options;
+    const { caller, node, clock, onStamp } = this.#options;
     this.#isConnecting = true;
-    const sentAtMs = scheduler.nowMs();
+    const sentAtMs = this.#monotonicMs();
     try {
       const next = this.#lowestUnderWay();
-      const head = { protocol: PROTOCOL, ...node.signature(sentAtMs), next, stamp: clock.next() };
+      const head = { protocol: PROTOCOL, ...node.signature(this.#nowMs()), next, stamp: clock.next() };
       const { head: answer } = await caller.ask("hello", head, [], this.#ending.signal);
-      const nowMs = scheduler.nowMs();
+      const roundTripMs = this.#monotonicMs() - sentAtMs;
       const session: PeerSession = {
         id: answer.number("id"),
         incarnation: answer.number("incarnation"),
-        skewMs: answer.number("clock") - (sentAtMs + nowMs) / 2,
-        roundTripMs: nowMs - sentAtMs,
+        skewMs: this.#skewOf(answer.number("clock"), roundTripMs),
+        roundTripMs,
       };
       this.#isConnecting = false;
       onStamp(toVersion(answer.numberOrNull("stamp") ?? 0));
@@ -438,25 +425,25 @@ export class PeerLink {
   /** The peer does not support the native protocol: it gets plain calls. */
   #fallBack(): void {
     if (this.#legacy === null) this.#options.log(`peer ${this.name} supports only plain calls (replicated=true)`);
-    this.#helloAtMs = this.#nowMs() + PLAIN_HELLO_MS;
+    this.#helloAtMs = this.#monotonicMs() + PLAIN_HELLO_MS;
     this.#legacy = this.#plainCalls;
     this.stats.enter("legacy", this.#nowMs());
   }
 
   #failed(error: unknown): void {
-    const { random, limits, scheduler } = this.#options;
+    const { random, limits } = this.#options;
     if (!this.#isStarted) return;
     this.#session = null;
     this.#failures += 1;
     this.stats.failed(messageOf(error), this.#nowMs());
     const { backoffFirstMs: firstMs, backoffMaxMs: maxMs } = limits;
-    this.#pausedUntilMs = scheduler.nowMs() + backoffMs(this.#failures, { firstMs, maxMs, random });
+    this.#pausedUntilMs = this.#monotonicMs() + backoffMs(this.#failures, { firstMs, maxMs, random });
   }
 
   async #send(batch: readonly OutboxEntry[]): Promise<void> {
     const number = this.#next++;
     this.#underWay.add(number);
-    this.#sentAtMs = this.#nowMs();
+    this.#sentAtMs = this.#monotonicMs();
     const session = this.#session;
     try {
       const settlements =
@@ -478,7 +465,7 @@ export class PeerLink {
   }
 
   #batchFailed(error: unknown): void {
-    if (this.#nowMs() < this.#pausedUntilMs) return;
+    if (this.#monotonicMs() < this.#pausedUntilMs) return;
     const isSessionLost = error instanceof PeerCallError && error.isSessionLost;
     // Other calls in flight have got the same answer.
     if (isSessionLost && this.#session === null) return;
@@ -494,6 +481,7 @@ export class PeerLink {
   async #sendNative(number: number, batch: readonly OutboxEntry[]): Promise<Settlement[]> {
     const { caller, node } = this.#options;
     const nowMs = this.#nowMs();
+    const sentAtMs = this.#monotonicMs();
     const mutations = batch.map((entry) =>
       this.#unplaced.holds(entry) ? this.#unplaced.mutationOf(entry) : peerMutationOf(entry, nowMs),
     );
@@ -513,18 +501,21 @@ export class PeerLink {
     );
     this.stats.sent(batch.length, message.length);
     this.#succeeded();
-    this.#measureSkew(nowMs, answer);
+    this.#measureSkew(sentAtMs, answer);
     if (batch.length > 0) this.#noteDelivered();
     return this.#settlements(batch, answer);
   }
 
   /** Corrected by the transit time, as for the hello; slow answers of the peer are ignored. */
   #measureSkew(sentAtMs: number, { head }: Message): void {
-    const nowMs = this.#nowMs();
+    const tookMs = this.#monotonicMs() - sentAtMs;
     const clock = head.numberOrNull("clock");
-    if (clock !== null && nowMs >= sentAtMs && nowMs - sentAtMs <= LONGEST_MEASURE_MS) {
-      this.#noteSkew(clock - (sentAtMs + nowMs) / 2);
-    }
+    if (clock !== null && tookMs <= LONGEST_MEASURE_MS) this.#noteSkew(this.#skewOf(clock, tookMs));
+  }
+
+  /** The peer showed its clock halfway. */
+  #skewOf(clockMs: number, tookMs: number): number {
+    return clockMs - (this.#nowMs() - tookMs / 2);
   }
 
   /** The newest stamp of this node that the peer may have known before it restarted; 0 = none. */
@@ -621,6 +612,10 @@ export class PeerLink {
 
   #nowMs(): number {
     return this.#options.scheduler.nowMs();
+  }
+
+  #monotonicMs(): number {
+    return this.#options.scheduler.monotonicMs();
   }
 }
 

@@ -150,8 +150,9 @@ export class Receiver {
   }
 
   #hear(session: IncomingSession, { head }: Message): void {
-    const nowMs = this.#options.scheduler.nowMs();
-    session.heardAtMs = nowMs;
+    const { scheduler } = this.#options;
+    const nowMs = scheduler.nowMs();
+    session.heardAtMs = scheduler.monotonicMs();
     session.skewMs = (head.numberOrNull("clock") ?? nowMs) - nowMs;
   }
 

@@ -106,7 +106,7 @@ export class Replication {
     const { engine, clock, invalidations, scheduler, maxSkewMs, tombstoneMs, nodeId, log } = options;
     this.#options = options;
     this.#tuning = { ...DEFAULT_TUNING, ...options.tuning };
-    this.#startMs = scheduler.nowMs();
+    this.#startMs = scheduler.monotonicMs();
     const filter = new KeyFilter(options.keys);
     const node = new NodeIdentity(nodeId, Math.floor(options.random() * MAX_INCARNATION));
     const nowMs = () => scheduler.nowMs();
@@ -342,7 +342,7 @@ export class Replication {
     if (this.bootstrapState === "running" || this.bootstrapState === "late") return 0;
     // The entries of an external engine are older than this process.
     if (!engine.refusesForgotten || this.#bootstrap?.isFilled === true) return null;
-    return Math.max(0, scheduler.nowMs() - this.#startMs);
+    return scheduler.monotonicMs() - this.#startMs;
   }
 
   *#peerIds(): Generator<number | null> {

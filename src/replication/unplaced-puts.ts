@@ -4,6 +4,7 @@
  */
 import { before, isNewer } from "../model/stamp.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
+import type { Clock } from "../runtime/scheduler.ts";
 import type { OwnRows } from "./own-rows.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
 import { outdatedRow, peerMutationOf, unplacedOf } from "./peer-rows.ts";
@@ -13,7 +14,7 @@ export interface UnplacedPutsOptions {
   readonly outbox: PeerOutbox;
   /** The destination of the peer. */
   readonly destination: string;
-  readonly nowMs: () => number;
+  readonly scheduler: Clock;
   /** Pause between two attempts that place nothing, in ms. */
   readonly pauseMs: number;
   readonly rows: Pick<OwnRows, "isInvalidated" | "isUnsureForGood">;
@@ -43,18 +44,18 @@ export class UnplacedPuts {
 
   /** Takes some puts that are due. The next ones are due when these have been placed, or after the pause. */
   take(limitEntries: number, limitBytes: number): OutboxEntry[] {
-    const { outbox, nowMs, pauseMs } = this.#options;
-    const isDue = nowMs() >= this.#dueAtMs || this.#dueAtMs > nowMs() + pauseMs;
-    if (!isDue || this.count === 0) return [];
-    this.#dueAtMs = nowMs() + pauseMs;
+    const { outbox, scheduler, pauseMs } = this.#options;
+    const nowMs = scheduler.monotonicMs();
+    if (nowMs < this.#dueAtMs || this.count === 0) return [];
+    this.#dueAtMs = nowMs + pauseMs;
     return outbox.take(this.#queue, { limitEntries, limitBytes, queuedUntilMs: Number.MAX_SAFE_INTEGER });
   }
 
   /** The mutation that is sent; a put that a newer mutation covers is not to be placed any more. */
   mutationOf(entry: OutboxEntry): PeerMutation {
-    const { nowMs, rows } = this.#options;
+    const { scheduler, rows } = this.#options;
     if (rows.isInvalidated(entry)) return { kind: "outdated", key: entry.key, stamp: entry.stamp };
-    return peerMutationOf(entry, nowMs());
+    return peerMutationOf(entry, scheduler.nowMs());
   }
 
   /**

@@ -26,12 +26,12 @@ export class OwnWatermark {
 
   /** The version up to which the peer has acknowledged every mutation of this node. */
   read(): Version {
-    const nowMs = this.scheduler.nowMs();
-    if (Math.abs(nowMs - this.#readAtMs) < FRESH_MS) return this.#version;
+    const nowMs = this.scheduler.monotonicMs();
+    if (nowMs - this.#readAtMs < FRESH_MS) return this.#version;
     this.#readAtMs = nowMs;
     // A queued mutation that was replaced by a newer one of its key keeps its time.
     const { oldestAgeMs } = this.outbox.stats(this.destination);
-    const version = versionAt(nowMs - oldestAgeMs - MARGIN_MS);
+    const version = versionAt(this.scheduler.nowMs() - oldestAgeMs - MARGIN_MS);
     // The clock may be set back; acknowledged mutations stay acknowledged.
     if (version > this.#version) this.#version = version;
     return this.#version;

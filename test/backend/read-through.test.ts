@@ -97,6 +97,41 @@ describe("one load", () => {
     expect(backend.loads).toEqual([]);
   });
 
+  test.each([-3_600_000, 3_600_000])(
+    "ends in time, no later and no earlier, where the clock is set by %i ms",
+    async (ms) => {
+      const { scheduler, reader } = setUp({ look: () => new Promise(() => {}) });
+      const answers: string[] = [];
+      const ask = async (key: string) => answers.push(`${key} ${shown(await reader.load(key))}`);
+      const first = ask("a");
+      await scheduler.advance(500);
+      scheduler.jump(ms);
+      const second = ask("b");
+      await scheduler.advance(499);
+      expect(answers).toEqual([]);
+      await scheduler.advance(1);
+      expect(answers).toEqual(["a ERR_BACKEND_TIMEOUT"]);
+      await scheduler.advance(500);
+      await Promise.all([first, second]);
+      expect(answers).toEqual(["a ERR_BACKEND_TIMEOUT", "b ERR_BACKEND_TIMEOUT"]);
+    },
+  );
+
+  test.each([-3_600_000, 3_600_000])(
+    "of a key that is absent is not asked for again for as long, where the clock is set by %i ms",
+    async (ms) => {
+      const { backend, scheduler, reader } = setUp();
+      await reader.load("a");
+      scheduler.jump(ms);
+      await scheduler.advance(4_999);
+      await reader.load("a");
+      expect(backend.loads).toHaveLength(1);
+      await scheduler.advance(1);
+      await reader.load("a");
+      expect(backend.loads).toHaveLength(2);
+    },
+  );
+
   test("a value is cached with the version of the load's beginning, before it is answered", async () => {
     const { backend, fills, reader } = setUp();
     backend.values.set("a", "1");

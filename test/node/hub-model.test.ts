@@ -34,9 +34,9 @@ function threadOf(node: TestHub): LinkedCache {
   const receive = (answer: UpstreamAnswer) => client.receive(structuredClone(answer));
   const server = new UpstreamServer(node.hub, receive, setImmediate, inFlight);
   const { loads, deletes, tombstoneMs, refreshAheadMs } = node.hub;
-  const nowMs = () => node.scheduler.nowMs();
+  const monotonicMs = () => node.scheduler.monotonicMs();
   const client = connectHub({
-    ...{ loads, deletes, tombstoneMs, refreshAheadMs, nowMs, inFlight },
+    ...{ loads, deletes, tombstoneMs, refreshAheadMs, monotonicMs, inFlight },
     post: (request, transfer) => server.receive(structuredClone(request, { transfer: [...transfer] })),
     defer: (run) => setImmediate(run),
   });

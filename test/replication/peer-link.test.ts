@@ -42,10 +42,19 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
   const { outbox, scheduler, ...opened } = openTestOutbox(folder);
   const heard: string[] = [];
   const told: string[] = [];
-  const peer = { isNative: true, hangs: false, skewMs: 0, id: 2, batchStatus: 200, plainStatus: 200 };
+  const peer = {
+    isNative: true,
+    hangs: false,
+    skewMs: 0,
+    id: 2,
+    batchStatus: 200,
+    plainStatus: 200,
+    onAsked: () => {},
+  };
   const other: { answers: (() => Promise<Message>) | null } = { answers: null };
   const answer = async (kind: MessageKind) => {
     heard.push(kind);
+    peer.onAsked();
     if (peer.hangs) await new Promise(() => {});
     if (other.answers !== null) return other.answers();
     if (!peer.isNative) throw new PeerCallError("it answered 404", 404);
@@ -196,6 +205,39 @@ describe("a link", () => {
     at.other.answers = null;
     for (let second = 0; second < 60; second++) await at.scheduler.advance(1000);
     expect([at.link.stats.state, at.outbox.counts(DESTINATION).pending]).toEqual(["up", 0]);
+    await at.link.stop();
+  });
+
+  test.each([-3_600_000, 3_600_000])(
+    "tries a peer that fails again after the pause, where the clock is set by %i ms",
+    async (ms) => {
+      using folder = tempFolder();
+      using at = house(folder.path);
+      at.peer.batchStatus = 503;
+      at.link.start();
+      await at.put("a");
+      await at.scheduler.advance(2 * DEFAULT_TUNING.lingerMs);
+      expect(at.link.stats.state).toBe("down");
+      at.heard.length = 0;
+      at.scheduler.jump(ms);
+      await at.put("b");
+      expect(at.heard).toEqual([]);
+      at.peer.batchStatus = 200;
+      await at.scheduler.advance(2 * DEFAULT_TUNING.backoffFirstMs + 2 * DEFAULT_TUNING.lingerMs);
+      expect(at.outbox.counts(DESTINATION)).toMatchObject({ pending: 0 });
+      await at.link.stop();
+    },
+  );
+
+  test("measures the clock of the peer, also where its own is set during the call", async () => {
+    using folder = tempFolder();
+    using at = house(folder.path);
+    at.link.start();
+    await settled();
+    at.peer.onAsked = () => at.scheduler.jump(3_600_000);
+    await at.put("a");
+    await at.scheduler.advance(2 * DEFAULT_TUNING.lingerMs);
+    expect(at.link.stats.skewMs).toBe(0);
     await at.link.stop();
   });
 

@@ -21,7 +21,7 @@ async function unplacedPut(folder: string) {
   if (entry === undefined) throw new Error("nothing was taken");
   const unplaced = new UnplacedPuts({
     ...{ outbox, destination: PEER, pauseMs: 1000 },
-    nowMs: () => scheduler.nowMs(),
+    scheduler,
     rows: { isInvalidated: () => false, isUnsureForGood: () => false },
   });
   const queue = new PeerQueue({
@@ -30,7 +30,7 @@ async function unplacedPut(folder: string) {
     nextStamp: () => ({ version: toVersion(1000), nodeId: 1 }),
   });
   const waiting = () => outbox.pendingValue(unplacedOf(PEER), "k")?.kind;
-  return { outbox, entry, unplaced, queue, waiting, [Symbol.dispose]: () => opened[Symbol.dispose]() };
+  return { outbox, scheduler, entry, unplaced, queue, waiting, [Symbol.dispose]: () => opened[Symbol.dispose]() };
 }
 
 type Moved = Awaited<ReturnType<typeof unplacedPut>>;
@@ -77,5 +77,19 @@ describe("a put that a peer could not place", () => {
     if (newer === undefined) throw new Error("nothing was taken");
     await move(at, newer);
     await until("it waits there", () => at.waiting() === "put");
+  });
+
+  test.each([-3_600_000, 3_600_000])("is sent again after the pause, where the clock is set by %i ms", async (ms) => {
+    using folder = tempFolder();
+    using at = await unplacedPut(folder.path);
+    await move(at, at.entry);
+    const sent = at.unplaced.take(1, 1e9);
+    expect(sent.map(({ key }) => key)).toEqual(["k"]);
+    await at.outbox.settle(sent.map((entry) => at.unplaced.settle(entry)));
+    at.scheduler.jump(ms);
+    await at.scheduler.advance(999);
+    expect(at.unplaced.take(1, 1e9)).toEqual([]);
+    await at.scheduler.advance(1);
+    expect(at.unplaced.take(1, 1e9)).toHaveLength(1);
   });
 });

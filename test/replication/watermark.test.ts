@@ -34,7 +34,7 @@ test("what waits holds it back, whatever comes later, until it is acknowledged",
   const [entry] = takeAll(opened.outbox, PEER);
   if (entry === undefined) throw new Error("one was taken");
   await opened.outbox.settle([{ kind: "done", entry }]);
-  scheduler.jump(FRESH_MS);
+  await scheduler.advance(FRESH_MS);
   expect(watermark.read()).toBe(versionAt(queuedAtMs + 10_000 + FRESH_MS - MARGIN_MS));
 });
 
@@ -43,10 +43,34 @@ test("it is asked for twice a second at most, and never goes back with the clock
   using opened = openTestOutbox(folder.path, { scheduler });
   const watermark = new OwnWatermark(opened.outbox, PEER, scheduler);
   const first = watermark.read();
-  scheduler.jump(FRESH_MS - 1);
+  await scheduler.advance(FRESH_MS - 1);
   expect(watermark.read()).toBe(first);
   scheduler.jump(-60_000);
   expect(watermark.read()).toBe(first);
   scheduler.jump(61_000);
+  await scheduler.advance(1);
   expect(watermark.read()).toBeGreaterThan(first);
 });
+
+test.each([-3_600_000, 3_600_000])(
+  "the outbox is asked twice a second, also where the clock is set by %i ms",
+  async (ms) => {
+    using folder = tempFolder();
+    using opened = openTestOutbox(folder.path);
+    const { outbox, scheduler } = opened;
+    let asked = 0;
+    const stats = outbox.stats.bind(outbox);
+    outbox.stats = (destination) => {
+      asked += 1;
+      return stats(destination);
+    };
+    const watermark = new OwnWatermark(outbox, "peer:a", scheduler);
+    const first = watermark.read();
+    scheduler.jump(ms);
+    await scheduler.advance(499);
+    expect([watermark.read(), asked]).toEqual([first, 1]);
+    await scheduler.advance(1);
+    expect(watermark.read()).toBeGreaterThanOrEqual(first);
+    expect(asked).toBe(2);
+  },
+);

@@ -110,6 +110,7 @@ export class ModelNode {
     const isOver = () => life?.isOver === true;
     const scheduler: Scheduler = {
       nowMs: () => this.nowMs(),
+      monotonicMs: () => world.clock.nowMs,
       after: (delayMs, run) => world.clock.after(delayMs, () => isOver() || run()),
     };
     const pause = () => new Promise<void>((resolve) => scheduler.after(world.random.whole(0, 2), resolve));

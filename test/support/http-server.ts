@@ -8,8 +8,10 @@ export const TEST_TRACE_ID = "0123456789abcdef0123456789abcdef";
 /** A server on a free port whose time stands still until `passTime`. */
 export interface TestHttpServer extends HttpServer, Disposable {
   readonly errors: readonly { readonly error: unknown; readonly traceId: string }[];
-  /** Moves the clock and looks at the time limits. */
+  /** Lets time pass, and looks at the time limits. */
   passTime(ms: number): void;
+  /** Sets the wall clock on (or back) by so much, and looks at the time limits. */
+  setClock(ms: number): void;
 }
 
 export function startTestHttpServer(
@@ -18,6 +20,7 @@ export function startTestHttpServer(
   more: Pick<HttpServerOptions, "admits" | "budget"> = {},
 ): TestHttpServer {
   let nowMs = Date.UTC(2026, 0, 1);
+  let monotonicMs = 0;
   const errors: { error: unknown; traceId: string }[] = [];
   const server = startHttpServer({
     hostname: "127.0.0.1",
@@ -25,7 +28,7 @@ export function startTestHttpServer(
     handler,
     limits,
     ...more,
-    clock: { nowMs: () => nowMs },
+    clock: { nowMs: () => nowMs, monotonicMs: () => monotonicMs },
     newTraceId: () => TEST_TRACE_ID,
     onError: (error, traceId) => errors.push({ error, traceId }),
   });
@@ -39,6 +42,11 @@ export function startTestHttpServer(
     drain: (graceMs) => server.drain(graceMs),
     stop: () => server.stop(),
     passTime(ms) {
+      nowMs += ms;
+      monotonicMs += ms;
+      server.sweep();
+    },
+    setClock(ms) {
       nowMs += ms;
       server.sweep();
     },

@@ -75,7 +75,7 @@ export class RestNode implements Disposable {
         metricsBuckets: "full",
         telemetry: new ThreadTelemetry(makeTelemetry(1), 0, () => 0),
       }),
-      clock: { nowMs },
+      clock: { nowMs, monotonicMs: nowMs },
       onError: (error) => this.errors.push(error),
     });
   }

@@ -2,7 +2,10 @@ import { backoffMs } from "../../runtime/backoff.ts";
 import { messageOf } from "./errors.ts";
 
 interface BreakerOptions {
+  /** Ms since the Unix epoch: since when a server is away is told. */
   readonly clock: () => number;
+  /** Never goes back. */
+  readonly monotonicMs: () => number;
   readonly random: () => number;
   /**
    * Resolves when the server that is responsible for a name answers (its new owner if the name has moved); "" = every
@@ -114,7 +117,7 @@ export class Breaker {
     const record = this.#suspects.get(server);
     if (record === undefined) return;
     record.consecutive = 0;
-    if (Math.abs(this.#options.clock() - record.windowStartMs) > WINDOW_MS) this.#suspects.delete(server);
+    if (this.#options.monotonicMs() - record.windowStartMs > WINDOW_MS) this.#suspects.delete(server);
   }
 
   /**
@@ -123,9 +126,9 @@ export class Breaker {
    */
   failed(server: string, name: string, error: unknown): void {
     if (this.#closed || this.outageOf(server) !== null) return;
-    const nowMs = this.#options.clock();
+    const nowMs = this.#options.monotonicMs();
     const known = this.#suspects.get(server);
-    const isRecent = known !== undefined && Math.abs(nowMs - known.windowStartMs) <= WINDOW_MS;
+    const isRecent = known !== undefined && nowMs - known.windowStartMs <= WINDOW_MS;
     const record = isRecent ? known : { windowStartMs: nowMs, calls: this.#calls, failures: 0, consecutive: 0 };
     record.consecutive = (known?.consecutive ?? 0) + 1;
     record.failures++;

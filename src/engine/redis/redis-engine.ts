@@ -27,6 +27,7 @@ export async function createRedisEngine(settings: RedisEngineSettings): Promise<
   const near = options.nearEngine === null ? null : new NearCache(remote, options.nearEngine, client, names, options);
   const breaker = new Breaker(options.outages ?? makeOutages(), {
     ...options,
+    monotonicMs: () => performance.now(),
     probe: (name) => connected.probe(name),
   });
   const engine = new GuardedEngine(remote, {

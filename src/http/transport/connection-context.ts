@@ -29,11 +29,11 @@ export interface ConnectionContext extends WriterContext {
   readonly handler: HttpHandler;
   /** Whether to read the body of a request; otherwise the handler gets the request without it, and refuses it. */
   readonly admits: (request: HttpRequest) => boolean;
-  /** Ms since the Unix epoch, as of the last sweep: at most one sweep interval old. */
-  readonly nowMs: number;
-  /** The most that `nowMs` can be behind. */
+  /** Of the clock that never goes back, as of the last sweep: at most one sweep interval behind. */
+  readonly monotonicMs: number;
+  /** Longest time that `monotonicMs` is behind. */
   readonly sweepIntervalMs: number;
-  /** When idle connections are closed during a drain, in ms since the Unix epoch. */
+  /** When idle connections are closed during a drain, by `monotonicMs`. */
   readonly drainIdleUntilMs: number;
   /** The request that the parser fills; code that keeps it puts another one in its place. */
   request: ParsedRequest;

@@ -102,7 +102,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
 
   /** Closes the connection if it has waited for too long. Called about once a second with the context's new time. */
   sweep(): void {
-    const { limits, drainIdleUntilMs, nowMs } = this.context;
+    const { limits, drainIdleUntilMs, monotonicMs } = this.context;
     if (this.phase === Phase.Closed) return;
     if (!this.output.isEmpty) {
       // The kernel reports a writable socket only when it can accept much more: a retry sends the bytes of a slow
@@ -116,7 +116,7 @@ export class Connection implements AnswerRecipient, TurnTaker {
     } else if (this.phase === Phase.Head) {
       if (this.wait.isInHead) {
         if (this.wait.hasLasted(limits.headTimeoutMs)) this.refuseNow(REQUEST_TIMEOUT);
-      } else if (nowMs >= drainIdleUntilMs || this.wait.hasLasted(limits.idleTimeoutMs)) this.socket.end();
+      } else if (monotonicMs >= drainIdleUntilMs || this.wait.hasLasted(limits.idleTimeoutMs)) this.socket.end();
     }
   }
 

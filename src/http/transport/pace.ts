@@ -5,7 +5,7 @@ import type { HttpLimits } from "./limits.ts";
 export interface PaceContext {
   readonly limits: HttpLimits;
   readonly budget: ByteBudget;
-  readonly nowMs: number;
+  readonly monotonicMs: number;
   readonly sweepIntervalMs: number;
 }
 
@@ -17,7 +17,7 @@ export class Pace {
   constructor(private readonly context: PaceContext) {}
 
   begin(): void {
-    this.sinceMs = this.context.nowMs;
+    this.sinceMs = this.context.monotonicMs;
     this.movedBytes = 0;
   }
 
@@ -27,8 +27,8 @@ export class Pace {
 
   /** To be called in every sweep. A client that was fast and has stopped is detected in the next window. */
   isTooSlow(windowMs: number): boolean {
-    const { limits, budget, nowMs, sweepIntervalMs } = this.context;
-    const elapsedMs = nowMs - this.sinceMs;
+    const { limits, budget, monotonicMs, sweepIntervalMs } = this.context;
+    const elapsedMs = monotonicMs - this.sinceMs;
     // `sinceMs` may be late by one sweep interval, so that no client is cut early.
     const isOver = elapsedMs >= windowMs + sweepIntervalMs;
     if (isOver && this.isBelow(limits.minBytesPerSecond, elapsedMs)) return true;

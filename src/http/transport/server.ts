@@ -1,5 +1,6 @@
 import type { Socket, TCPSocketListener } from "bun";
 import { ByteBudget } from "../../runtime/byte-budget.ts";
+import type { Clock } from "../../runtime/scheduler.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionContext } from "./connection-context.ts";
 import { randomTraceId } from "./error-body.ts";
@@ -28,7 +29,7 @@ export interface HttpServerOptions {
   readonly limits?: Partial<HttpLimits>;
   /** The budget for bodies and answers, shared with other holders; default: 256 MiB for this server. */
   readonly budget?: ByteBudget;
-  readonly clock: { nowMs(): number };
+  readonly clock: Clock;
   /** Called with everything that a handler throws or rejects with. */
   readonly onError: (error: unknown, traceId: string) => void;
   readonly newTraceId?: () => string;
@@ -87,13 +88,13 @@ class BunHttpServer implements HttpServer, ConnectionContext {
   readonly turns = new Turns(setImmediate);
   readonly spareRequests: ParsedRequest[] = [];
   response: ResponseWriter;
-  nowMs: number;
+  monotonicMs: number;
   sweepIntervalMs: number;
   draining = false;
   drainIdleUntilMs = Number.POSITIVE_INFINITY;
 
   private readonly open = new Set<Socket<Connection>>();
-  private readonly clock: { nowMs(): number };
+  private readonly clock: Clock;
   private readonly listener: TCPSocketListener<Connection>;
   private sweeper: ReturnType<typeof setInterval>;
   private drainUntilMs = Number.POSITIVE_INFINITY;
@@ -109,8 +110,8 @@ class BunHttpServer implements HttpServer, ConnectionContext {
     this.newTraceId = options.newTraceId ?? randomTraceId;
     this.onError = options.onError;
     this.clock = options.clock;
-    this.nowMs = options.clock.nowMs();
-    this.head.setTime(this.nowMs);
+    this.monotonicMs = options.clock.monotonicMs();
+    this.head.setTime(options.clock.nowMs());
     this.response = new ResponseWriter(this);
     this.sweepIntervalMs = options.sweepIntervalMs ?? SWEEP_INTERVAL_MS;
     this.listener = listen(options, this.handlers());
@@ -126,9 +127,9 @@ class BunHttpServer implements HttpServer, ConnectionContext {
   }
 
   sweep(): void {
-    this.nowMs = this.clock.nowMs();
-    this.head.setTime(this.nowMs);
-    const graceIsOver = this.nowMs >= this.drainUntilMs;
+    this.monotonicMs = this.clock.monotonicMs();
+    this.head.setTime(this.clock.nowMs());
+    const graceIsOver = this.monotonicMs >= this.drainUntilMs;
     for (const socket of this.open) {
       if (graceIsOver) socket.terminate();
       else socket.data.sweep();
@@ -149,7 +150,7 @@ class BunHttpServer implements HttpServer, ConnectionContext {
   private beginDrain(graceMs: number): void {
     this.draining = true;
     this.listener.stop(false);
-    const nowMs = this.clock.nowMs();
+    const nowMs = this.clock.monotonicMs();
     this.drainUntilMs = nowMs + graceMs;
     this.drainIdleUntilMs = nowMs + Math.min(graceMs, this.limits.drainLingerMs);
     clearInterval(this.sweeper);

@@ -8,12 +8,12 @@ export class Wait {
   private isResting = true;
   private sinceMs: number;
 
-  constructor(private readonly context: Pick<ConnectionContext, "nowMs" | "sweepIntervalMs">) {
-    this.sinceMs = context.nowMs;
+  constructor(private readonly context: Pick<ConnectionContext, "monotonicMs" | "sweepIntervalMs">) {
+    this.sinceMs = context.monotonicMs;
   }
 
   begin(): void {
-    this.sinceMs = this.context.nowMs;
+    this.sinceMs = this.context.monotonicMs;
   }
 
   /** All received bytes are processed. Empty lines alone do not keep a connection open. */
@@ -36,6 +36,6 @@ export class Wait {
 
   /** The start may be noted up to one sweep interval late, so that no connection is cut early. */
   hasLasted(limitMs: number): boolean {
-    return this.context.nowMs - this.sinceMs >= limitMs + this.context.sweepIntervalMs;
+    return this.context.monotonicMs - this.sinceMs >= limitMs + this.context.sweepIntervalMs;
   }
 }

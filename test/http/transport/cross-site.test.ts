@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { type HttpServer, startHttpServer } from "../../../src/http/transport/server.ts";
+import { systemScheduler } from "../../../src/runtime/scheduler.ts";
 import { echo } from "../../support/http-server.ts";
 import { RawClient } from "../../support/raw-client.ts";
 
@@ -16,7 +17,7 @@ beforeAll(() => {
       handled += 1;
       return echo(request, response);
     },
-    clock: { nowMs: Date.now },
+    clock: systemScheduler,
     onError: () => {},
   });
 });

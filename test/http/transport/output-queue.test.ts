@@ -29,12 +29,12 @@ function secondOfCut(roomAt: (second: number) => number, takenByOthers = 0): num
   const budget = ByteBudget.create(16 * ANSWER_BYTES);
   budget.count(InFlight.Bodies, takenByOthers);
   const turns = new Turns(() => {});
-  const context = { limits: DEFAULT_HTTP_LIMITS, budget, nowMs: 0, sweepIntervalMs: SWEEP_MS, turns };
+  const context = { limits: DEFAULT_HTTP_LIMITS, budget, monotonicMs: 0, sweepIntervalMs: SWEEP_MS, turns };
   const socket = new SlowSocket();
   const queue = new OutputQueue(socket, context, { takeTurn() {} });
   expect(queue.addShared(Buffer.alloc(ANSWER_BYTES), 0, ANSWER_BYTES)).toBe(true);
   for (let second = 1; !queue.isEmpty; second++) {
-    context.nowMs += SWEEP_MS;
+    context.monotonicMs += SWEEP_MS;
     socket.roomBytes += roomAt(second);
     queue.send();
     if (queue.isTooSlow) return second;

@@ -8,17 +8,17 @@ const SWEEP_MS = 100;
 const BUDGET_BYTES = 1000;
 const LIMITS = { ...DEFAULT_HTTP_LIMITS, minBytesPerSecond: 100, tightTimeoutMs: 200, tightBytesPerSecond: 1000 };
 
-let context: { limits: typeof LIMITS; budget: ByteBudget; nowMs: number; sweepIntervalMs: number };
+let context: { limits: typeof LIMITS; budget: ByteBudget; monotonicMs: number; sweepIntervalMs: number };
 let pace: Pace;
 beforeEach(() => {
-  context = { limits: LIMITS, budget: ByteBudget.create(BUDGET_BYTES), nowMs: 0, sweepIntervalMs: SWEEP_MS };
+  context = { limits: LIMITS, budget: ByteBudget.create(BUDGET_BYTES), monotonicMs: 0, sweepIntervalMs: SWEEP_MS };
   pace = new Pace(context);
   pace.begin();
 });
 
 /** So much time passes, in which so many bytes move. */
 function after(ms: number, bytes: number): boolean {
-  context.nowMs += ms;
+  context.monotonicMs += ms;
   pace.moved(bytes);
   return pace.isTooSlow(WINDOW_MS);
 }

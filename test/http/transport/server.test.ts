@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { ListenError } from "../../../src/http/transport/listen-error.ts";
 import { startHttpServer } from "../../../src/http/transport/server.ts";
+import { systemScheduler } from "../../../src/runtime/scheduler.ts";
 import { echo, startTestHttpServer, targetOf } from "../../support/http-server.ts";
 import { RawClient } from "../../support/raw-client.ts";
 import { eventually } from "../../support/until.ts";
@@ -8,7 +9,7 @@ import { eventually } from "../../support/until.ts";
 const GET = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 
 function start(port: number, hostname = "127.0.0.1") {
-  return startHttpServer({ hostname, port, handler: echo, clock: { nowMs: () => 0 }, onError: () => {} });
+  return startHttpServer({ hostname, port, handler: echo, clock: systemScheduler, onError: () => {} });
 }
 
 test("a port in use stops the start with an error that names the address", () => {
@@ -33,7 +34,7 @@ test("two servers share a port where both ask for it", () => {
     hostname: "127.0.0.1",
     reusePort: true,
     handler: echo,
-    clock: { nowMs: () => 0 },
+    clock: systemScheduler,
     onError: () => {},
   };
   const first = startHttpServer({ ...options, port: 0 });

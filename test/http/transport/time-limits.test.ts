@@ -216,3 +216,19 @@ for (const bytes of ["\r\n", "\r", "\r\n\r"]) {
     expect(await client.closed).toBeNull();
   });
 }
+
+test.each([-3_600_000, 3_600_000])(
+  "an idle client is let go in time, also where the clock is set by %i ms",
+  async (ms) => {
+    using server = startTestHttpServer(echo);
+    const client = await RawClient.open(server.port);
+    await client.send(GET);
+    await client.answer();
+    server.passTime(DEFAULT_HTTP_LIMITS.idleTimeoutMs / 2);
+    server.setClock(ms);
+    await handled(server);
+    expect(server.connections).toBe(1);
+    server.passTime(DEFAULT_HTTP_LIMITS.idleTimeoutMs / 2 + SLACK_MS);
+    await eventually(() => server.connections === 0);
+  },
+);

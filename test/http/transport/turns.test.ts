@@ -61,7 +61,7 @@ function outputTo(socket: Socket, turns: Turns): OutputQueue {
   const context = {
     limits: DEFAULT_HTTP_LIMITS,
     budget: ByteBudget.create(64 * MIB),
-    nowMs: 0,
+    monotonicMs: 0,
     sweepIntervalMs: 1_000,
   };
   const taker: TurnTaker = {
@@ -156,7 +156,7 @@ function connectionOn(socket: Socket, turns: Turns, admits: boolean): Connection
     refusesOtherSites: false,
     handler: (_, response) => response.sendText(200, "", ""),
     admits: () => admits,
-    nowMs: 0,
+    monotonicMs: 0,
     sweepIntervalMs: 1_000,
     drainIdleUntilMs: Number.POSITIVE_INFINITY,
     request: new ParsedRequest(),
