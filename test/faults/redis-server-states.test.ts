@@ -76,7 +76,9 @@ describe("other programs", () => {
     await calls.put("k", "1");
     expect(await calls.engine.scan({ pattern: null, cursor: null, limit: 100 })).toEqual({ keys: ["k"], cursor: null });
     await other.unlink(Buffer.from("app:\xff", "latin1"));
-    await expect(calls.get("hash")).rejects.toThrow("another program keeps something under this key that is no string");
+    await expect(calls.get("hash")).rejects.toThrow(
+      "another program stores a value that is not a string under this key",
+    );
     expect(await calls.engine.deleteMatching(globPattern("*"), calls.stamp())).toBe(1);
     await calls.put("k", "1");
     expect(await calls.engine.clear(calls.stamp())).toBe(1);

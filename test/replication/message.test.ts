@@ -110,13 +110,13 @@ function put(key: string, version: number): PeerPut {
   return { kind: "put", key, value, contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER, stamp, touch: null };
 }
 
-test("a message is unpacked to its bound and no further", () => {
+test("a message is decompressed to its bound and no further", () => {
   const value = Buffer.alloc(1024 * 1024);
   const stamp = { version: toVersion(1), nodeId: 1 };
   const packed = encodeMessage("answer", {}, [
     { kind: "put", key: "a", value, contentType: "text/plain", expiresAtMs: 0, stamp, touch: null },
   ]);
   expect(packed.length).toBeLessThan(64 * 1024);
-  expect(() => decodeMessage(packed, 64 * 1024)).toThrow("can't be unpacked");
+  expect(() => decodeMessage(packed, 64 * 1024)).toThrow("can't be decompressed");
   expect(decodeMessage(packed).mutations.length).toBe(1);
 });
