@@ -234,7 +234,7 @@ describe("with the token", () => {
       for (const message of [sender.helloMessage(), sender.message(1, [sender.put("k", "1")])]) {
         message[1] = form;
         const { status, body } = await at.post(message);
-        const error = `the message has form ${form}, this node speaks ${PROTOCOL}: run the same version on both`;
+        const error = `the message has protocol version ${form}, this node speaks ${PROTOCOL}: run the same version on both`;
         expect([status, JSON.parse(String(body)).error]).toEqual([400, error]);
       }
       expect((await at.calls.json("/api/stats")).peers.received).toMatchObject({ batches: 0, mutations: 0 });

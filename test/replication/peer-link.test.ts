@@ -186,7 +186,10 @@ describe("a link", () => {
   test.each([
     [
       "refuses our form",
-      () => Promise.reject(new PeerCallError("it answered 400: the message has form 2, this node speaks 1", 400)),
+      () =>
+        Promise.reject(
+          new PeerCallError("it answered 400: the message has protocol version 2, this node speaks 1", 400),
+        ),
     ],
     ["answers in a form of its own", async () => decodeMessage(inForm(PROTOCOL - 1))],
     ["answers in a form to come", async () => decodeMessage(inForm(PROTOCOL + 1))],
@@ -199,7 +202,7 @@ describe("a link", () => {
     for (let second = 0; second < 60; second++) await at.scheduler.advance(1000);
     const { state, lastError, mutations, batches } = at.link.stats;
     expect([state, mutations, batches, new Set(at.heard)]).toEqual(["down", 0, 0, new Set(["hello"])]);
-    expect(lastError).toMatch(/^[^\n]*the message has form \d+, this node speaks \d+[^\n]*$/);
+    expect(lastError).toMatch(/^[^\n]*the message has protocol version \d+, this node speaks \d+[^\n]*$/);
     expect([at.outbox.counts(DESTINATION).pending, at.state.wasDelivered(DESTINATION)]).toEqual([1, false]);
     // It is upgraded.
     at.other.answers = null;

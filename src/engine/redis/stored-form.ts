@@ -171,7 +171,7 @@ function isJsonText(text: string): boolean {
   }
 }
 
-/** The one place where a number from outside becomes a version. */
+/** A version as it was read from Redis. */
 export function toVersion(value: number): Version {
   return value as Version;
 }
