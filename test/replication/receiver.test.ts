@@ -1,7 +1,10 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
+import type { KeyPattern } from "../../src/model/matcher.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
 import { toVersion } from "../../src/model/stamp.ts";
 import { MESSAGE_TYPE } from "../../src/replication/peer-caller.ts";
@@ -26,10 +29,10 @@ afterEach(async () => {
 });
 
 /** A node on an engine that may be away, whose one peer the test plays. */
-function house(folder: TempFolder = tempFolder()) {
+function house(folder: TempFolder = tempFolder(), below?: (nowMs: () => number) => Engine) {
   const { outbox, scheduler, ...opened } = openTestOutbox(folder.path);
   const nowMs = () => scheduler.nowMs();
-  const engine = new DoubtfulEngine(new PlainEngine(nowMs));
+  const engine = new DoubtfulEngine(below?.(nowMs) ?? new PlainEngine(nowMs));
   const clock = HybridClock.create(nowMs);
   const peer: { answer: (message: ReturnType<typeof decodeMessage>) => HeadMembers } = { answer: () => ({}) };
   const replication = new Replication({
@@ -137,4 +140,43 @@ describe("a node whose engine is away", () => {
     await at.scheduler.advance(10_000);
     expect([await at.holds("k"), at.outbox.counts(`peer:${PEER}`).pending]).toEqual([false, 0]);
   });
+});
+
+test("thousands of pattern deletes in one message are done in turns: none does more than a few walks", async () => {
+  const keys = 500;
+  let looks = 0;
+  const mostLooks: number[] = [];
+  const at = house(tempFolder(), (clock) => {
+    const memory = MemoryEngine.create({ limitBytes: 8 * 1024 ** 2, threads: 1, clock, versioned: true });
+    const deleteMatching = memory.deleteMatching.bind(memory);
+    memory.deleteMatching = (pattern, stamp) => {
+      const matches = (...range: Parameters<KeyPattern["matches"]>): boolean => {
+        looks += 1;
+        return pattern.matches(...range);
+      };
+      return deleteMatching({ text: pattern.text, matches }, stamp);
+    };
+    return memory;
+  });
+  await at.greet();
+  const now = versionAt(at.nowMs());
+  await at.batch(
+    1,
+    Array.from({ length: keys }, (_, number) => put(`k${number}`, now + number)),
+  );
+  const patterns = Array.from({ length: 5_000 }, (_, number): PeerMutation => {
+    const stamp = { version: toVersion(now + 1_000 + number), nodeId: SENDER.id };
+    return { kind: "invalidate", pattern: `*:${number}`, stamp };
+  });
+  let isOver = false;
+  const watch = () => {
+    mostLooks.push(looks);
+    looks = 0;
+    if (!isOver) setImmediate(watch);
+  };
+  setImmediate(watch);
+  const { status } = await at.batch(2, patterns);
+  isOver = true;
+  expect([status, mostLooks.reduce((sum, each) => sum + each, looks)]).toEqual([200, keys * patterns.length]);
+  expect(Math.max(...mostLooks)).toBeLessThan(10 * keys);
 });
