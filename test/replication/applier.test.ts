@@ -50,6 +50,11 @@ function stored(key: string): string | null {
   return engine.peek(keyOf(key), sink) ? sink.bytes.toString() : null;
 }
 
+function expiryOf(key: string): number | null {
+  const sink = new CollectingSink();
+  return engine.peek(keyOf(key), sink) ? (sink.info?.expiresAtMs ?? null) : null;
+}
+
 describe("what a peer says", () => {
   test("is done with the peer's own stamp, and the clock passes it", async () => {
     expect(await applier.apply(put("a", "1", NOW + 5000), ALL_IS_KNOWN)).toBe("applied");
@@ -165,5 +170,28 @@ describe("a node that has started anew", () => {
     await applier.apply(put("b", "2", NOW - 5), ALL_IS_KNOWN);
     expect(await applier.restore(put("b", "1", NOW - 30))).toBe("superseded");
     expect([stored("a"), stored("b")]).toEqual(["1", "2"]);
+  });
+});
+
+describe("a put whose touch came first", () => {
+  const expiresAtMs = NOW_MS + 60_000;
+  const touch = { version: toVersion(NOW - 1), nodeId: 3 };
+
+  test.each([
+    ["has run out since", NOW_MS - 1],
+    ["would last longer", NEVER],
+  ])("ends when the touch says, also where its own time %s", async (_, ownEndMs) => {
+    const touched = put("a", "1", NOW - 30, { expiresAtMs, touch });
+    // It is about what a node that has started anew can't place.
+    expect(await applier.apply(touched, toVersion(NOW - 10))).toBe("unplaced");
+    expect(await applier.apply(put("a", "1", NOW - 30, { expiresAtMs: ownEndMs }), ALL_IS_KNOWN)).toBe("applied");
+    expect([stored("a"), expiryOf("a")]).toEqual(["1", expiresAtMs]);
+  });
+
+  test("stays as it is where a touch from too far ahead comes", async () => {
+    const ahead = { version: versionAt(NOW_MS + 60_000), nodeId: 3 };
+    await applier.apply(put("a", "1", NOW - 30), ALL_IS_KNOWN);
+    expect(await applier.apply(put("a", "1", NOW - 30, { expiresAtMs, touch: ahead }), ALL_IS_KNOWN)).toBe("refused");
+    expect([expiryOf("a"), clock.next() < versionAt(NOW_MS + 1000)]).toEqual([NEVER, true]);
   });
 });
