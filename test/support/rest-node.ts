@@ -7,7 +7,7 @@ import { startHttpServer } from "../../src/http/transport/server.ts";
 import { HybridClock } from "../../src/model/hybrid-clock.ts";
 import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import { ManualClock, pruneAll } from "./engine-io.ts";
-import { LateEngine } from "./late-engine.ts";
+import { LateEngine, UnpromisingEngine } from "./late-engine.ts";
 
 export interface RestAnswer {
   readonly status: number;
@@ -24,7 +24,7 @@ export interface RestCall {
 }
 
 /** For `describe.each`: the API answers the same whichever way its engine answers. */
-export const ANSWERS = ["at once", "later"] as const;
+export const ANSWERS = ["at once", "later", "later, without promises"] as const;
 
 export interface RestNodeOptions {
   /** How the engine answers; by default at once. */
@@ -57,7 +57,7 @@ export class RestNode implements Disposable {
     const nowMs = this.clock.read;
     this.engine = MemoryEngine.create({ limitBytes, threads: 1, clock: nowMs });
     const versions = HybridClock.create(nowMs);
-    const engine = other ?? (answers === "later" ? new LateEngine(this.engine) : this.engine);
+    const engine = other ?? engineThatAnswers(answers, this.engine);
     const cache = new Cache({ engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null, nodeId: 0 });
     this.server = startHttpServer({
       hostname: "127.0.0.1",
@@ -123,6 +123,11 @@ export class RestNode implements Disposable {
   [Symbol.dispose](): void {
     this.server.stop();
   }
+}
+
+function engineThatAnswers(answers: (typeof ANSWERS)[number], engine: MemoryEngine): Engine {
+  if (answers === "at once") return engine;
+  return answers === "later" ? new LateEngine(engine) : new UnpromisingEngine(engine);
 }
 
 function parseAnswer(bytes: Buffer): RestAnswer {

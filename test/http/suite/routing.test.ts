@@ -54,6 +54,9 @@ describe("routing", () => {
     "/api/v1/health",
     "/api/cach",
     "/api/caches",
+    "/api/cachet",
+    "/api/../api/cache/k",
+    "/v1/cache/k",
     "/API/cache/key",
     "/api//cache/key",
     "//api/cache/key",
@@ -161,6 +164,8 @@ describe("routing", () => {
     await node.post("a?b", "1");
     expect((await node.call("GET", "/api/cache/a%3Fb?raw")).text).toBe("1");
     expect((await node.call("GET", "/healthz?/api/cache/a")).status).toBe(400);
+    expect((await node.call("GET", "/api/keys?pattern=a?b&limit=1/api/cache/y")).status).toBe(400);
+    expect((await node.call("GET", "/api/keys?pattern=a?b")).text).toBe('{"keys":["a?b"],"cursor":null}');
     expect((await node.call("GET", "/api?/cache/a")).status).toBe(404);
     expect((await node.call("GET", "/api/cache/a%3Fb?")).json().key).toBe("a?b");
   });
