@@ -129,7 +129,7 @@ test(
     await end(first);
     const again = await startAt(folder, "a", a, [a, b]);
     await until("it is ok", async () => (await callsOf(a).json("/health")).peers?.status === "ok");
-    expect(await end(again)).toContain("1 mutations waited for");
+    expect(await end(again)).toContain("1 mutations for");
   },
   TIMEOUT_MS,
 );
