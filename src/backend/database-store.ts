@@ -1,9 +1,11 @@
 /** The database behind a node, in its main thread: what is loaded from it, and what is on its way to it. */
 
 import { fullGC } from "bun:jsc";
+import type { Loaded } from "../cache/backing-store.ts";
 import { Filler, type LateFills } from "../cache/filler.ts";
+import type { PartState } from "../cache/operator-port.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
-import { type Loaded, type PartState, UpstreamError } from "../cache/upstream.ts";
+import { UpstreamError } from "../cache/upstream-error.ts";
 import type { BackendConfig } from "../config/config.ts";
 import { type Engine, EngineUnavailableError } from "../engine/engine.ts";
 import { NEVER, valueWith } from "../model/entry.ts";

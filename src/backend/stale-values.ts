@@ -1,9 +1,9 @@
 /** Values that the backend is known to have had, kept for a while after their TTL: what is served when it fails. */
 
+import type { Loaded } from "../cache/backing-store.ts";
 import { EntryCapture } from "../cache/entry-capture.ts";
 import { Filler } from "../cache/filler.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
-import type { Loaded } from "../cache/upstream.ts";
 import type { Engine } from "../engine/engine.ts";
 import { NEVER } from "../model/entry.ts";
 import type { Glob } from "../model/glob.ts";

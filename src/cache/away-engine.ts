@@ -18,18 +18,34 @@ import {
   type TouchRequest,
 } from "../engine/engine.ts";
 import { NEVER, valueWith } from "../model/entry.ts";
-import type { Key } from "../model/key.ts";
+import { type Key, keyOf, nameOf } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
 import type { Mutation } from "../model/mutation.ts";
 import { FILL_NODE_ID, isNewer, type Stamp } from "../model/stamp.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
-import { type CapturedEntry, EntryCapture } from "./entry-capture.ts";
+import type { BackingStore } from "./backing-store.ts";
+import { type CapturedEntry, deliver, EntryCapture } from "./entry-capture.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
-import type { PendingPort, Upstream } from "./upstream.ts";
+
+/** Mutations that an engine that may be away could not be told. */
+export interface PendingPort {
+  /**
+   * Keeps a mutation, which is recorded already, until the engine has it. Settles when that is durable; rejects with
+   * `UpstreamError`.
+   */
+  keepPending(mutation: Mutation): Promise<void>;
+
+  /** What of a key waits for the engine; null = nothing. */
+  pendingOf(key: string): Promise<Mutation | null>;
+
+  /** The engine may have done an unrecorded mutation with this stamp, of which nobody was told that it is done. */
+  doubt(key: string, stamp: Stamp): void;
+}
 
 export interface AwayEngineOptions {
   readonly engine: Engine;
-  readonly upstream: Pick<Upstream, "load" | "loads"> & PendingPort;
+  readonly backingStore: BackingStore | null;
+  readonly waiting: PendingPort;
   readonly invalidations: RecentInvalidations;
   readonly pending: PendingFlags;
   readonly nowMs: () => number;
@@ -137,7 +153,7 @@ export class AwayEngine implements Engine {
   }
 
   scan(request: ScanRequest): Awaitable<ScanPage> {
-    if (this.#options.pending.hasAny) throw waiting();
+    if (this.#options.pending.hasAny) throw writesWait();
     return this.#engine.scan(request);
   }
 
@@ -174,12 +190,12 @@ export class AwayEngine implements Engine {
 
   /** A mutation that is recorded: it is done now, or later. Behind one of its key that waits, it waits as well. */
   async #orPending<T>(mutationOf: () => Mutation, later: T, run: () => Awaitable<T>): Promise<T> {
-    const { pending, upstream } = this.#options;
+    const { pending, waiting } = this.#options;
     if (pending.hasAny) {
       const mutation = mutationOf();
-      const isBehind = mutation.kind !== "invalidate" && (await upstream.pendingOf(mutation.key)) !== null;
+      const isBehind = mutation.kind !== "invalidate" && (await waiting.pendingOf(mutation.key)) !== null;
       if (isBehind) {
-        await upstream.keepPending(mutation);
+        await waiting.keepPending(mutation);
         return later;
       }
     }
@@ -187,29 +203,29 @@ export class AwayEngine implements Engine {
       return await run();
     } catch (error) {
       if (!(error instanceof EngineUnavailableError || error instanceof EngineFullError)) throw error;
-      await upstream.keepPending(mutationOf());
+      await waiting.keepPending(mutationOf());
       return later;
     }
   }
 
   /** What depends on what is stored: not while something waits that it would have to see. A touch has no stamp. */
   async #inOrder<T>(key: Key, stamp: Stamp | null, run: () => Awaitable<T>): Promise<T> {
-    const { pending, upstream } = this.#options;
+    const { pending, waiting } = this.#options;
     const name = nameOf(key);
-    if (pending.hasInvalidations || (pending.hasAny && (await upstream.pendingOf(name)) !== null)) throw waiting();
+    if (pending.hasInvalidations || (pending.hasAny && (await waiting.pendingOf(name)) !== null)) throw writesWait();
     try {
       return await run();
     } catch (error) {
       // It may have been done, and is not recorded: what became of it is looked at when the engine answers again.
-      if (stamp !== null && error instanceof EngineUnavailableError) upstream.doubt(name, stamp);
+      if (stamp !== null && error instanceof EngineUnavailableError) waiting.doubt(name, stamp);
       throw error;
     }
   }
 
   async #getBesidePending(key: Key, sink: EntrySink): Promise<boolean> {
-    const { pending, upstream, invalidations, nowMs } = this.#options;
+    const { pending, waiting, invalidations, nowMs } = this.#options;
     const name = nameOf(key);
-    const waits = await upstream.pendingOf(name);
+    const waits = await waiting.pendingOf(name);
     const capture = new EntryCapture();
     let entry: CapturedEntry | null = null;
     try {
@@ -228,9 +244,9 @@ export class AwayEngine implements Engine {
   }
 
   async #getBehind(name: string, sink: EntrySink, error: unknown): Promise<boolean> {
-    const { upstream } = this.#options;
-    if (!(error instanceof EngineUnavailableError) || !upstream.loads) throw error;
-    const loaded = await upstream.load(name).catch(() => null);
+    const { backingStore } = this.#options;
+    if (!(error instanceof EngineUnavailableError) || backingStore === null) throw error;
+    const loaded = await backingStore.load(name).catch(() => null);
     if (loaded?.kind !== "found") throw error;
     if (loaded.isStale && sink.markStale === undefined) throw error;
     if (loaded.isStale) sink.markStale?.();
@@ -249,22 +265,6 @@ function entryOf(mutation: Mutation, nowMs: number): CapturedEntry | null {
   return expiresAtMs !== NEVER && expiresAtMs <= nowMs ? null : { value, expiresAtMs, stamp };
 }
 
-function deliver({ value, expiresAtMs, stamp }: CapturedEntry, sink: EntrySink): true {
-  const { bytes } = value;
-  const entry = { valueLength: bytes.length, attributes: value, expiresAtMs, revision: stamp.version, stamp };
-  if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
-  return true;
-}
-
-function nameOf(key: Key): string {
-  return key.bytes.toString("utf8", 0, key.length);
-}
-
-function keyOf(name: string): Key {
-  const bytes = Buffer.from(name);
-  return { bytes, length: bytes.length };
-}
-
-function waiting(): EngineUnavailableError {
+function writesWait(): EngineUnavailableError {
   return new EngineUnavailableError("an earlier write still waits for Redis: try again", RETRY_AFTER_MS);
 }

@@ -1,3 +1,5 @@
+/** The use cases: what clients can ask of the cache, whatever engine is below and whatever protocol above. */
+
 import type {
   Condition,
   DeleteOutcome,
@@ -8,17 +10,45 @@ import type {
   IncrementOutcome,
   LateReader,
   PutOutcome,
+  PutRequest,
   ScanPage,
   ScanRequest,
   TouchOutcome,
 } from "../engine/engine.ts";
-import type { Completion } from "../model/completion.ts";
-import { type Attributes, NEVER } from "../model/entry.ts";
+import { asAwaitable, type Completion, told } from "../model/completion.ts";
+import { NEVER, valueWith } from "../model/entry.ts";
 import type { HybridClock } from "../model/hybrid-clock.ts";
-import { copyKey, type Key } from "../model/key.ts";
+import { copyKey, type Key, nameOf } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
 import type { Stamp } from "../model/stamp.ts";
-import type { Awaitable } from "../runtime/awaitable.ts";
+import { type Awaitable, after } from "../runtime/awaitable.ts";
+import type { BackingStore, LoadSink } from "./backing-store.ts";
+import {
+  ConditionalDelete,
+  ConditionalPut,
+  Delete,
+  Increment,
+  type NewValue,
+  Put,
+  Touch,
+  tombstones,
+} from "./changes.ts";
+import type { CommitLog, LinkTraits } from "./commit-log.ts";
+import type { KeyGate } from "./key-gate.ts";
+import {
+  type ApplyFirst,
+  applyAlone,
+  applyFirst,
+  type CommitParts,
+  FROM_CLIENT,
+  invalidate,
+  type MutationContext,
+  stampedAnew,
+} from "./pipeline.ts";
+import { Reads } from "./reads.ts";
+import type { RecentInvalidations } from "./recent-invalidations.ts";
+import type { RecentPuts } from "./recent-puts.ts";
+import { StampedWrites } from "./stamped-writes.ts";
 
 /** The TTL of a write that names none: the default one. */
 export const DEFAULT_TTL = -1;
@@ -26,34 +56,21 @@ export const DEFAULT_TTL = -1;
 /** Steps of the engine's scan that one call for keys makes at most. */
 const MOST_SCANS = 64;
 
-/** Stamps that a mutation of which nothing is recorded takes before it gives way to newer ones; reached only where a stamp from ahead is stored. */
-export const MOST_STAMPS = 100;
+/** The original sends its message right after the put that it speaks of. */
+const GOSSIP_MS = 2_000;
 
-/** Where a mutation comes from. */
-export interface MutationContext {
-  /** A peer of the original's kind sent it on: it goes neither to the backend nor to peers. */
-  readonly isReplicated: boolean;
-  /** W3C trace context of the request. */
-  readonly traceContext?: string | undefined;
-}
+/** Every engine takes values of this size. */
+const EVERYWHERE_FITS_BYTES = 16 * 1024;
 
-/** Of a client that says nothing about it. */
-export const FROM_CLIENT: MutationContext = { isReplicated: false };
-
-/** How a value came that was loaded. */
-export interface LoadState {
-  /** The backend can't say now: this is what it said before, and its TTL is over. */
-  readonly isStale: boolean;
-  /** The cache has it now. */
-  readonly isStored: boolean;
-  /** Another request had asked for it already. */
-  readonly isCollapsed: boolean;
-}
-
-/** Where a value goes that was loaded. */
-export interface LoadSink extends EntrySink {
-  /** Called before `begin`. */
-  markLoaded(state: LoadState): void;
+/** What stands behind the cache of a node: a backend, peers, or both. */
+export interface CacheLink {
+  readonly traits: LinkTraits;
+  readonly commitLog: CommitLog;
+  /** Null = peers alone. */
+  readonly backingStore: BackingStore | null;
+  readonly invalidations: RecentInvalidations;
+  readonly recentPuts: RecentPuts;
+  readonly gate: KeyGate;
 }
 
 export interface CacheOptions {
@@ -64,143 +81,144 @@ export interface CacheOptions {
   readonly nowMs: () => number;
   /** TTL of writes that name none, in ms; null = they never expire. */
   readonly defaultTtlMs: number | null;
-  /** The id of this node; 0 where it has neither peers nor a backend. */
+  /** The id of this node; 0 where nothing is behind its cache. */
   readonly nodeId: number;
-}
-
-/** A value to be stored: `source[start .. end)`, which must stay as it is until the put is answered. */
-export interface NewValue {
-  readonly source: Buffer;
-  readonly start: number;
-  readonly end: number;
-  readonly attributes: Attributes;
+  /** Null = nothing is behind the cache. */
+  readonly link: CacheLink | null;
 }
 
 /**
- * The use cases: what clients can ask of the cache, whatever engine is below and whatever protocol above.
- *
- * TTLs are in ms; 0 = never expires, `DEFAULT_TTL` = as the node is configured. Where the engine answers at once, so do
- * all calls but `deleteMatching` and `clear`.
- *
- * Another thread's mutation may take a newer stamp and still come first. The client of ours must not be told that it is
- * done when nothing was. So a mutation that is superseded is stamped anew: the two ran at the same time, and either may be
- * the later one. A touch has no stamp here: it changes the expiry of what it finds, and nothing else.
+ * TTLs are in ms; 0 = never expires, `DEFAULT_TTL` = as the node is configured. With nothing behind the cache and an engine
+ * that answers at once, so do all calls but `deleteMatching`, `clear`, and puts of `LARGE_VALUE_BYTES` or more.
  */
 export class Cache {
-  /** Whether a `load` may find what `get` did not. */
-  readonly loads: boolean = false;
-  protected readonly engine: Engine;
-  private readonly versions: HybridClock;
-  protected readonly nowMs: () => number;
-  private readonly defaultTtlMs: number;
-  private readonly nodeId: number;
+  readonly #engine: Engine;
+  readonly #versions: HybridClock;
+  readonly #nowMs: () => number;
+  readonly #defaultTtlMs: number;
+  readonly #nodeId: number;
+  readonly #reads: Reads;
+  readonly #writes: StampedWrites;
+  readonly #tombstoneUntilMs: () => number;
+  readonly #link: CacheLink | null;
+  /** Null = nothing is behind the cache. */
+  readonly #parts: CommitParts | null;
+  readonly #nextStamp = (): Stamp => ({ version: this.#versions.next(), nodeId: this.#nodeId });
 
-  constructor(options: CacheOptions) {
-    this.engine = options.engine;
-    this.versions = options.versions;
-    this.nowMs = options.nowMs;
-    this.defaultTtlMs = options.defaultTtlMs ?? 0;
-    this.nodeId = options.nodeId;
+  constructor({ engine, versions, nowMs, defaultTtlMs, nodeId, link }: CacheOptions) {
+    this.#engine = engine;
+    this.#versions = versions;
+    this.#nowMs = nowMs;
+    this.#defaultTtlMs = defaultTtlMs ?? 0;
+    this.#nodeId = nodeId;
+    this.#link = link;
+    const nextStamp = this.#nextStamp;
+    const backingStore = link?.backingStore ?? null;
+    const writes = new StampedWrites(engine, link?.invalidations ?? null, nextStamp);
+    this.#writes = writes;
+    this.#reads = new Reads(engine, link === null || backingStore === null ? null : { ...link, backingStore }, nowMs);
+    this.#tombstoneUntilMs = tombstones(link?.traits.tombstoneMs ?? 0, nowMs);
+    this.#parts = link === null ? null : { engine, writes, nextStamp, ...link };
   }
 
   get engineName(): string {
-    return this.engine.name;
+    return this.#engine.name;
+  }
+
+  /** Whether a `load` may find what `get` did not. */
+  get loads(): boolean {
+    return this.#reads.loads;
   }
 
   /** Reads answer without a promise. */
   get readsAtOnce(): boolean {
-    return this.engine.answersAtOnce;
+    return this.#engine.answersAtOnce;
   }
 
   /** Mutations of one key do, too, but puts of `LARGE_VALUE_BYTES` or more. */
   get writesAtOnce(): boolean {
-    return this.engine.answersAtOnce;
+    return this.#parts === null && this.#engine.answersAtOnce;
   }
 
   /** Hands a live entry to the sink; false = there is none. */
   get(key: Key, sink: EntrySink): Awaitable<boolean> {
-    return this.engine.get(key, sink);
+    return this.#reads.get(key, sink);
   }
 
   /** As `get`, for engines that answer later: see `Engine.getLater`. */
   getLater(key: Key, reader: LateReader): boolean {
-    return this.engine.getLater?.(key, reader) ?? false;
+    return this.#reads.getLater(key, reader);
   }
 
   /** Gets of the first `count` keys will follow. */
   expectGets(keys: readonly Key[], count: number): void {
-    this.engine.expectGets?.(keys, count);
+    this.#engine.expectGets?.(keys, count);
   }
 
   /** Hands what is behind the cache to the sink, when `get` found nothing; false = there is nothing there either. */
-  load(_key: Key, _sink: LoadSink, _traceparent?: string): Promise<boolean> {
-    return Promise.resolve(false);
+  load(key: Key, sink: LoadSink, traceContext?: string): Promise<boolean> {
+    return this.#reads.load(key, sink, traceContext);
   }
 
+  /** Null = the completion is told later. */
   put(
     key: Key,
     value: NewValue,
     ttlMs: number,
     condition: Condition | null,
-    _context: MutationContext = FROM_CLIENT,
-  ): Awaitable<PutOutcome> {
-    const { source, start, end, attributes } = value;
-    const making = this.engine.makeRoom?.(end - start) ?? null;
-    if (making !== null) return this.putWhenRoomy(making, key, value, ttlMs, condition);
-    const expiresAtMs = this.expiryOf(ttlMs);
-    for (let stamps = 1; ; stamps++) {
-      const stamp = this.stamp();
-      const outcome = this.engine.put({ key, source, start, end, attributes, expiresAtMs, stamp, condition });
-      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
+    context: MutationContext,
+    completion: Completion<PutOutcome>,
+  ): PutOutcome | null {
+    const expiresAtMs = this.#expiryOf(ttlMs);
+    const parts = this.#parts;
+    if (parts === null) return this.#putAlone(key, value, expiresAtMs, condition, completion);
+    if (this.#isTooLarge(key, value)) return "too-large";
+    this.#engine.requireReachable?.(key);
+    // Before it is done: the message that follows must not come first, whichever thread it reaches.
+    if (context.isReplicated) this.#link?.recentPuts.note(key, this.#nowMs());
+    const { attributes } = value;
+    const bytes = ownBytes(value);
+    if (condition === null) {
+      const place = parts.gate.placeOf(key);
+      return new Put(parts, nameOf(key), place, valueWith(bytes, attributes), expiresAtMs, context, completion).begin();
     }
-  }
-
-  /** A large value needs much room. Its bytes stay as they are until the put is answered; the key's may not. */
-  private putWhenRoomy(
-    making: Promise<void>,
-    key: Key,
-    value: NewValue,
-    ttlMs: number,
-    condition: Condition | null,
-  ): Promise<PutOutcome> {
-    const own = copyKey(key);
-    return making.then(() => this.put(own, value, ttlMs, condition));
-  }
-
-  /**
-   * As `put` without a condition, and without a promise where it has to wait: null = the completion is told later; undefined =
-   * not in this way, ask `put`.
-   */
-  putLater(
-    _key: Key,
-    _value: NewValue,
-    _ttlMs: number,
-    _context: MutationContext,
-    _completion: Completion<PutOutcome>,
-  ): PutOutcome | null | undefined {
-    return undefined;
-  }
-
-  delete(key: Key, condition: Condition | null, _context: MutationContext = FROM_CLIENT): Awaitable<DeleteOutcome> {
-    for (let stamps = 1; ; stamps++) {
-      const outcome = this.engine.delete({ key, stamp: this.stamp(), condition, tombstoneUntilMs: NEVER });
-      if (outcome !== "superseded" || stamps === MOST_STAMPS) return outcome;
-    }
+    const own = { source: bytes, start: 0, end: bytes.length, attributes };
+    const put = new ConditionalPut(this.#writes, copyKey(key), own, expiresAtMs, condition, context);
+    return told(this.#apply(put), completion);
   }
 
   /**
    * A peer of the original's kind says that an entry has changed, after the put or the delete itself. Two of them repeat it to
    * each other without end, so it never takes the only copy of a value.
    */
-  async gossipInvalidate(_key: Key): Promise<void> {}
+  async gossipInvalidate(key: Key): Promise<void> {
+    if (!this.loads || this.#link?.recentPuts.has(key, this.#nowMs(), GOSSIP_MS) === true) return;
+    await this.delete(key, null, { isReplicated: true });
+  }
 
+  delete(key: Key, condition: Condition | null, context: MutationContext = FROM_CLIENT): Awaitable<DeleteOutcome> {
+    const parts = this.#parts;
+    if (parts !== null) this.#engine.requireReachable?.(key);
+    if (parts === null || condition !== null) {
+      return this.#apply(
+        new ConditionalDelete(this.#engine, this.#ownKey(key), condition, this.#tombstoneUntilMs, context),
+      );
+    }
+    const place = parts.gate.placeOf(key);
+    return asAwaitable((completion) =>
+      new Delete(parts, nameOf(key), place, this.#tombstoneUntilMs, context, completion).begin(),
+    );
+  }
+
+  /** Sets another expiry, and nothing else. */
   touch(
     key: Key,
     ttlMs: number,
     condition: Condition | null,
-    _context: MutationContext = FROM_CLIENT,
+    context: MutationContext = FROM_CLIENT,
   ): Awaitable<TouchOutcome> {
-    return this.engine.touch({ key, expiresAtMs: this.expiryOf(ttlMs), seen: null, condition });
+    const touch = new Touch(this.#engine, this.#ownKey(key), this.#expiryOf(ttlMs), condition, context);
+    return after(this.#apply(touch), (outcome) => (outcome === "superseded" ? "absent" : outcome));
   }
 
   /** Adds to a counter; an absent one counts from 0 and gets the default TTL. */
@@ -208,23 +226,23 @@ export class Cache {
     key: Key,
     delta: number,
     condition: Condition | null,
-    _context: MutationContext = FROM_CLIENT,
+    context: MutationContext = FROM_CLIENT,
   ): Awaitable<IncrementOutcome> {
-    const expiresAtMsIfNew = this.expiryOf(DEFAULT_TTL);
-    for (let stamps = 1; ; stamps++) {
-      const outcome = this.engine.increment({ key, delta, expiresAtMsIfNew, stamp: this.stamp(), condition });
-      if (outcome instanceof Promise || outcome.kind !== "superseded" || stamps === MOST_STAMPS) return outcome;
-    }
+    const expiresAtMs = this.#expiryOf(DEFAULT_TTL);
+    const own = this.#ownKey(key);
+    return this.#apply(new Increment(this.#engine, own, delta, expiresAtMs, condition, this.#nowMs, context));
   }
 
   /** Removes what matches and was there when the call came; gives how many entries that were. */
-  deleteMatching(pattern: KeyPattern, _context: MutationContext = FROM_CLIENT): Promise<number> {
-    return this.engine.deleteMatching(pattern, this.stamp());
+  deleteMatching(pattern: KeyPattern, context: MutationContext = FROM_CLIENT): Promise<number> {
+    if (this.#parts === null) return this.#engine.deleteMatching(pattern, this.#nextStamp());
+    return invalidate(pattern, context, this.#parts, (request) => this.keys(request));
   }
 
   /** Removes everything that was there when the call came; gives how many entries that were. */
-  clear(_context: MutationContext = FROM_CLIENT): Promise<number> {
-    return this.engine.clear(this.stamp());
+  clear(context: MutationContext = FROM_CLIENT): Promise<number> {
+    if (this.#parts === null) return this.#engine.clear(this.#nextStamp());
+    return invalidate(null, context, this.#parts, (request) => this.keys(request));
   }
 
   /**
@@ -232,37 +250,75 @@ export class Cache {
    * a bounded number of entries, and lets other work run in between.
    */
   keys(request: ScanRequest): Awaitable<ScanPage> {
-    const first = this.engine.scan(request);
-    if (first instanceof Promise) return first.then((page) => this.moreKeys(request, page));
-    return first.cursor === null || first.keys.length >= request.limit ? first : this.moreKeys(request, first);
+    const first = this.#engine.scan(request);
+    if (first instanceof Promise) return first.then((page) => this.#moreKeys(request, page));
+    return first.cursor === null || first.keys.length >= request.limit ? first : this.#moreKeys(request, first);
   }
 
   stats(): Awaitable<EngineStats> {
-    return this.engine.stats();
+    return this.#engine.stats();
   }
 
   health(): EngineHealth {
-    return this.engine.health();
+    return this.#engine.health();
   }
 
-  private async moreKeys(request: ScanRequest, first: ScanPage): Promise<ScanPage> {
+  async #moreKeys(request: ScanRequest, first: ScanPage): Promise<ScanPage> {
     const keys = [...first.keys];
     let { cursor } = first;
     for (let scans = 1; scans < MOST_SCANS && cursor !== null && keys.length < request.limit; scans++) {
       await new Promise((resolve) => setImmediate(resolve));
-      const page = await this.engine.scan({ ...request, cursor, limit: request.limit - keys.length });
+      const page = await this.#engine.scan({ ...request, cursor, limit: request.limit - keys.length });
       keys.push(...page.keys);
       cursor = page.cursor;
     }
     return { keys, cursor };
   }
 
-  protected stamp(): Stamp {
-    return { version: this.versions.next(), nodeId: this.nodeId };
+  /** With nothing behind the cache: no promise, no copy. */
+  #putAlone(
+    key: Key,
+    { source, start, end, attributes }: NewValue,
+    expiresAtMs: number,
+    condition: Condition | null,
+    completion: Completion<PutOutcome>,
+  ): PutOutcome | null {
+    const stamp = this.#nextStamp();
+    const request = { key, source, start, end, attributes, expiresAtMs, stamp, condition };
+    const outcome = this.#writes.put(request);
+    if (outcome === "stored") return outcome;
+    return told(this.#putAnew(outcome, request), completion);
   }
 
-  protected expiryOf(ttlMs: number): number {
-    const wanted = ttlMs === DEFAULT_TTL ? this.defaultTtlMs : ttlMs;
-    return wanted === 0 ? NEVER : this.nowMs() + wanted;
+  /** The bytes of the value stay as they are until the put is answered; those of the key may not. */
+  #putAnew(outcome: Awaitable<PutOutcome>, request: PutRequest): Awaitable<PutOutcome> {
+    const own = { ...request, key: copyKey(request.key) };
+    return stampedAnew(outcome, () => this.#writes.put({ ...own, stamp: this.#nextStamp() }));
   }
+
+  #apply<T>(change: ApplyFirst<T>): Awaitable<T> {
+    return this.#parts === null ? applyAlone(change, this.#nextStamp) : applyFirst(change, this.#parts, this.#reads);
+  }
+
+  /** Of a mutation that may be under way after its call has returned. */
+  #ownKey(key: Key): Key {
+    return this.writesAtOnce ? key : copyKey(key);
+  }
+
+  /** Asked before anything is committed: what the cache can't hold is refused, and goes nowhere. */
+  #isTooLarge(key: Key, value: NewValue): boolean {
+    return value.end - value.start > EVERYWHERE_FITS_BYTES && this.#engine.fits?.(key.length, value) === false;
+  }
+
+  #expiryOf(ttlMs: number): number {
+    const wanted = ttlMs === DEFAULT_TTL ? this.#defaultTtlMs : ttlMs;
+    return wanted === 0 ? NEVER : this.#nowMs() + wanted;
+  }
+}
+
+/** The request's buffers are somebody else's when the call has returned. */
+function ownBytes({ source, start, end }: NewValue): Buffer {
+  const bytes = Buffer.allocUnsafe(end - start);
+  source.copy(bytes, 0, start, end);
+  return bytes;
 }

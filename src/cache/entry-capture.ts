@@ -30,3 +30,11 @@ export class EntryCapture implements EntrySink {
     return { value: this.#value, expiresAtMs: this.#expiresAtMs, stamp: this.#stamp };
   }
 }
+
+/** Hands a copy on. */
+export function deliver({ value, expiresAtMs, stamp }: CapturedEntry, sink: EntrySink): true {
+  const { bytes } = value;
+  const entry = { valueLength: bytes.length, attributes: value, expiresAtMs, revision: stamp.version, stamp };
+  if (sink.begin(entry)) bytes.copy(sink.target, sink.offset);
+  return true;
+}

@@ -1,13 +1,15 @@
 /** Wires the rooms of one HTTP thread: cache, REST surface and connections on an engine. */
 
 import manifest from "../../package.json";
+import type { PendingPort } from "../cache/away-engine.ts";
 import { AwayEngine, PendingFlags } from "../cache/away-engine.ts";
+import type { BackingStore } from "../cache/backing-store.ts";
 import { Cache } from "../cache/cache.ts";
+import type { CommitLog } from "../cache/commit-log.ts";
 import { KeyGate } from "../cache/key-gate.ts";
-import { LinkedCache } from "../cache/linked-cache.ts";
+import type { OperatorPort } from "../cache/operator-port.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { RecentPuts } from "../cache/recent-puts.ts";
-import type { PendingPort, Upstream, UpstreamAdmin } from "../cache/upstream.ts";
 import { isLoopback } from "../config/address.ts";
 import type { Config, PeersConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -34,7 +36,7 @@ export interface ListenerOptions {
   /** The port is shared with the listeners of other threads. */
   readonly reusePort: boolean;
   /** Null = nothing is behind the cache. */
-  readonly upstream: (Upstream & UpstreamAdmin & PendingPort) | null;
+  readonly upstream: (CommitLog & BackingStore & OperatorPort & PendingPort) | null;
   /** A bug: the handler threw. The client has got a 500 with the same trace id. */
   readonly onError: (error: unknown, traceId: string) => void;
 }
@@ -95,24 +97,26 @@ function watchLoop({ requests }: ThreadTelemetry, server: HttpServer): LoopWatch
   });
 }
 
-function cacheOf(config: Config, shared: SharedParts, given: Engine, upstream: (Upstream & PendingPort) | null): Cache {
-  const invalidations = RecentInvalidations.attach(shared.invalidations);
-  const pending = new PendingFlags(shared.pending);
-  const engine =
-    upstream === null || config.redis === null
-      ? given
-      : new AwayEngine({ engine: given, upstream, invalidations, pending, nowMs: Date.now });
+function cacheOf(config: Config, shared: SharedParts, given: Engine, upstream: ListenerOptions["upstream"]): Cache {
+  const { link: traits } = shared;
   const options = {
-    engine,
     versions: HybridClock.attach(shared.versions, Date.now),
     nowMs: Date.now,
     defaultTtlMs: config.defaultTtlMs,
-    nodeId: shared.link?.nodeId ?? 0,
+    nodeId: traits?.nodeId ?? 0,
   };
-  if (upstream === null) return new Cache(options);
+  if (upstream === null || traits === null) return new Cache({ ...options, engine: given, link: null });
+  const invalidations = RecentInvalidations.attach(shared.invalidations);
+  const pending = new PendingFlags(shared.pending);
+  const backingStore = traits.loads ? upstream : null;
+  const engine =
+    config.redis === null
+      ? given
+      : new AwayEngine({ engine: given, backingStore, waiting: upstream, invalidations, pending, nowMs: Date.now });
   const recentPuts = RecentPuts.attach(shared.recentPuts);
   const gate = KeyGate.attach(shared.keyGate);
-  return new LinkedCache({ ...options, upstream, invalidations, recentPuts, gate });
+  const link = { traits, commitLog: upstream, backingStore, invalidations, recentPuts, gate };
+  return new Cache({ ...options, engine, link });
 }
 
 /** Tells peers from others; what their names stand for is looked up again and again. */

@@ -1,4 +1,4 @@
-import type { PartHealth, PartState } from "../cache/upstream.ts";
+import type { PartHealth, PartState } from "../cache/operator-port.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 
 /** Parts by their names. */

@@ -30,7 +30,6 @@ const upstream =
   shared.link === null
     ? null
     : connectHub({
-        ...shared.link,
         post: (request, transfer) => parent.postMessage(request, [...transfer]),
         defer: (run) => setImmediate(run),
         monotonicMs: () => performance.now(),

@@ -1,7 +1,7 @@
 /** What the hub knows, as metrics. */
 
 import type { DatabaseStore } from "../backend/database-store.ts";
-import type { PartHealth } from "../cache/upstream.ts";
+import type { PartHealth } from "../cache/operator-port.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { type MetricFamily, single } from "../telemetry/metric-family.ts";
 import { healthFamily } from "../telemetry/node-families.ts";

@@ -7,21 +7,19 @@
 
 import { BACKEND } from "../backend/backend-rows.ts";
 import type { DatabaseStore } from "../backend/database-store.ts";
-import {
-  type DeadWrite,
-  type Loaded,
-  type PartHealth,
-  type PartState,
-  type PeerRequest,
-  type PeerResponse,
-  type PendingPort,
-  refusedKey,
-  type Upstream,
-  type UpstreamAdmin,
-  UpstreamError,
-  type UpstreamTraits,
-} from "../cache/upstream.ts";
-import type { Completion } from "../model/completion.ts";
+import type { PendingPort } from "../cache/away-engine.ts";
+import type { BackingStore, Loaded } from "../cache/backing-store.ts";
+import type { CommitLog } from "../cache/commit-log.ts";
+import type {
+  DeadWrite,
+  OperatorPort,
+  PartHealth,
+  PartState,
+  PeerRequest,
+  PeerResponse,
+} from "../cache/operator-port.ts";
+import { refusedKey, UpstreamError } from "../cache/upstream-error.ts";
+import { type Completion, told } from "../model/completion.ts";
 import type { Mutation } from "../model/mutation.ts";
 import type { Stamp } from "../model/stamp.ts";
 import type { DeadLetters } from "../outbox/dead-letters.ts";
@@ -61,13 +59,12 @@ export interface HubOptions {
   /** What waits for the engine; left out where the engine is never away. */
   readonly pending?: PendingWrites;
   readonly writesThrough: boolean;
-  readonly traits: UpstreamTraits;
   readonly scheduler: Scheduler;
   readonly log: (message: string) => void;
 }
 
-/** Who waits for the commit of a mutation. */
-interface Listening {
+/** A mutation that waits for its commit. */
+interface Waiting {
   readonly mutation: Mutation;
   readonly completion: Completion<void>;
 }
@@ -76,32 +73,16 @@ interface Listening {
 const FULL_SHARE = 0.8;
 const LETTERS_TOGETHER = 1_000;
 
-const NOTHING_TO_DO = Promise.resolve();
-
-export class Hub implements Upstream, UpstreamAdmin, PendingPort {
-  readonly loads: boolean;
-  readonly deletes: boolean;
-  readonly tombstoneMs: number;
-  readonly refreshAheadMs: number;
-  /** False where each mutation has to wait for an answer of its own. */
-  readonly recordsTogether: boolean;
+export class Hub implements CommitLog, BackingStore, OperatorPort, PendingPort {
   readonly #options: HubOptions;
   readonly #healthLog: HealthLog;
   #stopped: Promise<void> | null = null;
-  /** The commit that was waited for last, and the same with errors as they are for the cache. */
-  #committed: Promise<void> | null = null;
-  #answered = NOTHING_TO_DO;
-  /** The commit that listeners wait for, and these. */
-  #listenedTo: Promise<void> | null = null;
-  #listeners: Listening[] = [];
+  /** The commit that was begun last, and the mutations that wait for it. */
+  #lastCommit: Promise<void> | null = null;
+  #waiting: Waiting[] = [];
 
   constructor(options: HubOptions) {
     this.#options = options;
-    this.loads = options.traits.loads;
-    this.deletes = options.traits.deletes;
-    this.tombstoneMs = options.traits.tombstoneMs;
-    this.refreshAheadMs = options.traits.refreshAheadMs;
-    this.recordsTogether = !options.writesThrough;
     this.#healthLog = new HealthLog(options.scheduler, () => this.#parts(), options.log);
   }
 
@@ -117,19 +98,8 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     this.#healthLog.start();
   }
 
-  record(mutation: Mutation): Promise<void> {
-    return this.recordAll([mutation]);
-  }
-
-  recordLater(mutation: Mutation, completion: Completion<void>): boolean {
+  commit(mutation: Mutation, completion: Completion<void>): boolean {
     const { backend, peers, writesThrough } = this.#options;
-    if (writesThrough) {
-      this.record(mutation).then(
-        () => completion.done(),
-        (error) => completion.failed(error),
-      );
-      return false;
-    }
     const row = backend?.rowOf(mutation) ?? null;
     const refusal = row === null ? "" : (backend?.refusalOf(row.key) ?? "");
     if (refusal !== "") {
@@ -137,9 +107,13 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
       return false;
     }
     const rows = peers?.rowsOf(mutation) ?? [];
+    if (row !== null && writesThrough && backend !== null) {
+      void told(this.#writeThrough(backend, row, rows, mutation), completion);
+      return false;
+    }
     if (row !== null) rows.push(row);
     if (rows.length > 0) {
-      this.#appendLater(rows, { mutation, completion });
+      this.#append(rows, { mutation, completion });
       return false;
     }
     const changed = backend?.changed(mutation);
@@ -147,31 +121,12 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     return changed === undefined;
   }
 
-  /** All of them are kept or none, where `recordsTogether`. */
-  recordAll(mutations: readonly Mutation[]): Promise<void> {
-    const { backend, peers, writesThrough } = this.#options;
-    const rows: OutboxMutation[] = [];
-    const through: Promise<void>[] = [];
-    for (const mutation of mutations) {
-      const row = backend?.rowOf(mutation) ?? null;
-      const refusal = row === null ? "" : (backend?.refusalOf(row.key) ?? "");
-      if (refusal !== "") return Promise.reject(refusedKey(refusal));
-      const peerRows = peers?.rowsOf(mutation) ?? [];
-      if (row !== null && writesThrough && backend !== null) {
-        through.push(this.#writeThrough(backend, row, peerRows));
-        continue;
-      }
-      if (row !== null) rows.push(row);
-      for (const peerRow of peerRows) rows.push(peerRow);
+  async keepPending(mutation: Mutation): Promise<void> {
+    try {
+      await this.#options.pending?.keep(mutation);
+    } catch (error) {
+      throw upstreamError(error);
     }
-    const done =
-      through.length === 0 ? this.#append(rows) : Promise.all([this.#append(rows), ...through]).then(() => {});
-    return backend === null ? done : done.then(() => changedAll(backend, mutations));
-  }
-
-  keepPending(mutation: Mutation): Promise<void> {
-    const { pending } = this.#options;
-    return pending === undefined ? NOTHING_TO_DO : asUpstreamError(pending.keep(mutation));
   }
 
   async pendingOf(key: string): Promise<Mutation | null> {
@@ -260,57 +215,51 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
     outbox.close();
   }
 
-  async #writeThrough(backend: DatabaseStore, row: OutboxMutation, peerRows: readonly OutboxMutation[]): Promise<void> {
-    // The database may carry it out at any time from now on: what was read before is not to be served after that.
-    await backend.unload(row);
-    await asUpstreamError(backend.writeThrough(row));
-    // What the database refuses is not for the peers either.
-    await this.#append(peerRows);
+  async #writeThrough(
+    backend: DatabaseStore,
+    row: OutboxMutation,
+    peerRows: readonly OutboxMutation[],
+    mutation: Mutation,
+  ): Promise<void> {
+    try {
+      // The database may carry it out at any time from now on: what was read before is not to be served after that.
+      await backend.unload(row);
+      await backend.writeThrough(row);
+      // What the database refuses is not for the peers either.
+      if (peerRows.length > 0) await this.#options.outbox.append(peerRows);
+    } catch (error) {
+      throw upstreamError(error);
+    }
+    await backend.changed(mutation);
   }
 
-  #append(rows: readonly OutboxMutation[]): Promise<void> {
-    if (rows.length === 0) return NOTHING_TO_DO;
+  /** Mutations that share a commit are told of it by one promise. */
+  #append(rows: readonly OutboxMutation[], waiting: Waiting): void {
     let committed: Promise<void>;
     try {
       committed = this.#options.outbox.append(rows);
     } catch (error) {
-      return asUpstreamError(Promise.reject(error));
-    }
-    // Those who share a commit share what becomes of it.
-    if (this.#committed !== committed) {
-      this.#committed = committed;
-      this.#answered = asUpstreamError(committed);
-    }
-    return this.#answered;
-  }
-
-  /** Those who share a commit are told by one promise. */
-  #appendLater(rows: readonly OutboxMutation[], listening: Listening): void {
-    let committed: Promise<void>;
-    try {
-      committed = this.#options.outbox.append(rows);
-    } catch (error) {
-      queueMicrotask(() => listening.completion.failed(upstreamError(error)));
+      queueMicrotask(() => waiting.completion.failed(upstreamError(error)));
       return;
     }
-    if (this.#listenedTo === committed) {
-      this.#listeners.push(listening);
+    if (this.#lastCommit === committed) {
+      this.#waiting.push(waiting);
       return;
     }
-    const listeners = [listening];
-    this.#listenedTo = committed;
-    this.#listeners = listeners;
+    const together = [waiting];
+    this.#lastCommit = committed;
+    this.#waiting = together;
     committed.then(
-      () => this.#tellRecorded(listeners),
+      () => this.#tellCommitted(together),
       (error) => {
-        for (const { completion } of listeners) completion.failed(upstreamError(error));
+        for (const { completion } of together) completion.failed(upstreamError(error));
       },
     );
   }
 
-  #tellRecorded(listeners: readonly Listening[]): void {
+  #tellCommitted(together: readonly Waiting[]): void {
     const { backend } = this.#options;
-    for (const { mutation, completion } of listeners) {
+    for (const { mutation, completion } of together) {
       const changed = backend?.changed(mutation);
       if (changed === undefined) completion.done();
       else changed.then(() => completion.done());
@@ -341,13 +290,6 @@ export class Hub implements Upstream, UpstreamAdmin, PendingPort {
   }
 }
 
-async function changedAll(backend: DatabaseStore, mutations: readonly Mutation[]): Promise<void> {
-  for (const mutation of mutations) {
-    const changed = backend.changed(mutation);
-    if (changed !== undefined) await changed;
-  }
-}
-
 function counted(count: number, name: string): string {
   return count === 1 ? `1 ${name} has` : `${count} ${name}s have`;
 }
@@ -369,12 +311,6 @@ function outboxHealth(outbox: HubOutbox): PartState {
 function queueStats(outbox: HubOutbox, destination: string): Record<string, number> {
   const { pending, dead, bytes, inFlight, oldestAgeMs } = outbox.stats(destination);
   return { pending, dead, bytes, in_flight: inFlight, oldest_age_ms: oldestAgeMs };
-}
-
-function asUpstreamError(work: Promise<void>): Promise<void> {
-  return work.catch((error: unknown) => {
-    throw upstreamError(error);
-  });
 }
 
 function upstreamError(error: unknown): unknown {

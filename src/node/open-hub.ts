@@ -9,6 +9,7 @@ import { DatabaseStore } from "../backend/database-store.ts";
 import { DAY_MS, TOLERANCE_MS } from "../backend/sql/ahead-rows.ts";
 import { type BackendPlace, TracedBackend } from "../backend/traced-backend.ts";
 import { PendingFlags } from "../cache/away-engine.ts";
+import { committed } from "../cache/commit-log.ts";
 import type { LateFills } from "../cache/filler.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { BackendConfig, Config, PeersConfig } from "../config/config.ts";
@@ -126,7 +127,7 @@ export function openHub(options: OpenHubOptions): Hub {
 
 function hubOn(outbox: Outbox, options: OpenHubOptions): Hub {
   const { backend, peers } = options.config;
-  const pending = options.config.redis === null ? null : pendingWrites(outbox, options, (put) => hub.record(put));
+  const pending = options.config.redis === null ? null : pendingWrites(outbox, options, (put) => committed(hub, put));
   const database = backend === null ? null : backendPart(backend, outbox, pending, options);
   const hub = new Hub({
     outbox,
@@ -134,7 +135,6 @@ function hubOn(outbox: Outbox, options: OpenHubOptions): Hub {
     backend: database,
     peers: peers === null ? null : peersPart(peers, outbox, database, options),
     writesThrough: backend?.writeMode === "through",
-    traits: options.link,
     scheduler: systemScheduler,
     log: options.log,
   });

@@ -6,8 +6,8 @@
 
 import type { PendingFlags } from "../cache/away-engine.ts";
 import { EntryCapture } from "../cache/entry-capture.ts";
+import type { PartState } from "../cache/operator-port.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
-import type { PartState } from "../cache/upstream.ts";
 import type { Engine } from "../engine/engine.ts";
 import { NEVER } from "../model/entry.ts";
 import { Glob } from "../model/glob.ts";

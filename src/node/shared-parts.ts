@@ -3,10 +3,10 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { PendingFlags } from "../cache/away-engine.ts";
+import type { LinkTraits } from "../cache/commit-log.ts";
 import { KeyGate } from "../cache/key-gate.ts";
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { RecentPuts } from "../cache/recent-puts.ts";
-import type { UpstreamTraits } from "../cache/upstream.ts";
 import type { Config, RedisConfig } from "../config/config.ts";
 import { MIN_ENTRY_BYTES } from "../config/memory-division.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -57,7 +57,9 @@ export interface SharedParts {
   readonly link: LinkParts | null;
 }
 
-export interface LinkParts extends UpstreamTraits {
+export interface LinkParts extends LinkTraits {
+  /** There is a backend. */
+  readonly loads: boolean;
   /** The id of this node. */
   readonly nodeId: number;
 }

@@ -1,4 +1,5 @@
-import type { Loaded, Upstream, UpstreamTraits } from "../cache/upstream.ts";
+import type { BackingStore, Loaded } from "../cache/backing-store.ts";
+import type { CommitLog } from "../cache/commit-log.ts";
 import type { Completion } from "../model/completion.ts";
 import type { Mutation } from "../model/mutation.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
@@ -15,7 +16,7 @@ import {
   type UpstreamRequest,
 } from "./upstream-messages.ts";
 
-export interface UpstreamClientOptions extends UpstreamTraits {
+export interface UpstreamClientOptions {
   readonly post: (request: UpstreamRequest, transfer: readonly ArrayBuffer[]) => void;
   /** Runs after the requests of this turn of the event loop. */
   readonly defer: (run: () => void) => void;
@@ -41,11 +42,7 @@ export function connectHub(options: UpstreamClientOptions): HubClient {
 }
 
 /** What is asked for in one turn of the event loop goes in one message. */
-class UpstreamClient implements Upstream {
-  readonly loads: boolean;
-  readonly deletes: boolean;
-  readonly tombstoneMs: number;
-  readonly refreshAheadMs: number;
+class UpstreamClient implements CommitLog, BackingStore {
   readonly calls = new CallClient<Hub, Failure>((request) => {
     this.#calls.push(request);
     this.#schedule();
@@ -68,17 +65,9 @@ class UpstreamClient implements Upstream {
 
   constructor(options: UpstreamClientOptions) {
     this.#options = options;
-    this.loads = options.loads;
-    this.deletes = options.deletes;
-    this.tombstoneMs = options.tombstoneMs;
-    this.refreshAheadMs = options.refreshAheadMs;
   }
 
-  record(mutation: Mutation): Promise<void> {
-    return new Promise((done, failed) => this.recordLater(mutation, { done, failed }));
-  }
-
-  recordLater(mutation: Mutation, completion: Completion<void>): boolean {
+  commit(mutation: Mutation, completion: Completion<void>): boolean {
     this.#writer.add(mutation);
     this.#schedule();
     this.#recording.set(this.#nextRecord++, completion);

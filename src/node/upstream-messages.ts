@@ -1,5 +1,6 @@
 /** What HTTP threads ask of the hub in the main thread, and what it answers. All of it is structured-cloneable. */
-import { type Loaded, UpstreamError, type UpstreamErrorCode } from "../cache/upstream.ts";
+import type { Loaded } from "../cache/backing-store.ts";
+import { UpstreamError, type UpstreamErrorCode } from "../cache/upstream-error.ts";
 import type { CallAnswer, CallRequest, Remote } from "../runtime/rpc.ts";
 import type { Hub } from "./hub.ts";
 

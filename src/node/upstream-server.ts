@@ -1,5 +1,4 @@
-import type { Loaded } from "../cache/upstream.ts";
-import type { Mutation } from "../model/mutation.ts";
+import type { Loaded } from "../cache/backing-store.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import { answerCall, type CallAnswer, type CallRequest, copied } from "../runtime/rpc.ts";
 import type { Hub } from "./hub.ts";
@@ -20,7 +19,7 @@ interface Answers {
 }
 
 /** As much of the hub as threads can ask for. */
-export type ServedHub = Pick<Hub, "recordsTogether" | "record" | "recordAll" | "load" | "refresh" | keyof MainCalls>;
+export type ServedHub = Pick<Hub, "commit" | "load" | "refresh" | keyof MainCalls>;
 
 /** Serves one HTTP thread from the hub. What is answered in one turn of the event loop goes in one message. */
 export class UpstreamServer {
@@ -43,30 +42,21 @@ export class UpstreamServer {
   }
 
   #record(records: Uint8Array<ArrayBuffer>, first: number): void {
-    const mutations = readMutations(records);
-    if (!this.hub.recordsTogether || mutations.length === 1) {
-      this.#recordEach(mutations, first);
-      return;
-    }
-    this.hub.recordAll(mutations).then(
-      () => this.#answerRecords(first, first + mutations.length - 1, null),
-      // There was no room for all of them, but those who came with a large one are not to suffer from it.
-      () => this.#recordEach(mutations, first),
-    );
-  }
-
-  #recordEach(mutations: readonly Mutation[], first: number): void {
-    for (const [number, mutation] of mutations.entries()) {
+    for (const [number, mutation] of readMutations(records).entries()) {
       const id = first + number;
-      this.hub.record(mutation).then(
-        () => this.#answerRecords(id, id, null),
-        (error) => this.#answerRecords(id, id, failureOf(error)),
-      );
+      const completion = {
+        done: () => this.#answerRecord(id, null),
+        failed: (error: unknown) => this.#answerRecord(id, failureOf(error)),
+      };
+      if (this.hub.commit(mutation, completion)) completion.done();
     }
   }
 
-  #answerRecords(from: number, to: number, failure: Failure | null): void {
-    this.#answers.records.push({ from, to, failure });
+  #answerRecord(id: number, failure: Failure | null): void {
+    const { records } = this.#answers;
+    const last = records.at(-1);
+    if (failure === null && last !== undefined && last.failure === null && last.to === id - 1) last.to = id;
+    else records.push({ from: id, to: id, failure });
     this.#schedule();
   }
 

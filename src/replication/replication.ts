@@ -5,8 +5,8 @@
  * depends on the order in which mutations arrive: versions decide.
  */
 
+import type { PartState } from "../cache/operator-port.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
-import type { PartState } from "../cache/upstream.ts";
 import type { Engine } from "../engine/engine.ts";
 import { type HybridClock, versionAt } from "../model/hybrid-clock.ts";
 import type { Mutation, PutMutation } from "../model/mutation.ts";

@@ -1,5 +1,5 @@
 /** The state of the peers for operators, in `/health` and `/api/stats`. */
-import type { PartState } from "../cache/upstream.ts";
+import type { PartState } from "../cache/operator-port.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { PeerLink } from "./peer-link.ts";
 import type { PeerOutbox, PeerQueue } from "./peer-queue.ts";

@@ -1,12 +1,14 @@
 /** An entry becomes what the database gives for its key as soon as it was written there. */
 
 import { describe, expect, test } from "bun:test";
-import type { NewValue } from "../../src/cache/cache.ts";
+import type { NewValue } from "../../src/cache/changes.ts";
+import { committed } from "../../src/cache/commit-log.ts";
 import type { BackendConfig } from "../../src/config/config.ts";
 import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { LateEngine } from "../support/late-engine.ts";
 import { settled } from "../support/manual-scheduler.ts";
+import { putIn } from "../support/put-in.ts";
 import { NODE_ID, openTestHub, type TestHub, WRITE_DELAY_MS } from "../support/test-hub.ts";
 
 const TTL_MS = 300_000;
@@ -16,8 +18,8 @@ function json(text: string): NewValue {
   return { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
 }
 
-function put(node: TestHub, key: string, text: string, ttlMs = TTL_MS) {
-  return node.cache.put(keyOf(key), json(text), ttlMs, null);
+async function put(node: TestHub, key: string, text: string, ttlMs = TTL_MS) {
+  return putIn(node.cache, keyOf(key), json(text), ttlMs, null);
 }
 
 function open(writeMode: BackendConfig["writeMode"], isLate: boolean, config: Partial<BackendConfig> = {}): TestHub {
@@ -142,7 +144,7 @@ for (const isLate of [false, true]) {
       const stamp = { version: node.versions.next(), nodeId: NODE_ID };
       const value = { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE };
       const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
-      await node.hub.record({ ...common, stamp });
+      await committed(node.hub, { ...common, stamp });
       await written(node);
       const request = { key: keyOf("a"), source: value.bytes, start: 0, end: 1, attributes: JSON_ATTRIBUTES };
       await node.engine.put({ ...request, expiresAtMs: NEVER, stamp, condition: null });
@@ -157,7 +159,7 @@ for (const isLate of [false, true]) {
       expect(node.stored("a")).toBe("[1]");
       const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
       const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
-      await node.hub.record({ ...common, stamp });
+      await committed(node.hub, { ...common, stamp });
       expect(node.stored("a")).toBeNull();
       await written(node);
       expect(node.stored("a")).toBe("[2]");
@@ -173,7 +175,7 @@ for (const isLate of [false, true]) {
       expect(node.stored("a")).toBe("[2]");
       expect(await node.cache.increment(keyOf("n"), 4, null)).toEqual({ kind: "incremented", value: 4 });
       expect(node.stored("n")).toBe("[4]");
-      await node.cache.put(keyOf("a"), json("3"), TTL_MS, { kind: "present" });
+      await putIn(node.cache, keyOf("a"), json("3"), TTL_MS, { kind: "present" });
       expect(node.stored("a")).toBe("[3]");
     });
 

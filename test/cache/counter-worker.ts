@@ -19,6 +19,7 @@ const cache = new Cache({
   nowMs: Date.now,
   defaultTtlMs: null,
   nodeId: 0,
+  link: null,
 });
 let lost = 0;
 for (let turn = 0; turn < count; turn++) {

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { DEFAULT_TTL, type NewValue } from "../../src/cache/cache.ts";
+import { Cache, DEFAULT_TTL } from "../../src/cache/cache.ts";
+import type { NewValue } from "../../src/cache/changes.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
-import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
@@ -11,14 +11,15 @@ import type { Mutation } from "../../src/model/mutation.ts";
 import { keyOf, ManualClock, RecordingSink, smallEngine } from "../support/engine-io.ts";
 import { FakeUpstream, outboxFull } from "../support/fake-upstream.ts";
 import { settled } from "../support/manual-scheduler.ts";
+import { putIn } from "../support/put-in.ts";
 
 const KEY = keyOf("k");
 
 let engine: MemoryEngine;
 let upstream: FakeUpstream;
 /** Two threads of one node. */
-let first: LinkedCache;
-let second: LinkedCache;
+let first: Cache;
+let second: Cache;
 /** Set by a test: commits of puts and deletes wait for it. */
 let commit: PromiseWithResolvers<void> | null;
 
@@ -32,14 +33,13 @@ beforeEach(() => {
     if (mutation.kind !== "put" || mutation.touch === null) await commit?.promise;
   };
   const shared = {
-    ...{ engine, upstream, nowMs: clock.read, defaultTtlMs: null, nodeId: 7 },
+    ...{ engine, nowMs: clock.read, defaultTtlMs: null, nodeId: 7 },
     versions: HybridClock.create(clock.read),
-    invalidations: RecentInvalidations.create(),
-    recentPuts: RecentPuts.create(),
   };
+  const link = { ...upstream.link, invalidations: RecentInvalidations.create(), recentPuts: RecentPuts.create() };
   const gate = KeyGate.create();
-  first = new LinkedCache({ ...shared, gate });
-  second = new LinkedCache({ ...shared, gate: KeyGate.attach(gate.buffer) });
+  first = new Cache({ ...shared, link: { ...link, gate } });
+  second = new Cache({ ...shared, link: { ...link, gate: KeyGate.attach(gate.buffer) } });
 });
 
 function json(text: string): NewValue {
@@ -56,9 +56,9 @@ const versionStored = () => engine.stampOf(KEY)?.version ?? 0;
 
 /** Stores 1, and lets a thread put 10 whose commit waits. */
 async function putThatWaits(): Promise<unknown> {
-  await first.put(KEY, json("1"), DEFAULT_TTL, null);
+  await putIn(first, KEY, json("1"), DEFAULT_TTL, null);
   commit = Promise.withResolvers();
-  return first.put(KEY, json("10"), DEFAULT_TTL, null);
+  return putIn(first, KEY, json("10"), DEFAULT_TTL, null);
 }
 
 function release(): void {
@@ -71,7 +71,7 @@ describe("while a put of the key has its stamp and waits for its commit,", () =>
   const calls = [
     ["a touch", () => second.touch(KEY, 60_000, null), "touched", "10"],
     ["an increment", () => second.increment(KEY, 1, null), { kind: "incremented", value: 11 }, "11"],
-    ["a put with If-Match", () => second.put(KEY, json("2"), DEFAULT_TTL, isIfMatch()), "condition-failed", "10"],
+    ["a put with If-Match", () => putIn(second, KEY, json("2"), DEFAULT_TTL, isIfMatch()), "condition-failed", "10"],
     ["a delete with If-Match", () => second.delete(KEY, isIfMatch()), "condition-failed", "10"],
   ] as const;
 
@@ -79,7 +79,7 @@ describe("while a put of the key has its stamp and waits for its commit,", () =>
     const put = putThatWaits();
     await settled();
     let isDone = false;
-    const called = call().finally(() => {
+    const called = (async () => call())().finally(() => {
       isDone = true;
     });
     await settled();
@@ -95,7 +95,7 @@ describe("while a put of the key has its stamp and waits for its commit,", () =>
     await settled();
     const increment = second.increment(KEY, 1, null);
     await settled();
-    const later = second.put(KEY, json("20"), DEFAULT_TTL, null);
+    const later = putIn(second, KEY, json("20"), DEFAULT_TTL, null);
     await settled();
     release();
     await Promise.all([put, increment, later]);
@@ -109,13 +109,13 @@ describe("while a put of the key has its stamp and waits for its commit,", () =>
     void second.increment(KEY, 1, null);
     await settled();
     commit = null;
-    expect(await second.put(keyOf("other"), json("1"), DEFAULT_TTL, null)).toBe("stored");
+    expect(await putIn(second, keyOf("other"), json("1"), DEFAULT_TTL, null)).toBe("stored");
     void put;
   });
 });
 
 test("a delete that waits for its commit is seen by an increment, which begins at 0", async () => {
-  await first.put(KEY, json("5"), DEFAULT_TTL, null);
+  await putIn(first, KEY, json("5"), DEFAULT_TTL, null);
   commit = Promise.withResolvers();
   const removed = first.delete(KEY, null);
   await settled();
@@ -127,11 +127,11 @@ test("a delete that waits for its commit is seen by an increment, which begins a
 });
 
 test("a delete that waits for its commit is seen by a put that wants nothing to be there", async () => {
-  await first.put(KEY, json("5"), DEFAULT_TTL, null);
+  await putIn(first, KEY, json("5"), DEFAULT_TTL, null);
   commit = Promise.withResolvers();
   const removed = first.delete(KEY, null);
   await settled();
-  const put = second.put(KEY, json("6"), DEFAULT_TTL, { kind: "absent" });
+  const put = putIn(second, KEY, json("6"), DEFAULT_TTL, { kind: "absent" });
   await settled();
   release();
   expect([await removed, await put]).toEqual(["deleted", "stored"]);
@@ -139,9 +139,9 @@ test("a delete that waits for its commit is seen by a put that wants nothing to 
 });
 
 test("a put that is refused lets those go on that waited for it", async () => {
-  await first.put(KEY, json("1"), DEFAULT_TTL, null);
+  await putIn(first, KEY, json("1"), DEFAULT_TTL, null);
   commit = Promise.withResolvers();
-  const put = first.put(KEY, json("10"), DEFAULT_TTL, null);
+  const put = (async () => putIn(first, KEY, json("10"), DEFAULT_TTL, null))();
   put.catch(() => {});
   await settled();
   const increment = second.increment(KEY, 1, null);
@@ -153,7 +153,7 @@ test("a put that is refused lets those go on that waited for it", async () => {
 });
 
 test("every increment counts, and every put is seen by the calls after it, however they mix", async () => {
-  await first.put(KEY, json("0"), DEFAULT_TTL, null);
+  await putIn(first, KEY, json("0"), DEFAULT_TTL, null);
   const increments = Array.from({ length: 50 }, (_, at) => (at % 2 === 0 ? first : second).increment(KEY, 1, null));
   expect((await Promise.all(increments)).every(({ kind }) => kind === "incremented")).toBe(true);
   expect(stored()).toBe("50");

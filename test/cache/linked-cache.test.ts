@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import type { LoadSink, LoadState, NewValue } from "../../src/cache/cache.ts";
+import type { Loaded, LoadSink, LoadState } from "../../src/cache/backing-store.ts";
+import { Cache } from "../../src/cache/cache.ts";
+import type { NewValue } from "../../src/cache/changes.ts";
 import { Filler } from "../../src/cache/filler.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
-import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
-import type { Loaded } from "../../src/cache/upstream.ts";
 import type { Engine, IncrementOutcome, IncrementRequest } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
@@ -16,6 +16,7 @@ import { keyOf, ManualClock, RecordingSink, smallEngine } from "../support/engin
 import { FakeUpstream, notInTime, outboxFull, shownMutation } from "../support/fake-upstream.ts";
 import { LateEngine } from "../support/late-engine.ts";
 import { OvertakingEngine } from "../support/overtaking-engine.ts";
+import { putIn } from "../support/put-in.ts";
 
 const NODE_ID = 7;
 const LARGE = JSON.stringify("x".repeat(20_000));
@@ -42,7 +43,7 @@ let versions: HybridClock;
 let invalidations: RecentInvalidations;
 let engine: MemoryEngine;
 let upstream: FakeUpstream;
-let cache: LinkedCache;
+let cache: Cache;
 
 beforeEach(() => {
   clock = new ManualClock();
@@ -53,17 +54,14 @@ beforeEach(() => {
   cache = cacheOver(engine);
 });
 
-function cacheOver(below: Engine): LinkedCache {
-  return new LinkedCache({
+function cacheOver(below: Engine): Cache {
+  return new Cache({
     engine: below,
     versions,
     nowMs: clock.read,
     defaultTtlMs: null,
     nodeId: NODE_ID,
-    upstream,
-    invalidations,
-    recentPuts: RecentPuts.create(),
-    gate: KeyGate.create(),
+    link: { ...upstream.link, invalidations, recentPuts: RecentPuts.create(), gate: KeyGate.create() },
   });
 }
 
@@ -109,7 +107,7 @@ describe("a put of a cache with something behind it", () => {
     upstream.onRecord = () => {
       seen.push(storedText("a") === null ? null : "stored");
     };
-    expect(await cache.put(keyOf("a"), json(text), 5_000, null)).toBe("stored");
+    expect(await putIn(cache, keyOf("a"), json(text), 5_000, null)).toBe("stored");
     expect(seen).toEqual([null]);
     expect(storedText("a")).toBe(text);
     const sink = new RecordingSink();
@@ -131,7 +129,7 @@ describe("a put of a cache with something behind it", () => {
   test("keeps copies of key and value: the request's buffers are reused while it waits", async () => {
     const key = keyOf("a");
     const value = json('"mine"');
-    const put = cache.put(key, value, 0, null);
+    const put = putIn(cache, key, value, 0, null);
     key.bytes.fill("z");
     value.source.fill("z");
     await put;
@@ -140,54 +138,54 @@ describe("a put of a cache with something behind it", () => {
   });
 
   test("that is refused leaves what was there", async () => {
-    await cache.put(keyOf("a"), json("1"), 0, null);
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
     upstream.onRecord = () => {
       throw outboxFull();
     };
-    await expect(cache.put(keyOf("a"), json("2"), 0, null)).rejects.toThrow("the outbox is full");
+    await expect(putIn(cache, keyOf("a"), json("2"), 0, null)).rejects.toThrow("the outbox is full");
     expect(storedText("a")).toBe("1");
-    await expect(cache.put(keyOf("b"), json("2"), 0, null)).rejects.toThrow("the outbox is full");
+    await expect(putIn(cache, keyOf("b"), json("2"), 0, null)).rejects.toThrow("the outbox is full");
     expect(storedText("b")).toBeNull();
   });
 
   test("under a condition that is refused leaves nothing of itself", async () => {
     upstream.onLoad = hasAlways("1");
-    await cache.put(keyOf("a"), json("1"), 0, null);
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
     upstream.onRecord = () => {
       throw outboxFull();
     };
-    await expect(cache.put(keyOf("a"), json("2"), 0, { kind: "present" })).rejects.toThrow("the outbox is full");
+    await expect(putIn(cache, keyOf("a"), json("2"), 0, { kind: "present" })).rejects.toThrow("the outbox is full");
     expect(storedText("a")).toBeNull();
   });
 
   test("that is written later drops the older entry, which the backend is about to replace", async () => {
-    await cache.put(keyOf("a"), json("1"), 0, null);
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
     upstream.onRecord = () => {
       throw notInTime();
     };
-    await expect(cache.put(keyOf("a"), json("2"), 0, null)).rejects.toThrow("in time");
+    await expect(putIn(cache, keyOf("a"), json("2"), 0, null)).rejects.toThrow("in time");
     expect(storedText("a")).toBeNull();
   });
 
   test("of a value that can't fit is refused before anything is recorded", async () => {
     const huge = json(JSON.stringify("x".repeat(5_000_000)));
-    await cache.put(keyOf("a"), json("1"), 0, null);
-    expect(await cache.put(keyOf("a"), huge, 0, null)).toBe("too-large");
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
+    expect(await putIn(cache, keyOf("a"), huge, 0, null)).toBe("too-large");
     expect([storedText("a"), recorded()]).toEqual(["1", ["put a=1"]]);
   });
 
   test("that the engine has no room for drops the older entry and says so", async () => {
     const tiny = new OvertakingEngine(engine);
     tiny.put = () => "too-large";
-    await cache.put(keyOf("a"), json("1"), 0, null);
-    expect(await cacheOver(tiny).put(keyOf("a"), json("2"), 0, null)).toBe("too-large");
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
+    expect(await putIn(cacheOver(tiny), keyOf("a"), json("2"), 0, null)).toBe("too-large");
     expect(storedText("a")).toBeNull();
   });
 
   test("that a newer one overtook has happened before it, and is done", async () => {
     const overtaking = new OvertakingEngine(engine);
     overtaking.next = () => engine.put({ ...request("a", '"theirs"'), stamp: { version: versions.next(), nodeId: 9 } });
-    expect(await cacheOver(overtaking).put(keyOf("a"), json('"ours"'), 0, null)).toBe("superseded");
+    expect(await putIn(cacheOver(overtaking), keyOf("a"), json('"ours"'), 0, null)).toBe("superseded");
     expect([storedText("a"), recorded()]).toEqual(['"theirs"', ['put a="ours"']]);
   });
 
@@ -203,7 +201,7 @@ describe("a put of a cache with something behind it", () => {
         versioned.delete({ key: keyOf(`k${number}`), stamp, condition: null, tombstoneUntilMs: NEVER });
       }
     };
-    expect(await cacheOver(overtaking).put(keyOf("a"), json('"new"'), 0, null)).toBe("superseded");
+    expect(await putIn(cacheOver(overtaking), keyOf("a"), json('"new"'), 0, null)).toBe("superseded");
     expect(versioned.get(keyOf("a"), new RecordingSink())).toBe(false);
   });
 
@@ -211,20 +209,20 @@ describe("a put of a cache with something behind it", () => {
     upstream.onRecord = () => {
       if (upstream.recorded.length === 0) invalidations.add("a*", { version: versions.next(), nodeId: NODE_ID });
     };
-    expect(await cache.put(keyOf("a"), json("1"), 0, null)).toBe("superseded");
+    expect(await putIn(cache, keyOf("a"), json("1"), 0, null)).toBe("superseded");
     expect([storedText("a"), recorded()]).toEqual([null, ["put a=1"]]);
   });
 
   test("that a pattern delete meets between two looks is not left behind", async () => {
     const overtaking = new OvertakingEngine(engine);
     overtaking.next = () => invalidations.add("a*", { version: versions.next(), nodeId: NODE_ID });
-    expect(await cacheOver(overtaking).put(keyOf("a"), json("1"), 0, null)).toBe("superseded");
+    expect(await putIn(cacheOver(overtaking), keyOf("a"), json("1"), 0, null)).toBe("superseded");
     expect([storedText("a"), recorded()]).toEqual([null, ["put a=1"]]);
   });
 
   test("tells who sent it on, and for which trace", async () => {
     const context = { isReplicated: true, traceContext: "00-1-2-01" };
-    await cache.put(keyOf("a"), json("1"), 0, null, context);
+    await putIn(cache, keyOf("a"), json("1"), 0, null, context);
     await cache.delete(keyOf("a"), null, context);
     await cache.clear(context);
     await cache.deleteMatching(Glob.parse("x*"), context);
@@ -238,9 +236,9 @@ describe("a put of a cache with something behind it", () => {
 describe("what depends on the stored entry", () => {
   test("looks at what the backend has: conditions", async () => {
     upstream.onLoad = hasAlways('"theirs"');
-    expect(await cache.put(keyOf("a"), json("1"), 0, { kind: "absent" })).toBe("condition-failed");
+    expect(await putIn(cache, keyOf("a"), json("1"), 0, { kind: "absent" })).toBe("condition-failed");
     expect(await cache.delete(keyOf("b"), { kind: "absent" })).toBe("condition-failed");
-    expect(await cache.put(keyOf("c"), json("1"), 0, { kind: "present" })).toBe("stored");
+    expect(await putIn(cache, keyOf("c"), json("1"), 0, { kind: "present" })).toBe("stored");
     expect(await cache.delete(keyOf("d"), { kind: "present" })).toBe("deleted");
     expect(upstream.loaded).toEqual(["a", "b", "c", "d"]);
     expect(recorded()).toEqual(["put c=1", "delete d"]);
@@ -255,7 +253,7 @@ describe("what depends on the stored entry", () => {
   });
 
   test("does not ask the backend where the cache has the entry, or where there is none to ask", async () => {
-    await cache.put(keyOf("a"), json("1"), 0, null);
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
     await cache.increment(keyOf("a"), 1, null);
     upstream.loads = false;
     const withPeersOnly = cacheOver(engine);
@@ -270,7 +268,7 @@ describe("what depends on the stored entry", () => {
       throw notInTime();
     };
     await expect(cache.increment(keyOf("a"), 1, null)).rejects.toThrow("in time");
-    await expect(cache.put(keyOf("a"), json("1"), 0, { kind: "absent" })).rejects.toThrow("in time");
+    await expect(putIn(cache, keyOf("a"), json("1"), 0, { kind: "absent" })).rejects.toThrow("in time");
     await expect(cache.delete(keyOf("a"), { kind: "present" })).rejects.toThrow("in time");
     await expect(cache.touch(keyOf("a"), 1, null)).rejects.toThrow("in time");
     expect(recorded()).toEqual([]);
@@ -288,7 +286,7 @@ describe("what depends on the stored entry", () => {
     overtaking.next = passTtl;
     expect(await cacheOver(overtaking).touch(keyOf("b"), 900_000, null)).toBe("touched");
     overtaking.next = passTtl;
-    expect(await cacheOver(overtaking).put(keyOf("c"), json("1"), 0, { kind: "absent" })).toBe("condition-failed");
+    expect(await putIn(cacheOver(overtaking), keyOf("c"), json("1"), 0, { kind: "absent" })).toBe("condition-failed");
     expect(recorded()).toEqual(["put a=42", "touch b=41"]);
   });
 
@@ -325,7 +323,7 @@ describe("what depends on the stored entry", () => {
   });
 
   test("is dropped where it can't be recorded: the next read loads what is true", async () => {
-    await cache.put(keyOf("a"), json("1"), 0, null);
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
     upstream.onRecord = () => {
       throw outboxFull();
     };
@@ -334,7 +332,7 @@ describe("what depends on the stored entry", () => {
   });
 
   test("is not dropped where something newer has its place by the time that it can't be recorded", async () => {
-    await cache.put(keyOf("a"), json("1"), 0, null);
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
     upstream.onRecord = () => {
       engine.put({ ...request("a", '"theirs"'), stamp: { version: versions.next(), nodeId: 9 } });
       throw outboxFull();
@@ -344,7 +342,7 @@ describe("what depends on the stored entry", () => {
   });
 
   test("stays where it is recorded for later", async () => {
-    await cache.put(keyOf("a"), json("1"), 0, null);
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
     upstream.onRecord = () => {
       throw notInTime();
     };
@@ -353,7 +351,7 @@ describe("what depends on the stored entry", () => {
   });
 
   test("is counted once more where a clear came in between", async () => {
-    await cache.put(keyOf("a"), json("41"), 0, null);
+    await putIn(cache, keyOf("a"), json("41"), 0, null);
     const overtaking = new OvertakingEngine(engine);
     overtaking.next = () => invalidations.add(null, { version: versions.next(), nodeId: NODE_ID });
     // The clear is the later one of the two that found the entry: the counter begins anew.
@@ -362,7 +360,7 @@ describe("what depends on the stored entry", () => {
   });
 
   test("is not touched where a clear came in between", async () => {
-    await cache.put(keyOf("a"), json("41"), 0, null);
+    await putIn(cache, keyOf("a"), json("41"), 0, null);
     const overtaking = new OvertakingEngine(engine);
     overtaking.next = () => invalidations.add(null, { version: versions.next(), nodeId: NODE_ID });
     expect(await cacheOver(overtaking).touch(keyOf("a"), 1_000, null)).toBe("absent");
@@ -373,7 +371,7 @@ describe("what depends on the stored entry", () => {
 
 describe("a delete of a cache with something behind it", () => {
   test("is recorded, and remembered against older puts that may still come", async () => {
-    await cache.put(keyOf("a"), json("1"), 0, null);
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
     const older = versions.next();
     expect(await cache.delete(keyOf("a"), null)).toBe("deleted");
     expect(recorded()).toEqual(["put a=1", "delete a"]);
@@ -381,7 +379,7 @@ describe("a delete of a cache with something behind it", () => {
   });
 
   test("that is refused leaves the entry", async () => {
-    await cache.put(keyOf("a"), json("1"), 0, null);
+    await putIn(cache, keyOf("a"), json("1"), 0, null);
     upstream.onRecord = () => {
       throw outboxFull();
     };
@@ -390,7 +388,7 @@ describe("a delete of a cache with something behind it", () => {
   });
 
   test("by pattern, and of everything, is recorded before it is done, and known to all threads by then", async () => {
-    await cache.put(keyOf("user:1"), json("1"), 0, null);
+    await putIn(cache, keyOf("user:1"), json("1"), 0, null);
     const older = versions.next();
     const seen: unknown[] = [];
     upstream.onRecord = () => {
@@ -406,7 +404,7 @@ describe("a delete of a cache with something behind it", () => {
   });
 
   test("by pattern that is refused removes nothing", async () => {
-    await cache.put(keyOf("user:1"), json("1"), 0, null);
+    await putIn(cache, keyOf("user:1"), json("1"), 0, null);
     upstream.onRecord = () => {
       throw outboxFull();
     };
@@ -418,7 +416,7 @@ describe("a delete of a cache with something behind it", () => {
   test("by pattern tells the backend key by key, where deletes reach it, and only what matches", async () => {
     upstream.deletes = true;
     const keys = Array.from({ length: 1_200 }, (_, number) => `user:${number}`);
-    for (const key of [...keys, "other"]) await cache.put(keyOf(key), json("1"), 0, null);
+    for (const key of [...keys, "other"]) await putIn(cache, keyOf(key), json("1"), 0, null);
     upstream.recorded.length = 0;
     expect(await cache.deleteMatching(Glob.parse("user:*"))).toBe(1_200);
     expect(recorded().at(-1)).toBe("invalidate user:*");
@@ -429,7 +427,7 @@ describe("a delete of a cache with something behind it", () => {
 
   test("by pattern that a peer sent on tells the backend nothing", async () => {
     upstream.deletes = true;
-    await cache.put(keyOf("user:1"), json("1"), 0, null);
+    await putIn(cache, keyOf("user:1"), json("1"), 0, null);
     await cache.clear({ isReplicated: true });
     expect(recorded()).toEqual(["put user:1=1", "invalidate all"]);
   });
@@ -457,8 +455,8 @@ describe("an entry that is read shortly before it expires", () => {
   ])("is reloaded in the background, once it is due (engine that answers %s)", async (_, below) => {
     upstream.refreshAheadMs = 2_000;
     const refreshing = cacheOver(below());
-    await refreshing.put(keyOf("ends"), json("1"), 10_000, null);
-    await refreshing.put(keyOf("stays"), json("1"), 0, null);
+    await putIn(refreshing, keyOf("ends"), json("1"), 10_000, null);
+    await putIn(refreshing, keyOf("stays"), json("1"), 0, null);
     const read = async () => {
       for (const key of ["ends", "stays", "nobody"]) await refreshing.get(keyOf(key), new RecordingSink());
     };

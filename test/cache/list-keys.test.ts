@@ -21,7 +21,7 @@ class PagedEngine extends PlainEngine {
 
 function cacheOver(engine: PagedEngine): Cache {
   const nowMs = new ManualClock().read;
-  return new Cache({ engine, versions: HybridClock.create(nowMs), nowMs, defaultTtlMs: null, nodeId: 0 });
+  return new Cache({ engine, versions: HybridClock.create(nowMs), nowMs, defaultTtlMs: null, nodeId: 0, link: null });
 }
 
 const request: ScanRequest = { pattern: null, cursor: null, limit: 3 };

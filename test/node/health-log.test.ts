@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { PartState } from "../../src/cache/upstream.ts";
+import type { PartState } from "../../src/cache/operator-port.ts";
 import { HealthLog } from "../../src/node/health-log.ts";
 import { ManualScheduler } from "../support/manual-scheduler.ts";
 

@@ -4,9 +4,9 @@
  */
 
 import { expect, test } from "bun:test";
-import type { NewValue } from "../../src/cache/cache.ts";
-import type { LinkedCache } from "../../src/cache/linked-cache.ts";
-import { UpstreamError } from "../../src/cache/upstream.ts";
+import type { Cache } from "../../src/cache/cache.ts";
+import type { NewValue } from "../../src/cache/changes.ts";
+import { UpstreamError } from "../../src/cache/upstream-error.ts";
 import type { Condition } from "../../src/engine/engine.ts";
 import { JSON_ATTRIBUTES } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
@@ -16,6 +16,7 @@ import { UpstreamServer } from "../../src/node/upstream-server.ts";
 import { ByteBudget } from "../../src/runtime/byte-budget.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { settled } from "../support/manual-scheduler.ts";
+import { putIn } from "../support/put-in.ts";
 import { printedSeed, randomOf } from "../support/random.ts";
 import { openTestHub, type TestHub } from "../support/test-hub.ts";
 
@@ -29,14 +30,13 @@ class IgnoringSink extends RecordingSink {
 }
 
 /** A cache as a thread has it: the hub is behind messages. */
-function threadOf(node: TestHub): LinkedCache {
+function threadOf(node: TestHub): Cache {
   const inFlight = ByteBudget.create(2 ** 30);
   const receive = (answer: UpstreamAnswer) => client.receive(structuredClone(answer));
   const server = new UpstreamServer(node.hub, receive, setImmediate, inFlight);
-  const { loads, deletes, tombstoneMs, refreshAheadMs } = node.hub;
   const monotonicMs = () => node.scheduler.monotonicMs();
   const client = connectHub({
-    ...{ loads, deletes, tombstoneMs, refreshAheadMs, monotonicMs, inFlight },
+    ...{ monotonicMs, inFlight },
     post: (request, transfer) => server.receive(structuredClone(request, { transfer: [...transfer] })),
     defer: (run) => setImmediate(run),
   });
@@ -59,13 +59,13 @@ async function run(
   const failures = new Set<string>();
   let value = 0;
 
-  const step = async (cache: LinkedCache): Promise<unknown> => {
+  const step = async (cache: Cache): Promise<unknown> => {
     const name = pick(KEYS);
     const key = keyOf(name);
     const what = random();
     if (what < 0.3) {
       const text = name === "count" ? `${value++}` : JSON.stringify("x".repeat(random() < 0.3 ? 17_000 : 20) + value++);
-      return cache.put(key, json(text), random() < 0.3 ? 300 : 0, pick(CONDITIONS));
+      return putIn(cache, key, json(text), random() < 0.3 ? 300 : 0, pick(CONDITIONS));
     }
     if (what < 0.6) return (await cache.get(key, new RecordingSink())) || cache.load(key, new IgnoringSink());
     if (what < 0.7) return cache.increment(keyOf("count"), 1, null);

@@ -1,12 +1,14 @@
 import { describe, expect, test } from "bun:test";
-import type { NewValue } from "../../src/cache/cache.ts";
-import type { Loaded } from "../../src/cache/upstream.ts";
+import type { Loaded } from "../../src/cache/backing-store.ts";
+import type { NewValue } from "../../src/cache/changes.ts";
+import { committed } from "../../src/cache/commit-log.ts";
 import type { PutRequest } from "../../src/engine/engine.ts";
 import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { LateEngine } from "../support/late-engine.ts";
 import { settled } from "../support/manual-scheduler.ts";
+import { putIn } from "../support/put-in.ts";
 import { NODE_ID, openTestHub, type TestHub, WRITE_DELAY_MS } from "../support/test-hub.ts";
 
 function json(text: string): NewValue {
@@ -14,8 +16,8 @@ function json(text: string): NewValue {
   return { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
 }
 
-function put(node: TestHub, key: string, text: string, ttlMs = 0, isReplicated = false) {
-  return node.cache.put(keyOf(key), json(text), ttlMs, null, { isReplicated });
+async function put(node: TestHub, key: string, text: string, ttlMs = 0, isReplicated = false) {
+  return putIn(node.cache, keyOf(key), json(text), ttlMs, null, { isReplicated });
 }
 
 /** What a load gives: the text, with a mark where it is stale; null = absent. A failure is its code. */
@@ -175,7 +177,10 @@ describe("a hub", () => {
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const common = { key: "a", stamp, isReplicated: false };
     const isPut = kind === "put";
-    await node.hub.record(isPut ? { ...common, kind, value, expiresAtMs: NEVER, touch: null } : { ...common, kind });
+    await committed(
+      node.hub,
+      isPut ? { ...common, kind, value, expiresAtMs: NEVER, touch: null } : { ...common, kind },
+    );
     expect(await loaded(node, "a")).toBe(read);
     const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, attributes: JSON_ATTRIBUTES };
     await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: late, condition: null });
@@ -189,7 +194,7 @@ describe("a hub", () => {
     const stamp = { version: node.versions.next(), nodeId: NODE_ID };
     expect(await loaded(node, "a")).toBe("1");
     const mutation = { kind: "put", key: "a", value, expiresAtMs: NEVER, stamp, touch: null } as const;
-    await node.hub.record({ ...mutation, isReplicated: false });
+    await committed(node.hub, { ...mutation, isReplicated: false });
     expect(node.stored("a")).not.toBe("1");
     expect(await loaded(node, "a")).toBe("2");
     expect(node.stored("a")).toBe("2");
@@ -417,7 +422,7 @@ describe("a hub that writes through", () => {
     const newer = { version: node.versions.next(), nodeId: NODE_ID };
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
-    await node.hub.record({ ...common, stamp: newer });
+    await committed(node.hub, { ...common, stamp: newer });
     const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, attributes: JSON_ATTRIBUTES };
     await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: older, condition: null });
     expect(node.stored("a")).toBe("2");
@@ -440,7 +445,7 @@ describe("a hub that writes through", () => {
       const refused = { code: "ERR_BACKEND_KEY", isKept: false };
       await put(node, "other", "1");
       await expect(put(node, "a:b:c", "1")).rejects.toMatchObject(refused);
-      await expect(node.cache.put(key, json("1"), 0, { kind: "absent" })).rejects.toMatchObject(refused);
+      await expect(putIn(node.cache, key, json("1"), 0, { kind: "absent" })).rejects.toMatchObject(refused);
       await expect(node.cache.increment(key, 1, null)).rejects.toMatchObject(refused);
       await expect(node.cache.delete(key, null)).rejects.toMatchObject(refused);
       expect(await node.cache.touch(key, 1_000, null)).toBe("absent");
@@ -539,10 +544,10 @@ describe("a hub that does not write", () => {
     await using node = openTestHub({ config: { writeMode: "none" } });
     const { hub } = node;
     let early: Promise<string | null> = Promise.resolve(null);
-    const recordLater = hub.recordLater.bind(hub);
+    const commit = hub.commit.bind(hub);
     // The load begins after the write was noted and before it is put: another thread's GET.
-    hub.recordLater = (mutation, completion) => {
-      const isDone = recordLater(mutation, completion);
+    hub.commit = (mutation, completion) => {
+      const isDone = commit(mutation, completion);
       early = loaded(node, "a");
       return isDone;
     };
@@ -645,7 +650,7 @@ describe("a hub that keeps values after their TTL", () => {
     const kept = put(node, "a", "1", 1_000);
     await settled();
     const stamp = { version: node.versions.next(), nodeId: 9 };
-    await node.hub.record({ kind: "delete", key: "a", stamp, isReplicated: true });
+    await committed(node.hub, { kind: "delete", key: "a", stamp, isReplicated: true });
     letGo();
     await kept;
     node.backend.isAway = true;

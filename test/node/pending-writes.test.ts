@@ -2,10 +2,11 @@
 
 import { afterEach, describe, expect, test } from "bun:test";
 import { AwayEngine, PendingFlags } from "../../src/cache/away-engine.ts";
-import { FROM_CLIENT } from "../../src/cache/cache.ts";
+import { Cache } from "../../src/cache/cache.ts";
+import { committed } from "../../src/cache/commit-log.ts";
 import { Filler } from "../../src/cache/filler.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
-import { LinkedCache } from "../../src/cache/linked-cache.ts";
+import { FROM_CLIENT } from "../../src/cache/pipeline.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import { EngineUnavailableError } from "../../src/engine/engine.ts";
@@ -19,6 +20,7 @@ import { DoubtfulEngine, type Fate } from "../support/doubtful-engine.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { FakeUpstream, shownMutation } from "../support/fake-upstream.ts";
 import { settled } from "../support/manual-scheduler.ts";
+import { putIn } from "../support/put-in.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox } from "../support/test-outbox.ts";
 
@@ -44,19 +46,24 @@ function startNode(folder: string, redis: DoubtfulEngine) {
     flags,
     scheduler,
     tombstoneMs: 60_000,
-    record: (put) => upstream.record(put),
+    record: (put) => committed(upstream, put),
   });
   const port = Object.assign(upstream, {
     keepPending: (mutation: Mutation) => writes.keep(mutation),
     pendingOf: async (key: string) => writes.of(key),
     doubt: (key: string, stamp: Parameters<PendingWrites["doubt"]>[1]) => writes.doubt(key, stamp),
   });
-  const engine = new AwayEngine({ engine: redis, upstream: port, invalidations, pending: flags, nowMs });
+  const engine = new AwayEngine({
+    ...{ engine: redis, waiting: port, invalidations, pending: flags, nowMs },
+    get backingStore() {
+      return upstream.loads ? upstream : null;
+    },
+  });
   const versions = HybridClock.create(nowMs);
   versions.observe(outbox.newestVersion);
-  const cache = new LinkedCache({
-    ...{ engine, versions, nowMs, invalidations, upstream: port },
-    ...{ recentPuts: RecentPuts.create(), gate: KeyGate.create(), defaultTtlMs: null, nodeId: NODE_ID },
+  const cache = new Cache({
+    ...{ engine, versions, nowMs, defaultTtlMs: null, nodeId: NODE_ID },
+    link: { ...upstream.link, invalidations, recentPuts: RecentPuts.create(), gate: KeyGate.create() },
   });
   const filler = new Filler({
     ...{ engine: redis, invalidations, onFailure: () => {} },
@@ -97,7 +104,7 @@ type Node = ReturnType<typeof startNode>;
 async function put({ cache }: Pick<Node, "cache">, key: string, text: string) {
   const source = Buffer.from(text);
   const value = { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
-  return cache.put(keyOf(key), value, 0, null, FROM_CLIENT);
+  return putIn(cache, keyOf(key), value, 0, null, FROM_CLIENT);
 }
 
 async function read({ cache }: Pick<Node, "cache">, key: string): Promise<string | null> {

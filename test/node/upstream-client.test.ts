@@ -1,7 +1,10 @@
 /** A hub as an HTTP thread sees it: client and server, with a channel between that copies as threads do. */
 
 import { beforeEach, describe, expect, test } from "bun:test";
-import { type DeadWrite, type Loaded, UpstreamError } from "../../src/cache/upstream.ts";
+import type { Loaded } from "../../src/cache/backing-store.ts";
+import { committed } from "../../src/cache/commit-log.ts";
+import type { DeadWrite } from "../../src/cache/operator-port.ts";
+import { UpstreamError } from "../../src/cache/upstream-error.ts";
 import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
 import { connectHub, type HubClient } from "../../src/node/upstream-client.ts";
@@ -26,15 +29,6 @@ const DEAD: DeadWrite = {
 };
 
 class FakeHub extends FakeUpstream implements ServedHub {
-  recordsTogether = true;
-  readonly together: number[] = [];
-
-  async recordAll(mutations: readonly Mutation[]): Promise<void> {
-    for (const mutation of mutations) await this.onRecord(mutation);
-    this.together.push(mutations.length);
-    this.recorded.push(...mutations);
-  }
-
   readonly pending = new Map<string, Mutation>();
   readonly doubted: string[] = [];
 
@@ -80,10 +74,6 @@ beforeEach(() => {
     inFlight,
   );
   client = connectHub({
-    loads: true,
-    deletes: true,
-    tombstoneMs: 6_000,
-    refreshAheadMs: 100,
     inFlight,
     post: (request, transfer) => {
       requests.push(request);
@@ -113,27 +103,17 @@ function found(text: string, bytes = Buffer.from(text)): Loaded {
 }
 
 describe("the hub as an HTTP thread sees it", () => {
-  test("knows what the hub is for", () => {
-    const { loads, deletes, tombstoneMs, refreshAheadMs } = client;
-    expect({ loads, deletes, tombstoneMs, refreshAheadMs }).toEqual({
-      loads: true,
-      deletes: true,
-      tombstoneMs: 6_000,
-      refreshAheadMs: 100,
-    });
-  });
-
-  test("gets all that was asked for in one turn in one message, and records it in one go", async () => {
+  test("gets all that was asked for in one turn in one message, and is told of commits in a row at once", async () => {
     hub.onLoad = () => found("[1]");
-    const records = Promise.all(["a", "b", "c"].map((key) => client.record(put(key))));
+    const records = Promise.all(["a", "b", "c"].map((key) => committed(client, put(key))));
     const loads = Promise.all([client.load("x"), client.load("y")]);
     client.refresh("z");
     await Promise.all([records, loads, client.health()]);
     expect(requests).toHaveLength(1);
-    expect(hub.together).toEqual([3]);
+    expect(answers.flatMap(({ records: told }) => told)).toEqual([{ from: 1, to: 3, failure: null }]);
     expect(hub.recorded.map(shownMutation)).toEqual(["put a=1", "put b=1", "put c=1"]);
     expect(hub.refreshed).toEqual(["z"]);
-    await client.record(put("d"));
+    await committed(client, put("d"));
     expect(requests).toHaveLength(2);
     expect(hub.recorded).toHaveLength(4);
   });
@@ -142,11 +122,11 @@ describe("the hub as an HTTP thread sees it", () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     hub.onRecord = (mutation) => (mutation.kind === "put" && mutation.key === "slow" ? promise : undefined);
     let isSlowDone = false;
-    const slow = client.record(put("slow")).then(() => {
+    const slow = committed(client, put("slow")).then(() => {
       isSlowDone = true;
     });
     await new Promise((turn) => setImmediate(turn));
-    await client.record(put("quick"));
+    await committed(client, put("quick"));
     expect(isSlowDone).toBe(false);
     resolve();
     await slow;
@@ -157,18 +137,12 @@ describe("the hub as an HTTP thread sees it", () => {
     hub.onRecord = (mutation) => {
       if (mutation.kind === "put" && mutation.key === "large") throw outboxFull();
     };
-    const results = await Promise.allSettled(["a", "large", "b"].map((key) => client.record(put(key))));
+    const results = await Promise.allSettled(["a", "large", "b"].map((key) => committed(client, put(key))));
     expect(results.map((result) => result.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
     const [, refusal] = results;
     expect(refusal?.status === "rejected" && refusal.reason).toBeInstanceOf(UpstreamError);
     expect(refusal).toMatchObject({ reason: { code: "ERR_OUTBOX_FULL", retryAfterMs: 1_000, isKept: false } });
     expect(hub.recorded.map(shownMutation)).toEqual(["put a=1", "put b=1"]);
-  });
-
-  test("records one by one where each waits for an answer of its own", async () => {
-    hub.recordsTogether = false;
-    await Promise.all(["a", "b"].map((key) => client.record(put(key))));
-    expect([hub.together, hub.recorded.length]).toEqual([[], 2]);
   });
 
   test("loads a key once for all who ask in a turn, and gives each the whole answer", async () => {

@@ -1,8 +1,8 @@
 /** One node of the simulated world: the real replication, on a model of everything else. */
 
-import type { NewValue } from "../../src/cache/cache.ts";
+import { Cache } from "../../src/cache/cache.ts";
+import type { NewValue } from "../../src/cache/changes.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
-import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import type { Completion } from "../../src/model/completion.ts";
@@ -20,6 +20,7 @@ import { Replication } from "../../src/replication/replication.ts";
 import { decodeMessage } from "../../src/replication/wire/message.ts";
 import type { Awaitable } from "../../src/runtime/awaitable.ts";
 import type { Scheduler } from "../../src/runtime/scheduler.ts";
+import { putIn } from "../support/put-in.ts";
 import { type History, isTouch, nameOf } from "./history.ts";
 import { ModelEngine, ModelMemory } from "./model-engine.ts";
 import type { ModelNetwork } from "./model-network.ts";
@@ -64,7 +65,7 @@ interface Life {
   readonly clock: HybridClock;
   readonly invalidations: RecentInvalidations;
   readonly replication: Replication;
-  readonly cache: LinkedCache;
+  readonly cache: Cache;
   /** The newest put of each key that came with `replicated=true`. */
   readonly plain: Map<string, Stamp>;
 }
@@ -168,18 +169,21 @@ export class ModelNode {
         unheardSkewMs: settings.maxSkewMs,
       },
     });
-    const traits = { loads: false, deletes: false, tombstoneMs: settings.tombstoneMs, refreshAheadMs: 0 };
+    const traits = { deletes: false, tombstoneMs: settings.tombstoneMs, refreshAheadMs: 0 };
     const hub = new WatchedHub(
-      { ...{ outbox, traits, scheduler }, backend: null, peers: replication, writesThrough: false, log: () => {} },
+      { ...{ outbox, scheduler }, backend: null, peers: replication, writesThrough: false, log: () => {} },
       world.history,
     );
-    const cache = new LinkedCache({
-      ...{ engine, invalidations, upstream: hub, versions: clock, nodeId: settings.id },
+    const cache = new Cache({
+      ...{ engine, versions: clock, nodeId: settings.id },
       nowMs: () => this.nowMs(),
       defaultTtlMs: null,
-      recentPuts: RecentPuts.create(),
-      // A node that is gone waits for nothing.
-      gate: KeyGate.create(() => new Promise((resolve) => setImmediate(() => isOver() || resolve()))),
+      link: {
+        ...{ traits, commitLog: hub, backingStore: null, invalidations },
+        recentPuts: RecentPuts.create(),
+        // A node that is gone waits for nothing.
+        gate: KeyGate.create(() => new Promise((resolve) => setImmediate(() => isOver() || resolve()))),
+      },
     });
     world.history.started(settings.id);
     life = { isOver: false, engine, outbox, clock, invalidations, replication, cache, plain: hub.plain };
@@ -233,14 +237,14 @@ export class ModelNode {
 
   put(key: string, ttlMs: number | null, isReplicated = false): void {
     const value = jsonValue(`"${key} ${this.world.random.next()}"`);
-    this.#ask(this.life.cache.put(keyOf(key), value, ttlMs ?? 0, null, { isReplicated }));
+    this.#ask(putIn(this.life.cache, keyOf(key), value, ttlMs ?? 0, null, { isReplicated }));
   }
 
   /** `isPresent`: over whatever is there; else only where nothing is. */
   putIf(key: string, ttlMs: number | null, isPresent: boolean): void {
     const condition = { kind: isPresent ? "present" : "absent" } as const;
     const count = String(this.world.random.whole(1, 1_000_000_000));
-    this.#ask(this.life.cache.put(keyOf(key), jsonValue(count), ttlMs ?? 0, condition));
+    this.#ask(putIn(this.life.cache, keyOf(key), jsonValue(count), ttlMs ?? 0, condition));
   }
 
   /** A key with a count: what `putIf` put, or nothing. */
@@ -314,15 +318,15 @@ class WatchedHub extends Hub {
     super(options);
   }
 
-  override async recordAll(mutations: readonly Mutation[]): Promise<void> {
-    for (const mutation of mutations) this.#made(mutation);
-    await super.recordAll(mutations);
-    for (const mutation of mutations) this.#committed(mutation);
-  }
-
-  override recordLater(mutation: Mutation, completion: Completion<void>): boolean {
+  override commit(mutation: Mutation, completion: Completion<void>): boolean {
     this.#made(mutation);
-    const isDone = super.recordLater(mutation, completion);
+    const isDone = super.commit(mutation, {
+      done: () => {
+        this.#committed(mutation);
+        completion.done();
+      },
+      failed: (error) => completion.failed(error),
+    });
     if (isDone) this.#committed(mutation);
     return isDone;
   }

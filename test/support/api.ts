@@ -1,10 +1,8 @@
 import { expect } from "bun:test";
 import { Cache } from "../../src/cache/cache.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
-import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
-import type { Upstream, UpstreamAdmin } from "../../src/cache/upstream.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createApi } from "../../src/http/rest/api.ts";
 import type { PeerGate } from "../../src/http/rest/peer-routes.ts";
@@ -14,6 +12,7 @@ import { ByteBudget } from "../../src/runtime/byte-budget.ts";
 import { makeTelemetry, ThreadTelemetry } from "../../src/telemetry/node-telemetry.ts";
 import type { BucketChoice } from "../../src/telemetry/prometheus.ts";
 import { ManualClock, smallEngine } from "./engine-io.ts";
+import type { FakeUpstream } from "./fake-upstream.ts";
 import { startTestHttpServer } from "./http-server.ts";
 import { LateEngine, UnpromisingEngine } from "./late-engine.ts";
 import { type RawAnswer, RawClient } from "./raw-client.ts";
@@ -40,7 +39,7 @@ export interface TestApiOptions {
   readonly engine?: (clock: ManualClock) => Engine;
   readonly defaultTtlMs?: number | null;
   /** What is behind the cache; left out = nothing. */
-  readonly upstream?: Upstream & UpstreamAdmin;
+  readonly upstream?: FakeUpstream;
   /** Left out = anybody may say that he is a peer. */
   readonly peerGate?: PeerGate;
   readonly tellsMaxAge?: boolean;
@@ -68,17 +67,12 @@ export async function startTestApi(testOptions: TestApiOptions = {}): Promise<Te
   const clock = new ManualClock();
   const versions = HybridClock.create(clock.read);
   const below = engine(clock);
-  const cacheOptions = { engine: below, versions, nowMs: clock.read, defaultTtlMs, nodeId: 0 };
-  const cache =
+  const invalidations = RecentInvalidations.create();
+  const link =
     upstream === null
-      ? new Cache(cacheOptions)
-      : new LinkedCache({
-          ...cacheOptions,
-          upstream,
-          invalidations: RecentInvalidations.create(),
-          recentPuts: RecentPuts.create(),
-          gate: KeyGate.create(),
-        });
+      ? null
+      : { ...upstream.link, invalidations, recentPuts: RecentPuts.create(), gate: KeyGate.create() };
+  const cache = new Cache({ engine: below, versions, nowMs: clock.read, defaultTtlMs, nodeId: 0, link });
   const state = { ready: true };
   const options = {
     cache,

@@ -1,23 +1,23 @@
-import {
-  type DeadWrite,
-  type Loaded,
-  type PartHealth,
-  type PeerRequest,
-  type PeerResponse,
-  type Upstream,
-  type UpstreamAdmin,
-  UpstreamError,
-} from "../../src/cache/upstream.ts";
-import type { Completion } from "../../src/model/completion.ts";
+import type { BackingStore, Loaded } from "../../src/cache/backing-store.ts";
+import type { CacheLink } from "../../src/cache/cache.ts";
+import type { CommitLog } from "../../src/cache/commit-log.ts";
+import type { DeadWrite, OperatorPort, PartHealth, PeerRequest, PeerResponse } from "../../src/cache/operator-port.ts";
+import { UpstreamError } from "../../src/cache/upstream-error.ts";
+import { type Completion, told } from "../../src/model/completion.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
 import type { MetricFamily } from "../../src/telemetry/metric-family.ts";
 
 /** What is behind a cache, in memory: it keeps what it is told, and a test says how it answers. */
-export class FakeUpstream implements Upstream, UpstreamAdmin {
+export class FakeUpstream implements CommitLog, BackingStore, OperatorPort {
   loads = true;
   deletes = false;
   tombstoneMs = 6_000;
   refreshAheadMs = 0;
+  /** What a cache is linked to. */
+  get link(): Pick<CacheLink, "traits" | "commitLog" | "backingStore"> {
+    return { traits: this, commitLog: this, backingStore: this.loads ? this : null };
+  }
+
   readonly recorded: Mutation[] = [];
   readonly loaded: string[] = [];
   readonly refreshed: string[] = [];
@@ -39,17 +39,14 @@ export class FakeUpstream implements Upstream, UpstreamAdmin {
     return this.onReplicate(request);
   }
 
-  async record(mutation: Mutation): Promise<void> {
-    await this.onRecord(mutation);
-    this.recorded.push(mutation);
+  commit(mutation: Mutation, completion: Completion<void>): boolean {
+    void told(this.#record(mutation), completion);
+    return false;
   }
 
-  recordLater(mutation: Mutation, completion: Completion<void>): boolean {
-    this.record(mutation).then(
-      () => completion.done(),
-      (error) => completion.failed(error),
-    );
-    return false;
+  async #record(mutation: Mutation): Promise<void> {
+    await this.onRecord(mutation);
+    this.recorded.push(mutation);
   }
 
   async load(key: string): Promise<Loaded> {

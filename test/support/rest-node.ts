@@ -58,7 +58,7 @@ export class RestNode implements Disposable {
     this.engine = MemoryEngine.create({ limitBytes, threads: 1, clock: nowMs });
     const versions = HybridClock.create(nowMs);
     const engine = other ?? engineThatAnswers(answers, this.engine);
-    const cache = new Cache({ engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null, nodeId: 0 });
+    const cache = new Cache({ engine, versions, nowMs, defaultTtlMs: defaultTtlMs ?? null, nodeId: 0, link: null });
     this.server = startHttpServer({
       hostname: "127.0.0.1",
       port: 0,

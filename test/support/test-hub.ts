@@ -1,12 +1,13 @@
 /** A hub with all that belongs to it in this process, on a backend in memory and a clock that a test moves. */
 
 import { DatabaseStore } from "../../src/backend/database-store.ts";
+import type { BackingStore } from "../../src/cache/backing-store.ts";
+import { Cache } from "../../src/cache/cache.ts";
+import type { CommitLog } from "../../src/cache/commit-log.ts";
 import type { LateFills } from "../../src/cache/filler.ts";
 import { KeyGate } from "../../src/cache/key-gate.ts";
-import { LinkedCache } from "../../src/cache/linked-cache.ts";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
-import type { Upstream } from "../../src/cache/upstream.ts";
 import type { BackendConfig } from "../../src/config/config.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
@@ -35,9 +36,9 @@ export interface TestHubOptions {
 
 export interface TestHub extends AsyncDisposable {
   readonly hub: Hub;
-  readonly cache: LinkedCache;
+  readonly cache: Cache;
   /** A cache over the same engine, of another thread. */
-  cacheWith(upstream: Upstream): LinkedCache;
+  cacheWith(hub: CommitLog & BackingStore): Cache;
   readonly engine: Engine;
   readonly outbox: Outbox;
   readonly backend: FakeBackend;
@@ -83,19 +84,20 @@ export function openTestHub(options: TestHubOptions = {}): TestHub {
     backend: part,
     peers: null,
     writesThrough: config.writeMode === "through",
-    traits: {
-      loads: true,
-      deletes: config.deletes,
-      tombstoneMs: config.timeoutMs + 5_000,
-      refreshAheadMs: config.refreshAhead * config.fillTtlMs,
-    },
     scheduler,
     log: (message) => log.push(message),
   });
   hub.start();
-  const shared = { engine, versions, nowMs, invalidations, recentPuts: RecentPuts.create(), gate: KeyGate.create() };
-  const cacheWith = (upstream: Upstream) =>
-    new LinkedCache({ ...shared, upstream, defaultTtlMs: null, nodeId: NODE_ID });
+  const traits = {
+    deletes: config.deletes,
+    tombstoneMs: config.timeoutMs + 5_000,
+    refreshAheadMs: config.refreshAhead * config.fillTtlMs,
+  };
+  const shared = { traits, invalidations, recentPuts: RecentPuts.create(), gate: KeyGate.create() };
+  const cacheWith = (hub: CommitLog & BackingStore) => {
+    const link = { ...shared, commitLog: hub, backingStore: hub };
+    return new Cache({ engine, versions, nowMs, defaultTtlMs: null, nodeId: NODE_ID, link });
+  };
   return {
     hub,
     cache: cacheWith(hub),

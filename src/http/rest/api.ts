@@ -1,5 +1,5 @@
 import type { Cache } from "../../cache/cache.ts";
-import type { UpstreamAdmin } from "../../cache/upstream.ts";
+import type { OperatorPort } from "../../cache/operator-port.ts";
 import type { ByteBudget } from "../../runtime/byte-budget.ts";
 import type { ThreadTelemetry } from "../../telemetry/node-telemetry.ts";
 import { Operation } from "../../telemetry/operations.ts";
@@ -27,7 +27,7 @@ export interface ApiOptions {
   /** False while the node starts or stops: the state of `/readyz`. */
   readonly isReady: () => boolean;
   /** The outbox and the backend behind the cache; null = none. */
-  readonly upstream: UpstreamAdmin | null;
+  readonly upstream: OperatorPort | null;
   /** Decides who may send `replicated=true`; null = no peers, and anyone may. */
   readonly peerGate: PeerGate | null;
   /** The budget for bodies and answers, for `/metrics`; null = no budget. */

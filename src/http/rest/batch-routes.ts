@@ -1,5 +1,8 @@
-import type { Cache, MutationContext, NewValue } from "../../cache/cache.ts";
-import { LARGE_VALUE_BYTES } from "../../engine/engine.ts";
+import type { Cache } from "../../cache/cache.ts";
+import type { NewValue } from "../../cache/changes.ts";
+import type { MutationContext } from "../../cache/pipeline.ts";
+import { LARGE_VALUE_BYTES, type PutOutcome } from "../../engine/engine.ts";
+import { asAwaitable } from "../../model/completion.ts";
 import { JSON_ATTRIBUTES, MAX_VALUE_BYTES } from "../../model/entry.ts";
 import { type Awaitable, after } from "../../runtime/awaitable.ts";
 import { ByteBudget } from "../../runtime/byte-budget.ts";
@@ -280,7 +283,9 @@ export class BatchRoutes {
       return after(this.cache.delete(key, null, context), done);
     }
     this.telemetry?.set(key, change.value.end - change.value.start);
-    return after(this.cache.put(key, change.value, change.ttlMs, null, context), (outcome) => {
+    const { value, ttlMs } = change;
+    const stored = asAwaitable<PutOutcome>((told) => this.cache.put(key, value, ttlMs, null, context, told));
+    return after(stored, (outcome) => {
       requireSuccess(outcome, null);
       done();
     });

@@ -1,4 +1,4 @@
-import type { LoadSink, LoadState } from "../../cache/cache.ts";
+import type { LoadSink, LoadState } from "../../cache/backing-store.ts";
 import type { EntryInfo } from "../../engine/engine.ts";
 import { holdsJson, MAX_VALUE_BYTES } from "../../model/entry.ts";
 import type { Key } from "../../model/key.ts";

@@ -1,4 +1,4 @@
-import type { LoadSink, LoadState } from "../../cache/cache.ts";
+import type { LoadSink, LoadState } from "../../cache/backing-store.ts";
 import { type EntryInfo, LARGE_VALUE_BYTES } from "../../engine/engine.ts";
 import { NEVER } from "../../model/entry.ts";
 import type { Key } from "../../model/key.ts";

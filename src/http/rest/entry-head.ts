@@ -1,4 +1,4 @@
-import type { LoadState } from "../../cache/cache.ts";
+import type { LoadState } from "../../cache/backing-store.ts";
 import { NO_STORE } from "../transport/json-answer.ts";
 import { writeDecimal } from "../transport/response-head.ts";
 

@@ -1,5 +1,8 @@
-import type { Cache, MutationContext, NewValue } from "../../cache/cache.ts";
-import type { Condition } from "../../engine/engine.ts";
+import type { Cache } from "../../cache/cache.ts";
+import type { NewValue } from "../../cache/changes.ts";
+import type { MutationContext } from "../../cache/pipeline.ts";
+import type { Condition, PutOutcome } from "../../engine/engine.ts";
+import { asAwaitable } from "../../model/completion.ts";
 import { holdsJson, JSON_ATTRIBUTES, MAX_VALUE_BYTES } from "../../model/entry.ts";
 import { Glob } from "../../model/glob.ts";
 import { isJson } from "../../model/json-grammar.ts";
@@ -48,6 +51,8 @@ export class EntryRoutes {
   private answer: EntryAnswer;
   private readonly lateReads: LateReads;
   private readonly lateWrites = new LateWrites();
+  /** Told of the next write, if that is answered later. */
+  private lateWrite = this.lateWrites.take();
 
   private readonly cache: Cache;
   private readonly parts: AnswerParts;
@@ -130,7 +135,8 @@ export class EntryRoutes {
     try {
       requireJson(source, 0, source.length);
       const value = { source, start: 0, end: source.length, attributes: JSON_ATTRIBUTES };
-      await this.storeNow(request, response, { ...put, value }, conditionOf(request));
+      const context = this.admit(request, put.key, value, put.query);
+      await this.storeNow(response, { ...put, value }, conditionOf(request), context);
     } finally {
       budget.giveBack(InFlight.Answers, countedBytes);
     }
@@ -235,49 +241,35 @@ export class EntryRoutes {
     });
   }
 
-  private store(request: HttpRequest, response: HttpResponse, put: Put): Answer {
+  private store(request: HttpRequest, response: HttpResponse, { key, value, ttlMs, query }: Put): Answer {
     const condition = conditionOf(request);
-    if (condition !== null || this.cache.writesAtOnce || this.isTraced) {
-      return this.storeNow(request, response, put, condition);
-    }
-    const { key, value, ttlMs } = put;
-    const context = this.admit(request, put);
-    const late = this.lateWrites.take();
-    const outcome = this.cache.putLater(key, value, ttlMs, context, late);
-    if (outcome === null) return late;
-    this.lateWrites.giveBack(late);
-    if (outcome !== undefined) return sendStored(response, outcome, condition);
-    return this.putNow(response, put, condition, context);
-  }
-
-  private storeNow(
-    request: HttpRequest,
-    response: HttpResponse,
-    put: Put,
-    condition: Condition | null,
-  ): Awaitable<void> {
-    return this.putNow(response, put, condition, this.admit(request, put));
+    const context = this.admit(request, key, value, query);
+    if (this.isTraced) return this.storeNow(response, { key, value, ttlMs }, condition, context);
+    const write = this.lateWrite;
+    write.condition = condition;
+    const outcome = this.cache.put(key, value, ttlMs, condition, context, write);
+    if (outcome !== null) return sendStored(response, outcome, condition);
+    this.lateWrite = this.lateWrites.take();
+    return write;
   }
 
   /** Counts a put. Throws `ApiError` if it is too large, or claims without right to come from a peer. */
-  private admit(request: HttpRequest, { key, value, query }: Put): MutationContext {
-    if (value.end - value.start > MAX_VALUE_BYTES) {
-      throw tooLarge(`the value has ${value.end - value.start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
+  private admit(request: HttpRequest, key: KeyBuffer, { start, end }: NewValue, query: Query): MutationContext {
+    if (end - start > MAX_VALUE_BYTES) {
+      throw tooLarge(`the value has ${end - start} bytes: send at most ${MAX_VALUE_BYTES} under one key`);
     }
-    this.telemetry?.set(key, value.end - value.start);
+    this.telemetry?.set(key, end - start);
     return this.contextOf(request, query);
   }
 
-  private putNow(
+  private storeNow(
     response: HttpResponse,
-    { key, value, ttlMs }: Put,
+    { key, value, ttlMs }: Omit<Put, "query">,
     condition: Condition | null,
     context: MutationContext,
   ): Awaitable<void> {
-    const outcome = this.cache.put(key, value, ttlMs, condition, context);
-    return outcome instanceof Promise
-      ? outcome.then((late) => sendStored(response, late, condition))
-      : sendStored(response, outcome, condition);
+    const stored = asAwaitable<PutOutcome>((told) => this.cache.put(key, value, ttlMs, condition, context, told));
+    return after(stored, (outcome) => sendStored(response, outcome, condition));
   }
 
   /** A traced request uses promises, along which the tracer follows it. */

@@ -1,6 +1,6 @@
 /** Converts the errors of the layers below to API errors. */
 
-import { UpstreamError } from "../../cache/upstream.ts";
+import { UpstreamError } from "../../cache/upstream-error.ts";
 import {
   EngineFullError,
   EngineRefusedError,

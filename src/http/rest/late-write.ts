@@ -1,4 +1,4 @@
-import type { PutOutcome } from "../../engine/engine.ts";
+import type { Condition, PutOutcome } from "../../engine/engine.ts";
 import type { Completion } from "../../model/completion.ts";
 import type { ApiError } from "../transport/api-error.ts";
 import { LateAnswer } from "../transport/late-answer.ts";
@@ -21,15 +21,17 @@ export class LateWrites {
   }
 }
 
-/** A POST or PUT without a condition that is answered when it is durable. */
+/** A POST or PUT that is answered later: when it is durable, or the engine has it. */
 export class LateWrite extends LateAnswer implements Completion<PutOutcome> {
+  condition: Condition | null = null;
+
   constructor(private readonly owner: LateWrites) {
     super();
   }
 
   done(outcome: PutOutcome): void {
     try {
-      sendStored(this.open(), outcome, null);
+      sendStored(this.open(), outcome, this.condition);
     } catch (error) {
       this.fail(error);
     }

@@ -1,4 +1,4 @@
-import { FROM_CLIENT, type MutationContext } from "../../cache/cache.ts";
+import { FROM_CLIENT, type MutationContext } from "../../cache/pipeline.ts";
 import { carrierOf } from "../../telemetry/trace/trace-context.ts";
 import type { Tracer } from "../../telemetry/trace/tracer.ts";
 import type { HttpRequest } from "../transport/exchange.ts";

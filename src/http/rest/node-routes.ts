@@ -2,7 +2,7 @@ import { promisify } from "node:util";
 import { constants, gzip, type ZlibOptions } from "node:zlib";
 import type { Cache } from "../../cache/cache.ts";
 import { engineFamilies } from "../../cache/engine-metrics.ts";
-import type { PartHealth, UpstreamAdmin } from "../../cache/upstream.ts";
+import type { OperatorPort, PartHealth } from "../../cache/operator-port.ts";
 import { type EngineHealth, type EngineStats, EngineUnavailableError } from "../../engine/engine.ts";
 import { type Awaitable, after } from "../../runtime/awaitable.ts";
 import { type MetricFamily, merged } from "../../telemetry/metric-family.ts";
@@ -25,7 +25,7 @@ export interface NodeRoutesOptions {
   readonly version: string;
   readonly isReady: () => boolean;
   /** The outbox and the backend behind the cache; null = none. */
-  readonly upstream: UpstreamAdmin | null;
+  readonly upstream: OperatorPort | null;
   readonly telemetry: ThreadTelemetry | null;
   readonly inFlight: InFlightState | null;
   readonly metricsBuckets: BucketChoice;

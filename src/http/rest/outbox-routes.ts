@@ -1,4 +1,4 @@
-import type { DeadWrite, UpstreamAdmin } from "../../cache/upstream.ts";
+import type { DeadWrite, OperatorPort } from "../../cache/operator-port.ts";
 import { ApiError } from "../transport/api-error.ts";
 import type { ErrorCode } from "../transport/error-codes.ts";
 import type { HttpResponse } from "../transport/exchange.ts";
@@ -13,7 +13,7 @@ const WHOLE = /^[1-9]\d{0,14}$/;
 /** The routes of dead letters: writes that the backend refuses permanently can be listed, retried or dropped. */
 export class OutboxRoutes {
   constructor(
-    private readonly upstream: UpstreamAdmin | null,
+    private readonly upstream: OperatorPort | null,
     private readonly nowMs: () => number,
   ) {}
 

@@ -1,4 +1,4 @@
-import type { PeerResponse, UpstreamAdmin } from "../../cache/upstream.ts";
+import type { OperatorPort, PeerResponse } from "../../cache/operator-port.ts";
 import { ApiError } from "../transport/api-error.ts";
 import type { HttpRequest, HttpResponse } from "../transport/exchange.ts";
 import { NO_STORE } from "../transport/json-answer.ts";
@@ -11,7 +11,7 @@ export interface PeerGate {
 
 /** The routes between nodes. */
 export class PeerRoutes {
-  constructor(private readonly options: { readonly upstream: UpstreamAdmin | null }) {}
+  constructor(private readonly options: { readonly upstream: OperatorPort | null }) {}
 
   /** `POST /api/replication`, the native protocol between nodes; a node without peers answers 404. */
   async replicate(request: HttpRequest, response: HttpResponse): Promise<void> {

@@ -7,6 +7,7 @@ import type { Version } from "../../../src/model/stamp.ts";
 import { CollectingSink } from "../../support/collecting-sink.ts";
 import { checkInvariants } from "../../support/engine-invariants.ts";
 import { keyOf } from "../../support/engine-io.ts";
+import { putIn } from "../../support/put-in.ts";
 
 const MIB = 1024 * 1024;
 const LIMIT_BYTES = 64 * MIB;
@@ -30,9 +31,10 @@ function fullCache() {
     before = evictions;
   };
   const versions = HybridClock.create(Date.now);
-  const cache = new Cache({ engine, versions, nowMs: Date.now, defaultTtlMs: null, nodeId: 0 });
+  const cache = new Cache({ engine, versions, nowMs: Date.now, defaultTtlMs: null, nodeId: 0, link: null });
   const put = (name: string, source: Buffer) =>
-    cache.put(
+    putIn(
+      cache,
       keyOf(name),
       { source, start: 0, end: source.length, attributes: { contentType: "text/plain" } },
       0,

@@ -1,7 +1,8 @@
 /** What clients see of a node that has something behind its cache. */
 import { describe, expect, test } from "bun:test";
-import type { LoadState } from "../../../src/cache/cache.ts";
-import { type DeadWrite, type Loaded, UpstreamError, type UpstreamErrorCode } from "../../../src/cache/upstream.ts";
+import type { Loaded, LoadState } from "../../../src/cache/backing-store.ts";
+import type { DeadWrite } from "../../../src/cache/operator-port.ts";
+import { UpstreamError, type UpstreamErrorCode } from "../../../src/cache/upstream-error.ts";
 import { single } from "../../../src/telemetry/metric-family.ts";
 import { expectError, expectSuccess, startTestApi, WAYS_TO_ANSWER } from "../../support/api.ts";
 import { stampOf } from "../../support/engine-io.ts";
