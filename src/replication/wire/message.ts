@@ -70,7 +70,9 @@ export function decodeMessage(bytes: Buffer, limitBytes = MAX_MESSAGE_BYTES): Me
   if (bytes.length < PREFIX_BYTES || bytes[0] !== MARK)
     throw new WireError("this is not a message of a ServCache node");
   if (bytes[1] !== PROTOCOL) {
-    throw new WireError(`the message has form ${bytes[1]}, this node speaks ${PROTOCOL}: run the same version on both`);
+    throw new WireError(
+      `the message has protocol version ${bytes[1]}, this node speaks ${PROTOCOL}: run the same version on both`,
+    );
   }
   const kind = MESSAGE_KINDS[bytes[2] ?? MESSAGE_KINDS.length];
   if (kind === undefined) throw new WireError("the message has an unknown kind");
