@@ -1,10 +1,9 @@
 /** What of the cache's mutations is for the database: which keys, and which of their mutations. */
 
 import type { BackendConfig } from "../config/config.ts";
-import { NEVER } from "../model/entry.ts";
 import { Glob } from "../model/glob.ts";
 import type { Mutation } from "../model/mutation.ts";
-import type { OutboxMutation } from "../outbox/entry.ts";
+import { type OutboxRow, rowOf } from "../outbox/entry.ts";
 import { keyMatches } from "./kept-entry.ts";
 
 /** The backend's queue in the outbox. */
@@ -24,21 +23,10 @@ export class BackendRows {
   }
 
   /** What the database has to get of a mutation; null = nothing. */
-  rowOf(mutation: Mutation): OutboxMutation | null {
+  rowOf(mutation: Mutation): OutboxRow | null {
     const { writeMode, deletes } = this.config;
-    if (mutation.isReplicated || writeMode === "none" || mutation.kind === "invalidate") return null;
-    if (mutation.kind === "delete" ? !deletes : mutation.touch !== null) return null;
-    if (!this.concerns(mutation.key)) return null;
-    const isPut = mutation.kind === "put";
-    return {
-      destination: BACKEND,
-      key: mutation.key,
-      kind: mutation.kind,
-      value: isPut ? mutation.value.bytes : null,
-      contentType: isPut ? mutation.value.contentType : "",
-      expiresAtMs: isPut ? mutation.expiresAtMs : NEVER,
-      stamp: mutation.stamp,
-      traceContext: mutation.traceContext,
-    };
+    if (mutation.isReplicated === true || writeMode === "none") return null;
+    const isForIt = mutation.kind === "put" || (mutation.kind === "delete" && deletes);
+    return isForIt && this.concerns(mutation.key) ? rowOf(BACKEND, mutation) : null;
   }
 }

@@ -8,12 +8,12 @@ import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { UpstreamError } from "../cache/upstream-error.ts";
 import type { BackendConfig } from "../config/config.ts";
 import { type Engine, EngineUnavailableError } from "../engine/engine.ts";
-import { NEVER, valueWith } from "../model/entry.ts";
+import { NEVER } from "../model/entry.ts";
 import { Glob } from "../model/glob.ts";
 import type { HybridClock } from "../model/hybrid-clock.ts";
-import type { Mutation } from "../model/mutation.ts";
+import { hasValue, type Mutation, type ValueMutation } from "../model/mutation.ts";
 import type { Version } from "../model/stamp.ts";
-import type { OutboxMutation } from "../outbox/entry.ts";
+import type { OutboxRow } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
 import type { ByteBudget } from "../runtime/byte-budget.ts";
@@ -159,12 +159,13 @@ export class DatabaseStore {
       scheduler,
       random,
       onWritten: (entry, isSuperseded) => {
-        if (entry.stamp.version >= (this.#replaced.get(entry.key) ?? Number.POSITIVE_INFINITY)) {
+        const { mutation } = entry;
+        if (mutation.stamp.version >= (this.#replaced.get(entry.key) ?? Number.POSITIVE_INFINITY)) {
           this.#replaced.delete(entry.key);
         }
-        if (!isSuperseded) this.#fills.written.set(entry.key, entry.stamp);
-        if (config.writeMode === "through") return this.#writtenThrough(entry, isSuperseded);
-        if (entry.kind === "put") this.#keep(this.#reload?.after(entry));
+        if (!isSuperseded) this.#fills.written.set(entry.key, mutation.stamp);
+        if (config.writeMode === "through") return this.#writtenThrough(mutation, isSuperseded);
+        if (mutation.kind === "put") this.#keep(this.#reload?.after(mutation));
         return;
       },
     });
@@ -186,7 +187,7 @@ export class DatabaseStore {
   }
 
   /** What the database has to get of a mutation; null = nothing. */
-  rowOf(mutation: Mutation): OutboxMutation | null {
+  rowOf(mutation: Mutation): OutboxRow | null {
     return this.#rows.rowOf(mutation);
   }
 
@@ -202,14 +203,14 @@ export class DatabaseStore {
       return;
     }
     const { key, stamp } = mutation;
-    if (mutation.kind === "delete") this.#keep(this.#stale?.drop(key, stamp));
-    else this.#keep(this.#stale?.keep(key, mutation.value, mutation.expiresAtMs, stamp));
-    if (mutation.kind === "put" && mutation.touch !== null) return;
+    if (hasValue(mutation)) this.#keep(this.#stale?.keep(key, mutation.value, mutation.expiresAtMs, stamp));
+    else this.#keep(this.#stale?.drop(key, stamp));
+    if (mutation.kind === "touch") return;
     return this.#changed(key, stamp.version);
   }
 
   /** What was loaded before a write that is about to begin is not cached after it. */
-  unload({ key, stamp }: OutboxMutation): Promise<void> | undefined {
+  unload({ key, mutation: { stamp } }: OutboxRow): Promise<void> | undefined {
     return this.#changed(key, stamp.version);
   }
 
@@ -220,7 +221,7 @@ export class DatabaseStore {
   }
 
   /** Settles when the database has it. Rejects with `UpstreamError`. */
-  async writeThrough(row: OutboxMutation): Promise<void> {
+  async writeThrough(row: OutboxRow): Promise<void> {
     const shown = this.#writeBehind.isAwaited(row.key) ? null : this.#options.outbox.pendingValue(BACKEND, row.key);
     if (shown !== null) this.#replaced.set(row.key, shown.stamp.version);
     try {
@@ -246,8 +247,9 @@ export class DatabaseStore {
     else if (this.#replaced.has(key) && this.#writeBehind.isAwaited(key)) {
       throw upstreamError(new BackendError("ERR_BACKEND_BUSY", "an earlier write of the key is not yet over"), false);
     }
-    if (waiting !== null && !this.#writeBehind.isAwaited(key) && !this.#isReloaded(waiting))
-      return this.#fillFrom(waiting);
+    if (waiting !== null && !this.#writeBehind.isAwaited(key) && !this.#isReloaded(key, waiting)) {
+      return this.#fillFrom(key, waiting);
+    }
     return this.#loaded(key, await this.#readThrough.load(key, traceContext));
   }
 
@@ -296,20 +298,20 @@ export class DatabaseStore {
    * The database has a write, and its clients are about to be told. Of a key, writes are applied here in the order in which
    * the database has them: the threads that they came from may be late with older ones, which others have seen replaced.
    */
-  #writtenThrough(entry: OutboxMutation, isSuperseded: boolean): Promise<void> | undefined {
-    this.#keep(this.#changed(entry.key));
-    if (entry.kind === "put" && this.#reload !== null) return this.#reload.after(entry);
+  #writtenThrough(written: Mutation, isSuperseded: boolean): Promise<void> | undefined {
+    if (written.kind === "invalidate") return;
+    const { key, stamp } = written;
+    this.#keep(this.#changed(key));
+    if (written.kind === "put" && this.#reload !== null) return this.#reload.after(written);
     if (isSuperseded) return;
-    const { key, value, stamp } = entry;
-    const applied =
-      value !== null
-        ? this.#filler.fill(key, valueWith(value, entry), this.#expiryOf(entry), stamp).then(() => {})
-        : this.#fills.absent(key, stamp);
+    const applied = hasValue(written)
+      ? this.#filler.fill(key, written.value, this.#expiryOf(written), stamp).then(() => {})
+      : this.#fills.absent(key, stamp);
     return this.#options.engine.answersAtOnce ? undefined : applied;
   }
 
   /** Of a write, for the cache: as the write said, and where that is over, as of what is loaded. */
-  #expiryOf({ expiresAtMs }: OutboxMutation): number {
+  #expiryOf({ expiresAtMs }: ValueMutation): number {
     const isAlive = expiresAtMs === NEVER || expiresAtMs > this.#options.scheduler.nowMs();
     return isAlive ? expiresAtMs : this.#readThrough.fillExpiryMs();
   }
@@ -321,9 +323,9 @@ export class DatabaseStore {
   }
 
   /** Caches a write that waits. */
-  async #fillFrom(waiting: OutboxMutation): Promise<Loaded> {
-    const { key, stamp } = waiting;
-    if (waiting.kind === "delete" || waiting.value === null) {
+  async #fillFrom(key: string, waiting: Mutation): Promise<Loaded> {
+    const { stamp } = waiting;
+    if (!hasValue(waiting)) {
       await this.#fills.absent(key, stamp);
       return { kind: "absent" };
     }
@@ -331,14 +333,14 @@ export class DatabaseStore {
     // Since the cache was asked, it may have got something newer.
     const kept = await this.#look(key);
     if (kept !== null) return this.#shown(kept);
-    const value = valueWith(waiting.value, waiting);
+    const { value } = waiting;
     const expiresAtMs = this.#expiryOf(waiting);
     await this.#fills.fill(key, value, expiresAtMs, version, stamp);
     return { kind: "found", value, expiresAtMs, stamp, isStale: false, isStored: true, isCollapsed: false };
   }
 
   /** It is written, though still in the outbox, and reads are to see what the database made of it. */
-  #isReloaded({ key, stamp }: OutboxMutation): boolean {
+  #isReloaded(key: string, { stamp }: Mutation): boolean {
     const written = this.#reload === null ? null : (this.#fills.written.get(key) ?? null);
     return written !== null && written.version === stamp.version && written.nodeId === stamp.nodeId;
   }

@@ -5,9 +5,8 @@
  * backend refuses for good is tried a few times and then put to the dead letters, and holds up no other.
  */
 
-import { valueWith } from "../model/entry.ts";
-import type { Version } from "../model/stamp.ts";
-import type { OutboxEntry, OutboxMutation, Settlement } from "../outbox/entry.ts";
+import { hasValue } from "../model/mutation.ts";
+import type { OutboxEntry, OutboxRow, Settlement } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { backoffMs } from "../runtime/backoff.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
@@ -92,11 +91,11 @@ export class WriteBehind {
    * Rejects with `BackendError`: refused (then it is kept nowhere), or not written in time (then it stays in the outbox
    * and is written later). Throws `OutboxFullError` like the outbox.
    */
-  async writeThrough(mutation: OutboxMutation): Promise<void> {
-    const waiter = this.#waiters.add(mutation.key, mutation.stamp.version);
+  async writeThrough(row: OutboxRow): Promise<void> {
+    const waiter = this.#waiters.add(row.key, row.mutation.stamp.version);
     const cancel = this.options.scheduler.after(this.options.timeoutMs, () => waiter.timeOut());
     try {
-      await Promise.all([this.options.outbox.append([mutation]), waiter.promise]);
+      await Promise.all([this.options.outbox.append([row]), waiter.promise]);
     } finally {
       cancel();
       waiter.remove();
@@ -240,7 +239,7 @@ export class WriteBehind {
       results = await backend.write(batch.map(rowOf), {
         timeoutMs,
         signal: this.#ending.signal,
-        traceparents: batch.map((entry) => entry.traceContext),
+        traceparents: batch.map((entry) => entry.mutation.traceContext),
         ...how,
       });
     } catch (error) {
@@ -304,15 +303,15 @@ export class WriteBehind {
 
   #tellWritten(entry: OutboxEntry, isSuperseded: boolean): void {
     const seenTo = this.options.onWritten?.(entry, isSuperseded);
-    const done = () => this.#waiters.done(entry.key, entry.stamp.version);
+    const done = () => this.#waiters.done(entry.key, entry.mutation.stamp.version);
     if (seenTo === undefined) done();
     else void seenTo.then(done);
   }
 
   #refusal(entry: OutboxEntry, reason: string, nowMs: number): Settlement {
     // Who waits for the answer is told, so nothing has to be kept for him; told when it is gone.
-    if (this.#waiters.waitsFor(entry.key, entry.stamp.version)) {
-      this.#toTell.push(() => this.#waiters.refused(entry.key, entry.stamp.version, reason));
+    if (this.#waiters.waitsFor(entry.key, entry.mutation.stamp.version)) {
+      this.#toTell.push(() => this.#waiters.refused(entry.key, entry.mutation.stamp.version, reason));
       this.#counts.refusals += 1;
       this.#suspects.clear(entry.key);
       return { kind: "done", entry };
@@ -351,13 +350,7 @@ const NOTHING_SAID: RowResult = {
   error: new BackendError("ERR_BACKEND_ANSWER", "the backend said nothing about a row"),
 };
 
-function rowOf(entry: OutboxEntry): BackendRow {
-  const version: Version = entry.stamp.version;
-  if (entry.kind === "delete") return { kind: "delete", key: entry.key, version };
-  return {
-    kind: "put",
-    key: entry.key,
-    value: valueWith(entry.value ?? Buffer.alloc(0), entry),
-    version,
-  };
+function rowOf({ key, mutation }: OutboxEntry): BackendRow {
+  const { version } = mutation.stamp;
+  return hasValue(mutation) ? { kind: "put", key, value: mutation.value, version } : { kind: "delete", key, version };
 }

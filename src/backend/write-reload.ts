@@ -7,9 +7,9 @@
 
 import type { Filler } from "../cache/filler.ts";
 import type { Condition } from "../engine/engine.ts";
-import { type CacheValue, isSameValue, NEVER, valueWith } from "../model/entry.ts";
+import { type CacheValue, isSameValue, NEVER } from "../model/entry.ts";
+import type { PutMutation } from "../model/mutation.ts";
 import { FILL_NODE_ID, type Stamp, type Version } from "../model/stamp.ts";
-import type { OutboxMutation } from "../outbox/entry.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
 import type { FillSink, Kept, ReadThrough } from "./read-through.ts";
 
@@ -38,7 +38,7 @@ export class WriteReload {
   constructor(private readonly options: WriteReloadOptions) {}
 
   /** To be called when the database has the write, or something newer. Settles when the cache has what was loaded. */
-  async after(write: OutboxMutation): Promise<void> {
+  async after(write: PutMutation): Promise<void> {
     const { key } = write;
     let isTold = false;
     const sink: FillSink = {
@@ -61,12 +61,12 @@ export class WriteReload {
     if (!this.#isOvertaken(write)) await this.#remove(write);
   }
 
-  #isOvertaken({ key, stamp }: OutboxMutation): boolean {
+  #isOvertaken({ key, stamp }: PutMutation): boolean {
     const waiting = this.options.waiting(key);
     return waiting !== null && waiting.stamp.version > stamp.version;
   }
 
-  async #replace(write: OutboxMutation, value: CacheValue): Promise<void> {
+  async #replace(write: PutMutation, value: CacheValue): Promise<void> {
     const { filler, look, fillVersion, nodeId, nowMs, onLoaded } = this.options;
     const { key, stamp } = write;
     for (let tries = 0; tries < TRIES; tries++) {
@@ -86,7 +86,7 @@ export class WriteReload {
   }
 
   /** The entry of the write goes, and does not come where its thread is late. */
-  async #remove(write: OutboxMutation): Promise<void> {
+  async #remove(write: PutMutation): Promise<void> {
     const { filler, look, nowMs, lateMs } = this.options;
     const asked = look(write.key);
     const kept = asked instanceof Promise ? await asked : asked;
@@ -97,11 +97,11 @@ export class WriteReload {
 }
 
 /** Whether an entry is of a mutation that the write knows nothing of. */
-function isNewer(kept: Kept | null, write: OutboxMutation): boolean {
+function isNewer(kept: Kept | null, write: PutMutation): boolean {
   return kept !== null && kept.version > write.stamp.version && !isOf(kept, write);
 }
 
 /** Whether an entry is the write's own, touched or copied from the outbox since. */
-function isOf({ value }: Kept, write: OutboxMutation): boolean {
-  return write.value !== null && isSameValue(value, valueWith(write.value, write));
+function isOf({ value }: Kept, write: PutMutation): boolean {
+  return isSameValue(value, write.value);
 }

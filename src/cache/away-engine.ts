@@ -20,7 +20,7 @@ import {
 import { NEVER, valueWith } from "../model/entry.ts";
 import { type Key, keyOf, nameOf } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
-import type { Mutation } from "../model/mutation.ts";
+import { hasValue, type Mutation } from "../model/mutation.ts";
 import { FILL_NODE_ID, isNewer, type Stamp } from "../model/stamp.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
 import type { BackingStore } from "./backing-store.ts";
@@ -256,11 +256,11 @@ export class AwayEngine implements Engine {
 
 function putOf({ key, source, start, end, attributes, expiresAtMs, stamp }: PutRequest): Mutation {
   const value = valueWith(source.subarray(start, end), attributes);
-  return { kind: "put", key: nameOf(key), value, expiresAtMs, stamp, isReplicated: false, touch: null };
+  return { kind: "put", key: nameOf(key), value, expiresAtMs, stamp };
 }
 
 function entryOf(mutation: Mutation, nowMs: number): CapturedEntry | null {
-  if (mutation.kind !== "put") return null;
+  if (!hasValue(mutation)) return null;
   const { value, expiresAtMs, stamp } = mutation;
   return expiresAtMs !== NEVER && expiresAtMs <= nowMs ? null : { value, expiresAtMs, stamp };
 }

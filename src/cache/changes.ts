@@ -2,7 +2,7 @@
 
 import type { Condition, DeleteOutcome, Engine, IncrementOutcome, PutOutcome, TouchOutcome } from "../engine/engine.ts";
 import type { Completion } from "../model/completion.ts";
-import { type Attributes, type CacheValue, JSON_ATTRIBUTES, NEVER, valueWith } from "../model/entry.ts";
+import { type Attributes, type CacheValue, JSON_ATTRIBUTES, NO_TOMBSTONE, valueWith } from "../model/entry.ts";
 import { type Key, keyOf, nameOf } from "../model/key.ts";
 import type { Mutation, PutMutation } from "../model/mutation.ts";
 import { FILL_NODE_ID, type Stamp } from "../model/stamp.ts";
@@ -22,7 +22,6 @@ export interface NewValue {
 /** A put without a condition. */
 export class Put extends CommitFirst<PutOutcome> implements PutMutation {
   readonly kind = "put";
-  readonly touch = null;
 
   constructor(
     parts: CommitParts,
@@ -102,7 +101,7 @@ export class ConditionalPut implements ApplyFirst<PutOutcome> {
     if (outcome !== "stored") return null;
     const { source, start, end, attributes } = this.value;
     const value = valueWith(source.subarray(start, end), attributes);
-    return putOf(this.key, { value, expiresAtMs: this.expiresAtMs, stamp }, null, this.context);
+    return putOf(this.key, { value, expiresAtMs: this.expiresAtMs, stamp }, this.context);
   }
 }
 
@@ -154,7 +153,7 @@ export class Touch implements ApplyFirst<TouchOutcome | "superseded"> {
     const entry = outcome === "touched" ? await captured(this.engine, this.key) : null;
     // A copy of what the database has is nobody else's affair, nor is how long it is kept.
     if (entry === null || entry.stamp.nodeId === FILL_NODE_ID) return null;
-    return putOf(this.key, entry, stamp, this.context);
+    return { ...putOf(this.key, entry, this.context), kind: "touch", touch: stamp };
   }
 }
 
@@ -193,17 +192,17 @@ export class Increment implements ApplyFirst<IncrementOutcome> {
     // Where it has expired or was evicted since, the backend is to have what was counted all the same.
     const value = valueWith(Buffer.from(String(outcome.value)), JSON_ATTRIBUTES);
     const counted = { value, expiresAtMs: this.nowMs(), stamp };
-    return putOf(this.key, (await captured(this.engine, this.key)) ?? counted, null, this.context);
+    return putOf(this.key, (await captured(this.engine, this.key)) ?? counted, this.context);
   }
 }
 
 /** Until when a delete of now has to be remembered. */
 export function tombstones(tombstoneMs: number, nowMs: () => number): () => number {
-  return () => (tombstoneMs === 0 ? NEVER : nowMs() + tombstoneMs);
+  return () => (tombstoneMs === 0 ? NO_TOMBSTONE : nowMs() + tombstoneMs);
 }
 
-function putOf(key: Key, entry: CapturedEntry, touch: Stamp | null, context: MutationContext): PutMutation {
-  return { kind: "put", key: nameOf(key), ...entry, touch, ...context };
+function putOf(key: Key, entry: CapturedEntry, context: MutationContext): PutMutation {
+  return { kind: "put", key: nameOf(key), ...entry, ...context };
 }
 
 async function captured(engine: Engine, key: Key): Promise<CapturedEntry | null> {

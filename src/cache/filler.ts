@@ -1,7 +1,7 @@
 /** Puts what was read from the backend into the engine, unless something newer is known of its key. */
 
 import type { Condition, Engine } from "../engine/engine.ts";
-import { type CacheValue, NEVER } from "../model/entry.ts";
+import { type CacheValue, NEVER, NO_TOMBSTONE } from "../model/entry.ts";
 import { keyOf } from "../model/key.ts";
 import { FILL_NODE_ID, type Stamp, type Version } from "../model/stamp.ts";
 import type { RecentInvalidations } from "./recent-invalidations.ts";
@@ -49,7 +49,7 @@ export class Filler {
       if ((await engine.put({ ...request, condition })) !== "stored") return false;
       const newer = invalidations.covering(key, stamp);
       if (newer === null) return true;
-      await engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NEVER });
+      await engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NO_TOMBSTONE });
     } catch (error) {
       onFailure(error);
     }

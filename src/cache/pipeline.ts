@@ -16,7 +16,7 @@ import type { Engine, ScanPage, ScanRequest } from "../engine/engine.ts";
 import type { Completion } from "../model/completion.ts";
 import { type Key, keyOf } from "../model/key.ts";
 import type { KeyPattern } from "../model/matcher.ts";
-import type { Mutation } from "../model/mutation.ts";
+import { hasValue, type Mutation } from "../model/mutation.ts";
 import type { Stamp } from "../model/stamp.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
 import { type CommitLog, committed, type LinkTraits } from "./commit-log.ts";
@@ -240,13 +240,12 @@ async function applyAndCommit<T>(change: ApplyFirst<T>, parts: CommitParts, read
   return gate.alone(key, apply, async (outcome) => {
     const mutation = await change.mutationOf(outcome, stamp);
     if (mutation === null) return outcome;
-    if (mutation.kind === "put" && (await writes.isInvalidated(key, mutation.stamp))) return change.superseded;
+    if (hasValue(mutation) && (await writes.isInvalidated(key, mutation.stamp))) return change.superseded;
     try {
       await committed(commitLog, mutation);
     } catch (error) {
       // A touch leaves nothing that the backend does not have, and what a delete removed is loaded again.
-      const isNew = mutation.kind === "put" && mutation.touch === null;
-      if (isNew && !isKept(error)) await writes.takeBack(key, mutation.stamp);
+      if (mutation.kind === "put" && !isKept(error)) await writes.takeBack(key, mutation.stamp);
       throw error;
     }
     return outcome;

@@ -1,7 +1,7 @@
 /** Writes to the engine with stamps that are given, below the pattern deletes that are newer. */
 
 import type { Condition, Engine, PutOutcome, PutRequest } from "../engine/engine.ts";
-import { NEVER } from "../model/entry.ts";
+import { NO_TOMBSTONE } from "../model/entry.ts";
 import { copyKey, type Key, keyOf, MAX_KEY_BYTES } from "../model/key.ts";
 import { FILL_NODE_ID, type Stamp } from "../model/stamp.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
@@ -61,12 +61,12 @@ export class StampedWrites {
   /** Removes the entry that was stored with this stamp, unless something else has its place by now. */
   async takeBack(key: Key, { version }: Stamp): Promise<void> {
     const condition: Condition = { kind: "revision-in", revisions: [version] };
-    await this.engine.delete({ key, stamp: this.nextStamp(), condition, tombstoneUntilMs: NEVER });
+    await this.engine.delete({ key, stamp: this.nextStamp(), condition, tombstoneUntilMs: NO_TOMBSTONE });
   }
 
   /** Removes what is not newer than the stamp. */
   async #drop(key: Key, stamp: Stamp): Promise<void> {
-    await this.engine.delete({ key, stamp, condition: null, tombstoneUntilMs: NEVER });
+    await this.engine.delete({ key, stamp, condition: null, tombstoneUntilMs: NO_TOMBSTONE });
   }
 
   #unlessInvalidated(key: Key, stamp: Stamp, outcome: PutOutcome): Awaitable<PutOutcome> {

@@ -16,18 +16,11 @@ import type { Awaitable } from "../runtime/awaitable.ts";
 /** For values from this size on, an engine that answers at once may have to make room first (`Engine.makeRoom`). */
 export const LARGE_VALUE_BYTES = 64 * 1024;
 
-/** What a content type is made of, whoever stored it: it goes into a header as it is. */
-export const CONTENT_TYPE_FORM = /^[\x20-\x7e]+$/;
-
 /** The longest JSON text that counts as a counter, white space included. */
 export const MAX_INTEGER_TEXT_BYTES = 1024;
 
 /** Of a client's text, in the message of an error. */
 const MAX_QUOTED_CHARACTERS = 40;
-
-export function isSame(a: Stamp, b: Stamp): boolean {
-  return a.version === b.version && a.nodeId === b.nodeId;
-}
 
 /** What an engine knows of an entry besides its value. Reused by the engine: valid during the call that gets it. */
 export interface EntryInfo {

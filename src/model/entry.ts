@@ -6,8 +6,14 @@ export const MAX_VALUE_BYTES = 16 * 1024 * 1024;
 /** The longest content type that is kept with a value, in bytes of ASCII. */
 export const MAX_CONTENT_TYPE_BYTES = 255;
 
+/** What a content type is made of, whoever stored it: it goes into a header as it is. */
+export const CONTENT_TYPE_FORM = /^[\x20-\x7e]+$/;
+
 /** Expiry of an entry that never expires. */
 export const NEVER = 0;
+
+/** In place of the time until which a delete is remembered: it leaves no tombstone. */
+export const NO_TOMBSTONE = 0;
 
 /** The content type of a value that is kept as JSON text. */
 export const JSON_CONTENT_TYPE = "application/json";

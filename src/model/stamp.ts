@@ -23,6 +23,10 @@ export function isNewer(a: Stamp, b: Stamp): boolean {
   return a.version !== b.version ? a.version > b.version : a.nodeId > b.nodeId;
 }
 
+export function isSame(a: Stamp, b: Stamp): boolean {
+  return a.version === b.version && a.nodeId === b.nodeId;
+}
+
 export const MAX_NODE_ID = 0xffff_ffff;
 
 /** The newest stamp that is older than this one. */

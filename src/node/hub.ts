@@ -20,10 +20,10 @@ import type {
 } from "../cache/operator-port.ts";
 import { refusedKey, UpstreamError } from "../cache/upstream-error.ts";
 import { type Completion, told } from "../model/completion.ts";
-import type { Mutation } from "../model/mutation.ts";
+import { alone, type Mutation } from "../model/mutation.ts";
 import type { Stamp } from "../model/stamp.ts";
 import type { DeadLetters } from "../outbox/dead-letters.ts";
-import type { OutboxMutation } from "../outbox/entry.ts";
+import type { OutboxRow } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { OutboxFullError } from "../outbox/outbox-errors.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
@@ -37,7 +37,7 @@ export interface PeersPart {
   /** A request of a peer. */
   receive(request: PeerRequest): Promise<PeerResponse>;
   /** What the peers have to get of a mutation. */
-  rowsOf(mutation: Mutation): OutboxMutation[];
+  rowsOf(mutation: Mutation): OutboxRow[];
   health(): PartState;
   stats(): Record<string, unknown>;
   metrics?(): readonly MetricFamily[];
@@ -98,7 +98,9 @@ export class Hub implements CommitLog, BackingStore, OperatorPort, PendingPort {
     this.#healthLog.start();
   }
 
-  commit(mutation: Mutation, completion: Completion<void>): boolean {
+  commit(asked: Mutation, completion: Completion<void>): boolean {
+    // What waits in the outbox may wait for long: not with all that the caller keeps beside the mutation.
+    const mutation = alone(asked);
     const { backend, peers, writesThrough } = this.#options;
     const row = backend?.rowOf(mutation) ?? null;
     const refusal = row === null ? "" : (backend?.refusalOf(row.key) ?? "");
@@ -217,8 +219,8 @@ export class Hub implements CommitLog, BackingStore, OperatorPort, PendingPort {
 
   async #writeThrough(
     backend: DatabaseStore,
-    row: OutboxMutation,
-    peerRows: readonly OutboxMutation[],
+    row: OutboxRow,
+    peerRows: readonly OutboxRow[],
     mutation: Mutation,
   ): Promise<void> {
     try {
@@ -234,7 +236,7 @@ export class Hub implements CommitLog, BackingStore, OperatorPort, PendingPort {
   }
 
   /** Mutations that share a commit are told of it by one promise. */
-  #append(rows: readonly OutboxMutation[], waiting: Waiting): void {
+  #append(rows: readonly OutboxRow[], waiting: Waiting): void {
     let committed: Promise<void>;
     try {
       committed = this.#options.outbox.append(rows);

@@ -16,7 +16,7 @@ import type { BackendConfig, Config, PeersConfig } from "../config/config.ts";
 import type { Engine } from "../engine/engine.ts";
 import { InvalidPatternError } from "../model/glob.ts";
 import { HybridClock } from "../model/hybrid-clock.ts";
-import type { PutMutation } from "../model/mutation.ts";
+import type { Mutation, PutMutation } from "../model/mutation.ts";
 import { DataDirectory } from "../outbox/data-directory.ts";
 import { Outbox } from "../outbox/outbox.ts";
 import { DataDirectoryInUseError, OutboxOpenError } from "../outbox/outbox-errors.ts";
@@ -24,7 +24,6 @@ import { HttpTransport } from "../replication/http-transport.ts";
 import { NodeState } from "../replication/node-state.ts";
 import { Replication } from "../replication/replication.ts";
 import { TracedTransport } from "../replication/traced-transport.ts";
-import type { PeerMutation } from "../replication/wire/peer-mutation.ts";
 import { ByteBudget } from "../runtime/byte-budget.ts";
 import { systemScheduler } from "../runtime/scheduler.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
@@ -164,7 +163,7 @@ function lateFills(pending: PendingWrites, { link, log }: OpenHubOptions): LateF
     hides: (key, stamp) => pending.hides(key, stamp),
     keepGone: (key, stamp) =>
       pending
-        .keep({ kind: "delete", key, stamp, isReplicated: false })
+        .keep({ kind: "delete", key, stamp })
         .catch((error: unknown) => log(`an old value of ${key} may stay in Redis: ${String(error)}`)),
   };
 }
@@ -242,21 +241,8 @@ function peersPart(
 }
 
 /** A peer's mutation is for the cache what one of this node is: no load that began before it is cached. */
-function noteForeign(database: DatabaseStore | null, mutation: PeerMutation): void {
-  if (database === null) return;
-  const { stamp } = mutation;
-  const common = { stamp, isReplicated: true };
-  if (mutation.kind === "invalidate") {
-    void database.changed({ ...common, kind: "invalidate", pattern: mutation.pattern });
-  } else if (mutation.kind === "put") {
-    const { key, value: bytes, contentType, expiresAtMs, touch } = mutation;
-    void database.changed({
-      ...{ ...common, kind: "put", key, value: { bytes, contentType } },
-      ...{ expiresAtMs, touch },
-    });
-  } else {
-    void database.changed({ ...common, kind: "delete", key: mutation.key });
-  }
+function noteForeign(database: DatabaseStore | null, mutation: Mutation): void {
+  void database?.changed(mutation);
 }
 
 /** Addresses of a host; none where it can't be found now. */

@@ -9,16 +9,14 @@ import { EntryCapture } from "../cache/entry-capture.ts";
 import type { PartState } from "../cache/operator-port.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { Engine } from "../engine/engine.ts";
-import { NEVER } from "../model/entry.ts";
+import { NO_TOMBSTONE } from "../model/entry.ts";
 import { Glob } from "../model/glob.ts";
 import { VERSIONS_PER_MS } from "../model/hybrid-clock.ts";
 import { keyOf } from "../model/key.ts";
-import type { Mutation, PutMutation } from "../model/mutation.ts";
+import { asOf, hasValue, type Mutation, type PutMutation } from "../model/mutation.ts";
 import { isNewer, type Stamp } from "../model/stamp.ts";
-import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
+import { type OutboxEntry, rowOf } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
-import { peerMutationOf, rowOf } from "../replication/peer-rows.ts";
-import type { PeerMutation } from "../replication/wire/peer-mutation.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 
 /** The engine's queue in the outbox. */
@@ -57,14 +55,13 @@ export class PendingWrites {
     this.#options = options;
     const { outbox, flags, invalidations } = options;
     const untold = this.#perhapsUntold();
-    for (const row of [...outbox.recent(ENGINE, 0), ...untold]) {
-      const mutation = peerMutationOf(row, 0);
+    for (const mutation of [...outbox.recent(ENGINE, 0), ...untold]) {
       flags.add(mutation.kind === "invalidate" ? "invalidate" : "put");
       if (mutation.kind === "invalidate") invalidations.add(mutation.pattern, mutation.stamp);
     }
     if (untold.length === 0) return;
     this.#appending++;
-    const told = outbox.appendOwed(untold).finally(() => {
+    const told = outbox.appendOwed(untold.map((mutation) => rowOf(ENGINE, mutation))).finally(() => {
       this.#appending--;
       this.#wake();
     });
@@ -73,12 +70,11 @@ export class PendingWrites {
   }
 
   /** What was recorded for others right before the process ended: the engine may not have it, and they will. */
-  #perhapsUntold(): OutboxMutation[] {
+  #perhapsUntold(): Mutation[] {
     const { outbox } = this.#options;
     const sinceVersion = outbox.newestVersion - RECENT_MS * VERSIONS_PER_MS;
     const others = outbox.destinations().filter((destination) => destination !== ENGINE);
-    const rows = others.flatMap((destination) => outbox.recent(destination, sinceVersion));
-    return rows.map((row) => ({ ...row, destination: ENGINE }));
+    return others.flatMap((destination) => outbox.recent(destination, sinceVersion));
   }
 
   start(): void {
@@ -101,11 +97,7 @@ export class PendingWrites {
 
   /** What of a key waits; null = nothing. */
   of(key: string): Mutation | null {
-    const row = this.#options.outbox.pendingValue(ENGINE, key);
-    if (row === null) return null;
-    const { kind, stamp, expiresAtMs, value, contentType } = row;
-    if (kind !== "put" || value === null) return { kind: "delete", key, stamp, isReplicated: false };
-    return { kind, key, value: { bytes: value, contentType }, expiresAtMs, stamp, isReplicated: false, touch: null };
+    return this.#options.outbox.pendingValue(ENGINE, key);
   }
 
   /** Whether something waits that replaces what the engine has of a key. */
@@ -191,7 +183,7 @@ export class PendingWrites {
 
   async #apply(entry: OutboxEntry): Promise<void> {
     const { engine, invalidations, scheduler, tombstoneMs } = this.#options;
-    const mutation: PeerMutation = peerMutationOf(entry, scheduler.nowMs());
+    const mutation = asOf(entry.mutation, scheduler.nowMs());
     const { stamp } = mutation;
     if (mutation.kind === "invalidate") {
       const { pattern } = mutation;
@@ -200,14 +192,15 @@ export class PendingWrites {
     }
     const key = keyOf(mutation.key);
     const newer = invalidations.covering(key, stamp);
-    if (mutation.kind !== "put" || newer !== null) {
-      const tombstoneUntilMs = tombstoneMs === 0 ? NEVER : scheduler.nowMs() + tombstoneMs;
+    if (!hasValue(mutation) || newer !== null) {
+      const tombstoneUntilMs = tombstoneMs === 0 ? NO_TOMBSTONE : scheduler.nowMs() + tombstoneMs;
       await engine.delete({ key, stamp: newer ?? stamp, condition: null, tombstoneUntilMs });
       return;
     }
     const { value, expiresAtMs } = mutation;
-    const range = { source: value, start: 0, end: value.length };
-    await engine.put({ key, ...range, attributes: mutation, expiresAtMs, stamp, condition: null });
+    const { bytes } = value;
+    const range = { source: bytes, start: 0, end: bytes.length };
+    await engine.put({ key, ...range, attributes: value, expiresAtMs, stamp, condition: null });
   }
 
   /** What was done is recorded, so that the database and the peers have it as well. */
@@ -217,7 +210,7 @@ export class PendingWrites {
       try {
         const entry = (await this.#options.engine.peek(keyOf(key), capture)) ? capture.entry() : null;
         if (entry !== null && entry.stamp.version === stamp.version && entry.stamp.nodeId === stamp.nodeId) {
-          const put = { kind: "put", key, ...entry, isReplicated: false, touch: null } as const;
+          const put = { kind: "put", key, ...entry } as const;
           await this.#options.record(put);
         }
         if (this.#doubtful.get(key) === stamp) this.#doubtful.delete(key);

@@ -5,7 +5,7 @@ import type { Mutation } from "../model/mutation.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import { CallClient, type CallRequest, viewed } from "../runtime/rpc.ts";
 import type { Hub } from "./hub.ts";
-import { MutationWriter } from "./mutation-codec.ts";
+import { MutationWriter } from "./mutation-frames.ts";
 import {
   errorOf,
   type Failure,

@@ -7,7 +7,7 @@ import type { Hub } from "./hub.ts";
 /** What gathered in one turn of a thread's event loop. */
 export interface UpstreamRequest {
   readonly kind: "upstream";
-  /** Mutations to be recorded (`mutation-codec.ts`), with ids from `firstRecord` on; null = none. */
+  /** Mutations to be recorded (`mutation-frames.ts`), with ids from `firstRecord` on; null = none. */
   readonly records: Uint8Array<ArrayBuffer> | null;
   readonly firstRecord: number;
   /** Keys to be loaded, and the ids of those loads. */

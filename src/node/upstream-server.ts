@@ -2,7 +2,7 @@ import type { Loaded } from "../cache/backing-store.ts";
 import { type ByteBudget, InFlight } from "../runtime/byte-budget.ts";
 import { answerCall, type CallAnswer, type CallRequest, copied } from "../runtime/rpc.ts";
 import type { Hub } from "./hub.ts";
-import { readMutations } from "./mutation-codec.ts";
+import { readMutations } from "./mutation-frames.ts";
 import {
   type Failure,
   failureOf,

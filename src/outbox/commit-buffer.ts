@@ -1,16 +1,16 @@
 /** What waits for the next commit: appends and settlements that share one transaction. */
 
-import type { OutboxMutation, Settlement } from "./entry.ts";
+import type { OutboxRow, Settlement } from "./entry.ts";
 
 /** A group is committed at once when it has grown to this. */
 const GROUP_LIMIT_BYTES = 8 * 1024 * 1024;
-const GROUP_LIMIT_MUTATIONS = 4096;
+const GROUP_LIMIT_ROWS = 4096;
 
 /** Turns of the event loop that a group may grow for, beside its first one. */
 const TURNS_TO_GATHER = 3;
 
 export interface CommitGroup {
-  readonly mutations: OutboxMutation[];
+  readonly rows: OutboxRow[];
   readonly settlements: Settlement[];
   /** To be settled with the commit. */
   readonly committed: PromiseWithResolvers<void>;
@@ -32,12 +32,12 @@ export class CommitBuffer {
     return this.#group.bytes;
   }
 
-  /** Resolves with the commit. `bytes`: the cost of all mutations. */
-  append(mutations: readonly OutboxMutation[], bytes: number): Promise<void> {
+  /** Resolves with the commit. `bytes`: the cost of all rows. */
+  append(rows: readonly OutboxRow[], bytes: number): Promise<void> {
     const group = this.#group;
     group.bytes += bytes;
-    for (const mutation of mutations) group.mutations.push(mutation);
-    if (group.bytes > GROUP_LIMIT_BYTES || group.mutations.length >= GROUP_LIMIT_MUTATIONS) this.commit();
+    for (const row of rows) group.rows.push(row);
+    if (group.bytes > GROUP_LIMIT_BYTES || group.rows.length >= GROUP_LIMIT_ROWS) this.commit();
     else this.#schedule();
     return group.committed.promise;
   }
@@ -55,7 +55,7 @@ export class CommitBuffer {
   take(): CommitGroup | null {
     this.#isScheduled = false;
     const group = this.#group;
-    if (group.mutations.length === 0 && group.settlements.length === 0) return null;
+    if (group.rows.length === 0 && group.settlements.length === 0) return null;
     this.#group = newGroup();
     return group;
   }
@@ -68,14 +68,14 @@ export class CommitBuffer {
 
   /** As long as a turn of the event loop brings more, the commit waits for the next: the larger the group, the cheaper. */
   #gather(turnsLeft: number): void {
-    const seen = this.#group.mutations.length;
+    const seen = this.#group.rows.length;
     this.defer(() => {
-      if (turnsLeft > 0 && this.#group.mutations.length > seen) this.#gather(turnsLeft - 1);
+      if (turnsLeft > 0 && this.#group.rows.length > seen) this.#gather(turnsLeft - 1);
       else this.commit();
     });
   }
 }
 
 function newGroup(): CommitGroup {
-  return { mutations: [], settlements: [], committed: Promise.withResolvers(), bytes: 0 };
+  return { rows: [], settlements: [], committed: Promise.withResolvers(), bytes: 0 };
 }

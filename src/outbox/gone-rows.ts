@@ -5,8 +5,9 @@
  *
  * As long as a commit fails, or has no room for them, the marks wait for the next.
  */
-import { NEVER } from "../model/entry.ts";
-import type { Version } from "../model/stamp.ts";
+import { withoutValue } from "../model/mutation.ts";
+import { toVersion } from "../model/stamp.ts";
+import { rowOf } from "./entry.ts";
 import type { MemtableRow } from "./memtable.ts";
 import type { Journaled } from "./write-ahead-log.ts";
 
@@ -16,23 +17,26 @@ interface Mark {
   readonly groupId: number;
 }
 
-/** Stands for all keys of a destination. */
-export const ALL_KEYS = "";
-
 export class GoneRows {
   #marks: Mark[] = [];
   /** How many of them come from transactions before. */
   #kept = 0;
   #areWritten = false;
 
-  add({ mutation: { destination, key, kind, stamp }, group }: MemtableRow): void {
-    this.#marks.push({ row: markOf(destination, key, kind, stamp), groupId: group.id });
+  add({ destination, key, mutation, group }: MemtableRow): void {
+    this.#marks.push({
+      row: { destination, key, mutation: withoutValue(mutation), state: "gone" },
+      groupId: group.id,
+    });
   }
 
   /** All that waits for a destination. */
   addAll(destination: string): void {
-    const stamp = { version: 0 as Version, nodeId: 0 };
-    this.#marks.push({ row: markOf(destination, ALL_KEYS, "delete", stamp), groupId: Number.POSITIVE_INFINITY });
+    const all = { kind: "invalidate", pattern: null, stamp: { version: toVersion(0), nodeId: 0 } } as const;
+    this.#marks.push({
+      row: { ...rowOf(destination, all), state: "all-gone" },
+      groupId: Number.POSITIVE_INFINITY,
+    });
   }
 
   /** Those that the journal has to hold, if it holds nothing up to one of its rows. */
@@ -61,9 +65,4 @@ export class GoneRows {
     this.#marks.length = this.#kept;
     this.#areWritten = false;
   }
-}
-
-/** Member by member: a spread costs several times as much. */
-function markOf(destination: string, key: string, kind: Journaled["kind"], stamp: Journaled["stamp"]): Journaled {
-  return { destination, key, kind, value: null, contentType: "", expiresAtMs: NEVER, stamp, isGone: true };
 }

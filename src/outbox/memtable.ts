@@ -2,11 +2,9 @@
  * What was queued a moment ago: durable in the journal, and at hand in memory, so that it can be taken and settled without
  * a look into the database. Changes can be undone until they are kept: the commit that they belong to may fail.
  */
-import { isNewer, type Stamp } from "../model/stamp.ts";
-import type { OutboxMutation } from "./entry.ts";
+import type { OutboxRow } from "./entry.ts";
 
-export interface MemtableRow {
-  readonly mutation: OutboxMutation;
+export interface MemtableRow extends OutboxRow {
   /** Of the first mutation that it stands for, in ms since the Unix epoch. */
   readonly queuedAtMs: number;
   readonly cost: number;
@@ -78,8 +76,9 @@ export class Memtable {
   }
 
   /** Queues a mutation, or puts it at the place of an older one of its key, which is given. */
-  add(mutation: OutboxMutation, cost: number, group: Group, nowMs: number, older: MemtableRow | null): void {
-    const row = { mutation, queuedAtMs: older?.queuedAtMs ?? nowMs, cost, group };
+  add(queued: OutboxRow, cost: number, group: Group, nowMs: number, older: MemtableRow | null): void {
+    const { destination, key, mutation } = queued;
+    const row = { destination, key, mutation, queuedAtMs: older?.queuedAtMs ?? nowMs, cost, group };
     this.#set(row, older);
     this.#changes.push(row, older);
   }
@@ -91,16 +90,8 @@ export class Memtable {
     this.#changes.push(renewed, row);
   }
 
-  /** Takes a mutation out, unless a newer one of its key has its place. False = it is not here. */
-  remove(destination: string, key: string, stamp: Stamp): boolean {
-    const row = this.find(destination, key);
-    if (row === null || isNewer(row.mutation.stamp, stamp)) return false;
-    this.removeRow(row);
-    return true;
-  }
-
   /** Takes out what is here. */
-  removeRow(row: MemtableRow): void {
+  remove(row: MemtableRow): void {
     this.#delete(row);
     this.#changes.push(null, row);
   }
@@ -142,11 +133,11 @@ export class Memtable {
   }
 
   #isHere(row: MemtableRow): boolean {
-    return this.find(row.mutation.destination, row.mutation.key) === row;
+    return this.find(row.destination, row.key) === row;
   }
 
   #set(row: MemtableRow, instead: MemtableRow | null, isNew = true): void {
-    const { destination, key } = row.mutation;
+    const { destination, key } = row;
     let queue = this.#queues.get(destination);
     if (queue === undefined) {
       queue = new Map();
@@ -165,7 +156,7 @@ export class Memtable {
   }
 
   #delete(row: MemtableRow): void {
-    this.#queues.get(row.mutation.destination)?.delete(row.mutation.key);
+    this.#queues.get(row.destination)?.delete(row.key);
     this.#leave(row.group);
     this.#bytes -= row.cost;
     this.#size -= 1;

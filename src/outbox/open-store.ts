@@ -29,8 +29,11 @@ export interface OpenedStore {
 }
 
 const FILE = "outbox.db";
-/** Of the tables and the journal's frames. A file of another one is left as it is. */
-const FORMAT = 1;
+/**
+ * Of the tables, the journal's frames and `mutation-codec.ts`. A file of another one is left as it is. 2: a mutation stands
+ * in one column, and the journal says what is gone.
+ */
+const FORMAT = 2;
 
 class UnknownFormatError extends Error {}
 

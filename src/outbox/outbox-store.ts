@@ -1,21 +1,23 @@
 /**
- * The outbox's table: one row per (destination, key). Everything here is synchronous; transactions are the caller's.
+ * The outbox's table: one row per (destination, key), the mutation in one column as `mutation-codec.ts` writes it; the
+ * others are what the queue goes by. Everything here is synchronous; transactions are the caller's.
  *
  * Rows keep their place in the queue (`id`) when a newer mutation of the key replaces what waits, so a key that is written
  * all the time is not put off for ever.
  */
 
 import type { Database, Statement } from "bun:sqlite";
-import type { Version } from "../model/stamp.ts";
+import { crc32 } from "node:zlib";
+import type { Mutation } from "../model/mutation.ts";
 import {
-  checksum,
-  costBytes,
-  type DeadLetter,
-  hasValue,
-  isOutboxKind,
-  type OutboxEntry,
-  type OutboxMutation,
-} from "./entry.ts";
+  decodeMutation,
+  encodeMutation,
+  readSummary,
+  SUMMARY_BYTES,
+  unlessUnreadable,
+} from "../model/mutation-codec.ts";
+import type { Version } from "../model/stamp.ts";
+import { costBytes, type DeadLetter, type OutboxEntry, type OutboxRow } from "./entry.ts";
 import { WriteAheadLog } from "./write-ahead-log.ts";
 
 /** Ready rows are taken by id; delayed ones when they are due; dead ones wait for an operator. */
@@ -25,10 +27,10 @@ const DEAD = 2;
 
 export const SCHEMA = `
   CREATE TABLE IF NOT EXISTS entries (
-    id INTEGER PRIMARY KEY, destination TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,
-    version INTEGER NOT NULL, nodeId INTEGER NOT NULL, expires_at INTEGER NOT NULL, content_type TEXT NOT NULL,
-    state INTEGER NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER NOT NULL, queued_at INTEGER NOT NULL,
-    reason TEXT NOT NULL, checksum INTEGER NOT NULL, cost INTEGER NOT NULL, value BLOB, traceContext TEXT);
+    id INTEGER PRIMARY KEY, destination TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL,
+    node_id INTEGER NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER NOT NULL,
+    queued_at INTEGER NOT NULL, reason TEXT NOT NULL, checksum INTEGER NOT NULL, cost INTEGER NOT NULL,
+    mutation BLOB NOT NULL);
   CREATE UNIQUE INDEX IF NOT EXISTS entry_of_key ON entries (destination, key);
   CREATE INDEX IF NOT EXISTS ready ON entries (destination, id) WHERE state = ${READY};
   CREATE INDEX IF NOT EXISTS delayed ON entries (destination, due_at) WHERE state = ${DELAYED};
@@ -42,7 +44,7 @@ const LONGEST_DELAY_MS = 60_000;
 const SHRINK_STEPS = 20;
 const SHRINK_PAGES = 500;
 
-/** A row without its value. */
+/** A row without its mutation. */
 export interface Head {
   readonly id: number;
   readonly key: string;
@@ -55,14 +57,10 @@ export interface Head {
 
 export interface Row extends Head {
   readonly destination: string;
-  readonly kind: string;
-  readonly expires_at: number;
-  readonly content_type: string;
   readonly attempts: number;
   readonly reason: string;
   readonly checksum: number;
-  readonly value: Uint8Array | null;
-  readonly traceContext: string | null;
+  readonly mutation: Uint8Array;
 }
 
 export interface Totals {
@@ -72,7 +70,9 @@ export interface Totals {
   readonly bytes: number;
 }
 
-const HEAD = "id, key, version, nodeId, state, cost, queued_at";
+const HEAD = "id, key, version, node_id AS nodeId, state, cost, queued_at";
+/** Of a `Row`. */
+export const ROW_COLUMNS = `${HEAD}, destination, attempts, reason, checksum, mutation`;
 
 export class OutboxStore {
   readonly #find: Statement<Head>;
@@ -85,7 +85,7 @@ export class OutboxStore {
   readonly #due: Statement<Head>;
   readonly #delay: Statement;
   readonly #bury: Statement;
-  readonly #dead: Statement<Omit<Row, "value"> & { readonly value_bytes: number | null }>;
+  readonly #dead: Statement<Row>;
   readonly #revive: Statement;
   readonly #oldest: Statement<{ queued_at: number | null }>;
   readonly #soonest: Statement<{ due_at: number | null }>;
@@ -100,16 +100,14 @@ export class OutboxStore {
 
   constructor(private readonly database: Database) {
     this.#find = this.#keep(database.prepare(`SELECT ${HEAD} FROM entries WHERE destination = ? AND key = ?`));
-    this.#read = this.#keep(database.prepare("SELECT * FROM entries WHERE id = ?"));
+    this.#read = this.#keep(database.prepare(`SELECT ${ROW_COLUMNS} FROM entries WHERE id = ?`));
     this.#insert = this.#keep(
-      database.prepare(
-        "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, ?9, '', ?10, ?11, ?12, ?13)",
-      ),
+      database.prepare(`INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ${READY}, 0, 0, ?6, '', ?7, ?8, ?9)`),
     );
     this.#replace = this.#keep(
       database.prepare(
-        `UPDATE entries SET kind = ?2, version = ?3, nodeId = ?4, expires_at = ?5, content_type = ?6, state = ${READY},
-       attempts = 0, due_at = 0, reason = '', checksum = ?7, cost = ?8, value = ?9, traceContext = ?10 WHERE id = ?1`,
+        `UPDATE entries SET version = ?2, node_id = ?3, state = ${READY}, attempts = 0, due_at = 0, reason = '',
+       checksum = ?4, cost = ?5, mutation = ?6 WHERE id = ?1`,
       ),
     );
     this.#remove = this.#keep(database.prepare("DELETE FROM entries WHERE id = ?"));
@@ -134,8 +132,8 @@ export class OutboxStore {
     );
     this.#dead = this.#keep(
       database.prepare(
-        `SELECT ${HEAD}, destination, kind, content_type, attempts, reason, length(value) AS value_bytes FROM entries
-       WHERE destination = ? AND state = ${DEAD} AND id > ? ORDER BY id LIMIT ?`,
+        `SELECT ${HEAD}, destination, attempts, reason, checksum, substr(mutation, 1, ${SUMMARY_BYTES}) AS mutation
+       FROM entries WHERE destination = ? AND state = ${DEAD} AND id > ? ORDER BY id LIMIT ?`,
       ),
     );
     this.#revive = this.#keep(
@@ -226,26 +224,26 @@ export class OutboxStore {
   }
 
   /** Those that wait for a destination and are as new as a version; not those that are damaged. */
-  recent(destination: string, sinceVersion: number): OutboxEntry[] {
+  recent(destination: string, sinceVersion: number): Mutation[] {
     const where = `destination = ? AND state < ${DEAD} AND version >= ?`;
-    const rows = this.database.query<Row, [string, number]>(`SELECT * FROM entries WHERE ${where}`);
-    return rows.all(destination, sinceVersion).flatMap((row) => entryOf(row) ?? []);
+    const rows = this.database.query<Row, [string, number]>(`SELECT ${ROW_COLUMNS} FROM entries WHERE ${where}`);
+    return rows.all(destination, sinceVersion).flatMap((row) => entryOf(row)?.mutation ?? []);
   }
 
-  insert(id: number, mutation: OutboxMutation, queuedAtMs: number): void {
-    const { destination, key, kind, stamp, expiresAtMs, contentType, value, traceContext } = mutation;
-    this.#insert.run(
-      ...[id, destination, key, kind, stamp.version, stamp.nodeId, expiresAtMs, contentType],
-      ...[queuedAtMs, checksum(mutation), costBytes(mutation), value, traceContext ?? null],
-    );
+  insert(id: number, row: OutboxRow, queuedAtMs: number): void {
+    const { destination, key, mutation } = row;
+    const { version, nodeId } = mutation.stamp;
+    const bytes = encodeMutation(mutation);
+    const sum = checksum({ destination, key, version, nodeId, mutation: bytes });
+    this.#insert.run(id, destination, key, version, nodeId, queuedAtMs, sum, costBytes(row), bytes);
   }
 
-  replace(id: number, mutation: OutboxMutation): void {
-    const { kind, stamp, expiresAtMs, contentType, value, traceContext } = mutation;
-    this.#replace.run(
-      ...[id, kind, stamp.version, stamp.nodeId, expiresAtMs, contentType],
-      ...[checksum(mutation), costBytes(mutation), value, traceContext ?? null],
-    );
+  replace(id: number, row: OutboxRow): void {
+    const { destination, key, mutation } = row;
+    const { version, nodeId } = mutation.stamp;
+    const bytes = encodeMutation(mutation);
+    const sum = checksum({ destination, key, version, nodeId, mutation: bytes });
+    this.#replace.run(id, version, nodeId, sum, costBytes(row), bytes);
   }
 
   remove(id: number): void {
@@ -281,13 +279,11 @@ export class OutboxStore {
 
   dead(destination: string, afterId: number, limit: number): DeadLetter[] {
     return this.#dead.all(destination, afterId, limit).map((row) => ({
+      ...summaryOf(row),
       id: row.id,
       destination: row.destination,
       key: row.key,
-      kind: isOutboxKind(row.kind) ? row.kind : "delete",
       version: row.version,
-      valueBytes: row.value_bytes ?? 0,
-      contentType: row.content_type,
       attempts: row.attempts,
       reason: row.reason,
       queuedAtMs: row.queued_at,
@@ -351,24 +347,24 @@ export class OutboxStore {
 
 /** Null = the row is not what was written. */
 export function entryOf(row: Row): OutboxEntry | null {
-  const { kind } = row;
-  if (!isOutboxKind(kind)) return null;
-  const bytes = row.value === null ? null : Buffer.from(row.value.buffer, row.value.byteOffset, row.value.byteLength);
-  const entry: OutboxEntry = {
-    id: row.id,
-    destination: row.destination,
-    key: row.key,
-    kind,
-    // SQLite may give an empty blob as null.
-    value: hasValue({ kind }) ? (bytes ?? Buffer.alloc(0)) : null,
-    contentType: row.content_type,
-    expiresAtMs: row.expires_at,
-    stamp: { version: row.version, nodeId: row.nodeId },
-    attempts: row.attempts,
-    queuedAtMs: row.queued_at,
-    traceContext: row.traceContext ?? undefined,
-  };
-  return checksum(entry) === row.checksum ? entry : null;
+  if (checksum(row) !== row.checksum) return null;
+  const { destination, key, id, attempts, queued_at: queuedAtMs } = row;
+  const mutation = unlessUnreadable(() => decodeMutation(bytesOf(row)));
+  return mutation === null ? null : { destination, key, mutation, id, attempts, queuedAtMs };
+}
+
+/** Over everything that would do harm if it were wrong. SQLite has no checksums of its own in the database file. */
+function checksum(row: Pick<Row, "destination" | "key" | "version" | "nodeId" | "mutation">): number {
+  return crc32(row.mutation, crc32([row.destination, row.key, row.version, row.nodeId].join("\0")));
+}
+
+function summaryOf(row: Row): Pick<DeadLetter, "kind" | "contentType" | "valueBytes"> {
+  // Where it is damaged, the letter says so: see `Taker`.
+  return unlessUnreadable(() => readSummary(bytesOf(row))) ?? { kind: "delete", contentType: "", valueBytes: 0 };
+}
+
+function bytesOf({ mutation }: Row): Buffer {
+  return Buffer.from(mutation.buffer, mutation.byteOffset, mutation.byteLength);
 }
 
 /** Apart from the names of the outbox' own numbers. */

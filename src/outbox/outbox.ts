@@ -6,6 +6,7 @@
  * it waits again, so whoever takes must do no harm when he writes twice.
  */
 
+import type { Mutation } from "../model/mutation.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import { Ballast } from "./ballast.ts";
 import { CommitBuffer, type CommitGroup } from "./commit-buffer.ts";
@@ -13,7 +14,7 @@ import type { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { DirectoryWatch } from "./directory-watch.ts";
-import { costBytes, type OutboxEntry, type OutboxMutation, type Settlement } from "./entry.ts";
+import { costBytes, type OutboxEntry, type OutboxRow, type Settlement } from "./entry.ts";
 import { InFlight } from "./in-flight.ts";
 import { openStore, type StoreOptions } from "./open-store.ts";
 import { diskFull, OutboxFullError } from "./outbox-errors.ts";
@@ -153,33 +154,33 @@ export class Outbox {
   }
 
   /**
-   * Keeps mutations; resolves when the commit that contains them is done. All of them are kept or none.
+   * Keeps rows; resolves when the commit that contains them is done. All of them are kept or none.
    * Throws `OutboxFullError` at once where there is no room, and rejects with it where the disk has none.
    */
-  append(mutations: readonly OutboxMutation[]): Promise<void> {
+  append(rows: readonly OutboxRow[]): Promise<void> {
     let bytes = 0;
-    for (const mutation of mutations) bytes += costBytes(mutation);
+    for (const row of rows) bytes += costBytes(row);
     if (this.usedBytes + bytes > this.limitBytes) {
       throw new OutboxFullError(
         `the outbox is full (SERV_CACHE_OUTBOX_MAX, ${this.limitBytes} bytes): the backend or a peer takes nothing; try again`,
       );
     }
-    return this.#add(mutations, bytes);
+    return this.#add(rows, bytes);
   }
 
   /** As `append`, beyond the bound as well: of mutations that were taken before, and now have another destination. */
-  appendOwed(mutations: readonly OutboxMutation[]): Promise<void> {
+  appendOwed(rows: readonly OutboxRow[]): Promise<void> {
     return this.#add(
-      mutations,
-      mutations.reduce((sum, mutation) => sum + costBytes(mutation), 0),
+      rows,
+      rows.reduce((sum, row) => sum + costBytes(row), 0),
     );
   }
 
-  #add(mutations: readonly OutboxMutation[], bytes: number): Promise<void> {
+  #add(rows: readonly OutboxRow[], bytes: number): Promise<void> {
     if (this.#isClosed) throw new OutboxFullError("the node stops; try another");
     if (this.#isGone) throw new OutboxFullError(this.#goneMessage());
     if (!this.#hasDisk) throw diskFull("it was full a moment ago");
-    return this.#buffer.append(mutations, bytes);
+    return this.#buffer.append(rows, bytes);
   }
 
   /**
@@ -187,12 +188,12 @@ export class Outbox {
    * will hold, and not yet holds. Null = nothing waits, or it is a dead letter. What waits for its commit is not shown:
    * the commit may fail.
    */
-  pendingValue(destination: string, key: string): OutboxMutation | null {
+  pendingValue(destination: string, key: string): Mutation | null {
     return this.#queue.find(destination, key) ?? this.#pendingRow(destination, key);
   }
 
   /** What waits for a destination and is as new as a version, in whatever order. Looks at all that waits. */
-  recent(destination: string, sinceVersion: number): OutboxMutation[] {
+  recent(destination: string, sinceVersion: number): Mutation[] {
     return this.#queue.recent(destination, sinceVersion);
   }
 
@@ -242,11 +243,11 @@ export class Outbox {
   }
 
   /** Replaces all that waits for a destination by a few mutations that say enough. Throws where the disk is full. */
-  replaceAll(destination: string, mutations: readonly OutboxMutation[]): void {
+  replaceAll(destination: string, rows: readonly OutboxRow[]): void {
     this.#transaction((counts, commit) => {
       this.#queue.clear(destination, counts);
-      return this.#queue.append(mutations, commit, counts);
-    }, newestOf(mutations));
+      return this.#queue.append(rows, commit, counts);
+    }, newestOf(rows));
     this.#listeners.get(destination)?.();
   }
 
@@ -301,10 +302,10 @@ export class Outbox {
     );
   }
 
-  #pendingRow(destination: string, key: string): OutboxMutation | null {
+  #pendingRow(destination: string, key: string): Mutation | null {
     if (!this.#queue.hasRows(destination, this.#counts)) return null;
     const head = this.#store.find(destination, key);
-    return head === null || this.#store.isDead(head) ? null : this.#store.read(head.id);
+    return head === null || this.#store.isDead(head) ? null : (this.#store.read(head.id)?.mutation ?? null);
   }
 
   #commit(): void {
@@ -313,8 +314,8 @@ export class Outbox {
     try {
       this.#transaction((counts, commit) => {
         this.#queue.settle(group.settlements, counts);
-        return this.#queue.append(group.mutations, commit, counts);
-      }, newestOf(group.mutations));
+        return this.#queue.append(group.rows, commit, counts);
+      }, newestOf(group.rows));
     } catch (error) {
       group.committed.reject(diskFull(error));
       this.#makeRoom(group.settlements);
@@ -382,13 +383,13 @@ export class Outbox {
   }
 }
 
-function newestOf(mutations: readonly OutboxMutation[]): number {
-  return mutations.reduce((newest, { stamp }) => Math.max(newest, stamp.version), 0);
+function newestOf(rows: readonly OutboxRow[]): number {
+  return rows.reduce((newest, { mutation }) => Math.max(newest, mutation.stamp.version), 0);
 }
 
-function destinationsOf({ mutations, settlements }: CommitGroup): Set<string> {
+function destinationsOf({ rows, settlements }: CommitGroup): Set<string> {
   const destinations = new Set<string>();
-  for (const mutation of mutations) destinations.add(mutation.destination);
+  for (const row of rows) destinations.add(row.destination);
   for (const { entry } of settlements) destinations.add(entry.destination);
   return destinations;
 }

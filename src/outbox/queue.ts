@@ -1,13 +1,13 @@
 /**
- * The queues of all destinations, in two tiers: what came a moment ago is in memory and in the journal (`fresh.ts`), what
+ * The queues of all destinations, in two tiers: what came a moment ago is in memory and in the journal (`memtable.ts`), what
  * waits longer, was postponed or refused has a row in the table (`outbox-store.ts`). A key of a destination is in one of
  * them only. Whatever changes is called within a transaction, and the counts go along.
  */
 
-import { isSame } from "../engine/engine.ts";
-import { isNewer } from "../model/stamp.ts";
-import { costBytes, type OutboxEntry, type OutboxMutation, replaces, type Settlement } from "./entry.ts";
-import { ALL_KEYS, GoneRows } from "./gone-rows.ts";
+import { type Mutation, replaces } from "../model/mutation.ts";
+import { isNewer, isSame } from "../model/stamp.ts";
+import { costBytes, type OutboxEntry, type OutboxRow, type Settlement } from "./entry.ts";
+import { GoneRows } from "./gone-rows.ts";
 import type { InFlight } from "./in-flight.ts";
 import { type Group, Memtable, type MemtableRow } from "./memtable.ts";
 import type { Head, OutboxStore } from "./outbox-store.ts";
@@ -57,13 +57,13 @@ export class Queue {
   adopt(counts: QueueCounts): { readonly damaged: readonly number[]; readonly newestVersion: number } {
     const damaged: number[] = [];
     let newestVersion = 0;
-    for (const { id, queuedAtMs, mutations, isDamaged } of this.journal.groups()) {
+    for (const { id, queuedAtMs, rows, isDamaged } of this.journal.groups()) {
       if (isDamaged) damaged.push(id);
       const group = this.#memtable.begin(id, queuedAtMs);
-      for (const mutation of mutations) {
-        newestVersion = Math.max(newestVersion, mutation.stamp.version);
-        if (mutation.isGone === true) this.#dropFresh(mutation, counts);
-        else this.#adoptFresh(mutation, group, queuedAtMs, counts);
+      for (const row of rows) {
+        newestVersion = Math.max(newestVersion, row.mutation.stamp.version);
+        if (row.state === undefined) this.#adoptFresh(row, group, queuedAtMs, counts);
+        else this.#dropFresh(row, counts);
       }
     }
     return { damaged, newestVersion };
@@ -78,23 +78,21 @@ export class Queue {
   }
 
   /**
-   * Queues mutations, but those whose key waits with something as new; tidies up what is older. Gives whether the journal
-   * has a row of this commit.
+   * Queues rows, but those whose key waits with something as new; tidies up what is older. Gives whether the journal has a
+   * row of this commit.
    */
-  append(mutations: readonly OutboxMutation[], commit: number, counts: QueueCounts): boolean {
+  append(rows: readonly OutboxRow[], commit: number, counts: QueueCounts): boolean {
     const nowMs = this.nowMs();
     const group = this.#memtable.begin(commit, nowMs);
-    const queued: OutboxMutation[] = [];
-    for (const mutation of mutations) {
-      if (this.#appendFresh(mutation, group, nowMs, counts)) queued.push(mutation);
-    }
-    const most = MOVES_PER_COMMIT + mutations.length;
+    const queued: OutboxRow[] = [];
+    for (const row of rows) if (this.#appendFresh(row, group, nowMs, counts)) queued.push(row);
+    const most = MOVES_PER_COMMIT + rows.length;
     this.#moveSurplus(most);
     const renewed = this.#renew(group, nowMs - this.limits.ageMs, most);
     this.#cut();
     const journaled: Journaled[] = this.#gone.write(this.#cutUpTo);
-    for (const mutation of queued) journaled.push(mutation);
-    for (const { mutation } of renewed) journaled.push(mutation);
+    for (const row of queued) journaled.push(row);
+    for (const { destination, key, mutation } of renewed) journaled.push({ destination, key, mutation });
     if (journaled.length > 0) this.journal.append(commit, nowMs, journaled);
     return journaled.length > 0;
   }
@@ -111,9 +109,7 @@ export class Queue {
   /** Forgets all that waits for a destination. To be followed by `append`. */
   clear(destination: string, counts: QueueCounts): void {
     if (this.#memtable.count(destination) > 0) this.#gone.addAll(destination);
-    for (const { mutation } of [...this.#memtable.rows(destination)]) {
-      this.#memtable.remove(destination, mutation.key, mutation.stamp);
-    }
+    for (const row of [...this.#memtable.rows(destination)]) this.#memtable.remove(row);
     this.store.removeDestination(destination);
     const { pending, dead, bytes } = counts.of(destination);
     counts.add(destination, { pending: -pending, dead: -dead, bytes: -bytes });
@@ -139,12 +135,12 @@ export class Queue {
     return pending + dead > this.#memtable.count(destination);
   }
 
-  find(destination: string, key: string): OutboxMutation | null {
+  find(destination: string, key: string): Mutation | null {
     return this.#memtable.find(destination, key)?.mutation ?? null;
   }
 
   /** What waits and is as new as a version, in whatever order. */
-  recent(destination: string, sinceVersion: number): OutboxMutation[] {
+  recent(destination: string, sinceVersion: number): Mutation[] {
     const fresh = [...this.#memtable.rows(destination)].map(({ mutation }) => mutation);
     return [
       ...fresh.filter(({ stamp }) => stamp.version >= sinceVersion),
@@ -155,7 +151,7 @@ export class Queue {
   /** Gives what can be taken of the first tier, the longest waiting first, until `take` wants no more. */
   eachWaiting(destination: string, take: (row: MemtableRow) => boolean): void {
     const flight = this.inFlight.of(destination);
-    for (const row of this.#memtable.rows(destination)) if (!flight.has(row.mutation.key) && !take(row)) return;
+    for (const row of this.#memtable.rows(destination)) if (!flight.has(row.key) && !take(row)) return;
   }
 
   entry(destination: string, key: string): OutboxEntry | null {
@@ -170,13 +166,13 @@ export class Queue {
   }
 
   /** False = it is not for the journal. */
-  #appendFresh(mutation: OutboxMutation, group: Group, nowMs: number, counts: QueueCounts): boolean {
-    const { destination, key } = mutation;
-    const cost = costBytes(mutation);
+  #appendFresh(row: OutboxRow, group: Group, nowMs: number, counts: QueueCounts): boolean {
+    const { destination, key, mutation } = row;
+    const cost = costBytes(row);
     const other = this.#memtable.find(destination, key);
     if (other !== null) {
       if (!replaces(mutation, other.mutation)) return false;
-      this.#memtable.add(mutation, cost, group, nowMs, other);
+      this.#memtable.add(row, cost, group, nowMs, other);
       counts.add(destination, { bytes: cost - other.cost });
       return true;
     }
@@ -186,7 +182,7 @@ export class Queue {
       counts.add(destination, { bytes: cost - head.cost });
       if (this.store.isReady(head) && !this.inFlight.of(destination).has(key)) {
         // Its place in the queue is kept: a key that is written all the time is not to be put off for ever.
-        this.store.replace(head.id, mutation);
+        this.store.replace(head.id, row);
         return false;
       }
       this.store.remove(head.id);
@@ -194,33 +190,34 @@ export class Queue {
     } else {
       counts.add(destination, { pending: 1, bytes: cost });
     }
-    this.#memtable.add(mutation, cost, group, nowMs, null);
+    this.#memtable.add(row, cost, group, nowMs, null);
     return true;
   }
 
-  #replacesRow(mutation: OutboxMutation, head: Head): boolean {
+  #replacesRow(mutation: Mutation, head: Head): boolean {
     if (mutation.kind !== "touch" || !isSame(mutation.stamp, head)) return isNewer(mutation.stamp, head);
     const row = this.store.read(head.id);
-    return row === null || replaces(mutation, row);
+    return row === null || replaces(mutation, row.mutation);
   }
 
   /** What the journal says to be gone. */
-  #dropFresh({ destination, key, stamp }: Journaled, counts: QueueCounts): void {
+  #dropFresh({ destination, key, mutation, state }: Journaled, counts: QueueCounts): void {
+    const areAll = state === "all-gone";
     const one = this.#memtable.find(destination, key);
-    const rows = key === ALL_KEYS ? [...this.#memtable.rows(destination)] : one === null ? [] : [one];
+    const rows = areAll ? [...this.#memtable.rows(destination)] : one === null ? [] : [one];
     for (const row of rows) {
-      if (key !== ALL_KEYS && isNewer(row.mutation.stamp, stamp)) continue;
-      this.#memtable.removeRow(row);
+      if (!areAll && isNewer(row.mutation.stamp, mutation.stamp)) continue;
+      this.#memtable.remove(row);
       counts.add(destination, { pending: -1, bytes: -row.cost });
     }
   }
 
   /** A row of the table that is as new was moved there from the journal, and knows more: what became of it. */
-  #adoptFresh(mutation: OutboxMutation, group: Group, queuedAtMs: number, counts: QueueCounts): void {
-    const { destination, key } = mutation;
+  #adoptFresh(row: OutboxRow, group: Group, queuedAtMs: number, counts: QueueCounts): void {
+    const { destination, key, mutation } = row;
     const head = this.store.find(destination, key);
     if (head !== null && !this.#replacesRow(mutation, head)) return;
-    const cost = costBytes(mutation);
+    const cost = costBytes(row);
     const other = this.#memtable.find(destination, key);
     if (other !== null && !replaces(mutation, other.mutation)) return;
     if (head !== null) {
@@ -229,7 +226,7 @@ export class Queue {
       counts.add(destination, { pending: isDead ? 0 : -1, dead: isDead ? -1 : 0, bytes: -head.cost });
     }
     counts.add(destination, { pending: other === null ? 1 : 0, bytes: cost - (other?.cost ?? 0) });
-    this.#memtable.add(mutation, cost, group, queuedAtMs, other);
+    this.#memtable.add(row, cost, group, queuedAtMs, other);
   }
 
   /** What is too much in memory, the longest waiting first; not what is in flight, for that is about to be settled. */
@@ -240,7 +237,7 @@ export class Queue {
       const flight = this.inFlight.of(destination);
       for (const row of this.#memtable.rows(destination)) {
         if (left === 0 || (this.#memtable.size <= rows && this.#memtable.bytes <= bytes)) return;
-        if (flight.has(row.mutation.key)) continue;
+        if (flight.has(row.key)) continue;
         left -= 1;
         this.#move(row);
       }
@@ -268,11 +265,10 @@ export class Queue {
   }
 
   #move(row: MemtableRow): number {
-    const { mutation, queuedAtMs } = row;
     const id = this.#nextId++;
-    this.store.insert(id, mutation, queuedAtMs);
+    this.store.insert(id, row, row.queuedAtMs);
     this.#gone.add(row);
-    this.#memtable.remove(mutation.destination, mutation.key, mutation.stamp);
+    this.#memtable.remove(row);
     return id;
   }
 
@@ -282,9 +278,9 @@ export class Queue {
     if (kind === "released") return;
     const row = this.#memtable.find(destination, key);
     // A newer one has its place, and waits for its own turn.
-    if (row === null || replaces(row.mutation, entry)) return;
+    if (row === null || replaces(row.mutation, entry.mutation)) return;
     if (kind === "done") {
-      this.#memtable.removeRow(row);
+      this.#memtable.remove(row);
       this.#gone.add(row);
       counts.add(destination, { pending: -1, bytes: -row.cost });
       return;
@@ -323,19 +319,6 @@ export class Queue {
 }
 
 /** As it is taken from the first tier. Member by member: a spread costs several times as much. */
-export function entryOf({ mutation, queuedAtMs }: MemtableRow): OutboxEntry {
-  const { destination, key, kind, value, contentType, expiresAtMs, stamp, traceContext } = mutation;
-  return {
-    destination,
-    key,
-    kind,
-    value,
-    contentType,
-    expiresAtMs,
-    stamp,
-    traceContext,
-    id: NO_ROW,
-    attempts: 0,
-    queuedAtMs,
-  };
+export function entryOf({ destination, key, mutation, queuedAtMs }: MemtableRow): OutboxEntry {
+  return { destination, key, mutation, id: NO_ROW, attempts: 0, queuedAtMs };
 }

@@ -1,11 +1,11 @@
 /** Takes over what can still be read of a damaged outbox: every row and every frame whose checksum is right. */
 
 import { Database, type Statement } from "bun:sqlite";
+import { replaces } from "../model/mutation.ts";
 import { isNewer } from "../model/stamp.ts";
-import { type OutboxMutation, replaces } from "./entry.ts";
-import { ALL_KEYS } from "./gone-rows.ts";
-import { entryOf, type OutboxStore, type Row } from "./outbox-store.ts";
-import { groupOf, type Journaled, type JournalRow } from "./write-ahead-log.ts";
+import type { OutboxRow } from "./entry.ts";
+import { entryOf, type OutboxStore, ROW_COLUMNS, type Row } from "./outbox-store.ts";
+import { groupOf, type JournalRow } from "./write-ahead-log.ts";
 
 /** Rows that can't be read are stepped over; after this many in a row the steps double, to reach the end in time. */
 const PATIENCE_ROWS = 256;
@@ -27,50 +27,54 @@ export function salvage(damagedPath: string, target: OutboxStore): number {
 
 function takeOver(damaged: Database, target: OutboxStore): number {
   let rescued = 0;
-  const take = (mutation: OutboxMutation, queuedAtMs: number): void => {
-    const other = target.find(mutation.destination, mutation.key);
-    if (other !== null && !isNewer(mutation.stamp, other)) return;
+  const take = (row: OutboxRow, queuedAtMs: number): void => {
+    const other = target.find(row.destination, row.key);
+    if (other !== null && !isNewer(row.mutation.stamp, other)) return;
     if (other !== null) target.remove(other.id);
     rescued += 1;
-    target.insert(rescued, mutation, queuedAtMs);
+    target.insert(rescued, row, queuedAtMs);
   };
   target.transaction(() => {
-    for (const row of readable<Row>(damaged, "entries")) {
+    for (const row of readable<Row>(damaged, "entries", ROW_COLUMNS)) {
       const entry = entryOf(row);
       if (entry !== null) take(entry, entry.queuedAtMs);
     }
-    for (const { mutation, queuedAtMs } of waitingIn(damaged)) take(mutation, queuedAtMs);
+    for (const { row, queuedAtMs } of waitingIn(damaged)) take(row, queuedAtMs);
   });
   return rescued;
 }
 
 interface Waiting {
-  readonly mutation: Journaled;
+  readonly row: OutboxRow;
   readonly queuedAtMs: number;
 }
 
 /** What the journal holds and does not say to be gone: the mark of a put that was done has no value to be put. */
 function waitingIn(damaged: Database): Iterable<Waiting> {
   const waiting = new Map<string, Waiting>();
-  for (const row of readable<JournalRow>(damaged, "journal")) {
-    for (const mutation of groupOf(row).mutations) {
-      const { destination, key, stamp, isGone } = mutation;
+  for (const group of readable<JournalRow>(damaged, "journal", "*")) {
+    for (const row of groupOf(group).rows) {
+      const { destination, key, mutation, state } = row;
       const name = `${destination}\0${key}`;
       const other = waiting.get(name);
-      if (isGone !== true) {
-        if (other === undefined || replaces(mutation, other.mutation)) {
-          waiting.set(name, { mutation, queuedAtMs: row.queued_at });
+      if (state === undefined) {
+        if (other === undefined || replaces(mutation, other.row.mutation)) {
+          waiting.set(name, { row, queuedAtMs: group.queued_at });
         }
-      } else if (key === ALL_KEYS) {
+      } else if (state === "all-gone") {
         for (const one of waiting.keys()) if (one.startsWith(`${destination}\0`)) waiting.delete(one);
-      } else if (other !== undefined && !isNewer(other.mutation.stamp, stamp)) waiting.delete(name);
+      } else if (other !== undefined && !isNewer(other.row.mutation.stamp, mutation.stamp)) waiting.delete(name);
     }
   }
   return waiting.values();
 }
 
-function* readable<R extends { readonly id: number }>(damaged: Database, table: "entries" | "journal"): Generator<R> {
-  const next = prepared<R>(damaged, `SELECT * FROM ${table} WHERE id > ? ORDER BY id LIMIT 1`);
+function* readable<R extends { readonly id: number }>(
+  damaged: Database,
+  table: "entries" | "journal",
+  columns: string,
+): Generator<R> {
+  const next = prepared<R>(damaged, `SELECT ${columns} FROM ${table} WHERE id > ? ORDER BY id LIMIT 1`);
   if (next === null) return;
   try {
     yield* steppedThrough(next);

@@ -58,7 +58,7 @@ export class Taker {
     if (!room()) return taken;
     queue.eachWaiting(destination, (row) => {
       if (!isRipe(row.queuedAtMs)) return false;
-      flight.add(row.mutation.key);
+      flight.add(row.key);
       taken.push(entryOf(row));
       bytes += row.cost;
       return room();

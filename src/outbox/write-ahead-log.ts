@@ -8,32 +8,29 @@
  * |--------|------|----------------------------------------------------------------|
  * | 0      | 4    | CRC-32 of the rest of the frame                                |
  * | 4      | 4    | length of the whole frame                                      |
- * | 8      | 1    | kind: number in `OUTBOX_KINDS`                                |
- * | 9      | 1    | 1 = has a value; 2 = it is gone, see `gone-rows.ts`            |
+ * | 8      | 2    | index in `STATES`                                              |
  * | 10     | 2    | length of the destinations' names, with line feeds in between  |
- * | 12     | 2    | length of the key                                              |
- * | 14     | 2    | length of the content type                                     |
- * | 16     | 2    | length of the trace context                                    |
- * | 18     | 2    | nothing                                                        |
- * | 20     | 4    | node id                                                         |
- * | 24     | 8    | version                                                        |
- * | 32     | 8    | expiry                                                         |
- * | 40     | …    | destinations, key, content type, trace context, value          |
+ * | 12     | …    | destinations, mutation (`mutation-codec.ts`)                   |
  */
 
 import type { Database, Statement } from "bun:sqlite";
 import { crc32 } from "node:zlib";
-import type { Version } from "../model/stamp.ts";
-import { OUTBOX_KINDS, type OutboxMutation } from "./entry.ts";
+import { MutationReader, mostBytes, unlessUnreadable, writeMutation } from "../model/mutation-codec.ts";
+import { isSame } from "../model/stamp.ts";
+import { GrowingBuffer } from "../runtime/growing-buffer.ts";
+import { type OutboxRow, rowOf } from "./entry.ts";
 
 export const JOURNAL_SCHEMA = `
   CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY, queued_at INTEGER NOT NULL, frames BLOB NOT NULL);
   CREATE TABLE IF NOT EXISTS journal_damaged (id INTEGER PRIMARY KEY, queued_at INTEGER NOT NULL, frames BLOB NOT NULL);
 `;
 
-/** A mutation that waits, or the mark that it does not wait here any more. */
-export interface Journaled extends OutboxMutation {
-  readonly isGone?: true;
+/** It waits; or it does not wait here any more, or nothing that came for its destination before (`gone-rows.ts`). */
+const STATES = ["waits", "gone", "all-gone"] as const;
+
+export interface Journaled extends OutboxRow {
+  /** Left out = it waits. */
+  readonly state?: (typeof STATES)[number];
 }
 
 /** What one row of the journal holds. */
@@ -41,7 +38,7 @@ export interface JournalGroup {
   readonly id: number;
   /** Ms since the Unix epoch. */
   readonly queuedAtMs: number;
-  readonly mutations: readonly Journaled[];
+  readonly rows: readonly Journaled[];
   /** Some of it is not what was written. */
   readonly isDamaged: boolean;
 }
@@ -52,9 +49,8 @@ export interface JournalRow {
   readonly frames: Uint8Array;
 }
 
-const HEADER_BYTES = 40;
-const HAS_VALUE = 1;
-const IS_GONE = 2;
+const HEADER_BYTES = 12;
+const MOST_UTF8_BYTES = 3;
 const FIRST_BYTES = 64 * 1024;
 const MOST_KEPT_BYTES = 1024 * 1024;
 
@@ -64,7 +60,7 @@ export class WriteAheadLog {
   readonly #removeUpTo: Statement;
   readonly #next: Statement<JournalRow>;
   readonly #setAside: Statement;
-  #buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  readonly #frames = new GrowingBuffer(FIRST_BYTES);
 
   constructor(database: Database, keep: <S extends Statement>(statement: S) => S) {
     this.#insert = keep(database.prepare("INSERT INTO journal VALUES (?, ?, ?)"));
@@ -73,9 +69,10 @@ export class WriteAheadLog {
     this.#setAside = keep(database.prepare("INSERT OR IGNORE INTO journal_damaged SELECT * FROM journal WHERE id = ?"));
   }
 
-  append(id: number, queuedAtMs: number, mutations: readonly Journaled[]): void {
-    this.#insert.run(id, queuedAtMs, this.#encode(mutations));
-    if (this.#buffer.length > MOST_KEPT_BYTES) this.#buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  append(id: number, queuedAtMs: number, rows: readonly Journaled[]): void {
+    this.#encode(rows);
+    this.#insert.run(id, queuedAtMs, this.#frames.written());
+    this.#frames.clear(MOST_KEPT_BYTES);
   }
 
   removeUpTo(id: number): void {
@@ -97,102 +94,68 @@ export class WriteAheadLog {
     }
   }
 
-  #encode(mutations: readonly Journaled[]): Buffer {
-    let at = 0;
-    for (let first = 0; first < mutations.length; ) {
-      const mutation = mutations[first];
-      if (mutation === undefined) break;
-      let destinations = mutation.destination;
+  #encode(rows: readonly Journaled[]): void {
+    for (let first = 0; first < rows.length; ) {
+      const row = rows[first];
+      if (row === undefined) break;
+      let destinations = row.destination;
       // What goes to the backend and to peers differs in the destination alone.
-      for (first += 1; first < mutations.length; first++) {
-        const next = mutations[first];
-        if (next === undefined || !isSame(mutation, next)) break;
+      for (first += 1; first < rows.length; first++) {
+        const next = rows[first];
+        if (next === undefined || !areAlike(row, next)) break;
         destinations += `\n${next.destination}`;
       }
-      at = this.#write(mutation, destinations, at);
+      this.#write(row, destinations);
     }
-    return this.#buffer.subarray(0, at);
   }
 
-  #write(mutation: Journaled, destinations: string, start: number): number {
-    const { key, contentType, traceContext = "", value, stamp } = mutation;
-    const letters = destinations.length + key.length + contentType.length + traceContext.length;
-    this.#makeRoom(start, HEADER_BYTES + 3 * letters + (value?.length ?? 0));
-    const buffer = this.#buffer;
-    const keyAt = start + HEADER_BYTES + buffer.utf8Write(destinations, start + HEADER_BYTES);
-    const typeAt = keyAt + buffer.utf8Write(key, keyAt);
-    const traceAt = typeAt + buffer.latin1Write(contentType, typeAt);
-    let at = traceAt + (traceContext === "" ? 0 : buffer.utf8Write(traceContext, traceAt));
-    buffer.writeUInt16LE(keyAt - start - HEADER_BYTES, start + 10);
-    buffer.writeUInt16LE(typeAt - keyAt, start + 12);
-    buffer.writeUInt16LE(traceAt - typeAt, start + 14);
-    buffer.writeUInt16LE(at - traceAt, start + 16);
-    if (value !== null) at += value.copy(buffer, at);
-    buffer[start + 8] = OUTBOX_KINDS.indexOf(mutation.kind);
-    buffer[start + 9] = (value === null ? 0 : HAS_VALUE) | (mutation.isGone === true ? IS_GONE : 0);
-    buffer.writeUInt16LE(0, start + 18);
-    buffer.writeUInt32LE(stamp.nodeId, start + 20);
-    buffer.writeDoubleLE(stamp.version, start + 24);
-    buffer.writeDoubleLE(mutation.expiresAtMs, start + 32);
-    buffer.writeUInt32LE(at - start, start + 4);
-    buffer.writeUInt32LE(crc32(buffer.subarray(start + 4, at)), start);
-    return at;
-  }
-
-  #makeRoom(used: number, more: number): void {
-    if (used + more <= this.#buffer.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.#buffer.length, used + more));
-    this.#buffer.copy(larger, 0, 0, used);
-    this.#buffer = larger;
+  #write({ mutation, state = "waits" }: Journaled, destinations: string): void {
+    const most = HEADER_BYTES + MOST_UTF8_BYTES * destinations.length + mostBytes(mutation);
+    const buffer = this.#frames.room(most);
+    const start = this.#frames.length;
+    const namesBytes = buffer.utf8Write(destinations, start + HEADER_BYTES);
+    const end = writeMutation(buffer, start + HEADER_BYTES + namesBytes, mutation);
+    buffer.writeUInt32LE(end - start, start + 4);
+    buffer.writeUInt16LE(STATES.indexOf(state), start + 8);
+    buffer.writeUInt16LE(namesBytes, start + 10);
+    buffer.writeUInt32LE(crc32(buffer.subarray(start + 4, end)), start);
+    this.#frames.length = end;
   }
 }
 
-function isSame(a: Journaled, b: Journaled): boolean {
-  return (
-    a.key === b.key &&
-    a.kind === b.kind &&
-    a.isGone === b.isGone &&
-    a.value === b.value &&
-    a.expiresAtMs === b.expiresAtMs &&
-    a.contentType === b.contentType &&
-    a.stamp.version === b.stamp.version &&
-    a.stamp.nodeId === b.stamp.nodeId
-  );
+function areAlike(a: Journaled, b: Journaled): boolean {
+  if (a.state !== b.state) return false;
+  if (a.mutation === b.mutation) return true;
+  // What is gone is told by its key and its stamp.
+  return a.state !== undefined && a.key === b.key && isSame(a.mutation.stamp, b.mutation.stamp);
 }
 
 /** Frames after one whose length can't be trusted are lost with it. */
 export function groupOf({ id, queued_at: queuedAtMs, frames }: JournalRow): JournalGroup {
   const buffer = Buffer.from(frames.buffer, frames.byteOffset, frames.byteLength);
-  const mutations: Journaled[] = [];
+  const rows: Journaled[] = [];
   let isDamaged = false;
   for (let at = 0; at < buffer.length; ) {
     const length = at + HEADER_BYTES <= buffer.length ? buffer.readUInt32LE(at + 4) : 0;
     const end = at + length;
-    if (length < HEADER_BYTES || end > buffer.length) return { id, queuedAtMs, mutations, isDamaged: true };
-    if (crc32(buffer.subarray(at + 4, end)) === buffer.readUInt32LE(at)) mutations.push(...readFrame(buffer, at, end));
-    else isDamaged = true;
+    if (length < HEADER_BYTES || end > buffer.length) return { id, queuedAtMs, rows, isDamaged: true };
+    const isWhole = crc32(buffer.subarray(at + 4, end)) === buffer.readUInt32LE(at);
+    const frame = isWhole ? unlessUnreadable(() => readFrame(buffer, at, end)) : null;
+    if (frame === null) isDamaged = true;
+    else rows.push(...frame);
     at = end;
   }
-  return { id, queuedAtMs, mutations, isDamaged };
+  return { id, queuedAtMs, rows, isDamaged };
 }
 
 function readFrame(buffer: Buffer, start: number, end: number): Journaled[] {
-  let at = start + HEADER_BYTES;
-  const [destinations = "", key = "", contentType = "", traceContext = ""] = [0, 1, 2, 3].map((number) => {
-    const from = at;
-    at += buffer.readUInt16LE(start + 10 + 2 * number);
-    return buffer.toString("utf8", from, at);
-  });
-  const flags = buffer[start + 9] ?? 0;
-  const common = {
-    key,
-    kind: OUTBOX_KINDS[buffer[start + 8] ?? 0] ?? "delete",
-    value: (flags & HAS_VALUE) !== 0 ? buffer.subarray(at, end) : null,
-    contentType,
-    expiresAtMs: buffer.readDoubleLE(start + 32),
-    stamp: { version: buffer.readDoubleLE(start + 24) as Version, nodeId: buffer.readUInt32LE(start + 20) },
-    traceContext: traceContext === "" ? undefined : traceContext,
-  };
-  const isGone = (flags & IS_GONE) !== 0 ? ({ isGone: true } as const) : {};
-  return destinations.split("\n").map((destination) => ({ ...common, ...isGone, destination }));
+  const namesAt = start + HEADER_BYTES;
+  const mutationAt = namesAt + buffer.readUInt16LE(start + 10);
+  const mutation = new MutationReader(buffer, mutationAt, end).next();
+  const state = STATES[buffer.readUInt16LE(start + 8)] ?? "waits";
+  const rows = buffer
+    .toString("utf8", namesAt, mutationAt)
+    .split("\n")
+    .map((destination) => rowOf(destination, mutation));
+  return state === "waits" ? rows : rows.map((row) => ({ ...row, state }));
 }

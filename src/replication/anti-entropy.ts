@@ -1,11 +1,12 @@
 /** Compares this node's entries with those of a peer, periodically, and repairs differences. See `range-digests.ts`. */
+
+import type { Mutation } from "../model/mutation.ts";
 import type { Version } from "../model/stamp.ts";
 import type { Applier } from "./applier.ts";
 import type { EntryHead, EntryReader } from "./entry-reader.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import type { PeerCaller } from "./peer-caller.ts";
 import { type RangeDigests, rangesThatDiffer } from "./range-digests.ts";
-import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export interface ComparisonOptions {
   readonly node: NodeIdentity;
@@ -24,7 +25,7 @@ export interface ComparisonOptions {
 /** The part of the link to a peer that comparing uses. */
 export interface ComparedLink {
   readonly caller: Pick<PeerCaller, "ask">;
-  repair(mutations: readonly PeerMutation[], signal: AbortSignal): Promise<void>;
+  repair(mutations: readonly Mutation[], signal: AbortSignal): Promise<void>;
 }
 
 const ENTRIES_TOGETHER = 500;
@@ -50,13 +51,13 @@ export class AntiEntropy {
   async #compare(link: ComparedLink, until: Version, entries: readonly EntryHead[]): Promise<void> {
     const { node, applier, onRepair, nowMs, signal } = this.options;
     const head = { ...node.signature(nowMs()), until };
-    const told: PeerMutation[] = entries.map(({ key, stamp }) => ({ kind: "outdated", key, stamp }));
+    const told: Mutation[] = entries.map(({ key, stamp }) => ({ kind: "outdated", key, stamp }));
     const answer = await link.caller.ask("compare", head, told, signal);
     for (const newer of answer.mutations) {
       // It may only replace an older entry: if that entry is gone meanwhile, a newer one may have come and gone.
       if ((await applier.apply(newer, newer.stamp.version)) === "applied") onRepair();
     }
-    const wanted: PeerMutation[] = [];
+    const wanted: Mutation[] = [];
     for (const at of answer.head.numbers("wanted")) {
       const entry = entries[at];
       const put = entry === undefined ? null : await this.options.entries.read(entry.key);

@@ -5,16 +5,17 @@
 
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { Condition, Engine, PutOutcome } from "../engine/engine.ts";
-import { NEVER } from "../model/entry.ts";
+import { NEVER, NO_TOMBSTONE } from "../model/entry.ts";
 import { Glob } from "../model/glob.ts";
 import { type HybridClock, versionAt } from "../model/hybrid-clock.ts";
-import type { Key } from "../model/key.ts";
+import { type Key, keyOf } from "../model/key.ts";
+import { EVERYTHING } from "../model/matcher.ts";
+import { hasValue, type InvalidateMutation, type Mutation, type ValueMutation } from "../model/mutation.ts";
 import { before, type Stamp, type Version } from "../model/stamp.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
 import { BoundedMap } from "../runtime/bounded-map.ts";
 import type { RecentTouches } from "./recent-touches.ts";
 import type { VersionFloors } from "./version-floors.ts";
-import type { PeerInvalidate, PeerMutation, PeerPut } from "./wire/peer-mutation.ts";
 
 /**
  * - `applied`: done, or nothing had to be done.
@@ -35,7 +36,7 @@ export interface ApplierOptions {
   readonly maxSkewMs: number;
   readonly tombstoneMs: number;
   /** Called before a mutation is applied, so that the node's backend does not load the value from before it. */
-  readonly onApply: (mutation: PeerMutation) => void;
+  readonly onApply: (mutation: Mutation) => void;
 }
 
 /**
@@ -60,15 +61,15 @@ export class Applier {
    * `unknownUntil`: for versions up to this one, this node may have known newer mutations before it restarted; so such
    * a put may only replace an older entry.
    */
-  apply(mutation: PeerMutation, unknownUntil: Version): Awaitable<Applied> {
+  apply(mutation: Mutation, unknownUntil: Version): Awaitable<Applied> {
     const { seen } = this.#options;
     const { stamp } = mutation;
     if (!this.observe(stamp.version)) return this.#refuse(mutation);
-    if (mutation.kind === "put" && mutation.touch !== null && !this.observe(mutation.touch.version)) return "refused";
+    if (mutation.kind === "touch" && !this.observe(mutation.touch.version)) return "refused";
     this.#options.onApply(mutation);
     if (mutation.kind === "invalidate") return this.#invalidate(mutation);
-    if (mutation.kind === "put" && stamp.version <= unknownUntil) return this.#put(mutation, "unknown");
-    if (mutation.kind !== "put") {
+    if (hasValue(mutation) && stamp.version <= unknownUntil) return this.#put(mutation, "unknown");
+    if (!hasValue(mutation)) {
       seen?.note(mutation.key, stamp.version);
       return this.#remove(mutation);
     }
@@ -90,7 +91,7 @@ export class Applier {
   }
 
   /** Stores an entry of a peer that is known to have everything from before this node's start. */
-  restore(put: PeerPut): Awaitable<Applied> {
+  restore(put: ValueMutation): Awaitable<Applied> {
     const { seen } = this.#options;
     if (!this.observe(put.stamp.version)) return "refused";
     return this.#put(put, put.stamp.version <= (seen?.newest(put.key) ?? -1) ? "doubtful" : "certain");
@@ -111,9 +112,10 @@ export class Applier {
    * A touched put is that put with a newer expiry: if the put is here, only its expiry changes; if a newer mutation is
    * or was here, nothing changes.
    */
-  #put(put: PeerPut, knowledge: Knowledge): Awaitable<Applied> {
+  #put(put: ValueMutation, knowledge: Knowledge): Awaitable<Applied> {
     const { touches } = this.#options;
-    if (put.touch !== null) touches.note(put.key, { seen: put.stamp, stamp: put.touch, expiresAtMs: put.expiresAtMs });
+    if (put.kind === "touch")
+      touches.note(put.key, { seen: put.stamp, stamp: put.touch, expiresAtMs: put.expiresAtMs });
     // An earlier message may have brought a newer touch.
     const touch = touches.of(put.key, put.stamp);
     if (touch === null) return this.#putAs(put, knowledge);
@@ -136,10 +138,11 @@ export class Applier {
     });
   }
 
-  #putAs(put: PeerPut, knowledge: Knowledge): Awaitable<Applied> {
+  #putAs(put: ValueMutation, knowledge: Knowledge): Awaitable<Applied> {
     const { engine, invalidations, nowMs } = this.#options;
     const { value, expiresAtMs, stamp } = put;
-    const making = engine.makeRoom?.(value.length) ?? null;
+    const { bytes } = value;
+    const making = engine.makeRoom?.(bytes.length) ?? null;
     if (making !== null) return making.then(() => this.#putAs(put, knowledge));
     // The put itself may be here with an earlier touch whose update has not arrived: it ends by its own expiry.
     if (expiresAtMs !== NEVER && expiresAtMs <= nowMs()) return this.#outdate(put.key, stamp);
@@ -147,14 +150,14 @@ export class Applier {
     const newer = invalidations.covering(key, stamp);
     if (newer !== null) return this.#drop(key, newer);
     const condition = knowledge === "certain" ? null : PRESENT;
-    const range = { source: value, start: 0, end: value.length };
-    const outcome = engine.put({ key, ...range, attributes: put, expiresAtMs, stamp, condition });
+    const range = { source: bytes, start: 0, end: bytes.length };
+    const outcome = engine.put({ key, ...range, attributes: value, expiresAtMs, stamp, condition });
     return outcome instanceof Promise
       ? outcome.then((later) => this.#afterPut(put, later, knowledge))
       : this.#afterPut(put, outcome, knowledge);
   }
 
-  #afterPut({ key: name, stamp }: PeerPut, outcome: PutOutcome, knowledge: Knowledge): Awaitable<Applied> {
+  #afterPut({ key: name, stamp }: ValueMutation, outcome: PutOutcome, knowledge: Knowledge): Awaitable<Applied> {
     // The newest value cannot be stored here, so the one before must not stay.
     if (outcome === "too-large") return this.#delete(name, stamp);
     const key = keyOf(name);
@@ -167,7 +170,7 @@ export class Applier {
     return newer === null ? "applied" : this.#drop(key, newer);
   }
 
-  #remove(mutation: Extract<PeerMutation, { readonly kind: "delete" | "outdated" }>): Awaitable<Applied> {
+  #remove(mutation: Extract<Mutation, { readonly kind: "delete" | "outdated" }>): Awaitable<Applied> {
     const { key, stamp } = mutation;
     return mutation.kind === "delete" ? this.#delete(key, stamp) : this.#outdate(key, stamp);
   }
@@ -181,7 +184,7 @@ export class Applier {
       if (applied !== "superseded") return applied;
       // No delete lies between the two stamps: a delete under the condition removes only other versions.
       const condition: Condition = { kind: "revision-in", revisions: [stamp.version] };
-      const request = { key: keyOf(name), stamp, condition, tombstoneUntilMs: NEVER };
+      const request = { key: keyOf(name), stamp, condition, tombstoneUntilMs: NO_TOMBSTONE };
       return after(this.#options.engine.delete(request), (outcome) => (outcome === "deleted" ? "applied" : applied));
     });
   }
@@ -196,12 +199,12 @@ export class Applier {
 
   #drop(key: Key, newer: Stamp): Awaitable<Applied> {
     return after(
-      this.#options.engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NEVER }),
+      this.#options.engine.delete({ key, stamp: newer, condition: null, tombstoneUntilMs: NO_TOMBSTONE }),
       () => "superseded",
     );
   }
 
-  async #invalidate({ pattern, stamp }: PeerInvalidate): Promise<Applied> {
+  async #invalidate({ pattern, stamp }: InvalidateMutation): Promise<Applied> {
     const name = `${stamp.version} ${stamp.nodeId} ${pattern ?? ""}`;
     let done = this.#invalidated.get(name);
     if (done === undefined) {
@@ -227,25 +230,18 @@ export class Applier {
   }
 
   /** The stamp is not trusted, but the value that the mutation replaces must not be served either. */
-  #refuse(mutation: PeerMutation): Awaitable<Applied> {
+  #refuse(mutation: Mutation): Awaitable<Applied> {
     const { engine, clock } = this.#options;
     const stamp: Stamp = { version: clock.next(), nodeId: 0 };
     if (mutation.kind === "invalidate") return this.#refuseInvalidate(mutation, stamp);
-    const request = { key: keyOf(mutation.key), stamp, condition: null, tombstoneUntilMs: NEVER };
+    const request = { key: keyOf(mutation.key), stamp, condition: null, tombstoneUntilMs: NO_TOMBSTONE };
     return after(engine.delete(request), () => "refused");
   }
 
-  async #refuseInvalidate({ pattern }: PeerInvalidate, stamp: Stamp): Promise<Applied> {
+  async #refuseInvalidate({ pattern }: InvalidateMutation, stamp: Stamp): Promise<Applied> {
     await this.#options.engine.deleteMatching(pattern === null ? EVERYTHING : Glob.parse(pattern), stamp);
     return "refused";
   }
-}
-
-const EVERYTHING = Glob.parse("*");
-
-export function keyOf(name: string): Key {
-  const bytes = Buffer.from(name);
-  return { bytes, length: bytes.length };
 }
 
 /**

@@ -7,6 +7,7 @@
  * peer, can be a source: one that started later, or is still being filled itself, has nothing that this node would not
  * get anyway.
  */
+import { hasValue } from "../model/mutation.ts";
 import type { Version } from "../model/stamp.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { Applier } from "./applier.ts";
@@ -129,7 +130,7 @@ export class Bootstrap {
       }
       this.#unsettledSinceMs = null;
       for (const mutation of answer.mutations) {
-        if (mutation.kind === "put" && (await applier.restore(mutation)) === "applied") this.#entries += 1;
+        if (hasValue(mutation) && (await applier.restore(mutation)) === "applied") this.#entries += 1;
       }
       this.#cursor = answer.head.textOrNull("cursor");
       if (this.#cursor === null && this.#isWanted) {

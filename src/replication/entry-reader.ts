@@ -1,12 +1,12 @@
 /** Reads entries of the engine for peers: with their stamps, without counting hits, page by page. */
 
 import type { Engine, EntryInfo, EntrySink } from "../engine/engine.ts";
+import { keyOf } from "../model/key.ts";
+import type { ValueMutation } from "../model/mutation.ts";
 import type { Stamp } from "../model/stamp.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
-import { keyOf } from "./applier.ts";
 import type { KeyFilter } from "./key-filter.ts";
 import type { RecentTouches } from "./recent-touches.ts";
-import type { PeerPut } from "./wire/peer-mutation.ts";
 
 export interface EntryReaderOptions {
   readonly engine: Engine;
@@ -17,7 +17,7 @@ export interface EntryReaderOptions {
 }
 
 export interface EntryPage {
-  readonly puts: PeerPut[];
+  readonly puts: ValueMutation[];
   /** Null = the end. */
   readonly cursor: string | null;
 }
@@ -49,14 +49,14 @@ export class EntryReader {
   }
 
   /** Null = no live entry. */
-  async read(key: string): Promise<PeerPut | null> {
+  async read(key: string): Promise<ValueMutation | null> {
     const sink = new EntryCopy(Number.POSITIVE_INFINITY);
     return (await this.#options.engine.peek(keyOf(key), sink)) ? sink.asPut(key, this.#options.touches) : null;
   }
 
   /** The entries from a cursor on. Throws `InvalidCursorError`. */
   async page(from: string | null): Promise<EntryPage> {
-    const puts: PeerPut[] = [];
+    const puts: ValueMutation[] = [];
     let bytes = 0;
     let cursor = from;
     do {
@@ -67,7 +67,7 @@ export class EntryReader {
         const put = sink.asPut(key, this.#options.touches);
         if (put === null) continue;
         puts.push(put);
-        bytes += put.value.length + key.length;
+        bytes += put.value.bytes.length + key.length;
       }
       cursor = page.cursor;
     } while (cursor !== null && bytes < PAGE_BYTES);
@@ -101,7 +101,7 @@ export class EntryReader {
 class EntryCopy implements EntrySink {
   target = Buffer.alloc(0);
   readonly offset = 0;
-  #head: Omit<PeerPut, "kind" | "key" | "value" | "touch"> | null = null;
+  #head: { readonly contentType: string; readonly expiresAtMs: number; readonly stamp: Stamp } | null = null;
 
   constructor(private readonly limitBytes: number) {}
 
@@ -117,12 +117,14 @@ class EntryCopy implements EntrySink {
     return true;
   }
 
-  asPut(key: string, touches: RecentTouches): PeerPut | null {
+  asPut(key: string, touches: RecentTouches): ValueMutation | null {
     if (this.#head === null) return null;
-    const touch = touches.of(key, this.#head.stamp);
+    const { contentType, stamp } = this.#head;
+    const value = { bytes: this.target, contentType };
+    const touch = touches.of(key, stamp);
+    if (touch === null) return { kind: "put", key, value, expiresAtMs: this.#head.expiresAtMs, stamp };
     // A touch that is known but not yet applied determines the expiry.
-    const { expiresAtMs } = touch ?? this.#head;
-    return { kind: "put", key, value: this.target, ...this.#head, expiresAtMs, touch: touch?.stamp ?? null };
+    return { kind: "touch", key, value, expiresAtMs: touch.expiresAtMs, stamp, touch: touch.stamp };
   }
 }
 

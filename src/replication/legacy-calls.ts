@@ -10,16 +10,15 @@
 
 import { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import { JSON_CONTENT_TYPE, NEVER } from "../model/entry.ts";
+import { keyOf } from "../model/key.ts";
+import { EVERYTHING } from "../model/matcher.ts";
+import { asOf, hasValue, type Mutation, type ValueMutation } from "../model/mutation.ts";
 import { isNewer } from "../model/stamp.ts";
 import type { OutboxEntry } from "../outbox/entry.ts";
-import { keyOf } from "./applier.ts";
 import { type Caller, PeerCallError } from "./peer-caller.ts";
-import { peerMutationOf } from "./peer-rows.ts";
 import type { PeerRequest } from "./transport.ts";
-import type { PeerMutation, PeerPut } from "./wire/peer-mutation.ts";
 
 const CONCURRENCY = 64;
-const DELETE_EVERYTHING = "*";
 /** Statuses that concern the call itself: repeating it would give the same answer. */
 const REFUSALS: ReadonlySet<number> = new Set([400, 413, 414, 415, 422, 431]);
 
@@ -55,10 +54,10 @@ export class LegacyCalls {
         left.push(entry);
         return;
       }
-      const mutation = this.#asOfNow(peerMutationOf(entry, this.nowMs()));
+      const mutation = this.#asOfNow(asOf(entry.mutation, this.nowMs()));
       const request = requestOf(mutation, this.nowMs());
       try {
-        await this.caller.plain({ ...request, traceparents: [entry.traceContext] }, signal);
+        await this.caller.plain({ ...request, traceparents: [entry.mutation.traceContext] }, signal);
         bytes += request.path.length + (request.body?.length ?? 0);
         done.push(entry);
       } catch (cause) {
@@ -80,9 +79,9 @@ export class LegacyCalls {
   }
 
   /** A put that waited behind a delete by pattern must not bring back a deleted value. */
-  #asOfNow(mutation: PeerMutation): PeerMutation {
+  #asOfNow(mutation: Mutation): Mutation {
     if (mutation.kind === "invalidate") this.#sent.add(mutation.pattern, mutation.stamp);
-    if (mutation.kind !== "put" || this.#sent.covering(keyOf(mutation.key), mutation.stamp) === null) return mutation;
+    if (!hasValue(mutation) || this.#sent.covering(keyOf(mutation.key), mutation.stamp) === null) return mutation;
     return { kind: "delete", key: mutation.key, stamp: mutation.stamp };
   }
 
@@ -90,10 +89,10 @@ export class LegacyCalls {
    * A put that the peer refuses permanently (such as a too large one) is replaced by a delete, so that it does not keep
    * the old value.
    */
-  async #isDropped(mutation: PeerMutation, signal: AbortSignal): Promise<boolean> {
+  async #isDropped(mutation: Mutation, signal: AbortSignal): Promise<boolean> {
     try {
-      if (mutation.kind === "put") await this.caller.plain(deletion(mutation.key), signal);
-      else if (mutation.kind === "invalidate") await this.caller.plain(deletionOf(DELETE_EVERYTHING), signal);
+      if (hasValue(mutation)) await this.caller.plain(deletion(mutation.key), signal);
+      else if (mutation.kind === "invalidate") await this.caller.plain(deletionOf(EVERYTHING.text), signal);
       else return false;
       return true;
     } catch {
@@ -106,8 +105,8 @@ export class LegacyCalls {
 function stagesOf(batch: readonly OutboxEntry[]): OutboxEntry[][] {
   const stages: OutboxEntry[][] = [];
   let isOpen = false;
-  for (const entry of batch.toSorted((a, b) => (isNewer(a.stamp, b.stamp) ? 1 : -1))) {
-    const isAlone = peerMutationOf(entry, 0).kind === "invalidate";
+  for (const entry of batch.toSorted((a, b) => (isNewer(a.mutation.stamp, b.mutation.stamp) ? 1 : -1))) {
+    const isAlone = entry.mutation.kind === "invalidate";
     const last = stages.at(-1);
     if (last !== undefined && isOpen && !isAlone) last.push(entry);
     else stages.push([entry]);
@@ -121,11 +120,11 @@ function isRefusal(error: unknown): error is PeerCallError {
   return REFUSALS.has(error.status);
 }
 
-function requestOf(mutation: PeerMutation, nowMs: number): Request {
+function requestOf(mutation: Mutation, nowMs: number): Request {
   if (mutation.kind === "invalidate") {
-    return deletionOf(mutation.pattern ?? DELETE_EVERYTHING);
+    return deletionOf(mutation.pattern ?? EVERYTHING.text);
   }
-  if (mutation.kind !== "put" || mutation.contentType !== JSON_CONTENT_TYPE) return deletion(mutation.key);
+  if (!hasValue(mutation) || mutation.value.contentType !== JSON_CONTENT_TYPE) return deletion(mutation.key);
   return {
     method: "POST",
     path: "/api/cache?replicated=true",
@@ -150,7 +149,7 @@ function deletion(key: string): Request {
 }
 
 /** The value digit for digit as it was sent; the TTL as a Go duration. */
-function bodyOf({ key, value, expiresAtMs }: PeerPut, nowMs: number): Buffer {
+function bodyOf({ key, value, expiresAtMs }: ValueMutation, nowMs: number): Buffer {
   const ttl = expiresAtMs === NEVER ? "" : `,"ttl":"${Math.max(1, Math.ceil(expiresAtMs - nowMs))}ms"`;
-  return Buffer.concat([Buffer.from(`{"key":${JSON.stringify(key)},"value":`), value, Buffer.from(`${ttl}}`)]);
+  return Buffer.concat([Buffer.from(`{"key":${JSON.stringify(key)},"value":`), value.bytes, Buffer.from(`${ttl}}`)]);
 }

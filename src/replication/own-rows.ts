@@ -11,16 +11,22 @@
  */
 
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
-import type { InvalidateMutation, Mutation } from "../model/mutation.ts";
+import { keyOf } from "../model/key.ts";
+import {
+  asOf,
+  hasValue,
+  type InvalidateMutation,
+  type Mutation,
+  type ValueMutation,
+  withoutValue,
+} from "../model/mutation.ts";
 import { isNewer, type Stamp } from "../model/stamp.ts";
-import { hasValue, type OutboxEntry, type OutboxMutation } from "../outbox/entry.ts";
-import { keyOf } from "./applier.ts";
+import { type OutboxEntry, type OutboxRow, rowOf } from "../outbox/entry.ts";
 import type { NodeState } from "./node-state.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
-import { invalidateRow, KNOWN_INVALIDATIONS, outdatedRow, peerMutationOf, unplacedOf } from "./peer-rows.ts";
+import { KNOWN_INVALIDATIONS, unplacedOf } from "./peer-rows.ts";
 import { RecentStamps } from "./recent-stamps.ts";
 import type { RecoveryHorizon } from "./recovery-horizon.ts";
-import type { PeerMutation, PeerPut } from "./wire/peer-mutation.ts";
 
 export interface OwnRowsOptions {
   readonly outbox: PeerOutbox;
@@ -30,7 +36,7 @@ export interface OwnRowsOptions {
   readonly invalidations: RecentInvalidations;
   readonly horizon: Pick<RecoveryHorizon, "isComplete" | "lostUntil">;
   /** Restores one of this node's own entries, unless a newer one is here. */
-  readonly restore: (put: PeerPut) => unknown;
+  readonly restore: (put: ValueMutation) => unknown;
   readonly letOthersRun: () => Promise<void>;
   readonly nowMs: () => number;
 }
@@ -61,12 +67,12 @@ export class OwnRows {
   }
 
   /** Whether a put of this node is older than a mutation received from a peer meanwhile. */
-  isOutdated({ key, stamp }: Extract<Mutation, { readonly kind: "put" }>): boolean {
+  isOutdated({ key, stamp }: ValueMutation): boolean {
     return this.#foreign.hasNewer(key, stamp);
   }
 
   /** Adds rows that remember an invalidation of this node, to be appended together with those for the peers. */
-  addRowsOf({ pattern, stamp }: InvalidateMutation, rows: OutboxMutation[]): void {
+  addRowsOf({ pattern, stamp }: InvalidateMutation, rows: OutboxRow[]): void {
     if (this.#isAnyWaiting()) rows.push(this.#remembered(pattern, stamp));
   }
 
@@ -74,10 +80,10 @@ export class OwnRows {
    * Records the mutations received from a peer. To be awaited before they are acknowledged. Rejects if the outbox is
    * full.
    */
-  async note(mutations: readonly PeerMutation[]): Promise<void> {
+  async note(mutations: readonly Mutation[]): Promise<void> {
     // Persisted before the seen version, after which the next start asks no peer any more.
     this.#learn();
-    const rows: OutboxMutation[] = [];
+    const rows: OutboxRow[] = [];
     const isAnyWaiting = this.#isAnyWaiting();
     const waiting = this.#queues.filter((queue) => this.#options.outbox.counts(queue).pending > 0);
     for (const mutation of mutations) {
@@ -89,7 +95,7 @@ export class OwnRows {
       for (const queue of waiting) {
         const row = this.#options.outbox.pendingValue(queue, mutation.key);
         if (row === null || !hasValue(row) || !isNewer(mutation.stamp, row.stamp)) continue;
-        rows.push(outdatedRow(queue, mutation.key, mutation.stamp));
+        rows.push(rowOf(queue, { kind: "outdated", key: mutation.key, stamp: mutation.stamp }));
       }
     }
     if (rows.length > 0) await this.#options.outbox.append(rows);
@@ -98,11 +104,11 @@ export class OwnRows {
   /** Whether the promise holds for all of these puts. */
   areSure(batch: readonly OutboxEntry[]): boolean {
     this.#learn();
-    return batch.every((entry) => entry.stamp.version > this.#unsureUntil && !this.isInvalidated(entry));
+    return batch.every((entry) => entry.mutation.stamp.version > this.#unsureUntil && !this.isInvalidated(entry));
   }
 
   /** Whether it will never be known if a newer mutation of the key was on a disk that this node has lost. */
-  isUnsureForGood({ stamp }: OutboxEntry): boolean {
+  isUnsureForGood({ mutation: { stamp } }: OutboxEntry): boolean {
     this.#learn();
     return stamp.version <= this.#unsureUntil && !this.#isLearning;
   }
@@ -115,22 +121,21 @@ export class OwnRows {
     this.#isLearning = false;
   }
 
-  isInvalidated({ key, stamp }: OutboxEntry): boolean {
-    return this.#options.invalidations.covering(keyOf(key), stamp) !== null;
+  isInvalidated({ key, mutation }: OutboxEntry): boolean {
+    return this.#options.invalidations.covering(keyOf(key), mutation.stamp) !== null;
   }
 
   /** After a restart: restores the remembered invalidations, and the entries that some peer does not have yet. */
   async recover(restoresEntries: boolean): Promise<void> {
     const { invalidations, restore, nowMs } = this.#options;
-    await this.#each(KNOWN_INVALIDATIONS, (entry) => {
-      const told = peerMutationOf(entry, 0);
+    await this.#each(KNOWN_INVALIDATIONS, ({ mutation: told }) => {
       if (told.kind === "invalidate") invalidations.add(told.pattern, told.stamp);
     });
     if (!restoresEntries) return;
     for (const queue of this.#queues) {
-      await this.#each(queue, (entry) => {
-        const told = peerMutationOf(entry, nowMs());
-        return told.kind === "put" ? restore(told) : null;
+      await this.#each(queue, ({ mutation }) => {
+        const told = asOf(mutation, nowMs());
+        return hasValue(told) ? restore(told) : null;
       });
     }
   }
@@ -144,17 +149,17 @@ export class OwnRows {
       if (entries.length === 0) break;
       for (const entry of entries) {
         await use(entry);
-        seen.push({ ...entry, value: null });
+        seen.push({ ...entry, mutation: withoutValue(entry.mutation) });
       }
       await letOthersRun();
     }
     if (seen.length > 0) await outbox.settle(seen.map((entry) => ({ kind: "released", entry }))).catch(() => {});
   }
 
-  #remembered(pattern: string | null, stamp: Stamp): OutboxMutation {
+  #remembered(pattern: string | null, stamp: Stamp): OutboxRow {
     const { outbox } = this.#options;
     const isTooMany = outbox.counts(KNOWN_INVALIDATIONS).pending >= MOST_INVALIDATIONS;
-    return invalidateRow(KNOWN_INVALIDATIONS, isTooMany ? null : pattern, stamp);
+    return rowOf(KNOWN_INVALIDATIONS, { kind: "invalidate", pattern: isTooMany ? null : pattern, stamp });
   }
 
   #isAnyWaiting(): boolean {

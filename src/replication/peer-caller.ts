@@ -1,4 +1,5 @@
 /** Calls one peer: adds the head of each message, sets a time limit, and classifies failures. */
+import type { Mutation } from "../model/mutation.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { PeerAddress, PeerRequest, PeerResponse, Transport } from "./transport.ts";
 import {
@@ -9,7 +10,6 @@ import {
   type Message,
   type MessageKind,
 } from "./wire/message.ts";
-import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export const REPLICATION_PATH = "/api/replication";
 export const MESSAGE_TYPE = "application/x-servcache-replication";
@@ -64,7 +64,7 @@ export type Caller = Pick<PeerCaller, "ask" | "encode" | "exchange" | "plain">;
 export class PeerCaller {
   constructor(private readonly options: PeerCallerOptions) {}
 
-  encode(kind: MessageKind, head: HeadMembers, mutations: readonly PeerMutation[]): Buffer {
+  encode(kind: MessageKind, head: HeadMembers, mutations: readonly Mutation[]): Buffer {
     return encodeMessage(kind, head, mutations);
   }
 
@@ -72,7 +72,7 @@ export class PeerCaller {
   ask(
     kind: MessageKind,
     head: HeadMembers,
-    mutations: readonly PeerMutation[],
+    mutations: readonly Mutation[],
     signal: AbortSignal,
     timeoutMs = this.options.timeoutMs,
   ): Promise<Message> {

@@ -5,6 +5,7 @@
  */
 
 import type { HybridClock } from "../model/hybrid-clock.ts";
+import { asOf, hasValue, type Mutation, valueBytes, withoutValue } from "../model/mutation.ts";
 import { isNewer, type Stamp, toVersion, type Version } from "../model/stamp.ts";
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
@@ -18,11 +19,9 @@ import type { NodeState } from "./node-state.ts";
 import type { OwnRows } from "./own-rows.ts";
 import { type Caller, PeerCallError } from "./peer-caller.ts";
 import type { PeerOutbox, PeerQueue } from "./peer-queue.ts";
-import { peerMutationOf } from "./peer-rows.ts";
 import { UnplacedPuts } from "./unplaced-puts.ts";
 import { OwnWatermark } from "./watermark.ts";
 import { type Message, PROTOCOL } from "./wire/message.ts";
-import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export interface PeerLinkOptions {
   readonly name: string;
@@ -226,7 +225,7 @@ export class PeerLink {
   }
 
   /** Sends entries that the peer has in older versions. Rejects on failure. */
-  async repair(mutations: readonly PeerMutation[], signal: AbortSignal): Promise<void> {
+  async repair(mutations: readonly Mutation[], signal: AbortSignal): Promise<void> {
     const { caller, node } = this.#options;
     const head = {
       ...node.signature(this.#nowMs()),
@@ -483,7 +482,7 @@ export class PeerLink {
     const nowMs = this.#nowMs();
     const sentAtMs = this.#monotonicMs();
     const mutations = batch.map((entry) =>
-      this.#unplaced.holds(entry) ? this.#unplaced.mutationOf(entry) : peerMutationOf(entry, nowMs),
+      this.#unplaced.holds(entry) ? this.#unplaced.mutationOf(entry) : asOf(entry.mutation, nowMs),
     );
     const head = {
       ...node.signature(nowMs),
@@ -491,11 +490,11 @@ export class PeerLink {
       number,
       watermark: this.#watermark.read(),
       newest: this.#newestForPeer(),
-      known: this.#options.knownUntil(batch.filter((_, at) => mutations[at]?.kind === "put")),
+      known: this.#options.knownUntil(batch.filter((_, at) => bringsValue(mutations[at]))),
     };
     const message = caller.encode("batch", head, mutations);
     this.#bandwidth.spend(message.length);
-    const traceparents = batch.map((entry) => entry.traceContext);
+    const traceparents = batch.map(({ mutation }) => mutation.traceContext);
     const answer = await this.#exchange(message, traceparents, () =>
       caller.encode("batch", head, mutations.map(withoutValue)),
     );
@@ -575,7 +574,7 @@ export class PeerLink {
       if (entry === undefined) continue;
       this.stats.lost += 1;
       const newer: Stamp = { version: toVersion(lost[at + 1] ?? 0), nodeId: lost[at + 2] ?? 0 };
-      if (!isNewer(newer, entry.stamp)) continue;
+      if (!isNewer(newer, entry.mutation.stamp)) continue;
       try {
         await this.#options.onLost(entry.key, newer);
       } catch {
@@ -601,7 +600,7 @@ export class PeerLink {
   /** If the outbox can't be written now it retries by itself; until then the rows stay in flight. */
   async #settle(settlements: readonly Settlement[]): Promise<void> {
     for (const { kind, entry } of settlements) {
-      if (kind === "done" && entry.stamp.version <= this.#lastVersionBefore) this.#backlog -= 1;
+      if (kind === "done" && entry.mutation.stamp.version <= this.#lastVersionBefore) this.#backlog -= 1;
     }
     if (settlements.length > 0) await this.#options.outbox.settle(settlements).catch(() => {});
   }
@@ -621,14 +620,14 @@ export class PeerLink {
 
 /** Large values are sent alone, so that no message is larger than one of them needs. */
 function inParts(batch: readonly OutboxEntry[]): readonly (readonly OutboxEntry[])[] {
-  const isLarge = ({ value }: OutboxEntry) => value !== null && value.length > LARGE_VALUE_BYTES;
+  const isLarge = ({ mutation }: OutboxEntry) => valueBytes(mutation) > LARGE_VALUE_BYTES;
   if (!batch.some(isLarge)) return [batch];
   const small = batch.filter((entry) => !isLarge(entry));
   return [...(small.length === 0 ? [] : [small]), ...batch.filter(isLarge).map((entry) => [entry])];
 }
 
-function withoutValue(mutation: PeerMutation): PeerMutation {
-  return mutation.kind === "put" ? { kind: "outdated", key: mutation.key, stamp: mutation.stamp } : mutation;
+function bringsValue(mutation: Mutation | undefined): boolean {
+  return mutation !== undefined && hasValue(mutation);
 }
 
 function messageOf(error: unknown): string {

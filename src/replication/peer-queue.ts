@@ -6,12 +6,12 @@
  * then miss values, but never keeps outdated ones.
  */
 
-import type { Mutation } from "../model/mutation.ts";
+import { hasValue, type InvalidateMutation, type Mutation, valueBytes, withoutValue } from "../model/mutation.ts";
 import { before, type Stamp } from "../model/stamp.ts";
-import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
+import { type OutboxEntry, type OutboxRow, rowOf } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { KeyFilter } from "./key-filter.ts";
-import { invalidateRow, outdatedRow, rowOf, unplacedOf } from "./peer-rows.ts";
+import { unplacedOf } from "./peer-rows.ts";
 
 export type PeerOutbox = Pick<
   Outbox,
@@ -94,17 +94,17 @@ export class PeerQueue {
   }
 
   /** Adds the rows that the peer needs for a mutation. `isOutdated`: a newer mutation of its key is known. */
-  addRowsOf(mutation: Mutation, isOutdated: boolean, rows: OutboxMutation[]): void {
+  addRowsOf(mutation: Mutation, isOutdated: boolean, rows: OutboxRow[]): void {
     const { destination, filter, limitKeys, limitBytes, outbox } = this.#options;
     if (mutation.kind === "invalidate") {
-      rows.push(...this.#invalidateRows(mutation.pattern, mutation.stamp));
+      for (const told of this.#toldOf(mutation)) rows.push(rowOf(destination, told));
       return;
     }
     if (!filter.takes(mutation.key)) return;
     const unplaced = unplacedOf(destination);
     if (outbox.counts(unplaced).pending > 0 && outbox.pendingValue(unplaced, mutation.key) !== null) {
       // Older than the mutation itself, which may come to wait there, too.
-      rows.push(outdatedRow(unplaced, mutation.key, before(mutation.stamp)));
+      rows.push(rowOf(unplaced, { kind: "outdated", key: mutation.key, stamp: before(mutation.stamp) }));
     }
     const { pending, bytes, inFlight } = outbox.counts(destination);
     const isFull = outbox.usedBytes > outbox.limitBytes * OUTBOX_SHARE;
@@ -115,21 +115,18 @@ export class PeerQueue {
     if (pending - inFlight > this.#options.backlogRows && this.#arriving.length < MOST_FRESH) {
       this.#arriving.push({ key: mutation.key, atMs: this.#options.nowMs() });
     }
-    if (mutation.kind === "put" && bytes >= limitBytes) {
-      this.#valuesDropped += 1;
-      rows.push(outdatedRow(destination, mutation.key, mutation.stamp));
-      return;
-    }
-    rows.push(isOutdated ? outdatedRow(destination, mutation.key, mutation.stamp) : rowOf(destination, mutation));
+    const isDropped = hasValue(mutation) && bytes >= limitBytes;
+    if (isDropped) this.#valuesDropped += 1;
+    rows.push(rowOf(destination, isDropped || isOutdated ? withoutValue(mutation) : mutation));
   }
 
   /** Discards the queue, and tells the peer not to serve any entry older than now. */
   collapse(): void {
-    const { outbox, destination, filter, nextStamp } = this.#options;
-    const stamp = nextStamp();
+    const { outbox, destination, nextStamp } = this.#options;
+    const all = this.#toldOf({ kind: "invalidate", pattern: null, stamp: nextStamp() });
     outbox.replaceAll(
       destination,
-      filter.patterns.map((pattern) => invalidateRow(destination, pattern, stamp)),
+      all.map((told) => rowOf(destination, told)),
     );
     outbox.forget(unplacedOf(destination));
     this.#collapses += 1;
@@ -151,7 +148,7 @@ export class PeerQueue {
     const fresh = this.#takeFresh(Math.ceil(limitRows * FRESH_SHARE));
     const taken = fresh.length === 0 ? [] : outbox.takeKeys(destination, fresh);
     let bytes = 0;
-    for (const { value } of taken) bytes += value?.length ?? 0;
+    for (const { mutation } of taken) bytes += valueBytes(mutation);
     if (bytes >= limitBytes) return taken;
     return taken.concat(
       outbox.take(destination, {
@@ -176,10 +173,9 @@ export class PeerQueue {
     return taken.map(({ key }) => key);
   }
 
-  /** A clear of all keys covers everything that is queued; a pattern is queued in addition. */
-  #invalidateRows(pattern: string | null, stamp: Stamp): OutboxMutation[] {
-    const { destination, filter } = this.#options;
-    if (pattern !== null) return [invalidateRow(destination, pattern, stamp)];
-    return filter.patterns.map((each) => invalidateRow(destination, each, stamp));
+  /** A clear is told as one of each pattern that the peer has keys of; a pattern goes as it is. */
+  #toldOf(mutation: InvalidateMutation): InvalidateMutation[] {
+    if (mutation.pattern !== null) return [mutation];
+    return this.#options.filter.patterns.map((pattern) => ({ ...mutation, pattern }));
   }
 }

@@ -9,12 +9,12 @@
  */
 
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
+import { keyOf } from "../model/key.ts";
+import type { Mutation } from "../model/mutation.ts";
 import { isNewer, type Stamp } from "../model/stamp.ts";
-import { keyOf } from "./applier.ts";
 import type { EntryHead, EntryReader } from "./entry-reader.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import { encodeMessage, type Message } from "./wire/message.ts";
-import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 const RANGES = 256;
 const SUM_MODULUS = 2 ** 52;
@@ -99,10 +99,10 @@ export async function answerDigest(digests: RangeDigests, { head }: Message): Pr
 export async function answerCompare(digests: RangeDigests, { head, mutations }: Message): Promise<Buffer> {
   const { node, nowMs } = digests.options;
   const until = head.number("until");
-  const newer: PeerMutation[] = [];
+  const newer: Mutation[] = [];
   const wanted: number[] = [];
-  for (const [at, { kind, ...entry }] of mutations.entries()) {
-    if (kind !== "outdated" || !("key" in entry)) continue;
+  for (const [at, entry] of mutations.entries()) {
+    if (entry.kind !== "outdated") continue;
     const own = await knownOf(digests, entry.key, entry.stamp);
     if (own === null) continue;
     if (isNewer(entry.stamp, own.stamp)) wanted.push(at);
@@ -116,7 +116,7 @@ async function knownOf(
   { options: { entries, invalidations } }: RangeDigests,
   key: string,
   theirs: Stamp,
-): Promise<PeerMutation | null> {
+): Promise<Mutation | null> {
   const put = await entries.read(key);
   if (put !== null) return put.stamp.nodeId === 0 ? null : put;
   const covering = invalidations.covering(keyOf(key), theirs);

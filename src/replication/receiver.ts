@@ -1,4 +1,6 @@
 /** Answers the messages of peers to `POST /api/replication`. */
+
+import { hasValue, type Mutation } from "../model/mutation.ts";
 import { isNewer, type Stamp, toVersion, type Version } from "../model/stamp.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { Applied, Applier } from "./applier.ts";
@@ -11,7 +13,6 @@ import { MESSAGE_TYPE } from "./peer-caller.ts";
 import { answerCompare, answerDigest, type RangeDigests } from "./range-digests.ts";
 import type { RecoveryHorizon } from "./recovery-horizon.ts";
 import { decodeMessage, encodeMessage, type Message, PROTOCOL } from "./wire/message.ts";
-import type { PeerMutation } from "./wire/peer-mutation.ts";
 import { WireError } from "./wire/wire-error.ts";
 
 export interface ReplicationRequest {
@@ -50,7 +51,7 @@ export interface ReceiverOptions {
   readonly horizon: RecoveryHorizon;
   readonly clockKeeper: DurableClock;
   /** Persists what must be on the disk before the mutations of a peer are acknowledged. */
-  readonly note: (mutations: readonly PeerMutation[]) => Promise<void>;
+  readonly note: (mutations: readonly Mutation[]) => Promise<void>;
 }
 
 export interface ReceiverStats {
@@ -194,7 +195,7 @@ export class Receiver {
       if (outcome === "refused") refused.push(at);
       if (outcome === "unplaced") unplaced.push(at);
       const mutation = mutations[at];
-      if (outcome !== "superseded" || mutation === undefined || mutation.kind !== "put") continue;
+      if (outcome !== "superseded" || mutation === undefined || !hasValue(mutation)) continue;
       const newer = await this.#newerThan(mutation.key, mutation.stamp, session);
       if (newer === null) continue;
       this.#counts.won += 1;
@@ -205,7 +206,7 @@ export class Receiver {
   }
 
   /** A stamp too far ahead is not trusted: with it, all writes of this node would count as old. */
-  #note(mutations: readonly PeerMutation[], outcomes: readonly Applied[]): Promise<void> {
+  #note(mutations: readonly Mutation[], outcomes: readonly Applied[]): Promise<void> {
     return this.#options.note(mutations.filter((_, at) => outcomes[at] !== "refused"));
   }
 
@@ -222,7 +223,7 @@ export class Receiver {
     return { version: toVersion(stamp.version + 1), nodeId: 1 };
   }
 
-  async #applyAll(mutations: readonly PeerMutation[], unknownUntil: Version): Promise<Applied[]> {
+  async #applyAll(mutations: readonly Mutation[], unknownUntil: Version): Promise<Applied[]> {
     const { applier } = this.#options;
     const outcomes: (Applied | Promise<Applied>)[] = [];
     for (const [at, mutation] of mutations.entries()) {

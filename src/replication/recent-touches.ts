@@ -5,8 +5,7 @@
  * Beyond the bound the oldest touches are forgotten: then the touch that arrives last wins on this node.
  */
 
-import { isSame } from "../engine/engine.ts";
-import { isNewer, type Stamp } from "../model/stamp.ts";
+import { isNewer, isSame, type Stamp } from "../model/stamp.ts";
 import { BoundedMap } from "../runtime/bounded-map.ts";
 
 export interface Touch {

@@ -9,9 +9,9 @@ import type { PartState } from "../cache/operator-port.ts";
 import type { RecentInvalidations } from "../cache/recent-invalidations.ts";
 import type { Engine } from "../engine/engine.ts";
 import { type HybridClock, versionAt } from "../model/hybrid-clock.ts";
-import type { Mutation, PutMutation } from "../model/mutation.ts";
+import { hasValue, type Mutation, type TouchMutation } from "../model/mutation.ts";
 import { type Stamp, toVersion, type Version } from "../model/stamp.ts";
-import type { OutboxEntry, OutboxMutation } from "../outbox/entry.ts";
+import type { OutboxEntry, OutboxRow } from "../outbox/entry.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { MetricFamily } from "../telemetry/metric-family.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
@@ -38,7 +38,6 @@ import { peersReport, peersState } from "./report.ts";
 import type { Transport } from "./transport.ts";
 import { DEFAULT_TUNING, type ReplicationTuning } from "./tuning.ts";
 import { VersionFloors } from "./version-floors.ts";
-import type { PeerMutation } from "./wire/peer-mutation.ts";
 
 export interface ReplicationOptions {
   /** The node id in this node's stamps, from 1 on. */
@@ -74,7 +73,7 @@ export interface ReplicationOptions {
   readonly resolve: (host: string) => Promise<readonly string[]>;
   readonly letOthersRun: () => Promise<void>;
   /** Called with each mutation of a peer before it is applied. */
-  readonly onApply: (mutation: PeerMutation) => void;
+  readonly onApply: (mutation: Mutation) => void;
   /** Called when the node does not, or no longer, have to wait for the entries of a peer. */
   readonly onReady?: () => void;
   readonly log: (message: string) => void;
@@ -177,13 +176,13 @@ export class Replication {
   }
 
   /** The rows of the outbox that deliver a mutation of this node to its peers. To be appended at once. */
-  rowsOf(mutation: Mutation): OutboxMutation[] {
+  rowsOf(mutation: Mutation): OutboxRow[] {
     if (mutation.kind !== "invalidate") this.#seen?.note(mutation.key, mutation.stamp.version);
-    if (mutation.isReplicated) return [];
-    if (mutation.kind === "put" && mutation.touch !== null) this.#noteTouch(mutation, mutation.touch);
-    const rows: OutboxMutation[] = [];
+    if (mutation.isReplicated === true) return [];
+    if (mutation.kind === "touch") this.#noteTouch(mutation);
+    const rows: OutboxRow[] = [];
     if (mutation.kind === "invalidate") this.#rows.addRowsOf(mutation, rows);
-    const isOutdated = mutation.kind === "put" && this.#rows.isOutdated(mutation);
+    const isOutdated = hasValue(mutation) && this.#rows.isOutdated(mutation);
     for (let at = 0; at < this.#queues.length; at++) {
       if (this.links[at]?.stats.state !== "self") this.#queues[at]?.addRowsOf(mutation, isOutdated, rows);
     }
@@ -191,7 +190,7 @@ export class Replication {
   }
 
   /** The entry already has the expiry, unless a peer's touch came in between, an older or a newer one. */
-  #noteTouch({ key, stamp: seen, expiresAtMs }: PutMutation, stamp: Stamp): void {
+  #noteTouch({ key, stamp: seen, touch: stamp, expiresAtMs }: TouchMutation): void {
     const isFirst = this.#touches.of(key, seen) === null;
     this.#touches.note(key, { seen, stamp, expiresAtMs });
     if (isFirst) return;

@@ -2,13 +2,13 @@
  * Puts that a peer knows of and could not place, because it has restarted since: they wait in a separate queue and are
  * sent again, until this node can say that no newer mutation was ever known, or the peer reports one. See `OwnRows`.
  */
-import { before, isNewer } from "../model/stamp.ts";
-import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
+import { asOf, type Mutation, withoutValue } from "../model/mutation.ts";
+import { before, isNewer, isSame } from "../model/stamp.ts";
+import { type OutboxEntry, rowOf, type Settlement } from "../outbox/entry.ts";
 import type { Clock } from "../runtime/scheduler.ts";
 import type { OwnRows } from "./own-rows.ts";
 import type { PeerOutbox } from "./peer-queue.ts";
-import { outdatedRow, peerMutationOf, unplacedOf } from "./peer-rows.ts";
-import type { PeerMutation } from "./wire/peer-mutation.ts";
+import { unplacedOf } from "./peer-rows.ts";
 
 export interface UnplacedPutsOptions {
   readonly outbox: PeerOutbox;
@@ -52,10 +52,9 @@ export class UnplacedPuts {
   }
 
   /** The mutation that is sent; a put that a newer mutation covers is not to be placed any more. */
-  mutationOf(entry: OutboxEntry): PeerMutation {
+  mutationOf(entry: OutboxEntry): Mutation {
     const { scheduler, rows } = this.#options;
-    if (rows.isInvalidated(entry)) return { kind: "outdated", key: entry.key, stamp: entry.stamp };
-    return peerMutationOf(entry, scheduler.nowMs());
+    return rows.isInvalidated(entry) ? withoutValue(entry.mutation) : asOf(entry.mutation, scheduler.nowMs());
   }
 
   /**
@@ -67,12 +66,12 @@ export class UnplacedPuts {
     if (this.#options.rows.isUnsureForGood(entry)) return { kind: "done", entry };
     if (this.holds(entry)) return { kind: "released", entry };
     const { outbox } = this.#options;
-    const { destination, key, stamp } = entry;
+    const { destination, key, mutation } = entry;
     const waiting = outbox.pendingValue(destination, key)?.stamp;
     // A newer mutation of its key is queued, and replaces it.
-    if (waiting?.version !== stamp.version || waiting.nodeId !== stamp.nodeId) return { kind: "done", entry };
+    if (waiting === undefined || !isSame(waiting, mutation.stamp)) return { kind: "done", entry };
     try {
-      outbox.append([{ ...entry, destination: this.#queue }]).then(
+      outbox.append([rowOf(this.#queue, mutation)]).then(
         () => this.#outdate(entry),
         () => {},
       );
@@ -83,12 +82,12 @@ export class UnplacedPuts {
   }
 
   /** A mutation queued in the commit that moved the put here could not see it here. */
-  #outdate({ destination, key, stamp }: OutboxEntry): void {
+  #outdate({ destination, key, mutation }: OutboxEntry): void {
     const { outbox } = this.#options;
     const newest = outbox.pendingValue(destination, key)?.stamp;
-    if (newest === undefined || !isNewer(newest, stamp)) return;
+    if (newest === undefined || !isNewer(newest, mutation.stamp)) return;
     try {
-      outbox.append([outdatedRow(this.#queue, key, before(newest))]).catch(() => {});
+      outbox.append([rowOf(this.#queue, { kind: "outdated", key, stamp: before(newest) })]).catch(() => {});
     } catch {
       // The outbox is full: the peer has what is newer before it is sure of this.
     }

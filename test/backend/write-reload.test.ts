@@ -143,7 +143,7 @@ for (const isLate of [false, true]) {
       await using node = open("behind", isLate);
       const stamp = { version: node.versions.next(), nodeId: NODE_ID };
       const value = { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE };
-      const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
+      const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, isReplicated: false } as const;
       await committed(node.hub, { ...common, stamp });
       await written(node);
       const request = { key: keyOf("a"), source: value.bytes, start: 0, end: 1, attributes: JSON_ATTRIBUTES };
@@ -158,7 +158,7 @@ for (const isLate of [false, true]) {
       await written(node);
       expect(node.stored("a")).toBe("[1]");
       const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
-      const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
+      const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, isReplicated: false } as const;
       await committed(node.hub, { ...common, stamp });
       expect(node.stored("a")).toBeNull();
       await written(node);

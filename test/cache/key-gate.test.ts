@@ -30,7 +30,7 @@ beforeEach(() => {
   upstream.loads = false;
   commit = null;
   upstream.onRecord = async (mutation: Mutation) => {
-    if (mutation.kind !== "put" || mutation.touch === null) await commit?.promise;
+    if (mutation.kind !== "touch") await commit?.promise;
   };
   const shared = {
     ...{ engine, nowMs: clock.read, defaultTtlMs: null, nodeId: 7 },

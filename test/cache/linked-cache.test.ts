@@ -119,7 +119,6 @@ describe("a put of a cache with something behind it", () => {
         value: { bytes: Buffer.from(text), contentType: JSON_CONTENT_TYPE },
         expiresAtMs: clock.nowMs + 5_000,
         stamp: { version: sink.revision, nodeId: NODE_ID },
-        touch: null,
         isReplicated: false,
       },
     ]);

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { tempFolder } from "../support/temp-folder.ts";
-import { openTestOutbox, takeAll } from "../support/test-outbox.ts";
+import { openTestOutbox, takeAll, textOf } from "../support/test-outbox.ts";
 
 const KILLS = 25;
 
@@ -38,7 +38,7 @@ test(`every append that was acknowledged is there after ${KILLS} kills`, async (
   }
   using opened = openTestOutbox(folder.path);
   expect(opened.outbox.warnings).toEqual([]);
-  const stored = new Map(takeAll(opened.outbox).map((entry) => [entry.key, Number(entry.value)]));
+  const stored = new Map(takeAll(opened.outbox).map((entry) => [entry.key, Number(textOf(entry))]));
   const lost = [...newest].filter(([key, acknowledged]) => (stored.get(key) ?? 0) < acknowledged);
   expect(lost).toEqual([]);
   expect(newest.size).toBe(500);

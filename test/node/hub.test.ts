@@ -177,10 +177,7 @@ describe("a hub", () => {
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const common = { key: "a", stamp, isReplicated: false };
     const isPut = kind === "put";
-    await committed(
-      node.hub,
-      isPut ? { ...common, kind, value, expiresAtMs: NEVER, touch: null } : { ...common, kind },
-    );
+    await committed(node.hub, isPut ? { ...common, kind, value, expiresAtMs: NEVER } : { ...common, kind });
     expect(await loaded(node, "a")).toBe(read);
     const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, attributes: JSON_ATTRIBUTES };
     await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: late, condition: null });
@@ -193,7 +190,7 @@ describe("a hub", () => {
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
     const stamp = { version: node.versions.next(), nodeId: NODE_ID };
     expect(await loaded(node, "a")).toBe("1");
-    const mutation = { kind: "put", key: "a", value, expiresAtMs: NEVER, stamp, touch: null } as const;
+    const mutation = { kind: "put", key: "a", value, expiresAtMs: NEVER, stamp } as const;
     await committed(node.hub, { ...mutation, isReplicated: false });
     expect(node.stored("a")).not.toBe("1");
     expect(await loaded(node, "a")).toBe("2");
@@ -421,7 +418,7 @@ describe("a hub that writes through", () => {
     const older = { version: node.versions.next(), nodeId: NODE_ID };
     const newer = { version: node.versions.next(), nodeId: NODE_ID };
     const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
-    const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
+    const common = { kind: "put", key: "a", value, expiresAtMs: NEVER, isReplicated: false } as const;
     await committed(node.hub, { ...common, stamp: newer });
     const request = { key: keyOf("a"), source: Buffer.from("1"), start: 0, end: 1, attributes: JSON_ATTRIBUTES };
     await node.engine.put({ ...request, expiresAtMs: NEVER, stamp: older, condition: null });

@@ -11,11 +11,13 @@ import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { RecentPuts } from "../../src/cache/recent-puts.ts";
 import { EngineUnavailableError } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
-import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
+import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { HybridClock, VERSIONS_PER_MS } from "../../src/model/hybrid-clock.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
+import { toVersion } from "../../src/model/stamp.ts";
 import { ENGINE, PendingWrites } from "../../src/node/pending-writes.ts";
+import { queueKeyOf, rowOf } from "../../src/outbox/entry.ts";
 import { DoubtfulEngine, type Fate } from "../support/doubtful-engine.ts";
 import { keyOf, RecordingSink } from "../support/engine-io.ts";
 import { FakeUpstream, shownMutation } from "../support/fake-upstream.ts";
@@ -336,15 +338,16 @@ test("what was recorded right before the end, and may not have reached the engin
   const keys = ["put", "deleted", "newer", "long-ago"];
   for (const key of keys) await put(first, key, "1");
   const now = versions.next();
-  const row = (key: string, version: number) => ({
-    ...{ destination: "backend", key, contentType: JSON_CONTENT_TYPE, expiresAtMs: 0 },
-    ...{ kind: "put" as const, value: Buffer.from("2"), stamp: { version: version as never, nodeId: NODE_ID } },
-  });
+  const row = (key: string, version: number) => {
+    const value = { bytes: Buffer.from("2"), contentType: JSON_CONTENT_TYPE };
+    const stamp = { version: toVersion(version), nodeId: NODE_ID };
+    return rowOf("backend", { kind: "put", key, value, expiresAtMs: NEVER, stamp });
+  };
   const longAgo = now - 3_600_000 * VERSIONS_PER_MS;
-  const removed = { ...row("deleted", now), kind: "delete" as const, value: null };
+  const removed = rowOf("backend", { kind: "delete", key: "deleted", stamp: { version: now, nodeId: NODE_ID } });
   await outbox.append([row("put", now), removed, row("newer", 1), row("long-ago", longAgo)]);
   // In the first tier of the outbox, and (after the restart) in the second.
-  expect(outbox.recent("backend", now).map(({ key }) => key)).toEqual(["put", "deleted"]);
+  expect(outbox.recent("backend", now).map(queueKeyOf)).toEqual(["put", "deleted"]);
   await first.stop();
   redis.fate = "lost";
   const second = first.restarted();

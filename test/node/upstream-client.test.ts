@@ -86,7 +86,7 @@ beforeEach(() => {
 
 function put(key: string, text = "1"): Mutation {
   const value = { bytes: Buffer.from(text), contentType: JSON_CONTENT_TYPE };
-  return { kind: "put", key, value, expiresAtMs: 0, stamp: stampOf(1, 7), touch: null, isReplicated: false };
+  return { kind: "put", key, value, expiresAtMs: 0, stamp: stampOf(1, 7), isReplicated: false };
 }
 
 function found(text: string, bytes = Buffer.from(text)): Loaded {
@@ -206,7 +206,7 @@ describe("the hub as an HTTP thread sees it", () => {
   test("passes on what waits for the engine", async () => {
     const value = { bytes: Buffer.from("[1]"), contentType: JSON_CONTENT_TYPE };
     const stamp = stampOf(5);
-    const put = { kind: "put", key: "a", value, expiresAtMs: 9, stamp, isReplicated: false, touch: null } as const;
+    const put = { kind: "put", key: "a", value, expiresAtMs: 9, stamp, isReplicated: false } as const;
     await client.keepPending(put);
     expect(await client.pendingOf("a")).toEqual(put);
     const pending = await client.pendingOf("a");

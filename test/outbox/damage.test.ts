@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Outbox } from "../../src/outbox/outbox.ts";
 import { OutboxFullError } from "../../src/outbox/outbox-errors.ts";
 import { tempFolder } from "../support/temp-folder.ts";
-import { openTestOutbox, put, takeAll } from "../support/test-outbox.ts";
+import { openTestOutbox, put, takeAll, textOf } from "../support/test-outbox.ts";
 
 const COUNT = 2000;
 
@@ -48,7 +48,7 @@ function flipAll(path: string, text: string): void {
 
 function drained(outbox: Outbox): number {
   const entries = takeAll(outbox);
-  for (const entry of entries) expect(entry.value?.toString()).toBe(`"${"v".repeat(100)}"`);
+  for (const entry of entries) expect(textOf(entry)).toBe(`"${"v".repeat(100)}"`);
   return entries.length;
 }
 
@@ -137,7 +137,7 @@ describe("a damaged outbox", () => {
       database.run("PRAGMA user_version = 7");
     }
     const open = () => openTestOutbox(folder.path);
-    expect(open).toThrow("it has format 7, and this version of ServCache knows format 1 alone");
+    expect(open).toThrow("it has format 7, and this version of ServCache knows format 2 alone");
     expect(open).toThrow("keep the file: it may hold acknowledged writes");
   });
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { cpSync } from "node:fs";
 import fc from "fast-check";
-import type { OutboxEntry, OutboxMutation } from "../../src/outbox/entry.ts";
+import type { OutboxEntry, OutboxRow } from "../../src/outbox/entry.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox, put, remove, type TestOutbox, takeAll } from "../support/test-outbox.ts";
 
@@ -40,19 +40,19 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 /** What the outbox has to hold: the newest version per key; what is in flight; what is a dead letter. */
 class Model {
-  readonly waiting = new Map<string, OutboxMutation>();
+  readonly waiting = new Map<string, OutboxRow>();
   readonly dead = new Set<string>();
   flying: OutboxEntry[] = [];
 
-  append(mutation: OutboxMutation): void {
-    const other = this.waiting.get(mutation.key);
-    if (other !== undefined && other.stamp.version >= mutation.stamp.version) return;
-    this.waiting.set(mutation.key, mutation);
-    this.dead.delete(mutation.key);
+  append(row: OutboxRow): void {
+    const other = this.waiting.get(row.key);
+    if (other !== undefined && other.mutation.stamp.version >= row.mutation.stamp.version) return;
+    this.waiting.set(row.key, row);
+    this.dead.delete(row.key);
   }
 
   isCurrent(entry: OutboxEntry): boolean {
-    return this.waiting.get(entry.key)?.stamp.version === entry.stamp.version;
+    return this.waiting.get(entry.key)?.mutation.stamp.version === entry.mutation.stamp.version;
   }
 }
 
@@ -111,9 +111,9 @@ test("whatever happens in whatever order, the newest mutation of each key waits 
         }
         while (model.flying.length > 0) await settle(opened, model, "released");
         opened.scheduler.jump(10_000);
-        const left = takeAll(opened.outbox).map((entry) => `${entry.key}@${entry.stamp.version}`);
+        const left = takeAll(opened.outbox).map((entry) => `${entry.key}@${entry.mutation.stamp.version}`);
         const expected = [...model.waiting.values()].filter(({ key }) => !model.dead.has(key));
-        expect(left.sort()).toEqual(expected.map(({ key, stamp }) => `${key}@${stamp.version}`).sort());
+        expect(left.sort()).toEqual(expected.map(({ key, mutation }) => `${key}@${mutation.stamp.version}`).sort());
         opened[Symbol.dispose]();
       },
     ),

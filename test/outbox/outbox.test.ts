@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { cpSync } from "node:fs";
-import type { OutboxEntry, Settlement } from "../../src/outbox/entry.ts";
+import { type OutboxEntry, rowOf, type Settlement } from "../../src/outbox/entry.ts";
 import type { Outbox } from "../../src/outbox/outbox.ts";
 import { OutboxFullError } from "../../src/outbox/outbox-errors.ts";
 import { tempFolder } from "../support/temp-folder.ts";
@@ -15,7 +15,7 @@ const refused = (entry: OutboxEntry, dueAtMs: number | null): Settlement => ({
 });
 const pendingText = (outbox: Outbox, key: string) => {
   const pending = outbox.pendingValue("backend", key);
-  return pending === null ? null : shown(pending);
+  return pending === null ? null : shown(rowOf("backend", pending));
 };
 
 describe("what waits", () => {
@@ -106,12 +106,17 @@ describe("what waits", () => {
     using opened = openTestOutbox(folder.path);
     const { outbox } = opened;
     const value = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
-    const binary = { ...put("a", "", 2), value, contentType: "image/x", expiresAtMs: 1_900_000_000_000 };
+    const { mutation } = put("a", "", 2);
+    const binary = rowOf("backend", {
+      ...mutation,
+      value: { bytes: value, contentType: "image/x" },
+      expiresAtMs: 1_900_000_000_000,
+    });
     await outbox.append([binary, put("b", "", Number.MAX_SAFE_INTEGER)]);
     const [a, b] = takeAll(outbox);
     expect(a).toMatchObject(binary);
-    expect(b?.value).toEqual(Buffer.alloc(0));
-    expect(b?.stamp.version).toBe(Number.MAX_SAFE_INTEGER as never);
+    expect(b?.mutation).toMatchObject({ kind: "put", value: { bytes: Buffer.alloc(0) } });
+    expect(b?.mutation.stamp.version).toBe(Number.MAX_SAFE_INTEGER as never);
   });
 });
 

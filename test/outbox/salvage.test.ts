@@ -1,7 +1,8 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import type { OutboxMutation } from "../../src/outbox/entry.ts";
+import { withoutValue } from "../../src/model/mutation.ts";
+import type { OutboxRow } from "../../src/outbox/entry.ts";
 import { OutboxStore, SCHEMA } from "../../src/outbox/outbox-store.ts";
 import { salvage } from "../../src/outbox/salvage.ts";
 import { JOURNAL_SCHEMA, type Journaled } from "../../src/outbox/write-ahead-log.ts";
@@ -36,8 +37,8 @@ function rescued(fill: (damaged: Damaged) => void): string[] {
 }
 
 /** The mark that a mutation does not wait in the journal any more. */
-function gone({ destination, key, kind, stamp }: OutboxMutation): Journaled {
-  return { destination, key, kind, value: null, contentType: "", expiresAtMs: 0, stamp, isGone: true };
+function gone(row: OutboxRow): Journaled {
+  return { ...row, mutation: withoutValue(row.mutation), state: "gone" };
 }
 
 describe("of a damaged outbox", () => {
@@ -54,7 +55,7 @@ describe("of a damaged outbox", () => {
   test("a row whose checksum is wrong is not, and the others are", () => {
     const found = rescued(({ store, run }) => {
       for (const [at, key] of [..."abc"].entries()) store.insert(at + 1, put(key, "v", at + 1), 10);
-      run("UPDATE entries SET value = x'00' WHERE key = 'b'");
+      run("UPDATE entries SET mutation = x'00' WHERE key = 'b'");
     });
     expect(found).toEqual(["a=v@1", "c=v@3"]);
   });
@@ -88,7 +89,7 @@ describe("of a damaged outbox", () => {
   test("what was cleared does not come back, but what came later does", () => {
     const found = rescued(({ store }) => {
       store.journal.append(1, 20, [put("a", "v", 1)]);
-      store.journal.append(2, 30, [gone({ ...put("", "", 0), kind: "delete" }), put("b", "v", 2)]);
+      store.journal.append(2, 30, [{ ...gone(remove("any", 0)), state: "all-gone" }, put("b", "v", 2)]);
     });
     expect(found).toEqual(["b=v@2"]);
   });

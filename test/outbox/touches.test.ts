@@ -1,7 +1,8 @@
 /** A touch waits with the put that it changed, and stands for it: in memory, in the table, and while either is in flight. */
 import { describe, expect, test } from "bun:test";
+import { hasValue, type Mutation } from "../../src/model/mutation.ts";
 import { toVersion } from "../../src/model/stamp.ts";
-import { type OutboxMutation, putValueOf, touchOf, withTouch } from "../../src/outbox/entry.ts";
+import { type OutboxRow, rowOf } from "../../src/outbox/entry.ts";
 import type { Outbox } from "../../src/outbox/outbox.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox, put, takeAll } from "../support/test-outbox.ts";
@@ -9,17 +10,21 @@ import { openTestOutbox, put, takeAll } from "../support/test-outbox.ts";
 const PEER = "peer:http://b:1";
 const PUT = put("k", "1", 10, PEER);
 
-function touch(version: number): OutboxMutation {
-  const stamp = { version: toVersion(version), nodeId: 2 };
-  return { ...PUT, kind: "touch", value: withTouch(Buffer.from("1"), stamp), expiresAtMs: version };
+function touch(version: number): OutboxRow {
+  const touched = { version: toVersion(version), nodeId: 2 };
+  return rowOf(PEER, { ...PUT.mutation, kind: "touch", expiresAtMs: version, touch: touched });
 }
 
 /** What waits: the put, or the version of its touch. */
 function waiting(outbox: Outbox): string | number | null {
-  const row = outbox.pendingValue(PEER, "k");
-  if (row === null) return null;
-  expect(putValueOf(row).toString()).toBe("1");
-  return touchOf(row)?.version ?? row.kind;
+  const mutation = outbox.pendingValue(PEER, "k");
+  if (mutation === null) return null;
+  expect(hasValue(mutation) && mutation.value.bytes.toString()).toBe("1");
+  return shownOf(mutation);
+}
+
+function shownOf(mutation: Mutation): string | number {
+  return mutation.kind === "touch" ? mutation.touch.version : mutation.kind;
 }
 
 /** Moves what waits from memory to the table, as a row that was tried does. */
@@ -62,6 +67,6 @@ describe.each([
     if (entry === undefined) throw new Error("nothing was taken");
     await at.outbox.append([second]);
     await at.outbox.settle([{ kind: "done", entry }]);
-    expect([waiting(at.outbox), at.outbox.counts(PEER).pending]).toEqual([touchOf(second)?.version ?? null, 1]);
+    expect([waiting(at.outbox), at.outbox.counts(PEER).pending]).toEqual([shownOf(second.mutation), 1]);
   });
 });

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { rowOf } from "../../src/outbox/entry.ts";
 import type { Journaled } from "../../src/outbox/write-ahead-log.ts";
+import { anyMutation } from "../support/any-mutation.ts";
 import { OutboxParts } from "../support/outbox-parts.ts";
 import { put, remove } from "../support/test-outbox.ts";
 
@@ -13,60 +15,54 @@ afterEach(() => parts[Symbol.dispose]());
 const log = () => parts.store.journal;
 const groups = () => [...log().groups()];
 
-const mutation: fc.Arbitrary<Journaled> = fc
-  .record({
-    destination: fc.constantFrom("backend", "peer:1", "peer:2"),
-    key: fc.string({ unit: "grapheme", minLength: 1 }),
-    kind: fc.constantFrom("put" as const, "delete" as const, "invalidate" as const, "touch" as const),
-    value: fc.option(fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes))),
-    contentType: fc.constantFrom("", "application/json", "text/plain; charset=utf-8"),
-    expiresAtMs: fc.constantFrom(0, 1, 1_700_000_000_123, Number.MAX_SAFE_INTEGER),
-    version: fc.maxSafeNat(),
-    nodeId: fc.integer({ min: 0, max: 0xffff_ffff }),
-    traceContext: fc.constantFrom(undefined, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
-    isGone: fc.boolean(),
-  })
-  .map(({ version, nodeId, isGone, ...rest }) => {
-    const stamp = { ...put("", "", version).stamp, nodeId };
-    return isGone ? { ...rest, stamp, isGone } : { ...rest, stamp };
+const journaled: fc.Arbitrary<Journaled> = fc
+  .tuple(
+    fc.constantFrom("backend", "peer:1", "peer:2"),
+    anyMutation,
+    fc.constantFrom(undefined, "gone" as const, "all-gone" as const),
+  )
+  .map(([destination, mutation, state]) => {
+    const row = rowOf(destination, mutation);
+    return state === undefined ? row : { ...row, state };
   });
 
 test("mutations are read as they were written, in their order", () => {
   let id = 0;
   fc.assert(
-    fc.property(fc.array(mutation, { minLength: 1, maxLength: 12 }), (mutations) => {
-      log().append(++id, 1000 + id, mutations);
+    fc.property(fc.array(journaled, { minLength: 1, maxLength: 12 }), (rows) => {
+      log().append(++id, 1000 + id, rows);
       const group = groups().at(-1);
-      expect(group).toEqual({ id, queuedAtMs: 1000 + id, mutations, isDamaged: false });
+      expect(group).toEqual({ id, queuedAtMs: 1000 + id, rows, isDamaged: false });
     }),
   );
 });
 
 test("a mutation for several destinations is written once", () => {
-  const value = Buffer.alloc(10_000, 1);
-  const one = { ...put("k", "", 1), value };
+  const value = "v".repeat(10_000);
+  const one = put("k", value, 1);
   log().append(1, 1, [one, { ...one, destination: "peer:1" }, { ...one, destination: "peer:2" }]);
   const { bytes } =
     parts.database.query<{ bytes: number }, []>("SELECT length(frames) AS bytes FROM journal").get() ?? {};
   expect(bytes).toBeLessThan(2 * value.length);
-  expect(groups()[0]?.mutations.map(({ destination }) => destination)).toEqual(["backend", "peer:1", "peer:2"]);
+  expect(groups()[0]?.rows.map(({ destination }) => destination)).toEqual(["backend", "peer:1", "peer:2"]);
 });
 
 test("mutations that differ in anything else are kept apart", () => {
   const one = put("k", "v", 1);
+  const { mutation } = one;
   const others: Journaled[] = [
-    { ...one, key: "l" },
-    { ...remove("k", 1), value: one.value },
-    { ...one, value: Buffer.from("w") },
-    { ...one, expiresAtMs: 7 },
-    { ...one, contentType: "text/plain" },
+    put("l", "v", 1),
+    remove("k", 1),
+    put("k", "w", 1),
+    { ...one, mutation: { ...mutation, expiresAtMs: 7 } },
+    { ...one, mutation: { ...mutation, value: { ...mutation.value, contentType: "text/plain" } } },
     put("k", "v", 2),
-    { ...one, stamp: { ...one.stamp, nodeId: 9 } },
-    { ...one, isGone: true },
+    { ...one, mutation: { ...mutation, stamp: { ...mutation.stamp, nodeId: 9 } } },
+    { ...one, state: "gone" },
   ];
   for (const [id, other] of others.entries()) {
     log().append(id + 1, 1, [one, { ...other, destination: "peer:1" }]);
-    expect(groups().at(-1)?.mutations).toEqual([one, { ...other, destination: "peer:1" }]);
+    expect(groups().at(-1)?.rows).toEqual([one, { ...other, destination: "peer:1" }]);
   }
 });
 
@@ -85,7 +81,7 @@ describe("a damaged row", () => {
     parts.database.query("UPDATE journal SET frames = ?").run(frames);
     const [group] = groups();
     log().removeUpTo(1);
-    return { keys: (group?.mutations ?? []).map(({ key }) => key), isDamaged: group?.isDamaged ?? false };
+    return { keys: (group?.rows ?? []).map(({ key }) => key), isDamaged: group?.isDamaged ?? false };
   }
 
   test("says so, and gives no mutation that was not written, whichever byte is another", () => {
@@ -106,7 +102,7 @@ describe("a damaged row", () => {
 
   test("gives those behind the damage, where its length can be trusted", () => {
     const { keys, isDamaged } = readWith((frames) => {
-      frames[frames.indexOf("backendb") + "backend".length] = 0x7a;
+      frames[frames.indexOf("backend", frames.indexOf("backend") + 1)] = 0x7a;
       return frames;
     });
     expect([isDamaged, keys.includes("c"), keys.includes("b")]).toEqual([true, true, false]);

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
+import type { Mutation } from "../../src/model/mutation.ts";
 import { toVersion } from "../../src/model/stamp.ts";
 import { AntiEntropy } from "../../src/replication/anti-entropy.ts";
-import type { PeerMutation } from "../../src/replication/wire/peer-mutation.ts";
 import { ComparedNode } from "../support/compared-node.ts";
 
 /** Compares one node with another as often as there is a link to it. */
@@ -13,7 +13,7 @@ function compare(mine: ComparedNode, theirs: ComparedNode) {
     digests: mine.digests,
     entries: mine.entries,
     applier: {
-      apply: (mutation: PeerMutation, unknownUntil) => {
+      apply: (mutation: Mutation, unknownUntil) => {
         applied.push(`${mutation.kind}@${mutation.stamp.version} from ${unknownUntil}`);
         return mutation.kind === "put" ? "applied" : "superseded";
       },
@@ -62,7 +62,7 @@ test("what is newer here is sent there, with its value, where it is still here",
   mine.put("k7", 900);
   const { applied, run } = compare(mine, theirs);
   expect(await run()).toBe(true);
-  expect(theirs.repaired).toMatchObject([{ kind: "put", key: "k7", value: Buffer.from("v900") }]);
+  expect(theirs.repaired).toMatchObject([{ kind: "put", key: "k7", value: { bytes: Buffer.from("v900") } }]);
   expect(applied).toEqual([]);
 });
 

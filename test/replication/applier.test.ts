@@ -3,10 +3,10 @@ import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
+import type { PutMutation } from "../../src/model/mutation.ts";
 import { toVersion } from "../../src/model/stamp.ts";
 import { Applier } from "../../src/replication/applier.ts";
 import { RecentTouches } from "../../src/replication/recent-touches.ts";
-import type { PeerPut } from "../../src/replication/wire/peer-mutation.ts";
 import { CollectingSink, keyOf } from "../support/collecting-sink.ts";
 
 const NOW_MS = 1_800_000_000_000;
@@ -30,17 +30,15 @@ beforeEach(() => {
   });
 });
 
-function put(key: string, value: string, version: number, more: Partial<PeerPut> = {}): PeerPut {
+function put(key: string, value: string, version: number, more: Partial<PutMutation> = {}): PutMutation {
   const stamp = { version: toVersion(version), nodeId: 9 };
   const bytes = Buffer.from(value);
   return {
     kind: "put",
     key,
-    value: bytes,
-    contentType: JSON_CONTENT_TYPE,
+    value: { bytes, contentType: JSON_CONTENT_TYPE },
     expiresAtMs: NEVER,
     stamp,
-    touch: null,
     ...more,
   };
 }
@@ -181,7 +179,7 @@ describe("a put whose touch came first", () => {
     ["has run out since", NOW_MS - 1],
     ["would last longer", NEVER],
   ])("ends when the touch says, also where its own time %s", async (_, ownEndMs) => {
-    const touched = put("a", "1", NOW - 30, { expiresAtMs, touch });
+    const touched = { ...put("a", "1", NOW - 30, { expiresAtMs }), kind: "touch", touch } as const;
     // It is about what a node that has started anew can't place.
     expect(await applier.apply(touched, toVersion(NOW - 10))).toBe("unplaced");
     expect(await applier.apply(put("a", "1", NOW - 30, { expiresAtMs: ownEndMs }), ALL_IS_KNOWN)).toBe("applied");
@@ -191,7 +189,8 @@ describe("a put whose touch came first", () => {
   test("stays as it is where a touch from too far ahead comes", async () => {
     const ahead = { version: versionAt(NOW_MS + 60_000), nodeId: 3 };
     await applier.apply(put("a", "1", NOW - 30), ALL_IS_KNOWN);
-    expect(await applier.apply(put("a", "1", NOW - 30, { expiresAtMs, touch: ahead }), ALL_IS_KNOWN)).toBe("refused");
+    const touched = { ...put("a", "1", NOW - 30, { expiresAtMs }), kind: "touch", touch: ahead } as const;
+    expect(await applier.apply(touched, ALL_IS_KNOWN)).toBe("refused");
     expect([expiryOf("a"), clock.next() < versionAt(NOW_MS + 1000)]).toEqual([NEVER, true]);
   });
 });

@@ -4,11 +4,11 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { versionAt } from "../../src/model/hybrid-clock.ts";
+import type { Mutation, PutMutation } from "../../src/model/mutation.ts";
 import { toVersion } from "../../src/model/stamp.ts";
 import { MOST_BEYOND } from "../../src/replication/incoming-sessions.ts";
 import { MESSAGE_TYPE, REPLICATION_PATH } from "../../src/replication/peer-caller.ts";
 import { decodeMessage, encodeMessage, type MessageKind, PROTOCOL } from "../../src/replication/wire/message.ts";
-import type { PeerMutation, PeerPut } from "../../src/replication/wire/peer-mutation.ts";
 import { quietPort } from "../support/free-port.ts";
 import { callsOf } from "../support/node-calls.ts";
 import { endServed, serve } from "../support/serve.ts";
@@ -59,18 +59,19 @@ class Sender {
     return this;
   }
 
-  message(number: number, mutations: readonly PeerMutation[], kind: MessageKind = "batch"): Buffer {
+  message(number: number, mutations: readonly Mutation[], kind: MessageKind = "batch"): Buffer {
     const signature = { id: this.id, incarnation: this.incarnation, clock: Date.now(), to: this.#incarnationThere };
     return encodeMessage(kind, { ...signature, number, watermark: 0, newest: 0, known: 2 ** 53 - 1 }, mutations);
   }
 
-  put(key: string, value: string, more: Partial<PeerPut> = {}): PeerPut {
+  put(key: string, text: string, { contentType = JSON_CONTENT_TYPE, ...more }: PutOptions = {}): PutMutation {
     const stamp = { version: versionAt(Date.now()), nodeId: this.id };
-    const bytes = Buffer.from(value);
-    const type = JSON_CONTENT_TYPE;
-    return { kind: "put", key, value: bytes, contentType: type, expiresAtMs: NEVER, stamp, touch: null, ...more };
+    const value = { bytes: Buffer.from(text), contentType };
+    return { kind: "put", key, value, expiresAtMs: NEVER, stamp, ...more };
   }
 }
+
+type PutOptions = Partial<PutMutation> & { readonly contentType?: string };
 
 const httpHead = (headers: string) =>
   `POST ${REPLICATION_PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${TOKEN}\r\n${headers}\r\n\r\n`;
@@ -124,7 +125,7 @@ describe("with the token", () => {
       const at = await house(folder.path);
       const sender = await new Sender(at, 5).hello();
       const stamp = { version: versionAt(Date.now()), nodeId: 5 };
-      const mutations: PeerMutation[] = [
+      const mutations: Mutation[] = [
         sender.put("a", "1"),
         sender.put("b", "text", { contentType: "text/plain", expiresAtMs: Date.now() + 60_000 }),
         { kind: "delete", key: "c", stamp },
@@ -162,20 +163,23 @@ describe("with the token", () => {
       const deep = Buffer.from(`${"[".repeat(200_000)}`);
       const stamp = { version: versionAt(Date.now()), nodeId: 5 };
       const head = Buffer.from([0x53, PROTOCOL, 1, 0]);
-      const varint = (...bytes: number[]) => Buffer.from(bytes);
+      const lengths = (head: number, mutations = 0) => Buffer.from(Uint32Array.of(head, mutations).buffer);
       for (const [what, body] of Object.entries({
         header: sender.message(1, [sender.put("header", "x", { contentType })]),
         "control character in a key": sender.message(1, [sender.put("control\u0000", "1")]),
         "control character beyond ASCII in a key": sender.message(1, [{ kind: "delete", key: "control\u0085", stamp }]),
         "no JSON": sender.message(1, [sender.put("no JSON", "1}, {")]),
-        "no UTF-8": sender.message(1, [sender.put("no UTF-8", "", { value: Buffer.from([0x22, 0xff, 0x22]) })]),
-        "no type": sender.message(1, [sender.put("no type", "x", { contentType: "" })]),
-        "no pattern": sender.message(1, [{ kind: "invalidate", pattern: "", stamp }]),
-        "deep head": Buffer.concat([head, varint(0xc0, 0x9a, 0x0c), deep, varint(0)]),
-        "long head": Buffer.concat([head, varint(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f)]),
-        "number that is too large": Buffer.concat([head, Buffer.alloc(9, 0xff)]),
-        "many mutations": Buffer.concat([head, varint(2), Buffer.from("{}"), varint(0xff, 0xff, 0x03)]),
-        "no object": Buffer.concat([head, varint(4), Buffer.from("null"), varint(0)]),
+        "no UTF-8": sender.message(1, [
+          sender.put("no UTF-8", "", {
+            value: { bytes: Buffer.from([0x22, 0xff, 0x22]), contentType: JSON_CONTENT_TYPE },
+          }),
+        ]),
+        "deep head": Buffer.concat([head, lengths(deep.length), deep]),
+        "long head": Buffer.concat([head, lengths(2 ** 32 - 1), Buffer.alloc(100)]),
+        "no head": Buffer.concat([head, Buffer.alloc(7)]),
+        "no mutation": Buffer.concat([head, lengths(2, 1), Buffer.from("{}"), Buffer.alloc(32)]),
+        "many mutations": Buffer.concat([head, lengths(2, 65_537), Buffer.from("{}")]),
+        "no object": Buffer.concat([head, lengths(4), Buffer.from("null")]),
         "an answer": sender.message(1, [], "answer"),
       })) {
         const answer = await at.post(body);

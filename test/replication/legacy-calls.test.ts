@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
 import { toVersion } from "../../src/model/stamp.ts";
-import type { OutboxEntry } from "../../src/outbox/entry.ts";
+import { type OutboxEntry, rowOf } from "../../src/outbox/entry.ts";
 import { LegacyCalls } from "../../src/replication/legacy-calls.ts";
 import { type Caller, PeerCallError } from "../../src/replication/peer-caller.ts";
-import { invalidateRow } from "../../src/replication/peer-rows.ts";
 
 const NOW_MS = 1_800_000_000_000;
 const DESTINATION = "peer:http://b:1";
@@ -16,16 +16,16 @@ function stampOf(version: number) {
 }
 
 function put(key: string, version: number): OutboxEntry {
-  const value = { value: Buffer.from("1"), contentType: JSON_CONTENT_TYPE, expiresAtMs: NEVER };
-  return entry({ destination: DESTINATION, key, kind: "put", ...value, stamp: stampOf(version) });
+  const value = { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE };
+  return entry({ kind: "put", key, value, expiresAtMs: NEVER, stamp: stampOf(version) });
 }
 
 function invalidation(pattern: string | null, version: number): OutboxEntry {
-  return entry(invalidateRow(DESTINATION, pattern, stampOf(version)));
+  return entry({ kind: "invalidate", pattern, stamp: stampOf(version) });
 }
 
-function entry(mutation: Omit<OutboxEntry, "id" | "attempts" | "queuedAtMs">): OutboxEntry {
-  return { ...mutation, id: nextId++, attempts: 0, queuedAtMs: NOW_MS };
+function entry(mutation: Mutation): OutboxEntry {
+  return { ...rowOf(DESTINATION, mutation), id: nextId++, attempts: 0, queuedAtMs: NOW_MS };
 }
 
 /** A peer that answers each call a little later, the first ones last, and refuses some. */
@@ -73,10 +73,10 @@ describe("plain calls", () => {
 
   test("that are refused for good hold up nothing, and leave no old value behind", async () => {
     const { heard, send } = peer((call) => (/POST.*big|\[a\]|DELETE.*odd/.test(call) ? 400 : 200));
-    const odd = entry({ ...put("odd", 3), kind: "delete", value: null });
+    const odd = entry({ kind: "delete", key: "odd", stamp: stampOf(3) });
     const outcome = await send(put("big", 1), invalidation("[a]", 2), odd, put("k", 4));
     expect(heard).toEqual(["DELETE /api/cache/big", "DELETE /api/cache?pattern=*", POST("k")]);
-    expect(outcome.done.map(({ key }) => key).toSorted()).toEqual(["\0p[a]", "big", "k"]);
+    expect(outcome.done.map(({ key }) => key).toSorted()).toEqual(["\0[a]", "big", "k"]);
     expect(outcome.refused).toEqual([{ entry: odd, reason: "it answered 400" }]);
     expect([outcome.left, outcome.error]).toEqual([[], null]);
   });
@@ -85,7 +85,7 @@ describe("plain calls", () => {
     const { heard, send } = peer((call) => (call.includes("pattern") ? 403 : 200));
     const outcome = await send(put("a", 1), invalidation("b*", 2), put("c", 3));
     expect(heard).toEqual([POST("a")]);
-    expect(outcome.left.map(({ key }) => key)).toEqual(["\0pb*", "c"]);
+    expect(outcome.left.map(({ key }) => key)).toEqual(["\0b*", "c"]);
     expect(outcome.error).toBeInstanceOf(PeerCallError);
   });
 });

@@ -2,19 +2,18 @@
 
 import { expect, test } from "bun:test";
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
-import { NEVER } from "../../src/model/entry.ts";
 import { toVersion } from "../../src/model/stamp.ts";
 import type { OutboxEntry } from "../../src/outbox/entry.ts";
 import { NodeState } from "../../src/replication/node-state.ts";
 import { OwnRows } from "../../src/replication/own-rows.ts";
 import { tempFolder } from "../support/temp-folder.ts";
-import { openTestOutbox } from "../support/test-outbox.ts";
+import { openTestOutbox, put } from "../support/test-outbox.ts";
 
 const DESTINATION = "peer:http://b:1";
 const BOUND = toVersion(1000);
 const PUT: OutboxEntry = {
-  ...{ id: 1, attempts: 0, queuedAtMs: 0, destination: DESTINATION, key: "x", kind: "put", value: Buffer.from("1") },
-  ...{ contentType: "application/json", expiresAtMs: NEVER, stamp: { version: toVersion(500), nodeId: 1 } },
+  ...put("x", "1", 500, DESTINATION),
+  ...{ id: 1, attempts: 0, queuedAtMs: 0 },
 };
 
 /** One life of a node: all that is kept is its outbox. */

@@ -3,7 +3,7 @@ import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { HybridClock } from "../../src/model/hybrid-clock.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
 import { toVersion } from "../../src/model/stamp.ts";
-import type { OutboxMutation } from "../../src/outbox/entry.ts";
+import type { OutboxRow } from "../../src/outbox/entry.ts";
 import { KeyFilter } from "../../src/replication/key-filter.ts";
 import { NodeIdentity } from "../../src/replication/node-identity.ts";
 import { NodeState } from "../../src/replication/node-state.ts";
@@ -103,10 +103,9 @@ function house(folder: string, settings: { bytesPerSecond?: number } = {}) {
     const small = { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE };
     const value = bytes === 1 ? small : { bytes: noise(key, bytes), contentType: "application/octet-stream" };
     const stamp = { version: clock.next(), nodeId: 1 };
-    const rows: OutboxMutation[] = [];
+    const rows: OutboxRow[] = [];
     const mutation: Mutation = {
       ...{ kind: "put", key, value, expiresAtMs: NEVER, stamp },
-      ...{ touch: null, isReplicated: false },
     };
     queue.addRowsOf(mutation, false, rows);
     await outbox.append(rows);

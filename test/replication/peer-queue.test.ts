@@ -2,11 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import type { Mutation } from "../../src/model/mutation.ts";
 import { toVersion } from "../../src/model/stamp.ts";
-import type { OutboxMutation } from "../../src/outbox/entry.ts";
+import type { OutboxRow } from "../../src/outbox/entry.ts";
 import type { OutboxOptions } from "../../src/outbox/outbox.ts";
 import { KeyFilter } from "../../src/replication/key-filter.ts";
 import { PeerQueue } from "../../src/replication/peer-queue.ts";
-import { peerMutationOf } from "../../src/replication/peer-rows.ts";
 import { settled } from "../support/manual-scheduler.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { openTestOutbox } from "../support/test-outbox.ts";
@@ -16,7 +15,7 @@ const DESTINATION = "peer:http://b:1";
 function put(key: string, text: string, version: number): Mutation {
   const stamp = { version: toVersion(version), nodeId: 1 };
   const value = { bytes: Buffer.from(text), contentType: JSON_CONTENT_TYPE };
-  return { kind: "put", key, value, expiresAtMs: NEVER, stamp, touch: null, isReplicated: false };
+  return { kind: "put", key, value, expiresAtMs: NEVER, stamp, isReplicated: false };
 }
 
 function house(
@@ -38,17 +37,17 @@ function house(
   });
   outbox.onQueued(DESTINATION, () => queue.committed());
   const record = async (mutation: Mutation) => {
-    const rows: OutboxMutation[] = [];
+    const rows: OutboxRow[] = [];
     queue.addRowsOf(mutation, false, rows);
     if (rows.length > 0) await outbox.append(rows);
   };
-  const take = (rows = 1000) => queue.take(rows, 1e9).map((entry) => shown(peerMutationOf(entry, 0)));
+  const take = (rows = 1000) => queue.take(rows, 1e9).map((entry) => shown(entry.mutation));
   return { ...opened, queue, record, take, [Symbol.dispose]: () => opened[Symbol.dispose]() };
 }
 
-function shown(mutation: ReturnType<typeof peerMutationOf>): string {
+function shown(mutation: Mutation): string {
   const { kind, stamp } = mutation;
-  if (kind === "put") return `${mutation.key}=${mutation.value}@${stamp.version}`;
+  if (kind === "put") return `${mutation.key}=${mutation.value.bytes}@${stamp.version}`;
   return `${kind} ${kind === "invalidate" ? mutation.pattern : mutation.key}@${stamp.version}`;
 }
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import type { Mutation } from "../../src/model/mutation.ts";
 import { KeyFilter } from "../../src/replication/key-filter.ts";
 import { answerCompare, answerDigest, rangesThatDiffer } from "../../src/replication/range-digests.ts";
 import { decodeMessage, encodeMessage } from "../../src/replication/wire/message.ts";
-import type { PeerMutation } from "../../src/replication/wire/peer-mutation.ts";
 import { ComparedNode } from "../support/compared-node.ts";
 import { stampOf } from "../support/engine-io.ts";
 
@@ -96,7 +96,7 @@ describe("told what a peer has, a node answers", () => {
   async function answerOf(prepare: (node: ComparedNode) => void, told = stampOf(500, 3)) {
     const node = new ComparedNode(1);
     prepare(node);
-    const mutations: PeerMutation[] = [{ kind: "outdated", key: "k", stamp: told }];
+    const mutations: Mutation[] = [{ kind: "outdated", key: "k", stamp: told }];
     const message = decodeMessage(encodeMessage("compare", { until: UNTIL }, mutations));
     const { head, mutations: newer } = decodeMessage(await answerCompare(node.digests, message));
     return { wanted: head.numbers("wanted"), newer: newer.map(({ kind, stamp }) => `${kind}@${stamp.version}`) };

@@ -5,13 +5,12 @@ import { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { JSON_ATTRIBUTES, JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
 import type { KeyPattern } from "../../src/model/matcher.ts";
-import type { Mutation } from "../../src/model/mutation.ts";
+import type { Mutation, PutMutation } from "../../src/model/mutation.ts";
 import { toVersion } from "../../src/model/stamp.ts";
 import { MESSAGE_TYPE } from "../../src/replication/peer-caller.ts";
 import { Replication } from "../../src/replication/replication.ts";
 import type { PeerRequest, PeerResponse } from "../../src/replication/transport.ts";
 import { decodeMessage, encodeMessage, type HeadMembers, PROTOCOL } from "../../src/replication/wire/message.ts";
-import type { PeerMutation, PeerPut } from "../../src/replication/wire/peer-mutation.ts";
 import { CollectingSink, keyOf } from "../support/collecting-sink.ts";
 import { DoubtfulEngine } from "../support/doubtful-engine.ts";
 import { settled } from "../support/manual-scheduler.ts";
@@ -65,7 +64,7 @@ function house(folder: TempFolder = tempFolder(), below?: (nowMs: () => number) 
     const hello = { protocol: PROTOCOL, ...SENDER, clock: nowMs(), next: 1, stamp: versionAt(nowMs()) };
     incarnation = decodeMessage((await receive(encodeMessage("hello", hello))).body).head.number("incarnation");
   };
-  const batch = (number: number, mutations: readonly PeerMutation[]) => {
+  const batch = (number: number, mutations: readonly Mutation[]) => {
     const known = Number.MAX_SAFE_INTEGER;
     const head = { ...SENDER, clock: nowMs(), to: incarnation, number, watermark: 0, newest: 0, known };
     return receive(encodeMessage("batch", head, mutations));
@@ -74,11 +73,11 @@ function house(folder: TempFolder = tempFolder(), below?: (nowMs: () => number) 
   return { engine, holds, outbox, scheduler, clock, peer, replication, receive, greet, batch, nowMs };
 }
 
-function put(key: string, version: number): PeerPut {
+function put(key: string, version: number): PutMutation {
   const stamp = { version: toVersion(version), nodeId: SENDER.id };
   return {
-    ...{ kind: "put", key, value: Buffer.from("1"), contentType: JSON_CONTENT_TYPE },
-    ...{ expiresAtMs: NEVER, stamp, touch: null },
+    ...{ kind: "put", key, value: { bytes: Buffer.from("1"), contentType: JSON_CONTENT_TYPE } },
+    ...{ expiresAtMs: NEVER, stamp },
   };
 }
 
@@ -103,7 +102,7 @@ describe("a node whose engine is away", () => {
     const now = versionAt(at.nowMs());
     const puts = Array.from({ length: 1200 }, (_, number) => put(`k${number}`, now + number));
     const stamp = { version: toVersion(now + 5000), nodeId: SENDER.id };
-    const batches: PeerMutation[][] = [puts, [...puts.slice(0, 3), { kind: "invalidate", pattern: "x*", stamp }]];
+    const batches: Mutation[][] = [puts, [...puts.slice(0, 3), { kind: "invalidate", pattern: "x*", stamp }]];
     at.engine.fate = "lost";
     const statuses: number[] = [];
     const unhandled = await unhandledIn(async () => {
@@ -127,7 +126,6 @@ describe("a node whose engine is away", () => {
       mutations.length > 0 ? { acknowledged: head.number("number"), lost: [0, stamp.version + 1, SENDER.id] } : {};
     const put: Mutation = {
       ...{ kind: "put", key: "k", value, expiresAtMs: NEVER, stamp },
-      ...{ touch: null, isReplicated: false },
     };
     at.engine.fate = "lost";
     const unhandled = await unhandledIn(async () => {
@@ -164,7 +162,7 @@ test("thousands of pattern deletes in one message are done in turns: none does m
     1,
     Array.from({ length: keys }, (_, number) => put(`k${number}`, now + number)),
   );
-  const patterns = Array.from({ length: 5_000 }, (_, number): PeerMutation => {
+  const patterns = Array.from({ length: 5_000 }, (_, number): Mutation => {
     const stamp = { version: toVersion(now + 1_000 + number), nodeId: SENDER.id };
     return { kind: "invalidate", pattern: `*:${number}`, stamp };
   });

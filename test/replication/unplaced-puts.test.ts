@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import { toVersion } from "../../src/model/stamp.ts";
-import type { OutboxEntry, OutboxMutation } from "../../src/outbox/entry.ts";
+import type { OutboxEntry, OutboxRow } from "../../src/outbox/entry.ts";
 import { KeyFilter } from "../../src/replication/key-filter.ts";
 import { PeerQueue } from "../../src/replication/peer-queue.ts";
 import { destinationOf, unplacedOf } from "../../src/replication/peer-rows.ts";
@@ -53,26 +53,26 @@ describe("a put that a peer could not place", () => {
     using folder = tempFolder();
     using at = await unplacedPut(folder.path);
     await Promise.all([first?.(at, at.entry), second?.(at, at.entry)]);
-    await until("it is outdated", () => at.waiting() === "invalidate");
+    await until("it is outdated", () => at.waiting() === "outdated");
     expect(at.outbox.counts(PEER).pending).toBe(1);
     // The peer can't place the newer one either.
     const [newer] = takeAll(at.outbox, PEER);
     if (newer === undefined) throw new Error("nothing was taken");
     await move(at, newer);
     await until("it waits there", () => at.waiting() === "put");
-    expect(at.outbox.pendingValue(unplacedOf(PEER), "k")?.value?.toString()).toBe("new");
+    expect(at.outbox.pendingValue(unplacedOf(PEER), "k")).toMatchObject({ value: { bytes: Buffer.from("new") } });
   });
 
   test("makes way for the next put of its key, which the peer can't place either", async () => {
     using folder = tempFolder();
     using at = await unplacedPut(folder.path);
     await move(at, at.entry);
-    const rows: OutboxMutation[] = [];
+    const rows: OutboxRow[] = [];
     const value = { bytes: Buffer.from("new"), contentType: JSON_CONTENT_TYPE };
-    const next = { kind: "put", key: "k", value, expiresAtMs: NEVER, touch: null, isReplicated: false } as const;
+    const next = { kind: "put", key: "k", value, expiresAtMs: NEVER } as const;
     at.queue.addRowsOf({ ...next, stamp: { version: toVersion(2), nodeId: 1 } }, false, rows);
     await at.outbox.append(rows);
-    expect(at.waiting()).toBe("invalidate");
+    expect(at.waiting()).toBe("outdated");
     const [newer] = takeAll(at.outbox, PEER);
     if (newer === undefined) throw new Error("nothing was taken");
     await move(at, newer);

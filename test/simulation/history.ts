@@ -1,9 +1,8 @@
 /** Every mutation that any node ever made, and what the rule says of what a node has. */
 import { NEVER } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
-import type { Mutation, PutMutation } from "../../src/model/mutation.ts";
+import type { Mutation, PutMutation, TouchMutation } from "../../src/model/mutation.ts";
 import { isNewer, type Stamp } from "../../src/model/stamp.ts";
-import type { OutboxMutation } from "../../src/outbox/entry.ts";
 
 export class History {
   readonly #mutations: Mutation[] = [];
@@ -68,13 +67,13 @@ export class History {
   }
 
   /** The disk that kept it is gone: some may know of it, and some never will. */
-  lost(row: OutboxMutation): void {
+  lost(row: Mutation): void {
     for (const mutation of this.#required) {
       const { version, nodeId } = mutation.stamp;
       if (nodeId !== row.stamp.nodeId || version > row.stamp.version) continue;
       // A row stands for the older ones of its key, too, and one about many keys for all that waited.
-      const isSame = mutation.kind !== "invalidate" && mutation.key === row.key;
-      if (isSame || row.kind === "invalidate" || nameOf(mutation.stamp) === nameOf(row.stamp)) {
+      const isSame = row.kind === "invalidate" || (mutation.kind !== "invalidate" && mutation.key === row.key);
+      if (isSame || nameOf(mutation.stamp) === nameOf(row.stamp)) {
         this.#required.delete(mutation);
       }
     }
@@ -140,7 +139,7 @@ export class History {
     return [expiresAtMs, soonest].every((endMs) => endMs === NEVER || endMs > nowMs);
   }
 
-  #noteTouch({ stamp, expiresAtMs }: PutMutation): void {
+  #noteTouch({ stamp, expiresAtMs }: TouchMutation): void {
     const known = this.#soonestEnd.get(nameOf(stamp)) ?? NEVER;
     if (expiresAtMs !== NEVER && (known === NEVER || expiresAtMs < known)) {
       this.#soonestEnd.set(nameOf(stamp), expiresAtMs);
@@ -167,8 +166,8 @@ export function nameOf({ version, nodeId }: Stamp): string {
   return `${version}/${nodeId}`;
 }
 
-export function isTouch(mutation: Mutation): mutation is PutMutation {
-  return mutation.kind === "put" && mutation.touch !== null;
+export function isTouch(mutation: Mutation): mutation is TouchMutation {
+  return mutation.kind === "touch";
 }
 
 function isAbout(mutation: Mutation, key: string): boolean {

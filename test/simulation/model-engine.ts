@@ -8,7 +8,6 @@ import {
   type IncrementOutcome,
   type IncrementRequest,
   InvalidCursorError,
-  isSame,
   type PutOutcome,
   type PutRequest,
   type ScanPage,
@@ -19,7 +18,7 @@ import {
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import type { Key } from "../../src/model/key.ts";
 import type { KeyPattern } from "../../src/model/matcher.ts";
-import { isNewer, type Stamp } from "../../src/model/stamp.ts";
+import { isNewer, isSame, type Stamp } from "../../src/model/stamp.ts";
 import { holds, increased } from "../support/engine-rules.ts";
 
 export interface Stored {

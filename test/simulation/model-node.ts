@@ -9,13 +9,12 @@ import type { Completion } from "../../src/model/completion.ts";
 import { JSON_CONTENT_TYPE } from "../../src/model/entry.ts";
 import { Glob } from "../../src/model/glob.ts";
 import { HybridClock, versionAt } from "../../src/model/hybrid-clock.ts";
-import type { Mutation } from "../../src/model/mutation.ts";
+import { keyOf } from "../../src/model/key.ts";
+import { hasValue, type Mutation } from "../../src/model/mutation.ts";
 import { isNewer, type Stamp, toVersion, type Version } from "../../src/model/stamp.ts";
 import { Hub, type HubOptions } from "../../src/node/hub.ts";
-import { hasValue, type OutboxMutation } from "../../src/outbox/entry.ts";
-import { keyOf } from "../../src/replication/applier.ts";
 import { NodeState } from "../../src/replication/node-state.ts";
-import { destinationOf, peerDestinationOf, peerMutationOf } from "../../src/replication/peer-rows.ts";
+import { destinationOf, peerDestinationOf } from "../../src/replication/peer-rows.ts";
 import { Replication } from "../../src/replication/replication.ts";
 import { decodeMessage } from "../../src/replication/wire/message.ts";
 import type { Awaitable } from "../../src/runtime/awaitable.ts";
@@ -124,16 +123,18 @@ export class ModelNode {
       onConditional: (key, { value: bytes, contentType, ...entry }) => {
         if (entry.stamp.nodeId !== settings.id) return;
         const value = { bytes, contentType };
-        world.history.made({ kind: "put", key, value, ...entry, touch: null, isReplicated: false });
+        world.history.made({ kind: "put", key, value, ...entry, isReplicated: false });
       },
     });
     const outbox = new ModelOutbox(this.#disk, {
       nowMs: () => this.nowMs(),
       defer: (run) => scheduler.after(1, run),
       limitBytes: 1e9,
-      onCommit: (mutations) => {
+      onCommit: (rows) => {
         // What is newer on another node is kept with that one's stamp.
-        for (const { stamp } of mutations) if (stamp.nodeId === settings.id) world.history.kept(stamp);
+        for (const { stamp } of rows.map(({ mutation }) => mutation)) {
+          if (stamp.nodeId === settings.id) world.history.kept(stamp);
+        }
       },
     });
     const clock = HybridClock.create(() => this.nowMs());
@@ -230,7 +231,7 @@ export class ModelNode {
     if (isAsNew(tombstones.get(key)?.stamp ?? null)) return true;
     if (this.isAlive && isAsNew(this.life.invalidations.covering(keyOf(key), OLDEST))) return true;
     for (const rows of this.#disk.rows.values()) {
-      for (const { mutation } of rows.values()) if (isAsNew(mutation.stamp) && isRowAbout(mutation, key)) return true;
+      for (const { mutation } of rows.values()) if (isAsNew(mutation.stamp) && isAbout(mutation, key)) return true;
     }
     return false;
   }
@@ -349,8 +350,7 @@ function jsonValue(json: string): NewValue {
   return { source: bytes, start: 0, end: bytes.length, attributes: { contentType: JSON_CONTENT_TYPE } };
 }
 
-function isRowAbout(row: OutboxMutation, key: string): boolean {
-  const told = peerMutationOf(row, 0);
+function isAbout(told: Mutation, key: string): boolean {
   if (told.kind !== "invalidate") return told.key === key;
   const { bytes, length } = keyOf(key);
   return told.pattern === null || Glob.parse(told.pattern).matches(bytes, 0, length);

@@ -1,11 +1,11 @@
+import { type Mutation, replaces } from "../../src/model/mutation.ts";
 import type { HubOutbox } from "../../src/node/hub.ts";
-import { costBytes, type OutboxEntry, type OutboxMutation, replaces, type Settlement } from "../../src/outbox/entry.ts";
+import { costBytes, type OutboxEntry, type OutboxRow, type Settlement } from "../../src/outbox/entry.ts";
 import type { TakeRequest } from "../../src/outbox/taker.ts";
 import type { PeerOutbox } from "../../src/replication/peer-queue.ts";
 
-interface Row {
+interface Row extends OutboxRow {
   readonly id: number;
-  readonly mutation: OutboxMutation;
   readonly queuedAtMs: number;
   /** 0 = at once. */
   readonly dueAtMs: number;
@@ -28,7 +28,7 @@ export class ModelDisk {
 }
 
 interface Group {
-  readonly mutations: OutboxMutation[];
+  readonly rows: OutboxRow[];
   readonly settlements: Settlement[];
   readonly committed: PromiseWithResolvers<void>;
 }
@@ -50,7 +50,7 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
       readonly nowMs: () => number;
       readonly defer: (run: () => void) => void;
       readonly limitBytes: number;
-      readonly onCommit: (mutations: readonly OutboxMutation[]) => void;
+      readonly onCommit: (rows: readonly OutboxRow[]) => void;
     },
   ) {
     this.limitBytes = options.limitBytes;
@@ -58,7 +58,7 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
 
   get usedBytes(): number {
     let bytes = 0;
-    for (const rows of this.disk.rows.values()) for (const { mutation } of rows.values()) bytes += costBytes(mutation);
+    for (const rows of this.disk.rows.values()) for (const row of rows.values()) bytes += costBytes(row);
     return bytes;
   }
 
@@ -78,8 +78,8 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
     this.disk.newestVersion = Math.max(this.disk.newestVersion, version);
   }
 
-  append(mutations: readonly OutboxMutation[]): Promise<void> {
-    this.#group.mutations.push(...mutations);
+  append(rows: readonly OutboxRow[]): Promise<void> {
+    this.#group.rows.push(...rows);
     this.#schedule();
     return this.#group.committed.promise;
   }
@@ -90,11 +90,11 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
     return this.#group.committed.promise;
   }
 
-  pendingValue(destination: string, key: string): OutboxMutation | null {
+  pendingValue(destination: string, key: string): Mutation | null {
     let newest = this.#rows(destination).get(key)?.mutation ?? null;
-    for (const mutation of this.#group.mutations) {
-      if (mutation.destination !== destination || mutation.key !== key) continue;
-      if (newest === null || replaces(mutation, newest)) newest = mutation;
+    for (const row of this.#group.rows) {
+      if (row.destination !== destination || row.key !== key) continue;
+      if (newest === null || replaces(row.mutation, newest)) newest = row.mutation;
     }
     return newest;
   }
@@ -107,10 +107,10 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
     const rows = [...this.#rows(destination).values()].sort((a, b) => a.id - b.id);
     for (const row of rows) {
       if (taken.length >= request.limitEntries || bytes >= request.limitBytes) break;
-      if (flight.has(row.mutation.key) || row.dueAtMs > nowMs) continue;
-      flight.add(row.mutation.key);
+      if (flight.has(row.key) || row.dueAtMs > nowMs) continue;
+      flight.add(row.key);
       taken.push(entryOf(row));
-      bytes += costBytes(row.mutation);
+      bytes += costBytes(row);
     }
     return taken;
   }
@@ -130,7 +130,7 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
   counts(destination: string) {
     const rows = this.#rows(destination);
     let bytes = 0;
-    for (const { mutation } of rows.values()) bytes += costBytes(mutation);
+    for (const row of rows.values()) bytes += costBytes(row);
     return { pending: rows.size, dead: 0, bytes, inFlight: this.#flight(destination).size };
   }
 
@@ -151,9 +151,9 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
     this.#listeners.set(destination, wake);
   }
 
-  replaceAll(destination: string, mutations: readonly OutboxMutation[]): void {
+  replaceAll(destination: string, rows: readonly OutboxRow[]): void {
     this.#rows(destination).clear();
-    for (const mutation of mutations) this.#insert(mutation);
+    for (const row of rows) this.#insert(row);
     this.#listeners.get(destination)?.();
   }
 
@@ -182,26 +182,25 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
       this.#apply(settlement);
       destinations.add(settlement.entry.destination);
     }
-    for (const mutation of group.mutations) {
-      this.#insert(mutation);
-      destinations.add(mutation.destination);
+    for (const row of group.rows) {
+      this.#insert(row);
+      destinations.add(row.destination);
     }
-    this.options.onCommit(group.mutations);
+    this.options.onCommit(group.rows);
     group.committed.resolve();
     for (const destination of destinations) this.#listeners.get(destination)?.();
   }
 
-  #insert(mutation: OutboxMutation): void {
+  #insert({ destination, key, mutation }: OutboxRow): void {
     const { disk } = this;
     disk.newestVersion = Math.max(disk.newestVersion, mutation.stamp.version);
-    const rows = this.#rows(mutation.destination);
-    const there = rows.get(mutation.key);
+    const rows = this.#rows(destination);
+    const there = rows.get(key);
     if (there !== undefined && !replaces(mutation, there.mutation)) return;
-    const isInPlace =
-      there !== undefined && there.dueAtMs === 0 && !this.#flight(mutation.destination).has(mutation.key);
+    const isInPlace = there !== undefined && there.dueAtMs === 0 && !this.#flight(destination).has(key);
     const id = isInPlace ? there.id : disk.nextId++;
     const queuedAtMs = isInPlace ? there.queuedAtMs : this.options.nowMs();
-    rows.set(mutation.key, { id, mutation, queuedAtMs, dueAtMs: 0 });
+    rows.set(key, { destination, key, mutation, id, queuedAtMs, dueAtMs: 0 });
   }
 
   #apply(settlement: Settlement): void {
@@ -234,9 +233,9 @@ export class ModelOutbox implements PeerOutbox, HubOutbox {
 }
 
 function newGroup(): Group {
-  return { mutations: [], settlements: [], committed: Promise.withResolvers() };
+  return { rows: [], settlements: [], committed: Promise.withResolvers() };
 }
 
-function entryOf({ id, mutation, queuedAtMs }: Row): OutboxEntry {
-  return { ...mutation, id, attempts: 0, queuedAtMs };
+function entryOf({ destination, key, mutation, id, queuedAtMs }: Row): OutboxEntry {
+  return { destination, key, mutation, id, attempts: 0, queuedAtMs };
 }

@@ -1,6 +1,7 @@
 import { RecentInvalidations } from "../../src/cache/recent-invalidations.ts";
 import type { MemoryEngine } from "../../src/engine/memory/memory-engine.ts";
 import { NEVER } from "../../src/model/entry.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
 import { toVersion, type Version } from "../../src/model/stamp.ts";
 import type { ComparedLink } from "../../src/replication/anti-entropy.ts";
 import { EntryReader } from "../../src/replication/entry-reader.ts";
@@ -14,7 +15,6 @@ import {
   type HeadMembers,
   type MessageKind,
 } from "../../src/replication/wire/message.ts";
-import type { PeerMutation } from "../../src/replication/wire/peer-mutation.ts";
 import { CollectingSink } from "./collecting-sink.ts";
 import { keyOf, smallEngine, stampOf } from "./engine-io.ts";
 
@@ -29,10 +29,10 @@ export class ComparedNode implements ComparedLink {
   until: Version = toVersion(1_000_000);
   /** What the other has asked, and what it has sent as repairs. */
   readonly asked: string[] = [];
-  readonly repaired: PeerMutation[] = [];
+  readonly repaired: Mutation[] = [];
   /** Asks this node, in the form of the wire. */
   readonly caller = {
-    ask: async (kind: MessageKind, head: HeadMembers, told: readonly PeerMutation[]) => {
+    ask: async (kind: MessageKind, head: HeadMembers, told: readonly Mutation[]) => {
       this.asked.push(kind);
       const message = decodeMessage(encodeMessage(kind, head, told));
       const answer =
@@ -75,7 +75,7 @@ export class ComparedNode implements ComparedLink {
     return this.engine.peek(keyOf(key), sink) ? sink.bytes.toString() : null;
   }
 
-  async repair(mutations: readonly PeerMutation[]): Promise<void> {
+  async repair(mutations: readonly Mutation[]): Promise<void> {
     this.repaired.push(...mutations);
   }
 }

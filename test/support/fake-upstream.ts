@@ -4,7 +4,7 @@ import type { CommitLog } from "../../src/cache/commit-log.ts";
 import type { DeadWrite, OperatorPort, PartHealth, PeerRequest, PeerResponse } from "../../src/cache/operator-port.ts";
 import { UpstreamError } from "../../src/cache/upstream-error.ts";
 import { type Completion, told } from "../../src/model/completion.ts";
-import type { Mutation } from "../../src/model/mutation.ts";
+import { hasValue, type Mutation } from "../../src/model/mutation.ts";
 import type { MetricFamily } from "../../src/telemetry/metric-family.ts";
 
 /** What is behind a cache, in memory: it keeps what it is told, and a test says how it answers. */
@@ -100,6 +100,5 @@ export function notInTime(): UpstreamError {
 /** A mutation in a line: kind, key and value. */
 export function shownMutation(mutation: Mutation): string {
   if (mutation.kind === "invalidate") return `invalidate ${mutation.pattern ?? "all"}`;
-  if (mutation.kind === "delete") return `delete ${mutation.key}`;
-  return `${mutation.touch === null ? "put" : "touch"} ${mutation.key}=${mutation.value.bytes}`;
+  return `${mutation.kind} ${mutation.key}${hasValue(mutation) ? `=${mutation.value.bytes}` : ""}`;
 }

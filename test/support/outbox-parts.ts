@@ -1,5 +1,5 @@
 import { Database } from "bun:sqlite";
-import type { OutboxMutation, Settlement } from "../../src/outbox/entry.ts";
+import type { OutboxRow, Settlement } from "../../src/outbox/entry.ts";
 import { InFlight } from "../../src/outbox/in-flight.ts";
 import { OutboxStore, SCHEMA } from "../../src/outbox/outbox-store.ts";
 import { type FreshLimits, Queue } from "../../src/outbox/queue.ts";
@@ -27,7 +27,7 @@ export class OutboxParts implements Disposable {
     [this.queue, this.taker] = this.#open();
   }
 
-  append(...mutations: OutboxMutation[]): void {
+  append(...mutations: OutboxRow[]): void {
     this.#commit((commit) => this.queue.append(mutations, commit, this.counts));
   }
 

@@ -9,7 +9,6 @@ import {
   type IncrementOutcome,
   type IncrementRequest,
   InvalidCursorError,
-  isSame,
   type PutOutcome,
   type PutRequest,
   type ScanPage,
@@ -20,7 +19,7 @@ import {
 import { JSON_CONTENT_TYPE, NEVER } from "../../src/model/entry.ts";
 import type { Key } from "../../src/model/key.ts";
 import type { KeyPattern } from "../../src/model/matcher.ts";
-import type { Stamp } from "../../src/model/stamp.ts";
+import { isSame, type Stamp } from "../../src/model/stamp.ts";
 import { holds, increased } from "./engine-rules.ts";
 
 interface Entry {

@@ -1,13 +1,12 @@
-import { holdsJson, JSON_ATTRIBUTES, NEVER } from "../../model/entry.ts";
+import { holdsJson, JSON_ATTRIBUTES, NEVER, NO_TOMBSTONE } from "../../model/entry.ts";
 import type { Key } from "../../model/key.ts";
-import { FILL_NODE_ID, type Stamp, type Version } from "../../model/stamp.ts";
+import { FILL_NODE_ID, isSame, type Stamp, type Version } from "../../model/stamp.ts";
 import {
   type Condition,
   type DeleteOutcome,
   type DeleteRequest,
   type IncrementOutcome,
   type IncrementRequest,
-  isSame,
   MAX_INTEGER_TEXT_BYTES,
   type PutOutcome,
   type PutRequest,
@@ -148,7 +147,7 @@ export class Writer {
   }
 
   private tryDelete(shard: number, request: DeleteRequest, nowMs: number): DeleteOutcome | NeedsRoom {
-    const tombstone = request.tombstoneUntilMs === NEVER ? null : this.planTombstone(shard, request);
+    const tombstone = request.tombstoneUntilMs === NO_TOMBSTONE ? null : this.planTombstone(shard, request);
     const slot = this.find(shard, request.key);
     if (this.isSuperseded(shard, slot, request.stamp)) return "superseded";
     if (!this.holds(request.condition, slot, nowMs)) return "condition-failed";
@@ -171,7 +170,7 @@ export class Writer {
 
   private removeWithoutTombstone(shard: number, slot: number, request: DeleteRequest, nowMs: number): void {
     const { stamp, tombstoneUntilMs } = request;
-    if (tombstoneUntilMs !== NEVER) this.raiseFloor(shard, stamp);
+    if (tombstoneUntilMs !== NO_TOMBSTONE) this.raiseFloor(shard, stamp);
     if (slot >= 0) {
       this.records.countIfExpired(nowMs);
       this.store.remove(shard, slot, this.store.foundLocation);
@@ -237,7 +236,7 @@ export class Writer {
     const shard = this.lock(request.key);
     try {
       // The lock was released in between: another thread may have written since.
-      const outcome = this.tryDelete(shard, { ...request, tombstoneUntilMs: NEVER }, nowMs);
+      const outcome = this.tryDelete(shard, { ...request, tombstoneUntilMs: NO_TOMBSTONE }, nowMs);
       if (typeof outcome !== "string") throw new Error("a delete without a tombstone needs room");
       if (outcome !== "superseded" && outcome !== "condition-failed") this.raiseFloor(shard, request.stamp);
       return outcome;

@@ -1,4 +1,4 @@
-import { NEVER } from "../../model/entry.ts";
+import { NO_TOMBSTONE } from "../../model/entry.ts";
 import type { Key } from "../../model/key.ts";
 import { EVERYTHING, type KeyPattern } from "../../model/matcher.ts";
 import type { Engine, EntryInfo, EntrySink } from "../engine.ts";
@@ -142,7 +142,7 @@ export class NearCache {
   }
 
   #remove(key: Key): void {
-    this.#near.delete({ key, stamp: LATEST, condition: null, tombstoneUntilMs: NEVER });
+    this.#near.delete({ key, stamp: LATEST, condition: null, tombstoneUntilMs: NO_TOMBSTONE });
   }
 
   #bypass(): void {

@@ -1,7 +1,12 @@
 import { isUtf8 } from "node:buffer";
-import { type Attributes, JSON_ATTRIBUTES, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES } from "../../model/entry.ts";
+import {
+  type Attributes,
+  CONTENT_TYPE_FORM,
+  JSON_ATTRIBUTES,
+  JSON_CONTENT_TYPE,
+  MAX_CONTENT_TYPE_BYTES,
+} from "../../model/entry.ts";
 import type { Stamp, Version } from "../../model/stamp.ts";
-import { CONTENT_TYPE_FORM } from "../engine.ts";
 
 /**
  * How an entry looks inside Redis.

@@ -1,5 +1,10 @@
-import { CONTENT_TYPE_FORM } from "../../engine/engine.ts";
-import { type Attributes, JSON_ATTRIBUTES, JSON_CONTENT_TYPE, MAX_CONTENT_TYPE_BYTES } from "../../model/entry.ts";
+import {
+  type Attributes,
+  CONTENT_TYPE_FORM,
+  JSON_ATTRIBUTES,
+  JSON_CONTENT_TYPE,
+  MAX_CONTENT_TYPE_BYTES,
+} from "../../model/entry.ts";
 import { ApiError } from "../transport/api-error.ts";
 import { shortened } from "./body-members.ts";
 import { CODINGS, type Coding } from "./content-coding.ts";

@@ -7,29 +7,36 @@
  * | 1      | 1    | version of this form, `PROTOCOL`                                          |
  * | 2      | 1    | what it is: the index in `MESSAGE_KINDS`                                  |
  * | 3      | 1    | 0 = as it is, 1 = compressed by zstd                                      |
- * | 4      | …    | varint of the head's length, the head (JSON), mutations (`mutation-codec`) |
+ * | 4      | 4    | length of the head                                                        |
+ * | 8      | 4    | count of the mutations                                                    |
+ * | 12     | …    | head (JSON), mutations (`mutation-codec.ts`)                              |
+ *
+ * From offset 4 on it is compressed as a whole. Trace contexts go in the header of the call, not with the mutations.
  */
 
 import { zstdDecompressSync } from "node:zlib";
-import { MAX_VALUE_BYTES } from "../../model/entry.ts";
-import { ByteReader } from "./byte-reader.ts";
-import { ByteWriter } from "./byte-writer.ts";
+import { JSON_CONTENT_TYPE, MAX_VALUE_BYTES } from "../../model/entry.ts";
+import { isJson } from "../../model/json-grammar.ts";
+import { hasValue, type Mutation } from "../../model/mutation.ts";
+import { MutationFormatError, MutationReader, mostBytes, writeMutation } from "../../model/mutation-codec.ts";
+import { GrowingBuffer } from "../../runtime/growing-buffer.ts";
 import { MessageHead } from "./message-head.ts";
-import { readMutations, writeMutations } from "./mutation-codec.ts";
-import type { PeerMutation } from "./peer-mutation.ts";
 import { WireError } from "./wire-error.ts";
 
-/**
- * 2: a put may be touched, and a batch tells what its sender knows (`known`) and what could not be placed (`unplaced`);
- * a node with version 1 would count unfinished batches as done.
- */
-export const PROTOCOL = 2;
+/** 3: mutations as `mutation-codec.ts` writes them. */
+export const PROTOCOL = 3;
 
 const MESSAGE_KINDS = ["hello", "batch", "page", "digest", "compare", "repair", "answer"] as const;
 export type MessageKind = (typeof MESSAGE_KINDS)[number];
 
 /** The largest message: one value of the maximum size, and a batch around it. */
 export const MAX_MESSAGE_BYTES = MAX_VALUE_BYTES + 2 * 1024 * 1024;
+const CONTROL_CHARACTER = /\p{Cc}/u;
+/** Mutations in one message. */
+const MAX_MUTATIONS = 65_536;
+const LENGTHS_BYTES = 8;
+const MOST_UTF8_BYTES = 3;
+const FIRST_BYTES = 4 * 1024;
 const MAX_HEAD_BYTES = 1024 * 1024;
 
 const MARK = 0x53;
@@ -44,16 +51,13 @@ const COMPRESSION = { level: 1 };
 export interface Message {
   readonly kind: MessageKind;
   readonly head: MessageHead;
-  readonly mutations: PeerMutation[];
+  readonly mutations: Mutation[];
 }
 
 export type HeadMembers = Readonly<Record<string, string | number | boolean | null | readonly number[]>>;
 
-export function encodeMessage(kind: MessageKind, head: HeadMembers, mutations: readonly PeerMutation[] = []): Buffer {
-  const writer = new ByteWriter();
-  writer.text(JSON.stringify(head));
-  writeMutations(writer, mutations);
-  const plain = writer.written();
+export function encodeMessage(kind: MessageKind, head: HeadMembers, mutations: readonly Mutation[] = []): Buffer {
+  const plain = plainMessage(JSON.stringify(head), mutations);
   const packed = plain.length < COMPRESSED_FROM_BYTES ? plain : Bun.zstdCompressSync(plain, COMPRESSION);
   const isPacked = packed.length < plain.length;
   const message = Buffer.allocUnsafe(PREFIX_BYTES + (isPacked ? packed : plain).length);
@@ -76,11 +80,52 @@ export function decodeMessage(bytes: Buffer, limitBytes = MAX_MESSAGE_BYTES): Me
   }
   const kind = MESSAGE_KINDS[bytes[2] ?? MESSAGE_KINDS.length];
   if (kind === undefined) throw new WireError("the message has an unknown kind");
-  const reader = new ByteReader(unpacked(bytes[3], bytes.subarray(PREFIX_BYTES), limitBytes));
-  const head = MessageHead.parse(reader.text(MAX_HEAD_BYTES));
-  const mutations = readMutations(reader);
+  const plain = unpacked(bytes[3], bytes.subarray(PREFIX_BYTES), limitBytes);
+  if (plain.length < LENGTHS_BYTES) throw new WireError("the message ends too early");
+  const headEnd = LENGTHS_BYTES + plain.readUInt32LE(0);
+  if (headEnd > Math.min(plain.length, MAX_HEAD_BYTES)) throw new WireError("the message has a head that is too long");
+  const head = MessageHead.parse(plain.toString("utf8", LENGTHS_BYTES, headEnd));
+  return { kind, head, mutations: readMutations(plain, headEnd, plain.readUInt32LE(4)) };
+}
+
+/** The bytes of a message that are packed. */
+function plainMessage(head: string, mutations: readonly Mutation[]): Buffer {
+  const writer = new GrowingBuffer(FIRST_BYTES);
+  const start = writer.room(LENGTHS_BYTES + MOST_UTF8_BYTES * head.length);
+  writer.length = LENGTHS_BYTES + start.utf8Write(head, LENGTHS_BYTES);
+  start.writeUInt32LE(writer.length - LENGTHS_BYTES, 0);
+  start.writeUInt32LE(mutations.length, 4);
+  for (const mutation of mutations) {
+    writer.length = writeMutation(writer.room(mostBytes(mutation)), writer.length, mutation, false);
+  }
+  return writer.written();
+}
+
+function readMutations(plain: Buffer, start: number, count: number): Mutation[] {
+  if (count > MAX_MUTATIONS) throw new WireError(`the message has ${count} mutations, more than ${MAX_MUTATIONS}`);
+  const reader = new MutationReader(plain, start);
+  const mutations: Mutation[] = [];
+  try {
+    while (mutations.length < count) mutations.push(checked(reader.next()));
+  } catch (cause) {
+    if (!(cause instanceof MutationFormatError)) throw cause;
+    throw new WireError(`the message can't be read: ${cause.message}`, { cause });
+  }
   if (!reader.isAtEnd) throw new WireError("the message has bytes behind its end");
-  return { kind, head, mutations };
+  return mutations;
+}
+
+/** What a client could not have put is not taken from a peer either. */
+function checked(mutation: Mutation): Mutation {
+  if (mutation.kind === "invalidate") return mutation;
+  const { key } = mutation;
+  if (CONTROL_CHARACTER.test(key)) throw new WireError("the message has a key with control characters");
+  if (!hasValue(mutation)) return mutation;
+  const { bytes, contentType } = mutation.value;
+  if (contentType === JSON_CONTENT_TYPE && !isJson(bytes, 0, bytes.length)) {
+    throw new WireError(`the message has a value of ${JSON.stringify(key)} that is not JSON`);
+  }
+  return mutation;
 }
 
 function unpacked(form: number | undefined, packed: Buffer, limitBytes: number): Buffer {
