@@ -92,6 +92,8 @@ export interface CacheOptions {
  * that answers at once, so do all calls but `deleteMatching`, `clear`, and puts of `LARGE_VALUE_BYTES` or more.
  */
 export class Cache {
+  /** Whether a `load` may find what `get` did not. */
+  readonly loads: boolean;
   readonly #engine: Engine;
   readonly #versions: HybridClock;
   readonly #nowMs: () => number;
@@ -112,6 +114,7 @@ export class Cache {
     this.#defaultTtlMs = defaultTtlMs ?? 0;
     this.#nodeId = nodeId;
     this.#link = link;
+    this.loads = link !== null && link.backingStore !== null;
     const nextStamp = this.#nextStamp;
     const backingStore = link?.backingStore ?? null;
     const writes = new StampedWrites(engine, link?.invalidations ?? null, nextStamp);
@@ -123,11 +126,6 @@ export class Cache {
 
   get engineName(): string {
     return this.#engine.name;
-  }
-
-  /** Whether a `load` may find what `get` did not. */
-  get loads(): boolean {
-    return this.#reads.loads;
   }
 
   /** Reads answer without a promise. */
@@ -142,7 +140,7 @@ export class Cache {
 
   /** Hands a live entry to the sink; false = there is none. */
   get(key: Key, sink: EntrySink): Awaitable<boolean> {
-    return this.#reads.get(key, sink);
+    return this.#parts === null ? this.#engine.get(key, sink) : this.#reads.get(key, sink);
   }
 
   /** As `get`, for engines that answer later: see `Engine.getLater`. */

@@ -36,11 +36,6 @@ export class Reads {
     this.#refreshing = new RefreshSink(this.#refreshAheadMs, nowMs);
   }
 
-  /** Whether a `load` may find what `get` did not. */
-  get loads(): boolean {
-    return this.#behind !== null;
-  }
-
   /** Hands a live entry to the sink; false = there is none. */
   get(key: Key, sink: EntrySink): Awaitable<boolean> {
     return this.#refreshAheadMs === 0 ? this.#engine.get(key, sink) : this.#getAndRefresh(key, sink);
