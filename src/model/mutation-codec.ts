@@ -41,9 +41,7 @@ const MOST_UTF8_BYTES = 3;
 export const SUMMARY_BYTES = HEADER_BYTES + MAX_CONTENT_TYPE_BYTES;
 
 /** Bytes that are no mutation. */
-export class MutationFormatError extends Error {
-  readonly code = "ERR_MUTATION_FORMAT";
-}
+export class MutationFormatError extends Error {}
 
 /** As many bytes as `writeMutation` writes at most. */
 export function mostBytes(mutation: Mutation): number {

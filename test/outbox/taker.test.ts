@@ -67,7 +67,7 @@ test("what was postponed is taken when it is due, before what waits", () => {
 test("a row that is not what was written goes to the dead letters, and the others are taken", () => {
   using parts = new OutboxParts({ rows: 0 });
   for (const [at, key] of [..."abc"].entries()) parts.append(put(key, "v", at + 1));
-  parts.database.run("UPDATE entries SET value = x'00' WHERE key = 'b'");
+  parts.database.run("UPDATE entries SET mutation = x'00' WHERE key = 'b'");
   expect(keys(parts.taker.take("backend", ALL))).toEqual(["a", "c"]);
   expect(parts.counts.of("backend")).toMatchObject({ pending: 2, dead: 1 });
   expect(parts.store.dead("backend", 0, 10).map(({ key }) => key)).toEqual(["b"]);
