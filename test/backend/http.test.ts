@@ -7,7 +7,7 @@ import { deleteRow, jsonRow, testBackend, textOf } from "../contract/backend-con
 import { backendSettings } from "../support/backend-settings.ts";
 import { startHttpStore } from "../support/http-store.ts";
 
-const IN_TIME = { timeoutMs: 5_000 };
+const IN_TIME = { timeoutMs: 60_000 };
 const store = startHttpStore();
 afterAll(() => store[Symbol.dispose]());
 beforeEach(() => {

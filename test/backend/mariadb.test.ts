@@ -9,7 +9,7 @@ import type { TestServer } from "../support/postgres.ts";
 
 const { afterAll, beforeAll, describe, test } = needing("mariadbd");
 
-const IN_TIME = { timeoutMs: 10_000 };
+const IN_TIME = { timeoutMs: 60_000 };
 
 let server: TestServer;
 let sql: SQL;

@@ -7,7 +7,7 @@ import { jsonRow, testBackend, textOf } from "../contract/backend-contract.ts";
 import { backendSettings } from "../support/backend-settings.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 
-const IN_TIME = { timeoutMs: 10_000 };
+const IN_TIME = { timeoutMs: 60_000 };
 const folder = tempFolder();
 afterAll(() => folder[Symbol.dispose]());
 let files = 0;

@@ -12,7 +12,7 @@ import { tempFolder } from "../support/temp-folder.ts";
 
 const { afterAll, beforeAll, describe, test } = needing("openssl", "postgres", "mariadbd");
 
-const IN_TIME = { timeoutMs: 10_000 };
+const IN_TIME = { timeoutMs: 60_000 };
 const folder = tempFolder();
 const servers = new Map<string, TestServer>();
 

@@ -10,7 +10,7 @@ import { startMariaDb } from "../support/mariadb.ts";
 import { needing } from "../support/needing.ts";
 import { startPostgres, type TestServer } from "../support/postgres.ts";
 
-const IN_TIME = { timeoutMs: 20_000 };
+const IN_TIME = { timeoutMs: 60_000 };
 
 const DATABASES = [
   { program: "postgres", adapter: "postgres", start: () => startPostgres() },

@@ -13,7 +13,7 @@ import { startPostgres, type TestServer } from "../support/postgres.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
-const IN_TIME = { timeoutMs: 10_000 };
+const IN_TIME = { timeoutMs: 60_000 };
 const USER_SQL = { read: "SELECT v FROM notes WHERE k = :key", remove: "DELETE FROM notes WHERE k = :key" };
 
 /** Writes rows one after the other, from the first one that is not done; true = all are. */

@@ -18,7 +18,7 @@ import { tempFolder } from "../support/temp-folder.ts";
 import { put } from "../support/test-outbox.ts";
 import { until } from "../support/until.ts";
 
-const IN_TIME = { timeoutMs: 10_000 };
+const IN_TIME = { timeoutMs: 60_000 };
 const codeOf = (result: LoadResult | undefined) => (result?.kind === "failed" ? result.error.code : result?.kind);
 
 /** The faults that every server's driver has to stand. */
