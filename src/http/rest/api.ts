@@ -1,9 +1,6 @@
-import type { Cache } from "../../cache/cache.ts";
-import type { OperatorPort } from "../../cache/operator-port.ts";
 import type { ByteBudget } from "../../runtime/byte-budget.ts";
 import type { ThreadTelemetry } from "../../telemetry/node-telemetry.ts";
 import { Operation } from "../../telemetry/operations.ts";
-import type { BucketChoice } from "../../telemetry/prometheus.ts";
 import { ApiError, sendError } from "../transport/api-error.ts";
 import type { HttpRequest, HttpResponse } from "../transport/exchange.ts";
 import type { Answer, HttpHandler } from "../transport/handler.ts";
@@ -13,33 +10,20 @@ import { shortened } from "./body-members.ts";
 import { EntryRoutes } from "./entry-routes.ts";
 import { asApiError } from "./error-mapping.ts";
 import { type Countable, measured } from "./measured.ts";
-import { NodeRoutes } from "./node-routes.ts";
+import { NodeRoutes, type NodeRoutesOptions } from "./node-routes.ts";
 import { OutboxRoutes } from "./outbox-routes.ts";
 import { type PeerGate, PeerRoutes } from "./peer-routes.ts";
 import { parametersOf, type Query } from "./query.ts";
 
-export interface ApiOptions {
-  readonly cache: Cache;
-  /** Ms since the Unix epoch. */
-  readonly nowMs: () => number;
-  readonly startedMs: number;
-  readonly version: string;
-  /** False while the node starts or stops: the state of `/readyz`. */
-  readonly isReady: () => boolean;
-  /** The outbox and the backend behind the cache; null = none. */
-  readonly upstream: OperatorPort | null;
+export interface ApiOptions extends NodeRoutesOptions {
   /** Decides who may send `replicated=true`; null = no peers, and anyone may. */
   readonly peerGate: PeerGate | null;
-  /** The budget for bodies and answers, for `/metrics`; null = no budget. */
+  /** The budget for bodies and answers; null = no budget. */
   readonly inFlight: ByteBudget | null;
-  /** The counts of this thread; null = not counted. */
-  readonly telemetry: ThreadTelemetry | null;
   /**
    * Whether entries with a TTL are answered with `max-age`, so that caches in front serve them without revalidation.
    */
   readonly tellsMaxAge: boolean;
-  /** Which buckets the histograms in `/metrics` have. */
-  readonly metricsBuckets: BucketChoice;
 }
 
 type Route = (request: HttpRequest, response: HttpResponse, query: Query) => Answer;

@@ -1,7 +1,5 @@
 import type { EntryInfo, LateReader } from "../../engine/engine.ts";
 import type { ThreadTelemetry } from "../../telemetry/node-telemetry.ts";
-import type { ApiError } from "../transport/api-error.ts";
-import { LateAnswer } from "../transport/late-answer.ts";
 import {
   type AnswerParts,
   type DecodedAnswer,
@@ -10,47 +8,44 @@ import {
   sendDecoded,
   WHOLE_ENTRY,
 } from "./entry-answer.ts";
-import { asApiError } from "./error-mapping.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { MISSED } from "./outcomes.ts";
-
-/** The most pooled reads; more would only be kept after a burst. */
-const MAX_SPARE = 256;
+import { AnswerPool, PooledAnswer } from "./pooled-answer.ts";
 
 /** The reads of one thread that wait for their engine; each is reused when it is answered. */
-export class LateReads {
-  private readonly spare: LateRead[] = [];
-
+export class LateReads extends AnswerPool<LateRead> {
   constructor(
     private readonly parts: AnswerParts,
     private readonly telemetry: ThreadTelemetry | null,
-  ) {}
+  ) {
+    super();
+  }
 
   take(key: KeyBuffer, demand: EntryDemand): LateRead {
-    const read = this.spare.pop() ?? new LateRead(this, new EntryAnswer(this.parts), this.telemetry);
+    const read = this.takeAny();
     read.key.copyFrom(key);
     read.demand = demand;
     return read;
   }
 
-  giveBack(read: LateRead): void {
-    if (this.spare.length < MAX_SPARE) this.spare.push(read);
+  protected make(): LateRead {
+    return new LateRead(this, new EntryAnswer(this.parts), this.telemetry);
   }
 }
 
 /** A GET or HEAD whose entry the engine returns later. */
-export class LateRead extends LateAnswer implements LateReader {
+export class LateRead extends PooledAnswer implements LateReader {
   readonly key = new KeyBuffer();
   demand = WHOLE_ENTRY;
   /** Why `begin` refused the value: there was no room for it. */
   private failure: unknown = null;
 
   constructor(
-    private readonly owner: LateReads,
+    owner: LateReads,
     private readonly answer: EntryAnswer,
     private readonly telemetry: ThreadTelemetry | null,
   ) {
-    super();
+    super(owner);
   }
 
   get target(): Buffer {
@@ -102,18 +97,5 @@ export class LateRead extends LateAnswer implements LateReader {
       this.fail(error);
     }
     this.close();
-  }
-
-  failed(error: unknown): void {
-    this.fail(error);
-    this.close();
-  }
-
-  protected explain(error: unknown): ApiError {
-    return asApiError(error);
-  }
-
-  protected giveBack(): void {
-    this.owner.giveBack(this);
   }
 }

@@ -1,33 +1,22 @@
 import type { Condition, PutOutcome } from "../../engine/engine.ts";
 import type { Completion } from "../../model/completion.ts";
-import type { ApiError } from "../transport/api-error.ts";
-import { LateAnswer } from "../transport/late-answer.ts";
-import { asApiError } from "./error-mapping.ts";
 import { sendStored } from "./outcomes.ts";
-
-/** The most pooled writes; more would only be kept after a burst. */
-const MAX_SPARE = 256;
+import { AnswerPool, PooledAnswer } from "./pooled-answer.ts";
 
 /** The writes of one thread that wait for their commit; each is reused when it is answered. */
-export class LateWrites {
-  private readonly spare: LateWrite[] = [];
-
+export class LateWrites extends AnswerPool<LateWrite> {
   take(): LateWrite {
-    return this.spare.pop() ?? new LateWrite(this);
+    return this.takeAny();
   }
 
-  giveBack(write: LateWrite): void {
-    if (this.spare.length < MAX_SPARE) this.spare.push(write);
+  protected make(): LateWrite {
+    return new LateWrite(this);
   }
 }
 
 /** A POST or PUT that is answered later: when it is durable, or the engine has it. */
-export class LateWrite extends LateAnswer implements Completion<PutOutcome> {
+export class LateWrite extends PooledAnswer implements Completion<PutOutcome> {
   condition: Condition | null = null;
-
-  constructor(private readonly owner: LateWrites) {
-    super();
-  }
 
   done(outcome: PutOutcome): void {
     try {
@@ -36,18 +25,5 @@ export class LateWrite extends LateAnswer implements Completion<PutOutcome> {
       this.fail(error);
     }
     this.close();
-  }
-
-  failed(error: unknown): void {
-    this.fail(error);
-    this.close();
-  }
-
-  protected explain(error: unknown): ApiError {
-    return asApiError(error);
-  }
-
-  protected giveBack(): void {
-    this.owner.giveBack(this);
   }
 }

@@ -20,14 +20,19 @@ const zip = promisify<string, ZlibOptions, Buffer>(gzip);
 
 export interface NodeRoutesOptions {
   readonly cache: Cache;
+  /** Ms since the Unix epoch. */
   readonly nowMs: () => number;
   readonly startedMs: number;
   readonly version: string;
+  /** False while the node starts or stops: the state of `/readyz`. */
   readonly isReady: () => boolean;
   /** The outbox and the backend behind the cache; null = none. */
   readonly upstream: OperatorPort | null;
+  /** The counts of this thread; null = not counted. */
   readonly telemetry: ThreadTelemetry | null;
+  /** The budget for bodies and answers, for `/metrics`; null = no budget. */
   readonly inFlight: InFlightState | null;
+  /** Which buckets the histograms in `/metrics` have. */
   readonly metricsBuckets: BucketChoice;
 }
 
