@@ -62,9 +62,13 @@ export class Queue {
       const group = this.#memtable.begin(id, queuedAtMs);
       for (const row of rows) {
         newestVersion = Math.max(newestVersion, row.mutation.stamp.version);
-        if (row.state === undefined) this.#adoptFresh(row, group, queuedAtMs, counts);
-        else this.#dropFresh(row, counts);
+        if (row.state === undefined) this.#adoptFresh(row, group, queuedAtMs);
+        else this.#dropFresh(row);
       }
+    }
+    // Only what the whole journal leaves waiting is newer than the table: what was gone again by its end is not.
+    for (const destination of this.#memtable.destinations()) {
+      for (const row of [...this.#memtable.rows(destination)]) this.#reconcile(row, counts);
     }
     return { damaged, newestVersion };
   }
@@ -91,7 +95,12 @@ export class Queue {
     const renewed = this.#renew(group, nowMs - this.limits.ageMs, most);
     this.#cut();
     const journaled: Journaled[] = this.#gone.write(this.#cutUpTo);
-    for (const row of queued) journaled.push(row);
+    for (const row of queued) {
+      // What has gone to the table in the same commit does not wait in the journal: it would come back when the table is
+      // done with it.
+      const { destination, key, mutation } = row;
+      if (this.#memtable.find(destination, key)?.mutation === mutation) journaled.push(row);
+    }
     for (const { destination, key, mutation } of renewed) journaled.push({ destination, key, mutation });
     if (journaled.length > 0) this.journal.append(commit, nowMs, journaled);
     return journaled.length > 0;
@@ -201,32 +210,36 @@ export class Queue {
   }
 
   /** What the journal says to be gone. */
-  #dropFresh({ destination, key, mutation, state }: Journaled, counts: QueueCounts): void {
+  #dropFresh({ destination, key, mutation, state }: Journaled): void {
     const areAll = state === "all-gone";
     const one = this.#memtable.find(destination, key);
     const rows = areAll ? [...this.#memtable.rows(destination)] : one === null ? [] : [one];
     for (const row of rows) {
-      if (!areAll && isNewer(row.mutation.stamp, mutation.stamp)) continue;
-      this.#memtable.remove(row);
-      counts.add(destination, { pending: -1, bytes: -row.cost });
+      if (areAll || !isNewer(row.mutation.stamp, mutation.stamp)) this.#memtable.remove(row);
     }
   }
 
+  #adoptFresh(row: OutboxRow, group: Group, queuedAtMs: number): void {
+    const other = this.#memtable.find(row.destination, row.key);
+    if (other !== null && !replaces(row.mutation, other.mutation)) return;
+    this.#memtable.add(row, costBytes(row), group, queuedAtMs, other);
+  }
+
   /** A row of the table that is as new was moved there from the journal, and knows more: what became of it. */
-  #adoptFresh(row: OutboxRow, group: Group, queuedAtMs: number, counts: QueueCounts): void {
-    const { destination, key, mutation } = row;
+  #reconcile(row: MemtableRow, counts: QueueCounts): void {
+    const { destination, key, mutation, cost } = row;
     const head = this.store.find(destination, key);
-    if (head !== null && !this.#replacesRow(mutation, head)) return;
-    const cost = costBytes(row);
-    const other = this.#memtable.find(destination, key);
-    if (other !== null && !replaces(mutation, other.mutation)) return;
+    if (head !== null && !this.#replacesRow(mutation, head)) {
+      this.#memtable.remove(row);
+      this.#gone.add(row);
+      return;
+    }
     if (head !== null) {
       this.store.remove(head.id);
       const isDead = this.store.isDead(head);
       counts.add(destination, { pending: isDead ? 0 : -1, dead: isDead ? -1 : 0, bytes: -head.cost });
     }
-    counts.add(destination, { pending: other === null ? 1 : 0, bytes: cost - (other?.cost ?? 0) });
-    this.#memtable.add(row, cost, group, queuedAtMs, other);
+    counts.add(destination, { pending: 1, bytes: cost });
   }
 
   /** What is too much in memory, the longest waiting first; not what is in flight, for that is about to be settled. */

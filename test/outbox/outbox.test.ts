@@ -340,6 +340,33 @@ describe("after a restart", () => {
     expect(takeAll(opened.outbox).map(shown)).toEqual(["b=2@2"]);
   });
 
+  test.each([
+    ["done", 2],
+    ["forgotten", 1],
+  ])(
+    "of a process that was killed, what has a row of the table stays, though a newer one of its key was %s before",
+    async (what, rows) => {
+      using folder = tempFolder();
+      using copy = tempFolder();
+      // What is too much in memory goes to the table.
+      const options = { fresh: { rows, bytes: 1_000_000, ageMs: 5_000 } };
+      {
+        using opened = openTestOutbox(folder.path, options);
+        const { outbox } = opened;
+        await outbox.append([put("a", "newer", 2), put("x", "1", 1, "other")]);
+        if (what === "done") await outbox.settle(takeAll(outbox).map(done));
+        else outbox.forget("backend");
+        await outbox.append([put("a", "older", 1)]);
+        await outbox.append([put("b", "1", 1), put("c", "1", 1), put("d", "1", 1)]);
+        cpSync(folder.path, copy.path, { recursive: true });
+      }
+      using opened = openTestOutbox(copy.path, options);
+      const { outbox } = opened;
+      expect(outbox.counts("backend").pending).toBe(4);
+      expect(takeAll(outbox).map(shown).sort()).toEqual(["a=older@1", "b=1@1", "c=1@1", "d=1@1"]);
+    },
+  );
+
   test("of a process that was killed, what was forgotten does not come back", async () => {
     using folder = tempFolder();
     using copy = tempFolder();
