@@ -2,7 +2,9 @@
  * Finds out whether the backend can be used before anybody needs it: looks at the start, and again with growing pauses
  * until it can. A wrong password or host shows in `/health` and in the log, and not only in the first reader's answer.
  */
+
 import { backoffMs } from "../runtime/backoff.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { Backend } from "./backend.ts";
 
@@ -45,7 +47,7 @@ export class Reachability {
       this.#problem = "";
     } catch (error) {
       if (this.#ending.signal.aborted) return;
-      this.#problem = error instanceof Error ? error.message : String(error);
+      this.#problem = messageOf(error);
       this.#failures += 1;
       this.#cancelTimer = scheduler.after(this.#pauseMs(), () => void this.#look());
     }

@@ -9,6 +9,7 @@ import { hasValue } from "../model/mutation.ts";
 import type { OutboxEntry, OutboxRow, Settlement } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import { backoffMs } from "../runtime/backoff.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import { type Backend, BackendError, type BackendRow, type RowResult } from "./backend.ts";
 import { PoisonRows } from "./poison-rows.ts";
@@ -170,7 +171,7 @@ export class WriteBehind {
       });
     } catch (error) {
       // The disk, not the backend: what waits is looked at again a little later.
-      this.#lastError = `the outbox can't be read: ${error instanceof Error ? error.message : String(error)}`;
+      this.#lastError = `the outbox can't be read: ${messageOf(error)}`;
       return [];
     }
   }

@@ -18,6 +18,9 @@ export const NO_TOMBSTONE = 0;
 /** The content type of a value that is kept as JSON text. */
 export const JSON_CONTENT_TYPE = "application/json";
 
+/** The content type of bytes of which nothing else is known. */
+export const BINARY_CONTENT_TYPE = "application/octet-stream";
+
 /**
  * What is kept of an entry beside its bytes, its expiry and its stamp. Whoever hands an entry on hands this on, too, and
  * looks into it only where it has to.

@@ -12,6 +12,7 @@ export interface Key {
   readonly length: number;
 }
 
+/** A copy of the key that the caller may keep. */
 export function copyKey(key: Key): Key {
   return { bytes: Buffer.from(key.bytes.subarray(0, key.length)), length: key.length };
 }

@@ -6,7 +6,7 @@
 export type Version = number & { readonly __brand: "Version" };
 
 /**
- * Origin of what was read from a database: a copy, and no mutation. An engine that refuses what is forgotten lets a
+ * The node id of what was read from a database: a copy, and no mutation. An engine that refuses what is forgotten lets a
  * mutation take its place also where the read began later: the database may not have had the mutation yet.
  */
 export const FILL_NODE_ID = 0;
@@ -35,7 +35,7 @@ export function before(stamp: Stamp): Stamp {
   return { version: toVersion(Math.max(0, stamp.version - 1)), nodeId: MAX_NODE_ID };
 }
 
-/** The one place where a number from outside becomes a version. */
+/** A number from outside as a version: from a disk, a message, or Redis. */
 export function toVersion(value: number): Version {
   return value as Version;
 }

@@ -2,6 +2,7 @@
 
 import { Worker } from "node:worker_threads";
 import { ByteBudget } from "../runtime/byte-budget.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import { NodeError } from "./errors.ts";
 import type { Hub } from "./hub.ts";
 import { type DrainMessage, isThreadMessage, type ThreadData } from "./thread-messages.ts";
@@ -114,5 +115,5 @@ class HttpThread {
 }
 
 function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
+  return messageOf(error).split("\n", 1)[0] ?? "";
 }

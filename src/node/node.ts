@@ -7,6 +7,7 @@ import type { Engine } from "../engine/engine.ts";
 import { MemoryEngine } from "../engine/memory/memory-engine.ts";
 import { surplusOf } from "../http/transport/server.ts";
 import type { DataDirectory } from "../outbox/data-directory.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import { LoopWatch } from "../telemetry/loop-watch.ts";
 import type { ThreadTelemetry } from "../telemetry/node-telemetry.ts";
 import { startListener } from "./compose.ts";
@@ -209,7 +210,7 @@ function listenHere(
     return listener;
   } catch (cause) {
     // The address was free a moment ago: somebody else was quicker.
-    throw new NodeError(cause instanceof Error ? cause.message : String(cause), { cause });
+    throw new NodeError(messageOf(cause), { cause });
   }
 }
 

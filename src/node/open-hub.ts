@@ -17,6 +17,7 @@ import type { Engine } from "../engine/engine.ts";
 import { InvalidPatternError } from "../model/glob.ts";
 import { HybridClock } from "../model/hybrid-clock.ts";
 import type { Mutation, PutMutation } from "../model/mutation.ts";
+import { MAX_NODE_ID } from "../model/stamp.ts";
 import { DataDirectory } from "../outbox/data-directory.ts";
 import { Outbox } from "../outbox/outbox.ts";
 import { DataDirectoryInUseError, OutboxOpenError } from "../outbox/outbox-errors.ts";
@@ -25,6 +26,7 @@ import { NodeState } from "../replication/node-state.ts";
 import { Replication } from "../replication/replication.ts";
 import { TracedTransport } from "../replication/traced-transport.ts";
 import { ByteBudget } from "../runtime/byte-budget.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import { systemScheduler } from "../runtime/scheduler.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { NodeError } from "./errors.ts";
@@ -33,7 +35,6 @@ import { PendingWrites } from "./pending-writes.ts";
 import { Readiness } from "./readiness.ts";
 import { type LinkParts, pemText, type SharedParts } from "./shared-parts.ts";
 
-const MAX_NODE_ID = 2 ** 32 - 1;
 /** Longer than any load: what came before a delete has failed or is there by then. */
 const TOMBSTONE_SLACK_MS = 5_000;
 
@@ -72,7 +73,7 @@ export function nodeIdOf(config: Config, directory: DataDirectory): number {
       writeFileSync(path, `${made}\n`);
     } catch (cause) {
       rmSync(path, { force: true });
-      const message = cause instanceof Error ? cause.message : String(cause);
+      const message = messageOf(cause);
       throw new NodeError(`${path} can't be written: ${message}; make room on the disk of SERV_CACHE_DATA_DIR`, {
         cause,
       });

@@ -17,6 +17,7 @@ import { asOf, hasValue, type Mutation, type PutMutation } from "../model/mutati
 import { isNewer, type Stamp } from "../model/stamp.ts";
 import { type OutboxEntry, rowOf } from "../outbox/entry.ts";
 import type { Outbox } from "../outbox/outbox.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 
 /** The engine's queue in the outbox. */
@@ -219,8 +220,4 @@ export class PendingWrites {
       }
     }
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -7,6 +7,7 @@
 
 import { createServer } from "node:net";
 import { type Address, formatAddress } from "../config/address.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import { NodeError } from "./errors.ts";
 
 /** Stands for all interfaces, of IPv6 and IPv4 together. */
@@ -53,7 +54,7 @@ function reason(error: unknown): string {
     case "ENOTFOUND":
       return "no such host name; choose another one with --addr or PORT";
     default:
-      return error instanceof Error ? error.message : String(error);
+      return messageOf(error);
   }
 }
 

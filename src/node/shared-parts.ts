@@ -20,6 +20,7 @@ import { createRedisEngine } from "../engine/redis/redis-engine.ts";
 import { parseRedisUrl, type RedisTarget } from "../engine/redis/redis-url.ts";
 import { HybridClock } from "../model/hybrid-clock.ts";
 import { ByteBudget, type ByteBudgetHandle } from "../runtime/byte-budget.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import { makeTelemetry, type TelemetryHandle } from "../telemetry/node-telemetry.ts";
 import type { Tracer } from "../telemetry/trace/tracer.ts";
 import { NodeError } from "./errors.ts";
@@ -184,7 +185,7 @@ export function pemText(variable: string, path: string | null): string | null {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw new NodeError(`${variable} is ${JSON.stringify(path)}, expected a PEM file that can be read: ${reason}`, {
       cause,
     });

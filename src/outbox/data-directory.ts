@@ -2,9 +2,11 @@
  * The folder that belongs to one running node. The lock is an exclusive transaction on an empty SQLite file, held for as
  * long as the process lives: the kernel drops it with the process, however that ends, so nothing is ever cleaned by hand.
  */
+
 import { Database } from "bun:sqlite";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { messageOf } from "../runtime/error-message.ts";
 import { DataDirectoryInUseError, OutboxOpenError } from "./outbox-errors.ts";
 
 export class DataDirectory implements Disposable {
@@ -21,7 +23,7 @@ export class DataDirectory implements Disposable {
     try {
       mkdirSync(path, { recursive: true, mode: 0o700 });
     } catch (error) {
-      throw new OutboxOpenError(`SERV_CACHE_DATA_DIR ${path} can't be made: ${reason(error)}`, { cause: error });
+      throw new OutboxOpenError(`SERV_CACHE_DATA_DIR ${path} can't be made: ${messageOf(error)}`, { cause: error });
     }
     const lock = lockFile(path);
     writeHolder(path);
@@ -53,7 +55,7 @@ function lockFile(path: string): Database {
       );
     }
     throw new OutboxOpenError(
-      `SERV_CACHE_DATA_DIR ${path} can't be locked: ${reason(error)}; it must be a local directory that this user may write, on a disk with room`,
+      `SERV_CACHE_DATA_DIR ${path} can't be locked: ${messageOf(error)}; it must be a local directory that this user may write, on a disk with room`,
       { cause: error },
     );
   }
@@ -80,8 +82,4 @@ function holder(path: string): string {
   } catch {
     return "unknown";
   }
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -2,8 +2,10 @@
  * Opens the outbox's file, or says why not. A damaged file is set aside under another name and what can be read of it is
  * taken over; nothing is ever taken for empty in silence.
  */
+
 import { Database } from "bun:sqlite";
 import { existsSync, renameSync, rmSync } from "node:fs";
+import { messageOf } from "../runtime/error-message.ts";
 import { CommitMark } from "./commit-mark.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import { OutboxOpenError } from "./outbox-errors.ts";
@@ -88,7 +90,7 @@ function openWhole(path: string, options: StoreOptions): Database | null {
   } catch (error) {
     database?.close();
     if (isDamage(error)) return null;
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     throw new OutboxOpenError(
       `the outbox ${path} can't be opened: ${message}; mend that and start again, and keep the file: it may hold ` +
         "acknowledged writes",
@@ -116,7 +118,7 @@ function replaceDamaged(path: string, options: StoreOptions, warnings: string[])
     rescued = salvageInto(rescue, path, options);
   } catch (error) {
     removeFiles(rescue);
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     throw new OutboxOpenError(
       `the outbox ${path} is damaged, and what can be read of it can't be copied: ${message}; make room on its disk, ` +
         "start again, and keep the file: it may hold acknowledged writes",

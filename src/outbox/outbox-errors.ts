@@ -1,3 +1,5 @@
+import { messageOf } from "../runtime/error-message.ts";
+
 const RETRY_AFTER_MS = 1000;
 
 /** The mutation was not taken, and nothing of it is kept. */
@@ -17,7 +19,7 @@ export class DataDirectoryInUseError extends Error {
 }
 
 export function diskFull(cause: unknown): OutboxFullError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = messageOf(cause);
   return new OutboxFullError(`the outbox can't be written (${reason}): make room on the disk of SERV_CACHE_DATA_DIR`, {
     cause,
   });

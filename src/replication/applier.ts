@@ -12,7 +12,7 @@ import { type Key, keyOf } from "../model/key.ts";
 import { EVERYTHING } from "../model/matcher.ts";
 import { hasValue, type InvalidateMutation, type Mutation, type ValueMutation } from "../model/mutation.ts";
 import { before, type Stamp, type Version } from "../model/stamp.ts";
-import type { Awaitable } from "../runtime/awaitable.ts";
+import { type Awaitable, after } from "../runtime/awaitable.ts";
 import { BoundedMap } from "../runtime/bounded-map.ts";
 import type { RecentTouches } from "./recent-touches.ts";
 import type { VersionFloors } from "./version-floors.ts";
@@ -242,11 +242,4 @@ export class Applier {
     await this.#options.engine.deleteMatching(pattern === null ? EVERYTHING : Glob.parse(pattern), stamp);
     return "refused";
   }
-}
-
-/**
- * Continues without a promise if the result is available, because most mutations go to an engine that answers at once.
- */
-function after<T, U>(result: Awaitable<T>, next: (result: T) => Awaitable<U>): Awaitable<U> {
-  return result instanceof Promise ? result.then(next) : next(result);
 }

@@ -1,5 +1,7 @@
 /** Calls one peer: adds the head of each message, sets a time limit, and classifies failures. */
+
 import type { Mutation } from "../model/mutation.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { PeerAddress, PeerRequest, PeerResponse, Transport } from "./transport.ts";
 import {
@@ -144,8 +146,4 @@ function reasonIn(body: Buffer): string {
     // Not JSON: an unknown format, which is not shown.
   }
   return "";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

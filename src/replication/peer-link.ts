@@ -10,6 +10,7 @@ import { isNewer, type Stamp, toVersion, type Version } from "../model/stamp.ts"
 import type { OutboxEntry, Settlement } from "../outbox/entry.ts";
 import type { Awaitable } from "../runtime/awaitable.ts";
 import { backoffMs } from "../runtime/backoff.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import { Bandwidth } from "./bandwidth.ts";
 import { LegacyCalls } from "./legacy-calls.ts";
@@ -628,8 +629,4 @@ function inParts(batch: readonly OutboxEntry[]): readonly (readonly OutboxEntry[
 
 function bringsValue(mutation: Mutation | undefined): boolean {
   return mutation !== undefined && hasValue(mutation);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -2,6 +2,7 @@
 
 import { hasValue, type Mutation } from "../model/mutation.ts";
 import { isNewer, type Stamp, toVersion, type Version } from "../model/stamp.ts";
+import { messageOf } from "../runtime/error-message.ts";
 import type { Scheduler } from "../runtime/scheduler.ts";
 import type { Applied, Applier } from "./applier.ts";
 import type { DurableClock } from "./durable-clock.ts";
@@ -104,7 +105,7 @@ export class Receiver {
       return await this.#answer(message);
     } catch (error) {
       if (error instanceof WireError) return refusal(400, error.code, error.message);
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       return refusal(503, "ERR_REPLICATION_FAILED", `the node can't apply it now, try again: ${reason}`);
     }
   }

@@ -2,6 +2,7 @@
 
 import { type HrTime, ValueType } from "@opentelemetry/api";
 import type { MetricData, PushMetricExporter, ResourceMetrics } from "@opentelemetry/sdk-metrics";
+import { messageOf } from "../runtime/error-message.ts";
 import { BUCKETS, FIRST_INDEX, type LatencyHistogram, SCALE } from "./latency-buckets.ts";
 import type { MetricFamily } from "./metric-family.ts";
 import { type NodeIdentity, type OtlpTarget, resourceOf } from "./trace/open-tracing.ts";
@@ -37,7 +38,7 @@ export async function startMetricsExport(options: MetricsExportOptions): Promise
       const scope = { name: "servcache", version: options.node.version };
       await exported(exporter, { resource, scopeMetrics: [{ scope, metrics }] });
     } catch (error) {
-      options.onFailure(`metrics could not be exported: ${error instanceof Error ? error.message : String(error)}`);
+      options.onFailure(`metrics could not be exported: ${messageOf(error)}`);
     }
   };
   const timer = setInterval(() => {

@@ -5,10 +5,8 @@
  *   a JSON string; binary as bytes (with a column `content_type`: of that type).
  * - Several columns: a JSON object of them, times in ISO 8601.
  */
-import { type CacheValue, holdsJson, JSON_ATTRIBUTES, valueWith } from "../../model/entry.ts";
+import { BINARY_CONTENT_TYPE, type CacheValue, holdsJson, JSON_ATTRIBUTES, valueWith } from "../../model/entry.ts";
 import type { SqlColumn } from "./mapping.ts";
-
-const BINARY_CONTENT_TYPE = "application/octet-stream";
 
 /** A value as it is bound to a parameter of the user's statement: JSON as text. */
 export function textOrBytes(value: CacheValue): string | Buffer {

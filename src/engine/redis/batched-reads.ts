@@ -1,7 +1,7 @@
 import type { Key } from "../../model/key.ts";
 import { EngineRefusedError, type LateReader } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
-import { mayRetry, messageOf, NO_STRING_MESSAGE } from "./errors.ts";
+import { mayRetry, NO_STRING_MESSAGE, problemOf } from "./errors.ts";
 import { ReadBatch } from "./read-batch.ts";
 import { NO_STRING, READ_TOGETHER, TOO_LONG } from "./scripts.ts";
 
@@ -131,14 +131,14 @@ export class BatchedReads {
 
   #fail(waiting: readonly Waiting[], error: unknown): void {
     const isRefused =
-      error instanceof Error && error.name === "ReplyError" && /^(NOSCRIPT|NOPERM|ERR)/.test(messageOf(error));
+      error instanceof Error && error.name === "ReplyError" && /^(NOSCRIPT|NOPERM|ERR)/.test(problemOf(error));
     for (const { key, reader } of waiting) {
       if (isRefused || mayRetry(error, true)) this.#options.readAlone(key, reader);
       else reader.failed(error);
     }
     if (!isRefused) return;
     this.#isRefused = true;
-    if (messageOf(error).startsWith("NOSCRIPT")) this.#teach();
+    if (problemOf(error).startsWith("NOSCRIPT")) this.#teach();
   }
 
   /** Loads the script into the server; batches continue after that. */
@@ -148,7 +148,7 @@ export class BatchedReads {
         this.#isRefused = false;
       },
       (error: unknown) => {
-        this.#isRefused = messageOf(error).startsWith("NOPERM");
+        this.#isRefused = problemOf(error).startsWith("NOPERM");
       },
     );
   }

@@ -1,5 +1,5 @@
 import { backoffMs } from "../../runtime/backoff.ts";
-import { messageOf } from "./errors.ts";
+import { problemOf } from "./errors.ts";
 
 interface BreakerOptions {
   /** Ms since the Unix epoch: since when a server is away is told. */
@@ -144,9 +144,9 @@ export class Breaker {
     this.#suspects.delete(server);
     if (this.#closed || Atomics.compareExchange(this.#words, cell / 4 + IS_OPEN, 0, 1) !== 0) return;
     this.#bytes.writeDoubleLE(this.#options.clock(), CHANGED_AT);
-    this.#write(cell, this.#options.clock(), messageOf(error));
+    this.#write(cell, this.#options.clock(), problemOf(error));
     Atomics.add(this.#words, OPEN_CELLS, 1);
-    this.#options.log(`${spoken(server)} is away: ${messageOf(error)}`);
+    this.#options.log(`${spoken(server)} is away: ${problemOf(error)}`);
     this.#probeLater(server, name, 1);
   }
 
@@ -178,7 +178,7 @@ export class Breaker {
     try {
       await this.#options.probe(name);
     } catch (error) {
-      this.#write(cell, this.#bytes.readDoubleLE(cell + SINCE_AT), messageOf(error));
+      this.#write(cell, this.#bytes.readDoubleLE(cell + SINCE_AT), problemOf(error));
       this.#probeLater(server, name, failures + 1);
       return;
     }

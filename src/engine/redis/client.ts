@@ -6,8 +6,8 @@ import {
   CONNECTION_LOST,
   CommandTimeoutError,
   mayRetry,
-  messageOf,
   NotConnectedError,
+  problemOf,
   RedisConfigError,
 } from "./errors.ts";
 import type { RedisEngineOptions } from "./options.ts";
@@ -125,7 +125,7 @@ export class RedisClient {
     try {
       return await this.send("evalsha", [script.sha, ...rest]);
     } catch (error) {
-      if (!messageOf(error).startsWith("NOSCRIPT")) throw error;
+      if (!problemOf(error).startsWith("NOSCRIPT")) throw error;
       return await this.send("eval", [script.source, ...rest]);
     }
   }
@@ -229,7 +229,7 @@ export class RedisClient {
   }
 
   #note(error: unknown): void {
-    this.#lastProblem = error === null ? "" : messageOf(error);
+    this.#lastProblem = error === null ? "" : problemOf(error);
   }
 
   async #again<T>(first: unknown, isRepeatable: boolean, run: () => Promise<T>): Promise<T> {

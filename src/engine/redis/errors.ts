@@ -1,3 +1,4 @@
+import { messageOf } from "../../runtime/error-message.ts";
 import { EngineFullError, EngineRefusedError, EngineUnavailableError, InvalidCursorError } from "../engine.ts";
 
 /** `REDIS_URL` or a related option is invalid. */
@@ -84,14 +85,14 @@ export function toReadError(error: unknown, retryAfterMs: number): unknown {
     case "forbidden":
       return new EngineRefusedError(
         "ERR_ENGINE_FORBIDDEN",
-        `the user of REDIS_URL may not do this: ${messageOf(error)}; grant it in the ACL of Redis`,
+        `the user of REDIS_URL may not do this: ${problemOf(error)}; grant it in the ACL of Redis`,
         { cause: error },
       );
     case "wrong-type":
       return new EngineRefusedError("ERR_WRONG_TYPE", NO_STRING_MESSAGE, { cause: error });
     case "away":
     case "not-now":
-      return new EngineUnavailableError(`Redis is not available: ${messageOf(error)}`, retryAfterMs, { cause: error });
+      return new EngineUnavailableError(`Redis is not available: ${problemOf(error)}`, retryAfterMs, { cause: error });
     case "other":
       return error;
   }
@@ -103,14 +104,15 @@ export function toWriteError(error: unknown, retryAfterMs: number): unknown {
     return toReadError(error, retryAfterMs);
   }
   return new EngineUnavailableError(
-    `Redis is not available: ${messageOf(error)}. Whether this write was done is not known: read the entry before you ` +
+    `Redis is not available: ${problemOf(error)}. Whether this write was done is not known: read the entry before you ` +
       "repeat it, or repeat it under If-Match or If-None-Match",
     retryAfterMs,
     { cause: error },
   );
 }
 
-export function messageOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+/** What an error of the connection says, in our words where it is about no connection. */
+export function problemOf(error: unknown): string {
+  const message = messageOf(error);
   return NO_CONNECTION.test(message) ? CONNECTION_LOST : message;
 }

@@ -1,4 +1,4 @@
-import type { Key } from "../../model/key.ts";
+import { copyKey, type Key } from "../../model/key.ts";
 import type { KeyPattern } from "../../model/matcher.ts";
 import type { Stamp } from "../../model/stamp.ts";
 import type { Awaitable } from "../../runtime/awaitable.ts";
@@ -23,7 +23,6 @@ import {
 } from "../engine.ts";
 import type { Breaker, Outage } from "./breaker.ts";
 import { classify, toReadError, toWriteError } from "./errors.ts";
-import { copyKey } from "./names.ts";
 import type { NearCache } from "./near-cache.ts";
 import type { RemoteEngine } from "./remote-engine.ts";
 

@@ -82,8 +82,3 @@ export class Names {
     return this.#slotTags;
   }
 }
-
-/** A copy of the key that the caller may keep. */
-export function copyKey(key: Key): Key {
-  return { bytes: Buffer.from(key.bytes.subarray(0, key.length)), length: key.length };
-}

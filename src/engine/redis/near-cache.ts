@@ -1,16 +1,17 @@
 import { NO_TOMBSTONE } from "../../model/entry.ts";
-import type { Key } from "../../model/key.ts";
+import { copyKey, type Key } from "../../model/key.ts";
 import { EVERYTHING, type KeyPattern } from "../../model/matcher.ts";
+import { toVersion } from "../../model/stamp.ts";
 import type { Engine, EntryInfo, EntrySink } from "../engine.ts";
 import type { RedisClient } from "./client.ts";
 import { deliver, type Fetched } from "./fetched.ts";
 import { InvalidationFeed } from "./invalidation-feed.ts";
 import { LATEST } from "./latest.ts";
-import { copyKey, type Names } from "./names.ts";
+import type { Names } from "./names.ts";
 import { KeyEpochs } from "./near-epochs.ts";
 import type { RedisEngineOptions } from "./options.ts";
 import type { RemoteEngine } from "./remote-engine.ts";
-import { NO_STAMP, toVersion } from "./stored-form.ts";
+import { NO_STAMP } from "./stored-form.ts";
 
 /**
  * Keeps hot entries in front of Redis, in a memory engine that all threads of the node share.

@@ -1,5 +1,5 @@
 import { Command } from "ioredis";
-import { CommandTimeoutError, messageOf, NotConnectedError } from "./errors.ts";
+import { CommandTimeoutError, NotConnectedError, problemOf } from "./errors.ts";
 
 /**
  * A command that records whether it was sent: an unsent command was not executed, whatever happened to its connection.
@@ -12,7 +12,7 @@ export class SentCommand extends Command {
     const { reject } = this;
     // A command that is given up while it waits for a connection is still sent once there is one.
     this.reject = (error) =>
-      reject(this.#isSent || error instanceof CommandTimeoutError ? error : new NotConnectedError(messageOf(error)));
+      reject(this.#isSent || error instanceof CommandTimeoutError ? error : new NotConnectedError(problemOf(error)));
   }
 
   override toWritable(socket: object): string | Buffer {

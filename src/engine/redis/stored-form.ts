@@ -1,12 +1,13 @@
 import { isUtf8 } from "node:buffer";
 import {
   type Attributes,
+  BINARY_CONTENT_TYPE,
   CONTENT_TYPE_FORM,
   JSON_ATTRIBUTES,
   JSON_CONTENT_TYPE,
   MAX_CONTENT_TYPE_BYTES,
 } from "../../model/entry.ts";
-import type { Stamp, Version } from "../../model/stamp.ts";
+import { type Stamp, toVersion } from "../../model/stamp.ts";
 
 /**
  * How an entry looks inside Redis.
@@ -44,7 +45,7 @@ export const REVISION_CHARACTERS = 16;
 const WHITE_SPACE = Buffer.from(" \t\n\r");
 /** Characters that are allowed in a header. */
 
-const BINARY_ATTRIBUTES: Attributes = { contentType: "application/octet-stream" };
+const BINARY_ATTRIBUTES: Attributes = { contentType: BINARY_CONTENT_TYPE };
 
 /** An entry as stored: the value is `bytes[start .. end)`. */
 export interface StoredEntry {
@@ -174,9 +175,4 @@ function isJsonText(text: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** A version as it was read from Redis. */
-export function toVersion(value: number): Version {
-  return value as Version;
 }

@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from "node:tls";
 import { Cluster, Redis } from "ioredis";
 import { backoffMs } from "../../runtime/backoff.ts";
-import { messageOf, NotConnectedError, RedisConfigError } from "./errors.ts";
+import { NotConnectedError, problemOf, RedisConfigError } from "./errors.ts";
 import type { RedisEngineOptions } from "./options.ts";
 import type { RedisAddress } from "./redis-url.ts";
 
@@ -148,5 +148,5 @@ function tlsOptions({ target, tls }: TopologyOptions): ConnectionOptions | null 
 
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : "";
-  return messageOf(error) + cause;
+  return problemOf(error) + cause;
 }

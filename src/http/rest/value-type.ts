@@ -1,5 +1,6 @@
 import {
   type Attributes,
+  BINARY_CONTENT_TYPE,
   CONTENT_TYPE_FORM,
   JSON_ATTRIBUTES,
   JSON_CONTENT_TYPE,
@@ -9,7 +10,6 @@ import { ApiError } from "../transport/api-error.ts";
 import { shortened } from "./body-members.ts";
 import { CODINGS, type Coding } from "./content-coding.ts";
 
-const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 /** A comma outside quotes: two fields that a proxy has joined. */
 const SEVERAL = /^(?:[^",]|"(?:[^"\\]|\\.)*")*,/;
 /**
@@ -86,7 +86,7 @@ function typeOf(stored: string): ValueType {
  * other type unchanged. Throws `ApiError` (400).
  */
 export function storedAttributes(header: string | null, coding: Coding | null): Attributes {
-  const contentType = header?.trim() || DEFAULT_CONTENT_TYPE;
+  const contentType = header?.trim() || BINARY_CONTENT_TYPE;
   const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase();
   // JSON is stored decoded, because documents, counters and batches use its text.
   if (mediaType === JSON_CONTENT_TYPE) return JSON_ATTRIBUTES;

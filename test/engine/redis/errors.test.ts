@@ -4,8 +4,8 @@ import {
   CommandTimeoutError,
   classify,
   mayRetry,
-  messageOf,
   NotConnectedError,
+  problemOf,
   toReadError,
   toWriteError,
 } from "../../../src/engine/redis/errors.ts";
@@ -22,7 +22,7 @@ test.each([
   ["Connection is closed.", "the connection is lost"],
   ["connect ECONNREFUSED", "connect ECONNREFUSED"],
 ])("what the client says of its connection is said in our words: %s", (message, expected) => {
-  expect(messageOf(new Error(message))).toBe(expected);
+  expect(problemOf(new Error(message))).toBe(expected);
 });
 
 test.each([
@@ -59,7 +59,7 @@ test("a write that may have been done says so; a read, and what was not sent, do
     toWriteError(reply("MISCONF no disk"), 1000),
   ]) {
     expect(error).toBeInstanceOf(EngineUnavailableError);
-    expect(messageOf(error)).not.toContain("not known");
+    expect(problemOf(error)).not.toContain("not known");
   }
 });
 
