@@ -269,7 +269,10 @@ export class History {
 
   private expiry(): number {
     if (this.random() >= this.shape.expiring) return NEVER;
-    return this.clock.nowMs + 1 + this.below(this.random() < 0.8 ? 6 * TICK_MS : 90_000_000);
+    const dice = this.random();
+    // Now and then so far ahead that both words of an expiry change.
+    const within = dice < 0.7 ? 6 * TICK_MS : dice < 0.85 ? 90_000_000 : 3 * 2 ** 32;
+    return this.clock.nowMs + 1 + this.below(within);
   }
 
   private unknown(key: number): Content {
